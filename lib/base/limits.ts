@@ -1,0 +1,85 @@
+/** Every limit of Blockferry, each with its reason. Sizes in bytes and times in milliseconds unless named otherwise. */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+// --- iSCSI -------------------------------------------------------------------------------------------------
+
+/** AHS bytes accepted: TotalAHSLength is one byte of words (RFC 7143 11.2.1.5); we use none but read past them. */
+export const AHS_BYTES_MAX = 255 * 4;
+/** Largest data segment we declare and accept in full feature phase: a whole 256 KiB burst in one PDU. */
+export const RECV_DATA_SEGMENT_BYTES = 256 * KiB;
+/** Login and discovery-stage data segments: the default of RFC 7143 13.12, which applies before negotiation ends. */
+export const LOGIN_DATA_SEGMENT_BYTES = 8 * KiB;
+/** Text gathered over C-bit continuations before a login or text exchange is refused; real ones need under 2 KiB. */
+export const TEXT_BYTES_MAX = 64 * KiB;
+/** Keys in one negotiation; the standard has about thirty. */
+export const TEXT_KEYS_MAX = 256;
+/** iSCSI names: RFC 7143 4.2.7.1. */
+export const ISCSI_NAME_BYTES_MAX = 223;
+/** Login Requests in one login phase before we give up on an initiator that never transits. */
+export const LOGIN_PDUS_MAX = 32;
+/** A connection that has not finished login by then is closed; libiscsi needs milliseconds. */
+export const LOGIN_DEADLINE_MS = 15_000;
+/** Commands an initiator may have outstanding: MaxCmdSN − ExpCmdSN + 1. libiscsi and Linux use at most 128. */
+export const COMMAND_WINDOW = 256;
+/** Largest data transfer of one command (VPD B0h MAXIMUM TRANSFER LENGTH): bounds the buffer of one task. */
+export const TRANSFER_BYTES_MAX = 8 * MiB;
+/** Bytes of write data one session may hold in tasks before its socket is no longer read. */
+export const SESSION_WRITE_BYTES_MAX = 64 * MiB;
+/** Bytes waiting in a socket's send queue before reads of that session are held back. */
+export const SEND_QUEUE_BYTES_MAX = 8 * MiB;
+/** Connections a portal accepts at once, logged in or not. */
+export const CONNECTIONS_MAX = 2048;
+/** A silent connection gets a NOP-In after this long ... */
+export const NOP_INTERVAL_MS = 30_000;
+/** ... and is closed when it does not answer within this. */
+export const NOP_DEADLINE_MS = 15_000;
+
+// --- volumes and extents ------------------------------------------------------------------------------------
+
+export const EXTENT_BYTES_DEFAULT = 4 * MiB;
+export const EXTENT_BYTES_MIN = 64 * KiB;
+export const EXTENT_BYTES_MAX = 1024 * MiB;
+/** 16 TiB in 4 MiB extents; bounds the routing table of one volume. */
+export const EXTENTS_MAX = 4 * 1024 * 1024;
+export const VOLUME_NAME_PATTERN = /^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$/;
+export const MEMBER_NAME_PATTERN = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/;
+/** Members of one group: every login asks each of them to fence, and each member keeps a link to each other. */
+export const MEMBERS_MAX = 64;
+
+// --- peers ---------------------------------------------------------------------------------------------------
+
+/** Payload of one peer frame: an I/O is split at this, so that small requests get through between large ones. */
+export const PEER_PAYLOAD_BYTES_MAX = 1 * MiB;
+/** Requests outstanding on one peer link; beyond it requests wait in the sender. */
+export const PEER_REQUESTS_MAX = 1024;
+/** Connections a peer port accepts: two per member and direction, and the management process. */
+export const PEER_CONNECTIONS_MAX = 4 * MEMBERS_MAX;
+/** A peer that has not said hello by then is closed. */
+export const PEER_HELLO_DEADLINE_MS = 5_000;
+/** A peer request unanswered this long fails; the link is then closed, since its answer may still come. */
+export const PEER_REQUEST_DEADLINE_MS = 15_000;
+
+// --- moves ----------------------------------------------------------------------------------------------------
+
+/** The copier's unit and the granularity of "dirty". */
+export const MOVE_CHUNK_BYTES = 64 * KiB;
+/** Extents of one move copied at the same time. */
+export const MOVE_EXTENTS_IN_FLIGHT = 8;
+/** Pause before an extent whose destination failed is copied again; doubles up to the maximum. */
+export const MOVE_BACKOFF_MS_MIN = 50;
+export const MOVE_BACKOFF_MS_MAX = 5_000;
+/** Restarts of one extent without any progress before the whole move is given up and undone. */
+export const MOVE_RESTARTS_MAX = 12;
+/** What initiators are given to leave the old home (Asynchronous Message event 1, Parameter3). */
+export const HANDOVER_DEADLINE_SECONDS = 3;
+
+// --- group -----------------------------------------------------------------------------------------------------
+
+/** A member's lease. Long enough that a busy loop does not lose it, short enough that a dead member is seen. */
+export const LEASE_TTL_MS = 6_000;
+/** Largest record a member believes from the store. */
+export const STORE_VALUE_BYTES_MAX = 1 * MiB;
+/** How long a member or initiator waits for the store before it gives up. */
+export const STORE_DEADLINE_MS = 5_000;

@@ -1,0 +1,26 @@
+/** Sizes and rates as people write them: 512, 64K, 10G, 200M (powers of 1024). */
+import { BlockferryError } from './errors.js';
+
+const SUFFIXES = ['', 'K', 'M', 'G', 'T', 'P'];
+
+/** Parses "10G" into bytes. Throws USAGE for anything that is not a whole positive number of bytes below 2^53. */
+export function parseSize(text: string): number {
+  const match = /^(\d{1,16}(?:\.\d{1,6})?)([KMGTP]?)(?:i?B)?$/i.exec(text.trim());
+  const bytes = match === null ? NaN : Number(match[1]) * 1024 ** SUFFIXES.indexOf((match[2] ?? '').toUpperCase());
+  if (!Number.isSafeInteger(bytes) || bytes <= 0) {
+    throw new BlockferryError('USAGE', `'${text}' is not a size`, 'write a size like 512, 64K, 10G (powers of 1024)');
+  }
+  return bytes;
+}
+
+/** Bytes as people read them: the largest unit that keeps at most four digits, one decimal where it matters. */
+export function formatSize(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < SUFFIXES.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  const digits = Number.isInteger(value) ? String(value) : value.toFixed(1);
+  return `${digits}${SUFFIXES[unit]}`;
+}

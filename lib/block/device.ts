@@ -1,0 +1,116 @@
+/**
+ * The contract of block I/O. A BlockIo is one request, owned by whoever submits it and reusable after completion;
+ * a BlockDevice serves it and completes it exactly once, often before submit() returns. No promises, no closures:
+ * this is the path of every READ and WRITE.
+ */
+
+/**
+ * read: fill `data`. write: store `data`. discard: the range reads as zeros afterwards and its space may be given back.
+ * zero: the range reads as zeros, space kept or not. flush: everything completed before is durable afterwards
+ * (offset and length are 0: the whole device).
+ */
+export type BlockOp = 'read' | 'write' | 'discard' | 'zero' | 'flush';
+
+/** Why an I/O failed, in terms that every layer can act on (scsi/ turns them into sense data). */
+export type IoErrorCode =
+  | 'medium-read'
+  | 'medium-write'
+  | 'no-space'
+  | 'read-only'
+  | 'out-of-range'
+  | 'stale' // a peer's answer: the epoch is not current; the submitter resolves the route again
+  | 'unavailable' // the holder cannot be reached
+  | 'aborted'; // given up on purpose (task management, shutdown)
+
+export class IoError extends Error {
+  override readonly name = 'IoError';
+  constructor(
+    readonly code: IoErrorCode,
+    detail: string,
+  ) {
+    super(`${code}: ${detail}`);
+  }
+}
+
+const NO_DATA = Buffer.alloc(0);
+
+/** Somebody who counts an I/O while it is in flight (I5); told once, just before it completes. */
+export interface IoPin {
+  unpin(io: BlockIo): void;
+}
+
+/** One request. Subclasses say what happens on completion. Fields must not change while it is in flight. */
+export abstract class BlockIo {
+  op: BlockOp = 'read';
+  offsetBytes = 0;
+  lengthBytes = 0;
+  /** Exactly lengthBytes long for read and write, empty otherwise. */
+  data: Buffer = NO_DATA;
+  /** The effect is durable before completion (write, discard, zero). */
+  fua = false;
+  /** Set and cleared by the layer that pins; one at a time. */
+  pin: IoPin | null = null;
+  /** The pin's own note about this I/O: the generation it was counted in. */
+  pinGeneration = 0;
+
+  /** Points this request at its work; clears what the last use left. */
+  prepare(op: BlockOp, offsetBytes: number, lengthBytes: number, data: Buffer = NO_DATA, fua = false): this {
+    this.op = op;
+    this.offsetBytes = offsetBytes;
+    this.lengthBytes = lengthBytes;
+    this.data = data;
+    this.fua = fua;
+    this.pin = null;
+    return this;
+  }
+
+  /** Called by the device, exactly once per submit. */
+  complete(error: IoError | null): void {
+    const pin = this.pin;
+    if (pin !== null) {
+      this.pin = null;
+      pin.unpin(this);
+    }
+    this.completed(error);
+  }
+
+  /** The submitter's continuation. May run inside submit(). */
+  protected abstract completed(error: IoError | null): void;
+}
+
+/** Serves BlockIos. Never throws from submit for anything an I/O can ask. */
+export interface BlockDevice {
+  readonly sizeBytes: number;
+  /** Logical block: 512 or 4096. */
+  readonly blockBytes: number;
+  readonly readOnly: boolean;
+  submit(io: BlockIo): void;
+}
+
+/** A BlockIo that settles a promise, for control paths and tests. */
+class PromisedIo extends BlockIo {
+  constructor(
+    private readonly resolve: () => void,
+    private readonly reject: (error: IoError) => void,
+  ) {
+    super();
+  }
+  protected override completed(error: IoError | null): void {
+    if (error === null) this.resolve();
+    else this.reject(error);
+  }
+}
+
+/** Submits one request and waits for it; rejects with IoError. Not for the hot path. */
+export function submitAndWait(
+  device: Pick<BlockDevice, 'submit'>,
+  op: BlockOp,
+  offsetBytes: number,
+  lengthBytes: number,
+  data?: Buffer,
+  fua?: boolean,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    device.submit(new PromisedIo(resolve, reject).prepare(op, offsetBytes, lengthBytes, data, fua));
+  });
+}

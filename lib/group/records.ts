@@ -1,0 +1,157 @@
+/**
+ * The records of the group store: their keys, their shapes, and the only place where they are parsed. A record that
+ * does not parse is refused with its key in the error; nothing inside guesses.
+ *
+ *   group                         GroupRecord
+ *   members/NAME                  MemberRecord     under the member's lease
+ *   volumes/NAME                  VolumeRecord
+ *   routes/NAME/head              RouteHeadRecord
+ *   routes/NAME/chunks/N          RouteChunkRecord (absent: every extent of the chunk is held by head.base)
+ *   moves/ID                      MoveRecord
+ *   moving/VOLUME                 the id of the move under way: one per volume
+ *   progress/MOVE/MEMBER          ProgressRecord   each source's own figures
+ */
+import { z } from 'zod';
+import { BlockferryError } from '../base/errors.js';
+import {
+  EXTENTS_MAX,
+  EXTENT_BYTES_MAX,
+  EXTENT_BYTES_MIN,
+  MEMBER_NAME_PATTERN,
+  STORE_VALUE_BYTES_MAX,
+  VOLUME_NAME_PATTERN,
+} from '../base/limits.js';
+import type { StoreEntry } from './store.js';
+
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const memberName = z.string().regex(MEMBER_NAME_PATTERN);
+const volumeName = z.string().regex(VOLUME_NAME_PATTERN);
+const address = z.object({ host: z.string().min(1).max(255), port: z.number().int().min(1).max(65535) });
+
+export const GroupRecord = z.object({
+  name: z.string().min(1).max(64),
+  createdAtMs: count,
+  /** The next volumeId to give out: short enough for a peer header. */
+  nextVolumeId: z.number().int().min(1).max(0xffffffff),
+});
+export type GroupRecord = z.infer<typeof GroupRecord>;
+
+export const MemberRecord = z.object({
+  name: memberName,
+  portal: address,
+  peer: address,
+  pid: count,
+  /** Differs at every start, so that peers can tell a member from its predecessor. */
+  incarnation: z.string().min(1).max(64),
+  startedAtMs: count,
+});
+export type MemberRecord = z.infer<typeof MemberRecord>;
+
+export const VolumeRecord = z.object({
+  id: z.number().int().min(1).max(0xffffffff),
+  name: volumeName,
+  iqn: z.string().min(1).max(223),
+  sizeBytes: count.min(512),
+  blockBytes: z.union([z.literal(512), z.literal(4096)]),
+  extentBytes: z.number().int().min(EXTENT_BYTES_MIN).max(EXTENT_BYTES_MAX),
+  /** VPD 80h: 16 hexadecimal digits. */
+  serial: z.string().regex(/^[0-9a-f]{16}$/),
+  /** VPD 83h, NAA 3h (locally assigned): 16 hexadecimal digits that begin with 3. */
+  naa: z.string().regex(/^3[0-9a-f]{15}$/),
+  createdAtMs: count,
+});
+export type VolumeRecord = z.infer<typeof VolumeRecord>;
+
+/** Extents per chunk of a route: a commit rewrites one chunk, so this bounds what it writes. */
+export const ROUTE_CHUNK_EXTENTS = 4096;
+
+export const RouteHeadRecord = z.object({
+  epoch: count.min(1),
+  home: memberName,
+  /** Holds every extent that no chunk speaks of. */
+  base: memberName,
+  extents: z.number().int().min(1).max(EXTENTS_MAX),
+});
+export type RouteHeadRecord = z.infer<typeof RouteHeadRecord>;
+
+/** Runs of (how many extents, their holder), in order, that fill the chunk. */
+export const RouteChunkRecord = z.object({
+  runs: z.array(z.tuple([z.number().int().min(1).max(ROUTE_CHUNK_EXTENTS), memberName])).min(1).max(ROUTE_CHUNK_EXTENTS),
+});
+export type RouteChunkRecord = z.infer<typeof RouteChunkRecord>;
+
+export const MoveRecord = z.object({
+  id: z.string().min(1).max(64),
+  volume: volumeName,
+  /** Home of the volume when the move was asked for. */
+  from: memberName,
+  to: memberName,
+  /** First and last extent, or null: the whole volume, its home included. */
+  range: z.object({ first: count, last: count }).nullable(),
+  /** Bytes per second at most, or null: as fast as the foreground allows. */
+  rateBytesPerSecond: count.min(1).nullable(),
+  /** Ask initiators to log out first, or drop them at once (DESIGN: hand-over). */
+  handover: z.enum(['ask', 'drop']),
+  state: z.enum(['active', 'done', 'failed', 'cancelled']),
+  /** One line, '' unless failed. */
+  error: z.string().max(1024),
+  createdAtMs: count,
+  finishedAtMs: count.nullable(),
+});
+export type MoveRecord = z.infer<typeof MoveRecord>;
+
+export const ProgressRecord = z.object({
+  /** Extents this member had to give when it began, and has given. */
+  extents: count,
+  extentsDone: count,
+  bytesCopied: count,
+  bytesRecopied: count,
+  restarts: count,
+  /** Sessions this member handed over. */
+  sessions: count,
+  stallMsMax: z.number().min(0),
+  /** The last failure of a destination, '' if none: what a slow move waits for. */
+  lastError: z.string().max(1024),
+});
+export type ProgressRecord = z.infer<typeof ProgressRecord>;
+
+export const keys = {
+  group: 'group',
+  members: 'members/',
+  member: (name: string) => `members/${name}`,
+  volumes: 'volumes/',
+  volume: (name: string) => `volumes/${name}`,
+  routes: 'routes/',
+  route: (volume: string) => `routes/${volume}/`,
+  routeHead: (volume: string) => `routes/${volume}/head`,
+  routeChunks: (volume: string) => `routes/${volume}/chunks/`,
+  routeChunk: (volume: string, chunk: number) => `routes/${volume}/chunks/${String(chunk).padStart(5, '0')}`,
+  moves: 'moves/',
+  move: (id: string) => `moves/${id}`,
+  movings: 'moving/',
+  moving: (volume: string) => `moving/${volume}`,
+  progress: (move: string) => `progress/${move}/`,
+  progressOf: (move: string, member: string) => `progress/${move}/${member}`,
+};
+
+/** Parses a store entry by its schema. Throws INVALID with the key and the first thing that is wrong with it. */
+export function parseRecord<T>(schema: z.ZodType<T>, entry: StoreEntry): T {
+  if (entry.value.length > STORE_VALUE_BYTES_MAX) {
+    throw new BlockferryError('INVALID', `store record ${entry.key} is larger than ${STORE_VALUE_BYTES_MAX} bytes`);
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(entry.value);
+  } catch (cause) {
+    throw new BlockferryError('INVALID', `store record ${entry.key} is not JSON`, undefined, { cause });
+  }
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new BlockferryError('INVALID', `store record ${entry.key}: ${issue?.path.join('.')} ${issue?.message}`);
+}
+
+/** The inverse of parseRecord. */
+export function formatRecord(record: object): string {
+  return JSON.stringify(record);
+}

@@ -1,0 +1,122 @@
+/**
+ * What members say to each other, as the rest of Blockferry sees it: requests with a fixed header and a payload, sent
+ * over a link and answered once. Framing, negotiation, budgets and deadlines are the business of this folder's other
+ * files. Objects instead of promises, since forwarded I/O goes this way.
+ */
+
+/** Request types on the wire. Each names who serves it. */
+export const PeerType = {
+  // the holder of the extent (volume/)
+  READ: 1,
+  WRITE: 2,
+  DISCARD: 3,
+  ZERO: 4,
+  FLUSH: 5,
+  // the destination of a move (migration/)
+  MOVE_OPEN: 16, // JSON: the volume and who sends it; the destination opens its file and dials back
+  EXTENT_BEGIN: 17, // an attempt (token) on an extent starts: what the destination had there is given back
+  COPY: 18,
+  MIRROR_WRITE: 19,
+  MIRROR_DISCARD: 20,
+  MIRROR_ZERO: 21,
+  MOVE_SYNC: 22, // make the volume's file durable
+  EXTENT_ABORT: 23, // give the attempt's bytes back
+  COMMITTED: 24, // the route has the new epoch: read it
+  // any member (sessions, management); JSON in, JSON out
+  FENCE: 32,
+  QUERY: 33,
+} as const;
+export type PeerTypeCode = (typeof PeerType)[keyof typeof PeerType];
+
+/** How a request ended. Anything but OK may carry a one-line text as its payload. */
+export const PeerStatus = {
+  OK: 0,
+  STALE: 1, // not by the current epoch, which stands in the answer's epoch field
+  NO_SPACE: 2,
+  IO_ERROR: 3,
+  UNAVAILABLE: 4, // shutting down, not ready
+  REFUSED: 5, // malformed or out of place; retrying is no use
+  NOT_FOUND: 6,
+  // never on the wire: made by the sender's own link
+  LINK_LOST: 100, // the link broke before the answer: it may or may not have been done
+  DEADLINE: 101,
+} as const;
+
+const NOTHING = Buffer.alloc(0);
+
+/** The fields of a request's fixed header, by the same names on both sides. */
+export interface PeerHeader {
+  type: number;
+  volumeId: number;
+  /** Extent index; 0 where it means nothing. */
+  extent: number;
+  /** The sender's epoch for that volume (I4). Below 2^53. */
+  epoch: number;
+  /** Which attempt of a move on this extent; late messages of an older one are refused. Below 2^32. */
+  token: number;
+  /** Byte offset in the volume, below 2^53. */
+  offsetBytes: number;
+  /** Length of the range (a READ's payload comes in the answer). At most PEER_PAYLOAD_BYTES_MAX for data. */
+  lengthBytes: number;
+  fua: boolean;
+}
+
+/** A request on its way out; reusable after it was answered. */
+export abstract class PeerRequest implements PeerHeader {
+  type: number = 0;
+  volumeId = 0;
+  extent = 0;
+  epoch = 0;
+  token = 0;
+  offsetBytes = 0;
+  lengthBytes = 0;
+  fua = false;
+  /** Sent after the header; must not change until answered. */
+  payload: Buffer = NOTHING;
+  /** Where a READ's bytes go; the answer's payload must be exactly this long. Empty: the payload is given to answered(). */
+  into: Buffer = NOTHING;
+  /** Milliseconds before it fails with DEADLINE and the link is closed; 0: the default of limits.ts. */
+  deadlineMs = 0;
+
+  /**
+   * Exactly once, and never inside send(). `payload` is what the answer carried (empty when it went to `into`); a view,
+   * to be used or copied before returning. `epoch` is the answer's epoch field.
+   */
+  abstract answered(status: number, payload: Buffer, epoch: number): void;
+}
+
+/** A request that came in. Answer it exactly once, now or later. */
+export interface IncomingRequest extends PeerHeader {
+  /** The member that sent it, '' for the management process. */
+  readonly from: string;
+  /** Stays valid until the request is answered. */
+  readonly payload: Buffer;
+  /** A buffer of lengthBytes for a READ's data that answer() sends without another copy. */
+  allocateAnswer(): Buffer;
+  answer(status: number, payload?: Buffer, epoch?: number): void;
+}
+
+/** Serves incoming requests; one per process. Malformed or unexpected ones are answered REFUSED. */
+export interface PeerService {
+  handle(request: IncomingRequest): void;
+}
+
+/** Where a member's peer port is. */
+export interface PeerAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Every link of this process to the others: dials when needed, dials again with back-off when lost. */
+export interface PeerHub {
+  /**
+   * Sends to a member over the link that suits the request: bulk writes prefer the link that the receiver dialled.
+   * A member that cannot be reached answers LINK_LOST (after at most a dial deadline), one that has no address too.
+   */
+  send(member: string, request: PeerRequest): void;
+  /** Makes sure that we have a link that *we* dialled to this member (the receiver of the bulk dials). */
+  connect(member: string): void;
+  /** The address book: null forgets the member and closes its links. */
+  setAddress(member: string, address: PeerAddress | null): void;
+  close(): Promise<void>;
+}

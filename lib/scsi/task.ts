@@ -1,0 +1,68 @@
+/**
+ * The contract between a transport (iscsi/target) and the SCSI device server: one ScsiTask per command.
+ * It knows CDBs, data and status; it does not know PDUs, sockets or files.
+ */
+import type { Sense } from './sense.js';
+
+/** SAM-5 5.3.1 */
+export const ScsiStatus = {
+  GOOD: 0x00,
+  CHECK_CONDITION: 0x02,
+  BUSY: 0x08,
+  RESERVATION_CONFLICT: 0x18,
+  TASK_SET_FULL: 0x28,
+  TASK_ABORTED: 0x40,
+} as const;
+
+/** What the transport does after prepare(). */
+export type TaskPlan =
+  /** finish() was already called: an error found in the CDB, or nothing to do. */
+  | 'finished'
+  /** Gather dataOutBytes of parameter data (often none), then call execute(), which calls finish(). */
+  | 'control'
+  /** Read transferBytes at offsetBytes from the unit's device, in any pieces, then finish the task yourself. */
+  | 'read'
+  /** Gather transferBytes of data and write them at offsetBytes with `fua`, then finish the task yourself. */
+  | 'write';
+
+const NOTHING = Buffer.alloc(0);
+
+/** One I_T nexus as SCSI sees it; owned by the session. */
+export interface ScsiNexus {
+  readonly initiatorName: string;
+  /** "name,i,0x…": the SCSI initiator port name (RFC 7143 4.2.7.1). */
+  readonly initiatorPortName: string;
+}
+
+/** One command in flight. Reusable: prepare() sets every field below the line. */
+export abstract class ScsiTask {
+  /** At least 16 bytes; the transport's, valid until finish(). */
+  cdb: Buffer = NOTHING;
+  /** The eight-byte LUN as it stood in the PDU, as a number when it is a simple one, −1 otherwise (scsi/lun.ts). */
+  lun = 0;
+  nexus!: ScsiNexus;
+
+  // ---- set by prepare()
+  /** Data-out the command needs: parameter list or payload. */
+  dataOutBytes = 0;
+  /** Where and how much, for 'read' and 'write'. */
+  offsetBytes = 0;
+  transferBytes = 0;
+  fua = false;
+
+  // ---- set by the transport before execute()
+  dataOut: Buffer = NOTHING;
+
+  // ---- set by execute()
+  /** What goes to the initiator, already cut to the allocation length. */
+  dataIn: Buffer = NOTHING;
+
+  /** Called exactly once per task, by the device server or, for 'read' and 'write', by the transport. */
+  abstract finish(status: number, sense: Sense | null): void;
+}
+
+/** What a transport needs of the device behind one target name: every LUN of it. */
+export interface DeviceServer {
+  prepare(task: ScsiTask): TaskPlan;
+  execute(task: ScsiTask): void;
+}
