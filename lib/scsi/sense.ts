@@ -1,0 +1,156 @@
+/**
+ * Named outcomes of commands and their bytes: sense data in fixed and descriptor format (SPC-4 4.5).
+ * It decides nothing; commands choose the outcome, the transport carries it.
+ */
+import type { IoError } from '../block/device.js';
+
+/** SPC-4 4.5.6 */
+export const SenseKey = {
+  NO_SENSE: 0x0,
+  NOT_READY: 0x2,
+  MEDIUM_ERROR: 0x3,
+  HARDWARE_ERROR: 0x4,
+  ILLEGAL_REQUEST: 0x5,
+  DATA_PROTECT: 0x7,
+  ABORTED_COMMAND: 0xb,
+  MISCOMPARE: 0xe,
+} as const;
+
+/** Which byte (and bit) of the CDB or the parameter list was refused (SPC-4 4.5.2.4.2). */
+export interface FieldPointer {
+  readonly inCdb: boolean;
+  readonly byte: number;
+  /** The field's most significant bit, when it is smaller than a byte. */
+  readonly bit?: number;
+}
+
+export interface Sense {
+  readonly senseKey: number;
+  /** Additional sense code and qualifier. */
+  readonly asc: number;
+  readonly ascq: number;
+  /** INFORMATION, with VALID set: an LBA, or the byte offset of a miscompare. */
+  readonly information?: number;
+  readonly field?: FieldPointer;
+}
+
+const outcome = (senseKey: number, asc: number, ascq: number): Sense =>
+  Object.freeze({ senseKey, asc, ascq });
+
+/** Every outcome Blockferry answers with (SPC-4 annex F.2). */
+export const SENSE = {
+  NONE: outcome(SenseKey.NO_SENSE, 0x00, 0x00),
+  BECOMING_READY: outcome(SenseKey.NOT_READY, 0x04, 0x01),
+  LOGICAL_UNIT_COMMUNICATION_FAILURE: outcome(SenseKey.HARDWARE_ERROR, 0x08, 0x00),
+  UNRECOVERED_READ_ERROR: outcome(SenseKey.MEDIUM_ERROR, 0x11, 0x00),
+  WRITE_ERROR: outcome(SenseKey.MEDIUM_ERROR, 0x0c, 0x00),
+  INTERNAL_TARGET_FAILURE: outcome(SenseKey.HARDWARE_ERROR, 0x44, 0x00),
+  PARAMETER_LIST_LENGTH_ERROR: outcome(SenseKey.ILLEGAL_REQUEST, 0x1a, 0x00),
+  INVALID_OPCODE: outcome(SenseKey.ILLEGAL_REQUEST, 0x20, 0x00),
+  LBA_OUT_OF_RANGE: outcome(SenseKey.ILLEGAL_REQUEST, 0x21, 0x00),
+  INVALID_FIELD_IN_CDB: outcome(SenseKey.ILLEGAL_REQUEST, 0x24, 0x00),
+  LOGICAL_UNIT_NOT_SUPPORTED: outcome(SenseKey.ILLEGAL_REQUEST, 0x25, 0x00),
+  INVALID_FIELD_IN_PARAMETER_LIST: outcome(SenseKey.ILLEGAL_REQUEST, 0x26, 0x00),
+  SAVING_PARAMETERS_NOT_SUPPORTED: outcome(SenseKey.ILLEGAL_REQUEST, 0x39, 0x00),
+  WRITE_PROTECTED: outcome(SenseKey.DATA_PROTECT, 0x27, 0x00),
+  SPACE_ALLOCATION_FAILED: outcome(SenseKey.DATA_PROTECT, 0x27, 0x07),
+  COMMAND_ABORTED: outcome(SenseKey.ABORTED_COMMAND, 0x00, 0x00),
+  /** "Logical unit communication time-out": the host tries again. */
+  HOLDER_UNREACHABLE: outcome(SenseKey.ABORTED_COMMAND, 0x08, 0x01),
+  /** "Not enough unsolicited data" (RFC 7143 11.4.7.2). */
+  NOT_ENOUGH_UNSOLICITED_DATA: outcome(SenseKey.ABORTED_COMMAND, 0x0c, 0x0d),
+  /** "Unexpected unsolicited data" (RFC 7143 11.4.7.2). */
+  UNEXPECTED_UNSOLICITED_DATA: outcome(SenseKey.ABORTED_COMMAND, 0x0c, 0x0c),
+  /** "Protocol service CRC error" (RFC 7143 11.4.7.2). */
+  PROTOCOL_SERVICE_CRC_ERROR: outcome(SenseKey.ABORTED_COMMAND, 0x47, 0x05),
+  /** "Miscompare during verify operation" (SBC-3 5.34). */
+  MISCOMPARE: outcome(SenseKey.MISCOMPARE, 0x1d, 0x00),
+} as const;
+
+/** INVALID FIELD IN CDB that points at the field. */
+export function invalidCdbField(byte: number, bit?: number): Sense {
+  return {
+    ...SENSE.INVALID_FIELD_IN_CDB,
+    field: bit === undefined ? { inCdb: true, byte } : { inCdb: true, byte, bit },
+  };
+}
+
+/** INVALID FIELD IN PARAMETER LIST that points at the field. */
+export function invalidParameterField(byte: number): Sense {
+  return { ...SENSE.INVALID_FIELD_IN_PARAMETER_LIST, field: { inCdb: false, byte } };
+}
+
+/** LBA OUT OF RANGE with the first LBA that is (SBC-3 4.18.1: INFORMATION). */
+export function lbaOutOfRange(lba: number): Sense {
+  return { ...SENSE.LBA_OUT_OF_RANGE, information: lba };
+}
+
+/** What an I/O that failed below means to the initiator. */
+export function senseOfIoError(error: IoError): Sense {
+  switch (error.code) {
+    case 'medium-read':
+      return SENSE.UNRECOVERED_READ_ERROR;
+    case 'medium-write':
+      return SENSE.WRITE_ERROR;
+    case 'no-space':
+      return SENSE.SPACE_ALLOCATION_FAILED;
+    case 'read-only':
+      return SENSE.WRITE_PROTECTED;
+    case 'out-of-range':
+      return SENSE.LBA_OUT_OF_RANGE;
+    // The holder moved or is away: nothing was refused for good, and ABORTED COMMAND makes hosts try again (I7).
+    case 'stale':
+    case 'unavailable':
+      return SENSE.HOLDER_UNREACHABLE;
+    case 'aborted':
+      return SENSE.COMMAND_ABORTED;
+  }
+}
+
+const FIXED_BYTES = 18;
+
+/** Three bytes SENSE KEY SPECIFIC with SKSV (SPC-4 table 50). */
+function putFieldPointer(into: Buffer, at: number, field: FieldPointer): void {
+  const bitPointer = field.bit === undefined ? 0 : 0x08 | field.bit;
+  into[at] = 0x80 | (field.inCdb ? 0x40 : 0) | bitPointer;
+  into.writeUInt16BE(field.byte, at + 1);
+}
+
+/** Current sense data in fixed format, 70h, 18 bytes (SPC-4 4.5.3). */
+export function encodeSense(sense: Sense): Buffer {
+  const bytes = Buffer.alloc(FIXED_BYTES);
+  bytes[0] = 0x70;
+  bytes[2] = sense.senseKey;
+  // INFORMATION has four bytes here; a larger value cannot be said and VALID stays 0 (SPC-4 4.5.3).
+  if (sense.information !== undefined && sense.information <= 0xffffffff) {
+    bytes[0] |= 0x80;
+    bytes.writeUInt32BE(sense.information, 3);
+  }
+  bytes[7] = FIXED_BYTES - 8;
+  bytes[12] = sense.asc;
+  bytes[13] = sense.ascq;
+  if (sense.field !== undefined) putFieldPointer(bytes, 15, sense.field);
+  return bytes;
+}
+
+/** Current sense data in descriptor format, 72h (SPC-4 4.5.2), as REQUEST SENSE with DESC asks for. */
+export function encodeSenseDescriptors(sense: Sense): Buffer {
+  const header = Buffer.from([0x72, sense.senseKey, sense.asc, sense.ascq, 0, 0, 0, 0]);
+  const descriptors: Buffer[] = [];
+  if (sense.information !== undefined) {
+    const information = Buffer.alloc(12);
+    information[1] = 0x0a;
+    information[2] = 0x80;
+    information.writeBigUInt64BE(BigInt(sense.information), 4);
+    descriptors.push(information);
+  }
+  if (sense.field !== undefined) {
+    const specific = Buffer.alloc(8);
+    specific[0] = 0x02;
+    specific[1] = 0x06;
+    putFieldPointer(specific, 4, sense.field);
+    descriptors.push(specific);
+  }
+  header[7] = descriptors.reduce((total, descriptor) => total + descriptor.length, 0);
+  return Buffer.concat([header, ...descriptors]);
+}
