@@ -61,6 +61,12 @@ export const PEER_HELLO_DEADLINE_MS = 5_000;
 /** A peer request unanswered this long fails; the link is then closed, since its answer may still come. */
 export const PEER_REQUEST_DEADLINE_MS = 15_000;
 
+/** A forwarded I/O waits this long for a holder that is away: a member is started again within seconds, and Linux
+ *  and libiscsi wait longer than this before they give a command up. */
+export const FORWARD_PATIENCE_MS = 25_000;
+/** Pause between two tries to reach a holder that is away. */
+export const FORWARD_RETRY_MS = 20;
+
 // --- moves ----------------------------------------------------------------------------------------------------
 
 /** The copier's unit and the granularity of "dirty". */
@@ -74,6 +80,20 @@ export const MOVE_BACKOFF_MS_MAX = 5_000;
 export const MOVE_RESTARTS_MAX = 12;
 /** What initiators are given to leave the old home (Asynchronous Message event 1, Parameter3). */
 export const HANDOVER_DEADLINE_SECONDS = 3;
+
+// --- storage ---------------------------------------------------------------------------------------------------
+
+/** Reads and writes up to this run on the event loop when the page cache can take them: 1 MiB is about 0.3 ms of copying. */
+export const LOOP_IO_BYTES_MAX = 1 * MiB;
+/** A write on the loop that took longer was throttled (dirty pages, a slow disk): writes go to the thread pool for a while. */
+export const SLOW_WRITE_MS = 4;
+/** A read on the loop that took longer came from the disk (only where the kernel cannot be asked not to wait). */
+export const SLOW_READ_MS = 0.5;
+/** Fast calls in a row in the pool before the loop is trusted again; doubles at each relapse up to the maximum. */
+export const FAST_CALLS_MIN = 16;
+export const FAST_CALLS_MAX = 1024;
+/** A discard is cut into pieces of this, since the kernel holds the file while it punches (13 ms per MiB seen). */
+export const PUNCH_PIECE_BYTES = 4 * MiB;
 
 // --- group -----------------------------------------------------------------------------------------------------
 
