@@ -1,0 +1,68 @@
+# Blockferry: every job of the project by name. `make` or `make help` lists them.
+
+NODE ?= node
+NPM ?= npm
+DATA ?= ./.blockferry
+MEMBERS ?= 3
+VOLUME ?= disk=1G
+TAP = ./node_modules/.bin/tap run --disable-coverage --reporter=terse
+# What an integration test may take: it starts real processes and waits for real initiators.
+TAP_SLOW = $(TAP) --timeout=120 --jobs=2
+DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra
+SOURCES := $(shell find lib bin -name '*.ts' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help build run demo test unit integration check tools clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  DATA=$(DATA) MEMBERS=$(MEMBERS) VOLUME=$(VOLUME) are what 'make run' starts with"
+
+# npm writes .package-lock.json at the end of an installation: older than the lock means not what the lock says.
+node_modules/.package-lock.json: package-lock.json package.json
+	$(NPM) ci --no-audit --no-fund
+	@touch $@
+
+dist/.built: node_modules/.package-lock.json tsconfig.json tsconfig.build.json $(SOURCES)
+	./node_modules/.bin/tsc -p tsconfig.build.json
+	@touch $@
+
+build: dist/.built ## install packages when the lock is newer, compile to dist/
+
+run: build ## a group of three members with one volume, until Ctrl-C
+	@$(NODE) dist/bin/blockferry.js up --members $(MEMBERS) --data $(DATA) --volume $(VOLUME)
+
+demo: build ## a loaded volume moves m1, m2, m3, m1: the ledger and the longest stall
+	@$(NODE) dist/bin/demo.js
+
+test: check unit integration ## everything: check, unit, integration
+
+unit: build ## unit tests (under a minute)
+	$(TAP) $(wildcard test/unit/*.test.ts)
+
+integration: build ## real initiators against real processes (needs 'make tools' for all of it)
+	$(TAP_SLOW) $(wildcard test/integration/*.test.ts)
+
+check: build ## lint, types, layering, format
+	./node_modules/.bin/tsc --noEmit
+	./node_modules/.bin/eslint --cache --cache-location node_modules/.cache/eslint/ lib bin test
+	./node_modules/.bin/prettier --check --log-level=warn lib bin test '*.js' '*.json'
+	$(TAP) test/unit/house-layering.test.ts
+
+tools: ## the Debian packages that the integration tests use
+	@missing=""; for p in $(DEBIAN_PACKAGES); do \
+	  dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -z "$$missing" ]; then echo "tools: all there ($(DEBIAN_PACKAGES))"; exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then as=none; \
+	elif [ "$$(id -u)" = 0 ]; then as=""; \
+	elif sudo -n true 2>/dev/null; then as=sudo; \
+	else as=none; fi; \
+	if [ "$$as" = none ]; then \
+	  echo "tools: missing:$$missing; install them as root (apt-get install$$missing)."; \
+	  echo "tools: until then the suites of test/integration that use iscsi-ls, iscsi-inq, qemu-img and qemu-io are skipped."; \
+	  exit 0; fi; \
+	$$as env DEBIAN_FRONTEND=noninteractive apt-get -q update && \
+	$$as env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $$missing
+
+clean: ## remove what was built and cached (the data of 'make run' stays)
+	rm -rf dist .tap node_modules/.cache
