@@ -15,6 +15,10 @@ export const LOGIN_DATA_SEGMENT_BYTES = 8 * KiB;
 export const TEXT_BYTES_MAX = 64 * KiB;
 /** Keys in one negotiation; the standard has about thirty. */
 export const TEXT_KEYS_MAX = 256;
+/** A key's name: RFC 7143 6.1. */
+export const TEXT_NAME_BYTES_MAX = 63;
+/** A key's value: RFC 7143 6.1 allows 255 bytes, and some 2 KiB for large binary ones. */
+export const TEXT_VALUE_BYTES_MAX = 2 * KiB + 64;
 /** iSCSI names: RFC 7143 4.2.7.1. */
 export const ISCSI_NAME_BYTES_MAX = 223;
 /** Login Requests in one login phase before we give up on an initiator that never transits. */

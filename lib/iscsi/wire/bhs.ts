@@ -1,0 +1,127 @@
+/**
+ * The Basic Header Segment: what all PDUs have in common (RFC 7143 11.2.1). Each PDU's own fields are in its own file;
+ * cutting a byte stream into PDUs is the framer's.
+ *
+ *   0 |.I| Opcode     |F| Opcode-specific ...             |
+ *   4 |TotalAHSLength | DataSegmentLength                 |
+ *   8 | LUN or opcode-specific                            |
+ *  16 | Initiator Task Tag                                |
+ *  20 | Opcode-specific up to byte 47                     |
+ */
+
+export const BHS_BYTES = 48;
+export const DIGEST_BYTES = 4;
+
+/** Byte 0. */
+export const IMMEDIATE_BIT = 0x40;
+export const OPCODE_MASK = 0x3f;
+/** Byte 1 of most PDUs. */
+export const FINAL_BIT = 0x80;
+
+/**
+ * Where the fields stand that many PDUs share. From byte 24 on, requests carry CmdSN and ExpStatSN, responses StatSN,
+ * ExpCmdSN and MaxCmdSN.
+ */
+export const bhsField = {
+  opcode: 0,
+  flags: 1,
+  totalAHSLength: 4,
+  dataSegmentLength: 5,
+  lunHigh: 8,
+  lunLow: 12,
+  initiatorTaskTag: 16,
+  targetTransferTag: 20,
+  cmdSN: 24,
+  expStatSN: 28,
+  statSN: 24,
+  expCmdSN: 28,
+  maxCmdSN: 32,
+} as const;
+
+/** What every PDU says about its own size. */
+export interface PduLengths {
+  /** In four-byte words. */
+  totalAHSLength: number;
+  /** In bytes, without padding. */
+  dataSegmentLength: number;
+}
+
+/** The raw eight bytes of a LUN, to be echoed; its meaning is SAM-5's (scsi/lun.ts). */
+export interface RawLun {
+  lunHigh: number;
+  lunLow: number;
+}
+
+/** The fields that mean the same in every PDU. */
+export interface Bhs extends PduLengths, RawLun {
+  opcode: number;
+  immediate: boolean;
+  final: boolean;
+  initiatorTaskTag: number;
+}
+
+export function decodeBhs(bhs: Buffer, at = 0): Bhs {
+  return {
+    opcode: opcodeOf(bhs, at),
+    immediate: isImmediate(bhs, at),
+    final: isFinal(bhs, at),
+    totalAHSLength: totalAHSLengthOf(bhs, at),
+    dataSegmentLength: dataSegmentLengthOf(bhs, at),
+    lunHigh: bhs.readUInt32BE(at + bhsField.lunHigh),
+    lunLow: bhs.readUInt32BE(at + bhsField.lunLow),
+    initiatorTaskTag: initiatorTaskTagOf(bhs, at),
+  };
+}
+
+export function opcodeOf(bhs: Buffer, at = 0): number {
+  return bhs.readUInt8(at) & OPCODE_MASK;
+}
+
+export function isImmediate(bhs: Buffer, at = 0): boolean {
+  return (bhs.readUInt8(at) & IMMEDIATE_BIT) !== 0;
+}
+
+export function isFinal(bhs: Buffer, at = 0): boolean {
+  return (bhs.readUInt8(at + bhsField.flags) & FINAL_BIT) !== 0;
+}
+
+/** In four-byte words. */
+export function totalAHSLengthOf(bhs: Buffer, at = 0): number {
+  return bhs.readUInt8(at + bhsField.totalAHSLength);
+}
+
+export function dataSegmentLengthOf(bhs: Buffer, at = 0): number {
+  return bhs.readUInt32BE(at + bhsField.totalAHSLength) & 0xffffff;
+}
+
+export function initiatorTaskTagOf(bhs: Buffer, at = 0): number {
+  return bhs.readUInt32BE(at + bhsField.initiatorTaskTag);
+}
+
+/** Both lengths in one write: TotalAHSLength (words) in the high byte. */
+export function writeLengths(
+  into: Buffer,
+  at: number,
+  totalAHSLength: number,
+  dataSegmentLength: number,
+): void {
+  into.writeUInt32BE(((totalAHSLength << 24) | dataSegmentLength) >>> 0, at + bhsField.totalAHSLength);
+}
+
+/** Zeroes all 48 bytes, then writes byte 0, byte 1 and the lengths: how every encoder begins. */
+export function beginBhs(into: Buffer, at: number, byte0: number, flags: number, lengths: PduLengths): void {
+  into.fill(0, at, at + BHS_BYTES);
+  into.writeUInt8(byte0, at + bhsField.opcode);
+  into.writeUInt8(flags, at + bhsField.flags);
+  writeLengths(into, at, lengths.totalAHSLength, lengths.dataSegmentLength);
+}
+
+export function writeLun(into: Buffer, at: number, lun: RawLun): void {
+  into.writeUInt32BE(lun.lunHigh, at + bhsField.lunHigh);
+  into.writeUInt32BE(lun.lunLow, at + bhsField.lunLow);
+}
+
+/** Data segments are padded to whole words (RFC 7143 11.2.3). */
+export function paddedLength(lengthBytes: number): number {
+  return (lengthBytes + 3) & ~3;
+}

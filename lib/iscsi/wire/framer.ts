@@ -1,0 +1,287 @@
+/**
+ * Cuts a byte stream into PDUs. It takes chunks cut anywhere and knows only lengths and digests; what a PDU means, and
+ * where its data belongs, is its sink's affair. It allocates nothing beyond views unless a chunk ends inside a PDU.
+ *
+ *      push(chunk)
+ *          │
+ *      ┌─ HEADER ── 48 bytes + AHS (+ header digest) ── length over the limit? ── framingError
+ *      │       sink.header(bhs, dataSegmentLength) → where the data goes (or null: a view if possible)
+ *      │   DATA ── copied as it comes, or viewed in place
+ *      │   TRAILER ── padding (+ data digest)
+ *      └── DELIVER ── sink.payload(bhs, data, digestOk)
+ *
+ * Back-pressure: a sink may pause() from a callback; the rest of the chunk, and chunks pushed meanwhile, are retained
+ * until resume(). Between header() and payload() of one PDU nothing else is delivered.
+ *
+ * Views: Node gives a fresh buffer with each 'data' event, so a sink may keep what it is given. It then keeps the whole
+ * chunk alive (64 KiB): copy what is to live long.
+ */
+import { BHS_BYTES, DIGEST_BYTES, dataSegmentLengthOf, paddedLength, totalAHSLengthOf } from './bhs.js';
+import { dataCrc32c, headerCrc32c, readDigest } from './digests.js';
+
+export interface FramerSink {
+  /**
+   * A header is complete (and its digest right). `bhs` is 48 bytes plus any AHS.
+   * @returns a buffer of exactly dataSegmentLength bytes for the data to be copied into as it comes, or null to be given
+   * a view of the chunk where the data is whole there, and a new buffer otherwise.
+   */
+  header(bhs: Buffer, dataSegmentLength: number): Buffer | null;
+  /** The PDU is complete; `data` is empty when it has none, and the buffer that header() returned otherwise. */
+  payload(bhs: Buffer, data: Buffer, digestOk: boolean): void;
+  /** The stream cannot be followed any further; nothing more will be delivered. Close the connection. */
+  framingError(reason: string): void;
+}
+
+const EMPTY = Buffer.alloc(0);
+
+const Stage = { HEADER: 0, DATA: 1, TRAILER: 2, DELIVER: 3 } as const;
+
+export class Framer {
+  /** Header bytes gathered so far, when a chunk ended inside a header; otherwise empty. */
+  private partialHeader = EMPTY;
+  private partialHeaderFilled = 0;
+
+  private stage: number = Stage.HEADER;
+  private bhs = EMPTY;
+  private data = EMPTY;
+  private dataFilled = 0;
+  /** Padding and digest after the data: at most 3 + 4 bytes. */
+  private readonly trailer = Buffer.alloc(3 + DIGEST_BYTES);
+  private trailerBytes = 0;
+  private trailerFilled = 0;
+  private digestOk = true;
+
+  private headerDigests = false;
+  private dataDigests = false;
+  /** Of the PDU under way: digests that are switched on hold from the next one. */
+  private headerDigestBytes = 0;
+  private dataDigestBytes = 0;
+
+  private chunk = EMPTY;
+  private at = 0;
+  private readonly waiting: Buffer[] = [];
+  private running = false;
+  private paused_ = false;
+  private stopped_ = false;
+
+  /** @param maxDataSegmentBytes longer data segments are a framing error, found before header() is called */
+  constructor(
+    private readonly sink: FramerSink,
+    private maxDataSegmentBytes: number,
+  ) {}
+
+  /** Takes the next bytes of the stream; the buffer must not be changed afterwards. */
+  push(chunk: Buffer): void {
+    if (this.stopped_ || chunk.length === 0) return;
+    this.waiting.push(chunk);
+    this.run();
+  }
+
+  /** Holds delivery back after the callback that is running. */
+  pause(): void {
+    this.paused_ = true;
+  }
+
+  /** Goes on with what was retained. Inside a callback it only undoes pause(). */
+  resume(): void {
+    this.paused_ = false;
+    this.run();
+  }
+
+  /** Nothing is delivered any more, not even the rest of the PDU under way. */
+  stop(): void {
+    this.stopped_ = true;
+    this.waiting.length = 0;
+    this.chunk = this.partialHeader = this.bhs = this.data = EMPTY;
+    this.at = 0;
+  }
+
+  /** From the next PDU on. */
+  setDigests(header: boolean, data: boolean): void {
+    this.headerDigests = header;
+    this.dataDigests = data;
+  }
+
+  /** From the next PDU on. */
+  setMaxDataSegmentBytes(maxDataSegmentBytes: number): void {
+    this.maxDataSegmentBytes = maxDataSegmentBytes;
+  }
+
+  get paused(): boolean {
+    return this.paused_;
+  }
+
+  get stopped(): boolean {
+    return this.stopped_;
+  }
+
+  /** Whether the stream so far ends inside a PDU: an end there is a truncation. */
+  get insidePdu(): boolean {
+    return this.stage !== Stage.HEADER || this.partialHeaderFilled > 0 || this.retainedBytes > 0;
+  }
+
+  /** Bytes taken and not yet looked at. */
+  get retainedBytes(): number {
+    let bytes = this.chunk.length - this.at;
+    for (const chunk of this.waiting) bytes += chunk.length;
+    return bytes;
+  }
+
+  private run(): void {
+    if (this.running) return;
+    this.running = true;
+    try {
+      while (!this.stopped_ && !this.paused_ && this.step());
+    } catch (error) {
+      // A sink that throws has lost track of its own state: it must not be called again.
+      this.stop();
+      throw error;
+    } finally {
+      this.running = false;
+    }
+  }
+
+  /** One step of the PDU under way; false when it takes more bytes than there are. */
+  private step(): boolean {
+    if (this.stage === Stage.DELIVER) {
+      this.deliver();
+      return true;
+    }
+    if (this.at === this.chunk.length && !this.nextChunk()) return false;
+    if (this.stage === Stage.HEADER) this.takeHeader();
+    else if (this.stage === Stage.DATA) this.takeData();
+    else this.takeTrailer();
+    return true;
+  }
+
+  private nextChunk(): boolean {
+    const next = this.waiting.shift();
+    this.chunk = next ?? EMPTY;
+    this.at = 0;
+    return next !== undefined;
+  }
+
+  private takeHeader(): void {
+    if (this.partialHeaderFilled > 0) {
+      this.gatherHeader();
+      return;
+    }
+    this.headerDigestBytes = this.headerDigests ? DIGEST_BYTES : 0;
+    this.dataDigestBytes = this.dataDigests ? DIGEST_BYTES : 0;
+    const available = this.chunk.length - this.at;
+    if (available >= BHS_BYTES) {
+      const needed = this.headerBytes(this.chunk, this.at);
+      if (available >= needed) {
+        const header = this.chunk.subarray(this.at, this.at + needed);
+        this.at += needed;
+        this.headerComplete(header);
+        return;
+      }
+    }
+    this.partialHeader = Buffer.allocUnsafe(BHS_BYTES);
+    this.gatherHeader();
+  }
+
+  /** Adds to a header that a chunk's end cut: first the 48 bytes that tell its whole length, then the rest. */
+  private gatherHeader(): void {
+    const taken = this.chunk.copy(this.partialHeader, this.partialHeaderFilled, this.at);
+    this.at += taken;
+    this.partialHeaderFilled += taken;
+    if (this.partialHeaderFilled < this.partialHeader.length) return;
+    const needed = this.headerBytes(this.partialHeader, 0);
+    if (this.partialHeaderFilled < needed) {
+      const longer = Buffer.allocUnsafe(needed);
+      this.partialHeader.copy(longer);
+      this.partialHeader = longer;
+      return;
+    }
+    const header = this.partialHeader;
+    this.partialHeader = EMPTY;
+    this.partialHeaderFilled = 0;
+    this.headerComplete(header);
+  }
+
+  private headerBytes(bytes: Buffer, at: number): number {
+    return BHS_BYTES + totalAHSLengthOf(bytes, at) * 4 + this.headerDigestBytes;
+  }
+
+  private headerComplete(header: Buffer): void {
+    let bhs = header;
+    if (this.headerDigestBytes > 0) {
+      const end = header.length - DIGEST_BYTES;
+      // Without a header there is no knowing where the next one begins (RFC 7143 7.7, ErrorRecoveryLevel 0).
+      if (headerCrc32c(header, 0, end) !== readDigest(header, end)) return this.fail('header digest error');
+      bhs = header.subarray(0, end);
+    }
+    const length = dataSegmentLengthOf(bhs);
+    if (length > this.maxDataSegmentBytes) {
+      return this.fail(`data segment of ${length} bytes, over the limit of ${this.maxDataSegmentBytes}`);
+    }
+    this.bhs = bhs;
+    this.digestOk = true;
+    const destination = this.sink.header(bhs, length);
+    if (this.stopped_) return;
+    this.beginData(length, destination);
+  }
+
+  private beginData(length: number, destination: Buffer | null): void {
+    this.data = EMPTY;
+    this.dataFilled = 0;
+    this.trailerFilled = 0;
+    this.trailerBytes = length === 0 ? 0 : paddedLength(length) - length + this.dataDigestBytes;
+    this.stage = length === 0 ? Stage.DELIVER : Stage.DATA;
+    if (length === 0) return;
+    if (destination !== null) {
+      if (destination.length !== length)
+        throw new RangeError(`destination of ${destination.length} for ${length} bytes`);
+      this.data = destination;
+    } else if (this.chunk.length - this.at >= length) {
+      this.data = this.chunk.subarray(this.at, this.at + length);
+      this.at += length;
+      this.dataComplete();
+    } else {
+      this.data = Buffer.allocUnsafe(length);
+    }
+  }
+
+  private takeData(): void {
+    const taken = this.chunk.copy(this.data, this.dataFilled, this.at);
+    this.at += taken;
+    this.dataFilled += taken;
+    if (this.dataFilled === this.data.length) this.dataComplete();
+  }
+
+  private dataComplete(): void {
+    this.stage = this.trailerBytes === 0 ? Stage.DELIVER : Stage.TRAILER;
+  }
+
+  private takeTrailer(): void {
+    const end = Math.min(this.chunk.length, this.at + this.trailerBytes - this.trailerFilled);
+    const taken = this.chunk.copy(this.trailer, this.trailerFilled, this.at, end);
+    this.at += taken;
+    this.trailerFilled += taken;
+    if (this.trailerFilled < this.trailerBytes) return;
+    if (this.dataDigestBytes > 0) this.digestOk = this.dataDigestMatches();
+    this.stage = Stage.DELIVER;
+  }
+
+  /** The digest covers the padding too (RFC 7143 11.2.4). */
+  private dataDigestMatches(): boolean {
+    const padding = this.trailerBytes - DIGEST_BYTES;
+    let crc = dataCrc32c(this.data);
+    if (padding > 0) crc = dataCrc32c(this.trailer.subarray(0, padding), crc);
+    return crc === readDigest(this.trailer, padding);
+  }
+
+  private deliver(): void {
+    const { bhs, data } = this;
+    this.stage = Stage.HEADER;
+    this.bhs = this.data = EMPTY;
+    this.sink.payload(bhs, data, this.digestOk);
+  }
+
+  private fail(reason: string): void {
+    this.stop();
+    this.sink.framingError(reason);
+  }
+}

@@ -1,0 +1,135 @@
+/** Login Request and Login Response (RFC 7143 11.12, 11.13): layout only; the keys they carry are text-keys.ts's. */
+import { assert } from '../../base/assert.js';
+import {
+  FINAL_BIT,
+  IMMEDIATE_BIT,
+  beginBhs,
+  bhsField,
+  dataSegmentLengthOf,
+  totalAHSLengthOf,
+} from './bhs.js';
+import type { PduLengths } from './bhs.js';
+import { Opcode } from './opcodes.js';
+import { CONTINUE_BIT } from './text.js';
+
+export const ISID_BYTES = 6;
+
+/** T stands where F stands in others. */
+export const TRANSIT_BIT = FINAL_BIT;
+
+export const loginField = {
+  opcode: bhsField.opcode,
+  flags: bhsField.flags,
+  versionMax: 2,
+  versionMin: 3,
+  versionActive: 3,
+  isid: 8,
+  tsih: 14,
+  initiatorTaskTag: bhsField.initiatorTaskTag,
+  cid: 20,
+  cmdSN: bhsField.cmdSN,
+  expStatSN: bhsField.expStatSN,
+  statSN: bhsField.statSN,
+  expCmdSN: bhsField.expCmdSN,
+  maxCmdSN: bhsField.maxCmdSN,
+  status: 36,
+} as const;
+
+/** What both directions share. */
+interface LoginCommon extends PduLengths {
+  transit: boolean;
+  continues: boolean;
+  /** Current and next stage: LoginStage, but any of 0–3 may stand on the wire. nsg counts only with transit. */
+  csg: number;
+  nsg: number;
+  versionMax: number;
+  /** ISID_BYTES as twelve hexadecimal digits. */
+  isid: string;
+  tsih: number;
+  initiatorTaskTag: number;
+}
+
+export interface LoginRequestPdu extends LoginCommon {
+  versionMin: number;
+  cid: number;
+  cmdSN: number;
+  expStatSN: number;
+}
+
+function decodeCommon(bhs: Buffer, at: number): LoginCommon {
+  const flags = bhs.readUInt8(at + loginField.flags);
+  return {
+    transit: (flags & TRANSIT_BIT) !== 0,
+    continues: (flags & CONTINUE_BIT) !== 0,
+    csg: (flags >> 2) & 3,
+    nsg: flags & 3,
+    versionMax: bhs.readUInt8(at + loginField.versionMax),
+    totalAHSLength: totalAHSLengthOf(bhs, at),
+    dataSegmentLength: dataSegmentLengthOf(bhs, at),
+    isid: bhs.toString('hex', at + loginField.isid, at + loginField.isid + ISID_BYTES),
+    tsih: bhs.readUInt16BE(at + loginField.tsih),
+    initiatorTaskTag: bhs.readUInt32BE(at + loginField.initiatorTaskTag),
+  };
+}
+
+function encodeCommon(pdu: LoginCommon, byte0: number, into: Buffer, at: number): void {
+  assert(/^[0-9a-f]{12}$/.test(pdu.isid), `ISID ${pdu.isid}`);
+  const flags =
+    (pdu.transit ? TRANSIT_BIT : 0) |
+    (pdu.continues ? CONTINUE_BIT : 0) |
+    ((pdu.csg & 3) << 2) |
+    (pdu.nsg & 3);
+  beginBhs(into, at, byte0, flags, pdu);
+  into.writeUInt8(pdu.versionMax, at + loginField.versionMax);
+  into.write(pdu.isid, at + loginField.isid, ISID_BYTES, 'hex');
+  into.writeUInt16BE(pdu.tsih, at + loginField.tsih);
+  into.writeUInt32BE(pdu.initiatorTaskTag, at + loginField.initiatorTaskTag);
+}
+
+export function decodeLoginRequest(bhs: Buffer, at = 0): LoginRequestPdu {
+  return {
+    ...decodeCommon(bhs, at),
+    versionMin: bhs.readUInt8(at + loginField.versionMin),
+    cid: bhs.readUInt16BE(at + loginField.cid),
+    cmdSN: bhs.readUInt32BE(at + loginField.cmdSN),
+    expStatSN: bhs.readUInt32BE(at + loginField.expStatSN),
+  };
+}
+
+/** A Login Request is always immediate. */
+export function encodeLoginRequest(pdu: LoginRequestPdu, into: Buffer, at = 0): void {
+  encodeCommon(pdu, Opcode.LOGIN_REQUEST | IMMEDIATE_BIT, into, at);
+  into.writeUInt8(pdu.versionMin, at + loginField.versionMin);
+  into.writeUInt16BE(pdu.cid, at + loginField.cid);
+  into.writeUInt32BE(pdu.cmdSN, at + loginField.cmdSN);
+  into.writeUInt32BE(pdu.expStatSN, at + loginField.expStatSN);
+}
+
+export interface LoginResponsePdu extends LoginCommon {
+  versionActive: number;
+  statSN: number;
+  expCmdSN: number;
+  maxCmdSN: number;
+  /** Status-Class and Status-Detail as one number: LoginStatus. */
+  status: number;
+}
+
+export function decodeLoginResponse(bhs: Buffer, at = 0): LoginResponsePdu {
+  return {
+    ...decodeCommon(bhs, at),
+    versionActive: bhs.readUInt8(at + loginField.versionActive),
+    statSN: bhs.readUInt32BE(at + loginField.statSN),
+    expCmdSN: bhs.readUInt32BE(at + loginField.expCmdSN),
+    maxCmdSN: bhs.readUInt32BE(at + loginField.maxCmdSN),
+    status: bhs.readUInt16BE(at + loginField.status),
+  };
+}
+
+export function encodeLoginResponse(pdu: LoginResponsePdu, into: Buffer, at = 0): void {
+  encodeCommon(pdu, Opcode.LOGIN_RESPONSE, into, at);
+  into.writeUInt8(pdu.versionActive, at + loginField.versionActive);
+  into.writeUInt32BE(pdu.statSN, at + loginField.statSN);
+  into.writeUInt32BE(pdu.expCmdSN, at + loginField.expCmdSN);
+  into.writeUInt32BE(pdu.maxCmdSN, at + loginField.maxCmdSN);
+  into.writeUInt16BE(pdu.status, at + loginField.status);
+}

@@ -1,0 +1,160 @@
+/** SCSI Command and SCSI Response (RFC 7143 11.3, 11.4): layout only, nothing of what a CDB means. */
+import { assert } from '../../base/assert.js';
+import {
+  IMMEDIATE_BIT,
+  FINAL_BIT,
+  beginBhs,
+  bhsField,
+  dataSegmentLengthOf,
+  isFinal,
+  isImmediate,
+  totalAHSLengthOf,
+  writeLun,
+  type PduLengths,
+  type RawLun,
+} from './bhs.js';
+import { Opcode } from './opcodes.js';
+
+export const CDB_BYTES = 16;
+
+/** SCSI Command, byte 1 beside F. */
+export const COMMAND_READ_BIT = 0x40;
+export const COMMAND_WRITE_BIT = 0x20;
+export const COMMAND_ATTR_MASK = 0x07;
+
+export const scsiCommandField = {
+  ...bhsField,
+  expectedDataTransferLength: 20,
+  cdb: 32,
+} as const;
+
+export interface ScsiCommandPdu extends PduLengths, RawLun {
+  immediate: boolean;
+  final: boolean;
+  read: boolean;
+  write: boolean;
+  /** TaskAttribute */
+  attr: number;
+  initiatorTaskTag: number;
+  expectedDataTransferLength: number;
+  cmdSN: number;
+  expStatSN: number;
+  /** Exactly CDB_BYTES; when decoded, a view of the header. */
+  cdb: Buffer;
+}
+
+export function decodeScsiCommand(bhs: Buffer, at = 0): ScsiCommandPdu {
+  const flags = bhs.readUInt8(at + scsiCommandField.flags);
+  return {
+    immediate: isImmediate(bhs, at),
+    final: isFinal(bhs, at),
+    read: (flags & COMMAND_READ_BIT) !== 0,
+    write: (flags & COMMAND_WRITE_BIT) !== 0,
+    attr: flags & COMMAND_ATTR_MASK,
+    totalAHSLength: totalAHSLengthOf(bhs, at),
+    dataSegmentLength: dataSegmentLengthOf(bhs, at),
+    lunHigh: bhs.readUInt32BE(at + scsiCommandField.lunHigh),
+    lunLow: bhs.readUInt32BE(at + scsiCommandField.lunLow),
+    initiatorTaskTag: bhs.readUInt32BE(at + scsiCommandField.initiatorTaskTag),
+    expectedDataTransferLength: bhs.readUInt32BE(at + scsiCommandField.expectedDataTransferLength),
+    cmdSN: bhs.readUInt32BE(at + scsiCommandField.cmdSN),
+    expStatSN: bhs.readUInt32BE(at + scsiCommandField.expStatSN),
+    cdb: bhs.subarray(at + scsiCommandField.cdb, at + scsiCommandField.cdb + CDB_BYTES),
+  };
+}
+
+export function encodeScsiCommand(pdu: ScsiCommandPdu, into: Buffer, at = 0): void {
+  assert(pdu.cdb.length === CDB_BYTES, `CDB field of ${pdu.cdb.length} bytes`);
+  const flags =
+    (pdu.final ? FINAL_BIT : 0) |
+    (pdu.read ? COMMAND_READ_BIT : 0) |
+    (pdu.write ? COMMAND_WRITE_BIT : 0) |
+    (pdu.attr & COMMAND_ATTR_MASK);
+  beginBhs(into, at, Opcode.SCSI_COMMAND | (pdu.immediate ? IMMEDIATE_BIT : 0), flags, pdu);
+  writeLun(into, at, pdu);
+  into.writeUInt32BE(pdu.initiatorTaskTag, at + scsiCommandField.initiatorTaskTag);
+  into.writeUInt32BE(pdu.expectedDataTransferLength, at + scsiCommandField.expectedDataTransferLength);
+  into.writeUInt32BE(pdu.cmdSN, at + scsiCommandField.cmdSN);
+  into.writeUInt32BE(pdu.expStatSN, at + scsiCommandField.expStatSN);
+  pdu.cdb.copy(into, at + scsiCommandField.cdb);
+}
+
+/** SCSI Response, byte 1 (and, for O and U, Data-In). */
+export const BIDI_OVERFLOW_BIT = 0x10;
+export const BIDI_UNDERFLOW_BIT = 0x08;
+export const OVERFLOW_BIT = 0x04;
+export const UNDERFLOW_BIT = 0x02;
+
+export const scsiResponseField = {
+  ...bhsField,
+  response: 2,
+  status: 3,
+  snackTag: 20,
+  expDataSN: 36,
+  bidirectionalReadResidualCount: 40,
+  residualCount: 44,
+} as const;
+
+export interface ScsiResponsePdu extends PduLengths {
+  bidirectionalOverflow: boolean;
+  bidirectionalUnderflow: boolean;
+  overflow: boolean;
+  underflow: boolean;
+  /** ScsiResponseCode */
+  response: number;
+  /** SCSI status; means something only when response is COMPLETED. */
+  status: number;
+  initiatorTaskTag: number;
+  snackTag: number;
+  statSN: number;
+  expCmdSN: number;
+  maxCmdSN: number;
+  expDataSN: number;
+  bidirectionalReadResidualCount: number;
+  residualCount: number;
+}
+
+export function decodeScsiResponse(bhs: Buffer, at = 0): ScsiResponsePdu {
+  const flags = bhs.readUInt8(at + scsiResponseField.flags);
+  return {
+    bidirectionalOverflow: (flags & BIDI_OVERFLOW_BIT) !== 0,
+    bidirectionalUnderflow: (flags & BIDI_UNDERFLOW_BIT) !== 0,
+    overflow: (flags & OVERFLOW_BIT) !== 0,
+    underflow: (flags & UNDERFLOW_BIT) !== 0,
+    response: bhs.readUInt8(at + scsiResponseField.response),
+    status: bhs.readUInt8(at + scsiResponseField.status),
+    totalAHSLength: totalAHSLengthOf(bhs, at),
+    dataSegmentLength: dataSegmentLengthOf(bhs, at),
+    initiatorTaskTag: bhs.readUInt32BE(at + scsiResponseField.initiatorTaskTag),
+    snackTag: bhs.readUInt32BE(at + scsiResponseField.snackTag),
+    statSN: bhs.readUInt32BE(at + scsiResponseField.statSN),
+    expCmdSN: bhs.readUInt32BE(at + scsiResponseField.expCmdSN),
+    maxCmdSN: bhs.readUInt32BE(at + scsiResponseField.maxCmdSN),
+    expDataSN: bhs.readUInt32BE(at + scsiResponseField.expDataSN),
+    bidirectionalReadResidualCount: bhs.readUInt32BE(at + scsiResponseField.bidirectionalReadResidualCount),
+    residualCount: bhs.readUInt32BE(at + scsiResponseField.residualCount),
+  };
+}
+
+export function encodeScsiResponse(pdu: ScsiResponsePdu, into: Buffer, at = 0): void {
+  const flags =
+    FINAL_BIT |
+    (pdu.bidirectionalOverflow ? BIDI_OVERFLOW_BIT : 0) |
+    (pdu.bidirectionalUnderflow ? BIDI_UNDERFLOW_BIT : 0) |
+    (pdu.overflow ? OVERFLOW_BIT : 0) |
+    (pdu.underflow ? UNDERFLOW_BIT : 0);
+  beginBhs(into, at, Opcode.SCSI_RESPONSE, flags, pdu);
+  into.writeUInt8(pdu.response, at + scsiResponseField.response);
+  into.writeUInt8(pdu.status, at + scsiResponseField.status);
+  into.writeUInt32BE(pdu.initiatorTaskTag, at + scsiResponseField.initiatorTaskTag);
+  into.writeUInt32BE(pdu.snackTag, at + scsiResponseField.snackTag);
+  into.writeUInt32BE(pdu.statSN, at + scsiResponseField.statSN);
+  into.writeUInt32BE(pdu.expCmdSN, at + scsiResponseField.expCmdSN);
+  into.writeUInt32BE(pdu.maxCmdSN, at + scsiResponseField.maxCmdSN);
+  into.writeUInt32BE(pdu.expDataSN, at + scsiResponseField.expDataSN);
+  into.writeUInt32BE(
+    pdu.bidirectionalReadResidualCount,
+    at + scsiResponseField.bidirectionalReadResidualCount,
+  );
+  into.writeUInt32BE(pdu.residualCount, at + scsiResponseField.residualCount);
+}
