@@ -32,7 +32,7 @@ export interface FramerSink {
   framingError(reason: string): void;
 }
 
-const EMPTY = Buffer.alloc(0);
+const EMPTY: Buffer = Buffer.alloc(0);
 
 const Stage = { HEADER: 0, DATA: 1, TRAILER: 2, DELIVER: 3 } as const;
 
