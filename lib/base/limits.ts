@@ -40,6 +40,19 @@ export const NOP_INTERVAL_MS = 30_000;
 /** ... and is closed when it does not answer within this. */
 export const NOP_DEADLINE_MS = 15_000;
 
+// --- SCSI -----------------------------------------------------------------------------------------------------
+
+/** Largest run of one WRITE SAME (VPD B0h): zeros cost little, but a pattern over a whole volume would take hours. */
+export const WRITE_SAME_BYTES_MAX = 4096 * MiB;
+/** Logical blocks of one UNMAP over all its descriptors (VPD B0h). */
+export const UNMAP_BLOCKS_MAX = 1024 * 1024;
+/** Descriptors of one UNMAP (VPD B0h); bounds its parameter list to 4 KiB and a header. */
+export const UNMAP_DESCRIPTORS_MAX = 256;
+/** A long VERIFY or WRITE SAME reads or writes this much, then lets others run. */
+export const PIECE_BYTES_MAX = 1 * MiB;
+/** A long UNMAP or run of zeros clears this much at once; nothing is copied, so the piece is larger. */
+export const CLEAR_PIECE_BYTES_MAX = 64 * MiB;
+
 // --- volumes and extents ------------------------------------------------------------------------------------
 
 export const EXTENT_BYTES_DEFAULT = 4 * MiB;
@@ -58,12 +71,25 @@ export const MEMBERS_MAX = 64;
 export const PEER_PAYLOAD_BYTES_MAX = 1 * MiB;
 /** Requests outstanding on one peer link; beyond it requests wait in the sender. */
 export const PEER_REQUESTS_MAX = 1024;
+/** Payload bytes outstanding on one peer link, asked for or brought; bounds what either end keeps for the other. */
+export const PEER_BYTES_MAX = 16 * MiB;
+/** Bytes waiting in a peer link's send queue before it is read no further; two honest members never get there. */
+export const PEER_SEND_QUEUE_BYTES_MAX = 2 * PEER_BYTES_MAX + 4 * MiB;
 /** Connections a peer port accepts: two per member and direction, and the management process. */
 export const PEER_CONNECTIONS_MAX = 4 * MEMBERS_MAX;
 /** A peer that has not said hello by then is closed. */
 export const PEER_HELLO_DEADLINE_MS = 5_000;
 /** A peer request unanswered this long fails; the link is then closed, since its answer may still come. */
 export const PEER_REQUEST_DEADLINE_MS = 15_000;
+/** A request to a member that we have no link to waits this long for the dial. */
+export const PEER_DIAL_WAIT_MS = 2_000;
+/** Pause between two dials of one member; doubles up to the maximum. */
+export const PEER_BACKOFF_MS_MIN = 50;
+export const PEER_BACKOFF_MS_MAX = 2_000;
+/** A link is asked for a sign of life this often ... */
+export const PEER_PING_MS = 2_000;
+/** ... and is dead when nothing at all has come for this long while something should have. */
+export const PEER_SILENCE_MS = 6_000;
 
 /** A forwarded I/O waits this long for a holder that is away: a member is started again within seconds, and Linux
  *  and libiscsi wait longer than this before they give a command up. */
@@ -75,6 +101,16 @@ export const FORWARD_RETRY_MS = 20;
 
 /** The copier's unit and the granularity of "dirty". */
 export const MOVE_CHUNK_BYTES = 64 * KiB;
+/** One piece of the background copy: large enough to be cheap, small enough not to stand before a foreground I/O. */
+export const MOVE_COPY_BYTES = 256 * KiB;
+/** Batches of one move under way: one is copied while the other is made durable and committed. */
+export const MOVE_LANES = 2;
+/** Data in one batch: what one sync at the destination makes durable. */
+export const MOVE_BATCH_BYTES = 32 * MiB;
+/** Extents in one batch, most of them empty then: bounds the requests sent at once. */
+export const MOVE_BATCH_EXTENTS = 256;
+/** The last sync of a batch holds its writes: longer than this, and they are let go and it is tried again. */
+export const MOVE_HOLD_MS_MAX = 2_000;
 /** Extents of one move copied at the same time. */
 export const MOVE_EXTENTS_IN_FLIGHT = 8;
 /** Pause before an extent whose destination failed is copied again; doubles up to the maximum. */
@@ -89,8 +125,11 @@ export const HANDOVER_DEADLINE_SECONDS = 3;
 
 /** Reads and writes up to this run on the event loop when the page cache can take them: 1 MiB is about 0.3 ms of copying. */
 export const LOOP_IO_BYTES_MAX = 1 * MiB;
-/** A write on the loop that took longer was throttled (dirty pages, a slow disk): writes go to the thread pool for a while. */
-export const SLOW_WRITE_MS = 4;
+/**
+ * A write on the loop that took longer was throttled (dirty pages, a slow disk): writes go to the thread pool for a while.
+ * Above a time slice or two of a busy machine, so that being preempted does not look like it.
+ */
+export const SLOW_WRITE_MS = 8;
 /** A read on the loop that took longer came from the disk (only where the kernel cannot be asked not to wait). */
 export const SLOW_READ_MS = 0.5;
 /** Fast calls in a row in the pool before the loop is trusted again; doubles at each relapse up to the maximum. */
@@ -107,3 +146,10 @@ export const LEASE_TTL_MS = 6_000;
 export const STORE_VALUE_BYTES_MAX = 1 * MiB;
 /** How long a member or initiator waits for the store before it gives up. */
 export const STORE_DEADLINE_MS = 5_000;
+
+// --- management ------------------------------------------------------------------------------------------------
+
+/** Body of one management request; the largest real one is under 300 bytes. */
+export const MANAGE_BODY_BYTES_MAX = 64 * KiB;
+/** A management request that takes longer has failed, for the caller and for the server. */
+export const MANAGE_REQUEST_DEADLINE_MS = 15_000;

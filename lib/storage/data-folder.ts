@@ -1,0 +1,95 @@
+/**
+ * A member's data folder: one sparse file per volume and a lock that keeps a second process out. It knows names and paths;
+ * who holds which extent is the group store's business, not the folder's.
+ *
+ *     DIR/lock           locked as long as the folder is open; never removed, or two could hold it
+ *     DIR/NAME.volume    the bytes of volume NAME
+ */
+import fs from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { assert } from '../base/assert.js';
+import { errnoOf } from '../base/errors.js';
+import { VOLUME_NAME_PATTERN } from '../base/limits.js';
+import type { Logger } from '../base/log.js';
+import { type StorageDoors, systemDoors } from './doors.js';
+import { openErrorOf } from './io-errors.js';
+import { lockFile } from './lock.js';
+import { closeFd, syncFolder } from './open-file.js';
+
+const open = promisify(fs.open);
+const LOCK_NAME = 'lock';
+const SUFFIX = '.volume';
+
+export class DataFolder {
+  private closed = false;
+
+  private constructor(
+    readonly path: string,
+    private readonly lockFd: number,
+  ) {}
+
+  /**
+   * Opens the folder, making it where it is missing.
+   * @throws BlockferryError BUSY when another process has it, INVALID, NO_SPACE, IO
+   */
+  static async open(
+    path: string,
+    options: { log: Logger },
+    doors: StorageDoors = systemDoors(),
+  ): Promise<DataFolder> {
+    const folder = resolve(path);
+    let fd = -1;
+    try {
+      await makeFolder(folder);
+      fd = await open(join(folder, LOCK_NAME), fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+      lockFile(fd, false, `data folder ${folder}`, doors.extensions, options.log);
+      return new DataFolder(folder, fd);
+    } catch (error) {
+      if (fd !== -1) await closeFd(fd);
+      throw openErrorOf(error, folder);
+    }
+  }
+
+  /** Where the bytes of a volume are, or would be. */
+  volumePath(volumeName: string): string {
+    // A name becomes a path here, so this is the last place that can keep '../' out.
+    assert(VOLUME_NAME_PATTERN.test(volumeName), `volume name '${volumeName}'`);
+    return join(this.path, volumeName + SUFFIX);
+  }
+
+  /** The names of the volumes that have a file here, sorted. */
+  async volumes(): Promise<string[]> {
+    const entries = await fs.promises.readdir(this.path);
+    return entries
+      .filter((entry) => entry.endsWith(SUFFIX))
+      .map((entry) => entry.slice(0, -SUFFIX.length))
+      .filter((name) => VOLUME_NAME_PATTERN.test(name))
+      .sort();
+  }
+
+  /** Removes a volume's file, durably; one that is not there is no error. Close it first. */
+  async remove(volumeName: string): Promise<void> {
+    const path = this.volumePath(volumeName);
+    try {
+      await fs.promises.unlink(path);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw openErrorOf(error, path);
+    }
+    await syncFolder(this.path);
+  }
+
+  /** Lets other processes in. Files that were opened from here are closed by whoever opened them. */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    await closeFd(this.lockFd);
+  }
+}
+
+/** mkdir -p, durable from the first folder that had to be made. */
+async function makeFolder(folder: string): Promise<void> {
+  const first = await fs.promises.mkdir(folder, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  for (let made = folder; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made));
+}

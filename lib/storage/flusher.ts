@@ -1,0 +1,76 @@
+/**
+ * Makes a file's bytes durable: one fdatasync in flight, the next one covers everybody who asked meanwhile. It completes
+ * the requests that are handed to it (flushes, and writes with FUA whose bytes already stand in the page cache).
+ */
+import type { Logger } from '../base/log.js';
+import { type BlockIo, IoError } from '../block/device.js';
+import type { FileCalls } from './doors.js';
+import type { InFlight } from './in-flight.js';
+import { ioErrorOf } from './io-errors.js';
+
+export class Flusher {
+  /** Arrived since the running fdatasync started: it may have passed their pages already, so the next one covers them. */
+  private waiting: BlockIo[] = [];
+  /** Covered by the running fdatasync. */
+  private covered: BlockIo[] = [];
+  private running = false;
+  /**
+   * Linux reports a failed write-back once per open file and then calls the pages clean, though their bytes never reached
+   * the disk; the next fdatasync would succeed and promise what is lost. So one failure is final for this open file: every
+   * later flush fails too, until somebody who can judge the damage opens the file again.
+   */
+  private failure: string | null = null;
+
+  constructor(
+    private readonly fd: number,
+    private readonly calls: Pick<FileCalls, 'fdatasync'>,
+    private readonly inFlight: InFlight,
+    private readonly log: Logger,
+  ) {}
+
+  /** Completes `io` when everything written before this call is durable, or cannot be. */
+  add(io: BlockIo): void {
+    if (this.failure !== null) {
+      io.complete(this.lost());
+      return;
+    }
+    this.inFlight.begin();
+    this.waiting.push(io);
+    if (!this.running) this.start();
+  }
+
+  private start(): void {
+    this.running = true;
+    this.covered = this.waiting;
+    this.waiting = [];
+    this.calls.fdatasync(this.fd, this.onSynced);
+  }
+
+  private readonly onSynced = (cause: NodeJS.ErrnoException | null): void => {
+    this.running = false;
+    let done = this.covered;
+    this.covered = [];
+    let error: IoError | null = null;
+    if (cause !== null) {
+      error = ioErrorOf(cause, 'write');
+      this.failure = cause.message;
+      this.log.error(
+        { reason: cause.message },
+        'fdatasync failed: nothing more is reported durable until reopened',
+      );
+      // The bytes of those who wait may be among the lost ones, and no further fdatasync would say so.
+      done = done.concat(this.waiting);
+      this.waiting = [];
+    } else if (this.waiting.length > 0) {
+      this.start();
+    }
+    for (const io of done) {
+      this.inFlight.end();
+      io.complete(error);
+    }
+  };
+
+  private lost(): IoError {
+    return new IoError('medium-write', `an earlier flush failed (${this.failure ?? ''})`);
+  }
+}

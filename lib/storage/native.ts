@@ -1,0 +1,68 @@
+/**
+ * Loads the two native helpers and gives them types: koffi (system calls that Node lacks) and fs-native-extensions
+ * (locks and holes). Both are prebuilt, and Blockferry works without either; it holds no policy.
+ */
+import { createRequire } from 'node:module';
+import type Koffi from 'koffi';
+import { makeNowaitRead, type NowaitRead } from './page-cache-read.js';
+
+/** System calls through koffi. Linux only. */
+export interface NativeCalls {
+  readonly readNowait: NowaitRead;
+  /** The offset of the first data at or after `fromBytes`, `NO_DATA` if none follows, `UNKNOWN` if it cannot be said. */
+  seekData(fd: number, fromBytes: number): number;
+  /** The offset of the first hole at or after `fromBytes` (the end of the file counts as one), or UNKNOWN. */
+  seekHole(fd: number, fromBytes: number): number;
+}
+
+export const NO_DATA = -1;
+export const UNKNOWN = -2;
+
+/** What we use of fs-native-extensions. */
+export interface NativeExtensions {
+  /** An open-file-description lock on the whole file; false when somebody else holds one. Gone when fd is closed. */
+  tryLock(fd: number, options: { shared: boolean }): boolean;
+  /** fallocate(PUNCH_HOLE | KEEP_SIZE) in the thread pool. */
+  trim(fd: number, offsetBytes: number, lengthBytes: number): Promise<void>;
+}
+
+const require = createRequire(import.meta.url);
+
+const SEEK_DATA = 3; // lseek(2), Linux
+const SEEK_HOLE = 4;
+
+/** koffi's calls, or null where koffi or a call is missing. Never throws. */
+export function loadNativeCalls(): NativeCalls | null {
+  if (process.platform !== 'linux') return null;
+  try {
+    const koffi = require('koffi') as typeof Koffi;
+    const libc = koffi.load(null);
+    const lseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)') as (
+      fd: number,
+      offset: number,
+      whence: number,
+    ) => number;
+    const { ENXIO } = koffi.os.errno;
+    const seek = (fd: number, fromBytes: number, whence: number): number => {
+      const at = lseek(fd, fromBytes, whence);
+      if (at >= 0) return at;
+      return koffi.errno() === ENXIO ? NO_DATA : UNKNOWN;
+    };
+    return {
+      readNowait: makeNowaitRead(koffi, libc),
+      seekData: (fd, fromBytes) => seek(fd, fromBytes, SEEK_DATA),
+      seekHole: (fd, fromBytes) => seek(fd, fromBytes, SEEK_HOLE),
+    };
+  } catch {
+    return null;
+  }
+}
+
+/** fs-native-extensions, or null where it does not load. Never throws. */
+export function loadNativeExtensions(): NativeExtensions | null {
+  try {
+    return require('fs-native-extensions') as NativeExtensions;
+  } catch {
+    return null;
+  }
+}

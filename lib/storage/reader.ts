@@ -1,0 +1,133 @@
+/**
+ * Reads of one file: what the page cache has is copied on the event loop, the rest is fetched by the thread pool.
+ *
+ * With koffi the kernel says which is which: preadv2(RWF_NOWAIT) reads what is cached and refuses the rest (and starts
+ * read-ahead, so the pool's read that follows finds it under way). Without it, we read on the loop as long as that is fast
+ * and through the pool once a read took as long as a disk does (latency-gate.ts).
+ */
+import { assert } from '../base/assert.js';
+import { LOOP_IO_BYTES_MAX, SLOW_READ_MS } from '../base/limits.js';
+import type { Logger } from '../base/log.js';
+import { type BlockIo, IoError } from '../block/device.js';
+import type { StorageDoors } from './doors.js';
+import type { InFlight } from './in-flight.js';
+import { ioErrorOf } from './io-errors.js';
+import { LatencyGate } from './latency-gate.js';
+import { type NowaitRead, UNSUPPORTED } from './page-cache-read.js';
+import { type IoCounters, notePause } from './counters.js';
+
+/** One read in the thread pool. Reused, so that a miss costs no closure. */
+class PoolRead {
+  io: BlockIo | null = null;
+  doneBytes = 0;
+  startedMs = 0;
+
+  constructor(private readonly reader: FileReader) {}
+
+  readonly callback = (error: NodeJS.ErrnoException | null, bytes: number): void => {
+    this.reader.poolAnswered(this, error, bytes);
+  };
+}
+
+export class FileReader {
+  private readonly idlePoolReads: PoolRead[] = [];
+  private readonly gate = new LatencyGate(SLOW_READ_MS);
+  private readNowait: NowaitRead | null;
+
+  constructor(
+    private readonly fd: number,
+    private readonly doors: StorageDoors,
+    private readonly inFlight: InFlight,
+    private readonly counters: IoCounters,
+    private readonly log: Logger,
+  ) {
+    this.readNowait = doors.native?.readNowait ?? null;
+    if (this.readNowait === null) this.sayDegraded('koffi does not load');
+  }
+
+  /** Fills io.data and completes io. The range has been checked. */
+  read(io: BlockIo): void {
+    if (io.lengthBytes > LOOP_IO_BYTES_MAX) this.readInPool(io, 0);
+    else if (this.readNowait !== null) this.readCached(io, this.readNowait);
+    else if (this.gate.onLoop) this.readOnLoop(io);
+    else this.readInPool(io, 0);
+  }
+
+  private readCached(io: BlockIo, readNowait: NowaitRead): void {
+    const bytes = readNowait(this.fd, io.data, io.lengthBytes, io.offsetBytes);
+    if (bytes === io.lengthBytes) {
+      this.counters.hits += 1;
+      io.complete(null);
+      return;
+    }
+    if (bytes === UNSUPPORTED) {
+      this.readNowait = null;
+      this.sayDegraded('the file system does not know RWF_NOWAIT');
+    }
+    this.readInPool(io, Math.max(bytes, 0));
+  }
+
+  private readOnLoop(io: BlockIo): void {
+    const startedMs = this.doors.nowMs();
+    let bytes: number;
+    try {
+      bytes = this.doors.calls.readSync(this.fd, io.data, 0, io.lengthBytes, io.offsetBytes);
+    } catch (error) {
+      io.complete(ioErrorOf(error, 'read'));
+      return;
+    }
+    const durationMs = this.doors.nowMs() - startedMs;
+    notePause(this.counters, durationMs);
+    this.gate.tookOnLoop(durationMs);
+    if (bytes < io.lengthBytes) {
+      this.readInPool(io, bytes);
+      return;
+    }
+    this.counters.hits += 1;
+    io.complete(null);
+  }
+
+  private readInPool(io: BlockIo, doneBytes: number): void {
+    this.counters.misses += 1;
+    this.inFlight.begin();
+    const read = this.idlePoolReads.pop() ?? new PoolRead(this);
+    read.io = io;
+    read.doneBytes = doneBytes;
+    read.startedMs = this.doors.nowMs();
+    this.issue(read, io);
+  }
+
+  private issue(read: PoolRead, io: BlockIo): void {
+    const { doneBytes } = read;
+    const left = io.lengthBytes - doneBytes;
+    this.doors.calls.read(this.fd, io.data, doneBytes, left, io.offsetBytes + doneBytes, read.callback);
+  }
+
+  /** The pool's answer: goes on where a read came back short. */
+  poolAnswered(read: PoolRead, error: NodeJS.ErrnoException | null, bytes: number): void {
+    const { io } = read;
+    assert(io !== null, 'the pool answered a read twice');
+    read.doneBytes += error === null ? bytes : 0;
+    if (error === null && bytes > 0 && read.doneBytes < io.lengthBytes) {
+      this.issue(read, io);
+      return;
+    }
+    this.gate.tookInPool(this.doors.nowMs() - read.startedMs);
+    const complete = read.doneBytes === io.lengthBytes;
+    read.io = null;
+    this.idlePoolReads.push(read);
+    this.inFlight.end();
+    if (error !== null) io.complete(ioErrorOf(error, 'read'));
+    else
+      io.complete(
+        complete ? null : new IoError('medium-read', 'the file has become shorter than its volume'),
+      );
+  }
+
+  private sayDegraded(reason: string): void {
+    this.log.info(
+      { reason },
+      'cannot ask the kernel not to wait: reads choose loop or thread pool by latency',
+    );
+  }
+}

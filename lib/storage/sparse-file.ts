@@ -1,0 +1,155 @@
+/**
+ * A block device over one sparse file: holes read as zeros and take no space. It joins the parts (reader, writer, flusher)
+ * and owns the descriptor; it knows neither extents nor volumes.
+ */
+import fs from 'node:fs';
+import { promisify } from 'node:util';
+import { assert } from '../base/assert.js';
+import { BlockferryError, describeError } from '../base/errors.js';
+import { type BlockDevice, type BlockIo, IoError, submitAndWait } from '../block/device.js';
+import { type IoCounters, newCounters } from './counters.js';
+import { type StorageDoors, systemDoors } from './doors.js';
+import { Flusher } from './flusher.js';
+import { type DataRange, dataRangesOf } from './holes.js';
+import { InFlight } from './in-flight.js';
+import { closeFd, type OpenedFile, openFile, type OpenOptions } from './open-file.js';
+import { FileReader } from './reader.js';
+import { FileWriter } from './writer.js';
+
+const fstat = promisify(fs.fstat);
+
+/** st_blocks counts these, whatever the file system's block (stat(2)). */
+const STAT_BLOCK_BYTES = 512;
+
+export class SparseFile implements BlockDevice {
+  readonly sizeBytes: number;
+  readonly blockBytes: number;
+  readonly readOnly: boolean;
+  /** What I/O did to the event loop so far. */
+  readonly counters: Readonly<IoCounters>;
+
+  private readonly fd: number;
+  private readonly inFlight = new InFlight();
+  private readonly flusher: Flusher;
+  private readonly reader: FileReader;
+  private readonly writer: FileWriter;
+  private closing: Promise<void> | null = null;
+
+  private constructor(
+    readonly path: string,
+    opened: OpenedFile,
+    options: OpenOptions,
+    private readonly doors: StorageDoors,
+  ) {
+    const { fd } = opened;
+    const log = options.log.child({ file: path });
+    const counters = newCounters();
+    this.fd = fd;
+    this.sizeBytes = opened.sizeBytes;
+    this.blockBytes = options.blockBytes;
+    this.readOnly = options.readOnly;
+    this.counters = counters;
+    this.flusher = new Flusher(fd, doors.calls, this.inFlight, log);
+    this.reader = new FileReader(fd, doors, this.inFlight, counters, log);
+    this.writer = new FileWriter(fd, doors, this.flusher, this.inFlight, counters, log);
+  }
+
+  /**
+   * Opens an existing file, or with `create` makes a missing one, all hole; a new file is durable when this resolves.
+   * Locks it: exclusively, or shared when read-only.
+   * @throws BlockferryError NOT_FOUND, INVALID (a folder, a size that does not fit), BUSY, NO_SPACE, IO, USAGE
+   */
+  static async open(
+    path: string,
+    options: OpenOptions,
+    doors: StorageDoors = systemDoors(),
+  ): Promise<SparseFile> {
+    return new SparseFile(path, await openFile(path, options, doors), options, doors);
+  }
+
+  submit(io: BlockIo): void {
+    const refusal = this.refusal(io);
+    if (refusal !== null) {
+      io.complete(refusal);
+      return;
+    }
+    if (io.lengthBytes === 0 && io.op !== 'flush') {
+      io.complete(null);
+      return;
+    }
+    switch (io.op) {
+      case 'read':
+        this.reader.read(io);
+        return;
+      case 'write':
+        this.writer.write(io);
+        return;
+      case 'discard':
+      case 'zero':
+        this.writer.clear(io);
+        return;
+      case 'flush':
+        if (this.readOnly) io.complete(null);
+        else this.flusher.add(io);
+    }
+  }
+
+  /**
+   * The stretches of the given range that hold data, ascending; the rest reads as zeros. Synchronous and about 1 µs a
+   * stretch; without koffi, one stretch that covers all.
+   */
+  dataRanges(offsetBytes: number, lengthBytes: number): DataRange[] {
+    assert(this.closing === null, 'dataRanges of a closed file');
+    const toBytes = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
+    return dataRangesOf(this.doors.native, this.fd, offsetBytes, toBytes);
+  }
+
+  /** Gives the range's space back; it reads as zeros afterwards. Rejects with IoError. */
+  punch(offsetBytes: number, lengthBytes: number): Promise<void> {
+    return submitAndWait(this, 'discard', offsetBytes, lengthBytes);
+  }
+
+  /** Resolves when everything completed before is durable. Rejects with IoError. */
+  sync(): Promise<void> {
+    return submitAndWait(this, 'flush', 0, 0);
+  }
+
+  /** Bytes of disk that the file takes. */
+  async allocatedBytes(): Promise<number> {
+    return (await fstat(this.fd)).blocks * STAT_BLOCK_BYTES;
+  }
+
+  /**
+   * Waits for what is in flight, makes everything durable, gives the lock back. What is submitted from now on is aborted.
+   * The file is closed even when this rejects (IO: the last flush failed).
+   */
+  close(): Promise<void> {
+    this.closing ??= this.shutDown();
+    return this.closing;
+  }
+
+  private async shutDown(): Promise<void> {
+    try {
+      await this.inFlight.idle();
+      if (!this.readOnly) await submitAndWait({ submit: (io) => this.flusher.add(io) }, 'flush', 0, 0);
+    } catch (error) {
+      throw new BlockferryError('IO', `${this.path} did not reach the disk: ${describeError(error)}`);
+    } finally {
+      await closeFd(this.fd);
+    }
+  }
+
+  /** Why this request cannot be served at all, or null. */
+  private refusal(io: BlockIo): IoError | null {
+    if (this.closing !== null) return new IoError('aborted', 'the file is closed');
+    if (io.op === 'flush') return null;
+    if (io.offsetBytes < 0 || io.offsetBytes + io.lengthBytes > this.sizeBytes) {
+      return new IoError('out-of-range', `${io.offsetBytes}+${io.lengthBytes} of ${this.sizeBytes}`);
+    }
+    if (io.op !== 'read' && this.readOnly) return new IoError('read-only', this.path);
+    if (io.op === 'read' || io.op === 'write') {
+      assert(io.data.length === io.lengthBytes, `${io.op} of ${io.lengthBytes} bytes with ${io.data.length}`);
+    }
+    return null;
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Writes and holes of one file. Small writes go into the page cache on the event loop (2.7 µs for 4 KiB); whatever may
+ * hold the file for long goes through a lane: the thread pool, one piece at a time.
+ *
+ *     write ──► short, gate open, lane empty? ── yes ──► writeSync ──► [FUA: flusher] ──► complete
+ *                          │ no
+ *                          ▼
+ *     discard, zero ──► lane: one piece in the pool, then the next in turn ──► [FUA: flusher] ──► complete
+ *
+ * The kernel lets one writer at a time into a file (the inode lock), hence one piece in the pool and no more: a second one
+ * would only occupy another of its threads. And while one is there, a write on the loop would wait for it with the whole
+ * process, hence "lane empty". Writes on the loop can be throttled by dirty pages; pwritev2(RWF_NOWAIT) would refuse
+ * instead of waiting, but ext4 has no such buffered writes (EOPNOTSUPP on 6.18), so a latency gate learns it.
+ */
+import { assert } from '../base/assert.js';
+import { errnoOf } from '../base/errors.js';
+import { LOOP_IO_BYTES_MAX, PUNCH_PIECE_BYTES, SLOW_WRITE_MS } from '../base/limits.js';
+import type { Logger } from '../base/log.js';
+import type { BlockIo, IoError } from '../block/device.js';
+import { type IoCounters, notePause } from './counters.js';
+import type { StorageDoors } from './doors.js';
+import type { Flusher } from './flusher.js';
+import type { InFlight } from './in-flight.js';
+import { ioErrorOf } from './io-errors.js';
+import { LatencyGate } from './latency-gate.js';
+
+/** A request in the lane and how far it is. */
+class LaneWork {
+  doneBytes = 0;
+  constructor(readonly io: BlockIo) {}
+}
+
+/** What is written where holes cannot be punched. */
+const ZEROS = Buffer.alloc(LOOP_IO_BYTES_MAX);
+
+export class FileWriter {
+  private readonly lane: LaneWork[] = [];
+  private current: LaneWork | null = null;
+  private startedMs = 0;
+  private readonly gate = new LatencyGate(SLOW_WRITE_MS);
+  private canPunch: boolean;
+
+  constructor(
+    private readonly fd: number,
+    private readonly doors: StorageDoors,
+    private readonly flusher: Flusher,
+    private readonly inFlight: InFlight,
+    private readonly counters: IoCounters,
+    private readonly log: Logger,
+  ) {
+    this.canPunch = doors.extensions !== null;
+    if (!this.canPunch) this.sayZeros('fs-native-extensions does not load');
+  }
+
+  /** Stores io.data and completes io. The range has been checked. */
+  write(io: BlockIo): void {
+    if (io.lengthBytes <= LOOP_IO_BYTES_MAX && this.current === null && this.gate.onLoop) {
+      this.writeOnLoop(io);
+    } else {
+      this.enqueue(io);
+    }
+  }
+
+  /**
+   * Makes the range read as zeros and completes io; serves 'discard' and 'zero' alike. A hole serves 'zero' best: it costs
+   * no space, and reads and copies skip it. The kernel zeroes what is not a whole block at the edges.
+   */
+  clear(io: BlockIo): void {
+    this.enqueue(io);
+  }
+
+  private writeOnLoop(io: BlockIo): void {
+    const startedMs = this.doors.nowMs();
+    let doneBytes = 0;
+    try {
+      while (doneBytes < io.lengthBytes) doneBytes += this.writePiece(io, doneBytes);
+    } catch (error) {
+      this.finish(io, ioErrorOf(error, 'write'));
+      return;
+    }
+    const durationMs = this.doors.nowMs() - startedMs;
+    if (this.gate.tookOnLoop(durationMs)) this.counters.slowWrites += 1;
+    notePause(this.counters, durationMs);
+    this.finish(io, null);
+  }
+
+  private writePiece(io: BlockIo, doneBytes: number): number {
+    const left = io.lengthBytes - doneBytes;
+    const bytes = this.doors.calls.writeSync(this.fd, io.data, doneBytes, left, io.offsetBytes + doneBytes);
+    if (bytes === 0) throw new Error('the file takes no bytes');
+    return bytes;
+  }
+
+  private enqueue(io: BlockIo): void {
+    this.inFlight.begin();
+    this.lane.push(new LaneWork(io));
+    if (this.current === null) this.startNext();
+  }
+
+  private startNext(): void {
+    const work = this.lane.shift();
+    if (work === undefined) return;
+    this.current = work;
+    this.startedMs = this.doors.nowMs();
+    if (work.io.op === 'write') this.issueWrite(work, work.io.data, work.doneBytes, work.io.lengthBytes);
+    else if (this.canPunch) this.issuePunch(work);
+    else this.issueWrite(work, ZEROS, 0, Math.min(ZEROS.length, work.io.lengthBytes - work.doneBytes));
+  }
+
+  /** Writes source[from, to) to where the work stands. */
+  private issueWrite(work: LaneWork, source: Buffer, from: number, to: number): void {
+    const position = work.io.offsetBytes + work.doneBytes;
+    this.doors.calls.write(this.fd, source, from, to - from, position, this.onWritten);
+  }
+
+  private readonly onWritten = (error: NodeJS.ErrnoException | null, bytes: number): void => {
+    this.gate.tookInPool(this.doors.nowMs() - this.startedMs);
+    if (error === null && bytes === 0) this.pieceDone(0, new Error('the file takes no bytes'));
+    else this.pieceDone(error === null ? bytes : 0, error);
+  };
+
+  private issuePunch(work: LaneWork): void {
+    const { extensions } = this.doors;
+    assert(extensions !== null, 'a hole is punched by an extension that did not load');
+    const lengthBytes = Math.min(PUNCH_PIECE_BYTES, work.io.lengthBytes - work.doneBytes);
+    extensions.trim(this.fd, work.io.offsetBytes + work.doneBytes, lengthBytes).then(
+      () => this.pieceDone(lengthBytes, null),
+      (error: unknown) => this.punchFailed(error),
+    );
+  }
+
+  private punchFailed(error: unknown): void {
+    const errno = errnoOf(error);
+    if (errno !== 'EOPNOTSUPP' && errno !== 'ENOTSUP' && errno !== 'ENOSYS') {
+      this.pieceDone(0, error);
+      return;
+    }
+    this.canPunch = false;
+    this.sayZeros('the file system does not punch holes');
+    this.pieceDone(0, null);
+  }
+
+  /** A piece of the current work is done or failed: the lane goes on first, so that the pool has work, then it completes. */
+  private pieceDone(bytes: number, error: unknown): void {
+    const work = this.current;
+    assert(work !== null, 'the lane was answered without having asked');
+    work.doneBytes += bytes;
+    this.current = null;
+    const unfinished = error === null && work.doneBytes < work.io.lengthBytes;
+    if (unfinished) {
+      // A cut write goes on at once; a clear lets the others have their turn between two pieces.
+      if (work.io.op === 'write') this.lane.unshift(work);
+      else this.lane.push(work);
+    }
+    this.startNext();
+    if (unfinished) return;
+    this.finish(work.io, error === null ? null : ioErrorOf(error, 'write'));
+    this.inFlight.end();
+  }
+
+  private finish(io: BlockIo, error: IoError | null): void {
+    if (error === null && io.fua) this.flusher.add(io);
+    else io.complete(error);
+  }
+
+  private sayZeros(reason: string): void {
+    this.log.warn({ reason }, 'discarded space is filled with zeros instead of being given back');
+  }
+}
