@@ -1,0 +1,66 @@
+/** INQUIRY (SPC-4 6.4): standard data, and the way to the vital product data pages. */
+import { byteAt } from '../cdb.js';
+import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { invalidCdbField } from '../sense.js';
+import type { ScsiTask } from '../task.js';
+import type { DiskUnit } from '../unit.js';
+import { encodeVpdPage } from '../vpd/index.js';
+
+/** Byte 1 of the CDB. CMDDT is obsolete, and refused so that nobody takes standard data for its answer. */
+const EVPD = 0x01;
+const CMDDT = 0x02;
+
+/** PERIPHERAL QUALIFIER 011b, PERIPHERAL DEVICE TYPE 1Fh: no unit can be here (SPC-4 6.4.2). */
+const NO_UNIT_POSSIBLE = 0x7f;
+
+const STANDARD_BYTES = 96;
+
+/** VERSION DESCRIPTORs, "no version claimed" each (SPC-4 table 149): SAM-5, SPC-4, SBC-3, iSCSI. */
+const VERSION_DESCRIPTORS = [0x00a0, 0x0460, 0x04c0, 0x0960];
+
+/** Standard INQUIRY data (SPC-4 6.4.2); `peripheral` is its first byte. */
+function encodeStandard(unit: DiskUnit, peripheral: number): Buffer {
+  const data = Buffer.alloc(STANDARD_BYTES);
+  data[0] = peripheral;
+  data[2] = 0x06; // VERSION: SPC-4
+  data[3] = 0x12; // HISUP, RESPONSE DATA FORMAT 2
+  data[4] = STANDARD_BYTES - 5; // ADDITIONAL LENGTH
+  data[7] = 0x02; // CMDQUE
+  data.write(unit.vendor, 8, 'latin1');
+  data.write(unit.product, 16, 'latin1');
+  data.write(unit.revision, 32, 'latin1');
+  VERSION_DESCRIPTORS.forEach((descriptor, i) => data.writeUInt16BE(descriptor, 58 + 2 * i));
+  return data;
+}
+
+function execute(unit: DiskUnit, task: ScsiTask): void {
+  const { cdb } = task;
+  const flags = byteAt(cdb, 1);
+  const pageCode = byteAt(cdb, 2);
+  const allocationLength = cdb.readUInt16BE(3);
+  if ((flags & CMDDT) !== 0) {
+    refuse(task, invalidCdbField(1, 1));
+  } else if ((flags & EVPD) !== 0) {
+    const page = encodeVpdPage(unit, pageCode);
+    if (page === null) refuse(task, invalidCdbField(2));
+    else answer(task, page, allocationLength);
+  } else if (pageCode !== 0) {
+    refuse(task, invalidCdbField(2));
+  } else {
+    answer(task, encodeStandard(unit, 0), allocationLength);
+  }
+}
+
+/** INQUIRY to a LUN without a unit: standard data that says so (SPC-4 6.4.1); it has no pages. */
+export function inquireAbsentUnit(unit: DiskUnit, task: ScsiTask): void {
+  if (byteAt(task.cdb, 1) !== 0 || byteAt(task.cdb, 2) !== 0) refuse(task, invalidCdbField(1, 0));
+  else answer(task, encodeStandard(unit, NO_UNIT_POSSIBLE), task.cdb.readUInt16BE(3));
+}
+
+export const inquiryCommand: Command = {
+  name: 'INQUIRY',
+  opcode: 0x12,
+  usage: usage('12 03 ff ffff 04'),
+  prepare: withoutDataOut,
+  execute,
+};

@@ -1,0 +1,95 @@
+/**
+ * READ and WRITE (6), (10), (12), (16) (SBC-3 5.7–5.11, 5.40–5.43). Their data is moved by the transport; here is only
+ * what the CDB says and whether it may. The hot path: nothing is allocated unless the command is refused.
+ */
+import { byteAt, FUA, PROTECT, uint24, uint64 } from '../cdb.js';
+import { accept, type Command, refuse, usage } from '../command.js';
+import { invalidCdbField, lbaOutOfRange, SENSE } from '../sense.js';
+import type { ScsiTask, TaskPlan } from '../task.js';
+import type { DiskUnit } from '../unit.js';
+
+type Direction = 'read' | 'write';
+
+/** The rules that all sizes share. `lengthAt` is where TRANSFER LENGTH stands, for the field pointer. */
+function planTransfer(
+  unit: DiskUnit,
+  task: ScsiTask,
+  direction: Direction,
+  flags: number,
+  lba: number,
+  blocks: number,
+  lengthAt: number,
+): TaskPlan {
+  if ((flags & PROTECT) !== 0) return refuse(task, invalidCdbField(1, 7));
+  if (unit.isBeyondEnd(lba, blocks)) return refuse(task, lbaOutOfRange(unit.firstBeyondEnd(lba)));
+  // SBC-3 6.6.4: more than MAXIMUM TRANSFER LENGTH is an invalid field.
+  if (blocks > unit.transferBlocksMax) return refuse(task, invalidCdbField(lengthAt));
+  if (direction === 'write' && unit.readOnly) return refuse(task, SENSE.WRITE_PROTECTED);
+  // SBC-3 5.8: a TRANSFER LENGTH of zero transfers nothing and is no error.
+  if (blocks === 0) return accept(task);
+  task.offsetBytes = lba * unit.blockBytes;
+  task.transferBytes = blocks * unit.blockBytes;
+  task.fua = (flags & FUA) !== 0;
+  if (direction === 'write') task.dataOutBytes = task.transferBytes;
+  return direction;
+}
+
+/** SBC-3 5.7, 5.40: 21 bits of LBA, no flags, and a TRANSFER LENGTH of zero means 256. */
+function prepare6(direction: Direction): Command['prepare'] {
+  return (unit, task) => {
+    const lba = uint24(task.cdb, 1) & 0x1fffff;
+    return planTransfer(unit, task, direction, 0, lba, byteAt(task.cdb, 4) || 256, 4);
+  };
+}
+
+function prepare10(direction: Direction): Command['prepare'] {
+  return (unit, task) => {
+    const { cdb } = task;
+    return planTransfer(unit, task, direction, byteAt(cdb, 1), cdb.readUInt32BE(2), cdb.readUInt16BE(7), 7);
+  };
+}
+
+function prepare12(direction: Direction): Command['prepare'] {
+  return (unit, task) => {
+    const { cdb } = task;
+    return planTransfer(unit, task, direction, byteAt(cdb, 1), cdb.readUInt32BE(2), cdb.readUInt32BE(6), 6);
+  };
+}
+
+function prepare16(direction: Direction): Command['prepare'] {
+  return (unit, task) => {
+    const { cdb } = task;
+    return planTransfer(unit, task, direction, byteAt(cdb, 1), uint64(cdb, 2), cdb.readUInt32BE(10), 10);
+  };
+}
+
+export const readWriteCommands: readonly Command[] = [
+  { name: 'READ(6)', opcode: 0x08, usage: usage('08 1fffff ff 04'), prepare: prepare6('read') },
+  { name: 'WRITE(6)', opcode: 0x0a, usage: usage('0a 1fffff ff 04'), prepare: prepare6('write') },
+  { name: 'READ(10)', opcode: 0x28, usage: usage('28 f8 ffffffff 00 ffff 04'), prepare: prepare10('read') },
+  { name: 'WRITE(10)', opcode: 0x2a, usage: usage('2a f8 ffffffff 00 ffff 04'), prepare: prepare10('write') },
+  {
+    name: 'READ(12)',
+    opcode: 0xa8,
+    usage: usage('a8 f8 ffffffff ffffffff 00 04'),
+    prepare: prepare12('read'),
+  },
+  {
+    name: 'WRITE(12)',
+    opcode: 0xaa,
+    usage: usage('aa f8 ffffffff ffffffff 00 04'),
+    prepare: prepare12('write'),
+  },
+  {
+    name: 'READ(16)',
+    opcode: 0x88,
+    usage: usage('88 f8 ffffffffffffffff ffffffff 00 04'),
+    prepare: prepare16('read'),
+  },
+  {
+    name: 'WRITE(16)',
+    opcode: 0x8a,
+    usage: usage('8a f8 ffffffffffffffff ffffffff 00 04'),
+    prepare: prepare16('write'),
+  },
+];

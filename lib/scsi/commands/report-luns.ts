@@ -1,0 +1,44 @@
+/** REPORT LUNS (SPC-4 6.33): a target has the one unit, LUN 0. */
+import { byteAt } from '../cdb.js';
+import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { encodeLun } from '../lun.js';
+import { invalidCdbField } from '../sense.js';
+import type { ScsiTask } from '../task.js';
+
+const HEADER_BYTES = 8;
+const LUN_BYTES = 8;
+
+/** LUNs by SELECT REPORT (SPC-4 table 305). There are no well-known, administrative or subsidiary units. */
+const REPORTS = new Map<number, readonly number[]>([
+  [0x00, [0]], // all but well-known ones
+  [0x01, []], // well-known ones
+  [0x02, [0]], // all
+  [0x10, []], // administrative ones
+  [0x11, [0]], // administrative ones and those that are nobody's subsidiary
+  [0x12, []], // subsidiaries of the addressed one
+]);
+
+function encodeList(luns: readonly number[]): Buffer {
+  const data = Buffer.alloc(HEADER_BYTES + luns.length * LUN_BYTES);
+  data.writeUInt32BE(luns.length * LUN_BYTES, 0);
+  luns.forEach((lun, i) => encodeLun(lun, data, HEADER_BYTES + i * LUN_BYTES));
+  return data;
+}
+
+/** Also served on LUNs without a unit. */
+export function reportLuns(task: ScsiTask): void {
+  const luns = REPORTS.get(byteAt(task.cdb, 2));
+  const allocationLength = task.cdb.readUInt32BE(6);
+  if (luns === undefined) refuse(task, invalidCdbField(2));
+  // SPC-4 6.33: fewer than 16 bytes are not allowed here, unlike anywhere else.
+  else if (allocationLength < HEADER_BYTES + LUN_BYTES) refuse(task, invalidCdbField(6));
+  else answer(task, encodeList(luns), allocationLength);
+}
+
+export const reportLunsCommand: Command = {
+  name: 'REPORT LUNS',
+  opcode: 0xa0,
+  usage: usage('a0 00 ff 000000 ffffffff 00 04'),
+  prepare: withoutDataOut,
+  execute: (_unit, task) => reportLuns(task),
+};

@@ -1,0 +1,123 @@
+/** WRITE SAME (10) and (16) (SBC-3 5.48, 5.49): one block written many times, or a range cleared. */
+import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX } from '../../base/limits.js';
+import { byteAt, PROTECT, uint64 } from '../cdb.js';
+import { type Command, refuse, usage } from '../command.js';
+import { cut, finishByPieces, type Piece } from '../pieces.js';
+import { invalidCdbField, lbaOutOfRange, type Sense, SENSE } from '../sense.js';
+import type { ScsiTask, TaskPlan } from '../task.js';
+import type { DiskUnit } from '../unit.js';
+
+/** Byte 1. PBDATA and LBDATA are obsolete and would change the data, so they are refused. */
+const ANCHOR = 0x10;
+const UNMAP = 0x08;
+const PBDATA_LBDATA = 0x06;
+const NDOB = 0x01;
+
+interface WriteSame {
+  readonly flags: number;
+  readonly lba: number;
+  /** 0: to the end of the medium (SBC-3 5.48, while WSNZ is 0). */
+  readonly blocks: number;
+  readonly noDataOut: boolean;
+  /** Where NUMBER OF LOGICAL BLOCKS stands in the CDB. */
+  readonly lengthAt: number;
+}
+
+type Read = (cdb: Buffer) => WriteSame;
+
+const read10: Read = (cdb) => ({
+  flags: byteAt(cdb, 1),
+  lba: cdb.readUInt32BE(2),
+  blocks: cdb.readUInt16BE(7),
+  noDataOut: false,
+  lengthAt: 7,
+});
+
+const read16: Read = (cdb) => ({
+  flags: byteAt(cdb, 1),
+  lba: uint64(cdb, 2),
+  blocks: cdb.readUInt32BE(10),
+  noDataOut: (byteAt(cdb, 1) & NDOB) !== 0,
+  lengthAt: 10,
+});
+
+/** How many blocks it really is. */
+function extentOf(unit: DiskUnit, { lba, blocks }: WriteSame): number {
+  return blocks === 0 ? unit.blocks - lba : blocks;
+}
+
+function findFault(unit: DiskUnit, command: WriteSame): Sense | null {
+  if ((command.flags & PROTECT) !== 0) return invalidCdbField(1, 7);
+  if ((command.flags & PBDATA_LBDATA) !== 0) return invalidCdbField(1, 2);
+  // VPD B2h says ANC_SUP 0.
+  if ((command.flags & ANCHOR) !== 0) return invalidCdbField(1, 4);
+  // "To the end" from the end on is no block at all: out of range too.
+  if (unit.isBeyondEnd(command.lba, Math.max(command.blocks, 1))) {
+    return lbaOutOfRange(unit.firstBeyondEnd(command.lba));
+  }
+  if (extentOf(unit, command) > unit.writeSameBlocksMax) return invalidCdbField(command.lengthAt);
+  return unit.readOnly ? SENSE.WRITE_PROTECTED : null;
+}
+
+function prepare(read: Read): Command['prepare'] {
+  return (unit: DiskUnit, task: ScsiTask): TaskPlan => {
+    const command = read(task.cdb);
+    const fault = findFault(unit, command);
+    if (fault !== null) return refuse(task, fault);
+    task.dataOutBytes = command.noDataOut ? 0 : unit.blockBytes;
+    return 'control';
+  };
+}
+
+function* clear(op: 'discard' | 'zero', offsetBytes: number, lengthBytes: number): Generator<Piece, null> {
+  for (const piece of cut(offsetBytes, lengthBytes, CLEAR_PIECE_BYTES_MAX)) yield { op, ...piece };
+  return null;
+}
+
+function* repeat(block: Buffer, offsetBytes: number, lengthBytes: number): Generator<Piece, null> {
+  const run = Buffer.alloc(Math.min(lengthBytes, PIECE_BYTES_MAX), block);
+  for (const piece of cut(offsetBytes, lengthBytes, PIECE_BYTES_MAX)) {
+    yield { op: 'write', ...piece, data: run.subarray(0, piece.lengthBytes) };
+  }
+  return null;
+}
+
+function isZero(block: Buffer): boolean {
+  return block.every((byte) => byte === 0);
+}
+
+function execute(read: Read): NonNullable<Command['execute']> {
+  return (unit, task) => {
+    const command = read(task.cdb);
+    const { dataOut } = task;
+    if (!command.noDataOut && dataOut.length !== unit.blockBytes) {
+      refuse(task, invalidCdbField(command.lengthAt));
+      return;
+    }
+    const offsetBytes = command.lba * unit.blockBytes;
+    const lengthBytes = extentOf(unit, command) * unit.blockBytes;
+    // With LBPRZ 1 an unmapped block reads as zeros, so UNMAP may only be honoured for zeros (SBC-3 5.48, 4.7.3.4.4).
+    const pieces =
+      command.noDataOut || isZero(dataOut)
+        ? clear((command.flags & UNMAP) !== 0 ? 'discard' : 'zero', offsetBytes, lengthBytes)
+        : repeat(dataOut, offsetBytes, lengthBytes);
+    finishByPieces(unit.device, task, pieces);
+  };
+}
+
+export const writeSameCommands: readonly Command[] = [
+  {
+    name: 'WRITE SAME(10)',
+    opcode: 0x41,
+    usage: usage('41 fe ffffffff 00 ffff 04'),
+    prepare: prepare(read10),
+    execute: execute(read10),
+  },
+  {
+    name: 'WRITE SAME(16)',
+    opcode: 0x93,
+    usage: usage('93 ff ffffffffffffffff ffffffff 00 04'),
+    prepare: prepare(read16),
+    execute: execute(read16),
+  },
+];

@@ -1,0 +1,80 @@
+/**
+ * The device server of one target (SAM-5 4.6): LUN 0 is the disk, no other LUN has a unit. It finds the handler of a
+ * command; what the command does is in commands/.
+ */
+import { assert } from '../base/assert.js';
+import type { BlockDevice } from '../block/device.js';
+import { asksForAca, byteAt, controlByteIndex } from './cdb.js';
+import { refuse } from './command.js';
+import { inquireAbsentUnit, inquiryCommand } from './commands/inquiry.js';
+import { reportLuns, reportLunsCommand } from './commands/report-luns.js';
+import { answerSense } from './commands/unit-state.js';
+import { lookUp } from './dispatch.js';
+import { invalidCdbField, SENSE } from './sense.js';
+import type { DeviceServer, ScsiTask, TaskPlan } from './task.js';
+import { type DiskIdentity, type DiskOptions, DiskUnit } from './unit.js';
+
+const NOTHING = Buffer.alloc(0);
+const REQUEST_SENSE = 0x03;
+
+export class DiskServer implements DeviceServer {
+  private readonly unit: DiskUnit;
+
+  /** Throws InvariantError when the identity cannot be said on the wire. */
+  constructor(parts: {
+    readonly device: BlockDevice;
+    readonly identity: DiskIdentity;
+    readonly options?: DiskOptions;
+  }) {
+    this.unit = new DiskUnit(parts.device, parts.identity, parts.options);
+  }
+
+  prepare(task: ScsiTask): TaskPlan {
+    task.dataOutBytes = 0;
+    task.offsetBytes = 0;
+    task.transferBytes = 0;
+    task.fua = false;
+    task.dataOut = NOTHING;
+    task.dataIn = NOTHING;
+    const { cdb } = task;
+    if (task.lun !== 0) return prepareAbsent(task);
+    const command = lookUp(cdb);
+    if (command === null) return refuse(task, SENSE.INVALID_OPCODE);
+    if (asksForAca(cdb)) return refuse(task, invalidCdbField(controlByteIndex(byteAt(cdb, 0)), 2));
+    return command.prepare(this.unit, task);
+  }
+
+  execute(task: ScsiTask): void {
+    if (task.lun !== 0) {
+      this.executeAbsent(task);
+      return;
+    }
+    const command = lookUp(task.cdb);
+    assert(
+      typeof command === 'object' && command.execute !== undefined,
+      'execute() of a task that prepare() refused',
+    );
+    command.execute(this.unit, task);
+  }
+
+  /** The three commands that every LUN answers (SPC-4 6.4.1, 6.33, 6.39; SAM-5 5.11). */
+  private executeAbsent(task: ScsiTask): void {
+    switch (byteAt(task.cdb, 0)) {
+      case inquiryCommand.opcode:
+        inquireAbsentUnit(this.unit, task);
+        break;
+      case reportLunsCommand.opcode:
+        reportLuns(task);
+        break;
+      default:
+        answerSense(task, SENSE.LOGICAL_UNIT_NOT_SUPPORTED);
+    }
+  }
+}
+
+function prepareAbsent(task: ScsiTask): TaskPlan {
+  const opcode = byteAt(task.cdb, 0);
+  const served =
+    opcode === inquiryCommand.opcode || opcode === reportLunsCommand.opcode || opcode === REQUEST_SENSE;
+  return served ? 'control' : refuse(task, SENSE.LOGICAL_UNIT_NOT_SUPPORTED);
+}

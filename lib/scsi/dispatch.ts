@@ -1,0 +1,69 @@
+/** The table of all commands: operation code, then service action. What is not in it is not implemented. */
+import { assert } from '../base/assert.js';
+import { byteAt } from './cdb.js';
+import type { Command } from './command.js';
+import { cacheCommands } from './commands/cache.js';
+import { inquiryCommand } from './commands/inquiry.js';
+import { modeSenseCommands } from './commands/mode-sense.js';
+import { readCapacityCommands } from './commands/read-capacity.js';
+import { readWriteCommands } from './commands/read-write.js';
+import { reportLunsCommand } from './commands/report-luns.js';
+import { reportOpcodesCommand } from './commands/report-opcodes.js';
+import { unitStateCommands } from './commands/unit-state.js';
+import { unmapCommand } from './commands/unmap.js';
+import { verifyCommands } from './commands/verify.js';
+import { writeSameCommands } from './commands/write-same.js';
+
+/** A new family takes its place here. */
+export const COMMANDS: readonly Command[] = [
+  ...unitStateCommands,
+  inquiryCommand,
+  ...modeSenseCommands,
+  ...readCapacityCommands,
+  ...readWriteCommands,
+  ...verifyCommands,
+  ...cacheCommands,
+  unmapCommand,
+  ...writeSameCommands,
+  reportLunsCommand,
+  reportOpcodesCommand(() => COMMANDS),
+];
+
+/** One operation code: the command itself, or those that share it, by service action. */
+interface Entry {
+  readonly command: Command | null;
+  readonly byServiceAction: (Command | null)[];
+}
+
+/** SERVICE ACTION, bits 4–0 of byte 1, in every CDB that is not of variable length (SPC-4 4.2.5.2). */
+const SERVICE_ACTION = 0x1f;
+
+function buildTable(commands: readonly Command[]): readonly (Entry | null)[] {
+  const table = new Array<Entry | null>(256).fill(null);
+  for (const command of commands) {
+    const known = table[command.opcode] ?? null;
+    assert(command.usage[0] === command.opcode, `usage of ${command.name}`);
+    if (command.serviceAction === undefined) {
+      assert(known === null, `${command.name} takes an operation code that is taken`);
+      table[command.opcode] = { command, byServiceAction: [] };
+    } else {
+      const entry = known ?? { command: null, byServiceAction: new Array<Command | null>(32).fill(null) };
+      assert(entry.byServiceAction[command.serviceAction] === null, `${command.name} takes a service action`);
+      entry.byServiceAction[command.serviceAction] = command;
+      table[command.opcode] = entry;
+    }
+  }
+  return table;
+}
+
+const TABLE = buildTable(COMMANDS);
+
+/**
+ * The command of a CDB, or null. An unknown service action is answered like an unknown operation code: initiators then
+ * take the whole command for one that is not implemented, which is what it is.
+ */
+export function lookUp(cdb: Buffer): Command | null {
+  const entry = TABLE[byteAt(cdb, 0)] ?? null;
+  if (entry === null) return null;
+  return entry.command ?? entry.byServiceAction[byteAt(cdb, 1) & SERVICE_ACTION] ?? null;
+}

@@ -1,0 +1,75 @@
+/**
+ * Long operations in bounded pieces: a command describes its I/Os as a generator, one is in flight at a time, and
+ * other tasks run between two. Not for READ and WRITE, which the transport moves itself.
+ */
+import { type BlockDevice, BlockIo, type BlockOp, type IoError } from '../block/device.js';
+import { accept, refuse } from './command.js';
+import { type Sense, senseOfIoError } from './sense.js';
+import type { ScsiTask } from './task.js';
+
+export interface Piece {
+  readonly op: BlockOp;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly data?: Buffer;
+  readonly fua?: boolean;
+}
+
+/** Yields I/Os; is resumed when one has succeeded; returns the outcome, null for GOOD. */
+export type Pieces = Iterator<Piece, Sense | null>;
+
+class PiecesIo extends BlockIo {
+  constructor(
+    private readonly device: BlockDevice,
+    private readonly pieces: Pieces,
+    private readonly done: (outcome: Sense | null) => void,
+  ) {
+    super();
+  }
+
+  step(): void {
+    const { done, value } = this.pieces.next();
+    if (done === true) {
+      this.done(value);
+      return;
+    }
+    this.device.submit(this.prepare(value.op, value.offsetBytes, value.lengthBytes, value.data, value.fua));
+  }
+
+  protected override completed(error: IoError | null): void {
+    if (error !== null) this.done(senseOfIoError(error));
+    // Through the loop, so that a device which completes inside submit() neither recurses nor starves other tasks.
+    else setImmediate(() => this.step());
+  }
+}
+
+/** Runs `pieces` one after the other and reports how it ended. */
+export function runPieces(device: BlockDevice, pieces: Pieces, done: (outcome: Sense | null) => void): void {
+  new PiecesIo(device, pieces, done).step();
+}
+
+/** Runs `pieces` and finishes `task` with their outcome. */
+export function finishByPieces(device: BlockDevice, task: ScsiTask, pieces: Pieces): void {
+  runPieces(device, pieces, (outcome) => {
+    if (outcome === null) accept(task);
+    else refuse(task, outcome);
+  });
+}
+
+/** Cuts [offsetBytes, offsetBytes + lengthBytes) into runs of at most `maxBytes`. */
+export function* cut(
+  offsetBytes: number,
+  lengthBytes: number,
+  maxBytes: number,
+): Generator<{ offsetBytes: number; lengthBytes: number }> {
+  const end = offsetBytes + lengthBytes;
+  for (let at = offsetBytes; at < end; at += maxBytes) {
+    yield { offsetBytes: at, lengthBytes: Math.min(maxBytes, end - at) };
+  }
+}
+
+/** The one piece that makes everything completed so far durable. */
+export function* flushPieces(): Generator<Piece, null> {
+  yield { op: 'flush', offsetBytes: 0, lengthBytes: 0 };
+  return null;
+}

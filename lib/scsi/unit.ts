@@ -1,0 +1,87 @@
+/**
+ * The facts of one logical unit: its device, its geometry and who it says it is. Immutable; commands read it.
+ * It holds no state of initiators: that is the same at every member (I9) and lives elsewhere.
+ */
+import { assert } from '../base/assert.js';
+import { TRANSFER_BYTES_MAX, WRITE_SAME_BYTES_MAX } from '../base/limits.js';
+import type { BlockDevice } from '../block/device.js';
+
+/** What a volume answers wherever it is served (I9). */
+export interface DiskIdentity {
+  /** T10 vendor identification, at most 8 characters. */
+  readonly vendor?: string;
+  /** At most 16 characters. */
+  readonly product?: string;
+  /** At most 4 characters. */
+  readonly revision?: string;
+  /** Unit serial number (VPD 80h), printable ASCII. */
+  readonly serial: string;
+  /** Sixteen hexadecimal digits (VPD 83h). */
+  readonly naa: string;
+  readonly iqn: string;
+}
+
+export interface DiskOptions {
+  /** What the medium likes to be written in (READ CAPACITY (16)); a page of the page cache by default. */
+  readonly physicalBlockBytes?: number;
+}
+
+const PAGE_BYTES = 4096;
+
+/** ASCII, cut or padded with blanks to `length`, as SPC-4 4.3.1 wants its text fields. */
+function paddedAscii(text: string, length: number): string {
+  assert(/^[\x20-\x7e]*$/.test(text), `'${text}' is not printable ASCII`);
+  return text.slice(0, length).padEnd(length, ' ');
+}
+
+export class DiskUnit {
+  readonly blockBytes: number;
+  /** Capacity in logical blocks. */
+  readonly blocks: number;
+  /** LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT (SBC-3 5.16.2). */
+  readonly physicalExponent: number;
+  /** MAXIMUM TRANSFER LENGTH in blocks. */
+  readonly transferBlocksMax: number;
+  /** MAXIMUM WRITE SAME LENGTH in blocks. */
+  readonly writeSameBlocksMax: number;
+  readonly readOnly: boolean;
+  /** Padded to their field lengths. */
+  readonly vendor: string;
+  readonly product: string;
+  readonly revision: string;
+  readonly serial: string;
+  readonly naa: Buffer;
+  readonly iqn: string;
+
+  constructor(
+    readonly device: BlockDevice,
+    identity: DiskIdentity,
+    options: DiskOptions = {},
+  ) {
+    assert(/^[0-9a-f]{16}$/i.test(identity.naa), `'${identity.naa}' is not an eight-byte NAA designator`);
+    this.blockBytes = device.blockBytes;
+    this.blocks = Math.floor(device.sizeBytes / device.blockBytes);
+    this.readOnly = device.readOnly;
+    const physicalBytes = Math.max(options.physicalBlockBytes ?? PAGE_BYTES, device.blockBytes);
+    this.physicalExponent = Math.log2(physicalBytes / device.blockBytes);
+    assert(Number.isInteger(this.physicalExponent), `physical block of ${physicalBytes} bytes`);
+    this.transferBlocksMax = TRANSFER_BYTES_MAX / device.blockBytes;
+    this.writeSameBlocksMax = WRITE_SAME_BYTES_MAX / device.blockBytes;
+    this.vendor = paddedAscii(identity.vendor ?? 'BLKFERRY', 8);
+    this.product = paddedAscii(identity.product ?? 'VOLUME', 16);
+    this.revision = paddedAscii(identity.revision ?? '0001', 4);
+    this.serial = identity.serial;
+    this.naa = Buffer.from(identity.naa, 'hex');
+    this.iqn = identity.iqn;
+  }
+
+  /** Whether [lba, lba + blocks) leaves the medium. */
+  isBeyondEnd(lba: number, blocks: number): boolean {
+    return lba > this.blocks - blocks;
+  }
+
+  /** The first LBA of [lba, …) that does not exist. */
+  firstBeyondEnd(lba: number): number {
+    return Math.max(lba, this.blocks);
+  }
+}
