@@ -103,6 +103,8 @@ export const FORWARD_RETRY_MS = 20;
 export const MOVE_CHUNK_BYTES = 64 * KiB;
 /** One piece of the background copy: large enough to be cheap, small enough not to stand before a foreground I/O. */
 export const MOVE_COPY_BYTES = 256 * KiB;
+/** How often a member writes the figures of its moves: what a progress bar can show. */
+export const PROGRESS_INTERVAL_MS = 200;
 /** Batches of one move under way: one is copied while the other is made durable and committed. */
 export const MOVE_LANES = 2;
 /** Data in one batch: what one sync at the destination makes durable. */

@@ -1,0 +1,115 @@
+/**
+ * Peer frames: the fixed header and its codec, pure and synchronous. What the fields mean to each other (which answer
+ * belongs to which request, budgets, deadlines) is link.ts's business.
+ *
+ * Every frame is one header of 48 bytes, little-endian, and then `payloadBytes` of payload:
+ *
+ *        0        1        2        3
+ *    0 | payloadBytes                      |   at most PEER_PAYLOAD_BYTES_MAX
+ *    4 | type   | flags  | status | 0      |   flags: 1 answer, 2 FUA; status only in answers
+ *    8 | requestId                         |   chosen by the requester, repeated in the answer
+ *   12 | volumeId                          |
+ *   16 | extent                            |
+ *   20 | token                             |
+ *   24 | epoch, low half                   |
+ *   28 | epoch, high half                  |   below 2^21: an epoch stays an exact number
+ *   32 | offsetBytes, low half             |
+ *   36 | offsetBytes, high half            |   below 2^21
+ *   40 | lengthBytes                       |
+ *   44 | 0                                 |
+ */
+import { assert } from '../base/assert.js';
+import { BlockferryError } from '../base/errors.js';
+import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
+
+export const FRAME_HEADER_BYTES = 48;
+
+/** Frames of the link itself; the other types are PeerType's (contract.ts). */
+export const ControlType = {
+  HELLO: 240, // dialler → acceptor, first frame
+  WELCOME: 241, // acceptor → dialler
+  READY: 242, // dialler → acceptor: requests may flow
+  REFUSAL: 243, // either way, before READY; the payload says why; the connection is closed
+  PING: 244,
+  PONG: 245,
+} as const;
+export const CONTROL_TYPE_MIN = 240;
+
+const FLAG_ANSWER = 1;
+const FLAG_FUA = 2;
+const HALF = 0x100000000;
+const HIGH_HALF_MAX = 0x1fffff;
+
+/** The header's fields, apart from the payload's place. One object serves many frames. */
+export class FrameHeader {
+  payloadBytes = 0;
+  type = 0;
+  isAnswer = false;
+  fua = false;
+  status = 0;
+  requestId = 0;
+  volumeId = 0;
+  extent = 0;
+  token = 0;
+  epoch = 0;
+  offsetBytes = 0;
+  lengthBytes = 0;
+}
+
+/** Writes the header at `at`; the fields must be in range (a RangeError is our own defect). */
+export function encodeHeader(header: FrameHeader, target: Buffer, at: number): void {
+  assert(header.payloadBytes <= PEER_PAYLOAD_BYTES_MAX, `peer payload of ${header.payloadBytes} bytes`);
+  target.writeUInt32LE(header.payloadBytes, at);
+  target[at + 4] = header.type;
+  target[at + 5] = (header.isAnswer ? FLAG_ANSWER : 0) | (header.fua ? FLAG_FUA : 0);
+  target[at + 6] = header.status;
+  target[at + 7] = 0;
+  target.writeUInt32LE(header.requestId, at + 8);
+  target.writeUInt32LE(header.volumeId, at + 12);
+  target.writeUInt32LE(header.extent, at + 16);
+  target.writeUInt32LE(header.token, at + 20);
+  writeExact(header.epoch, target, at + 24);
+  writeExact(header.offsetBytes, target, at + 32);
+  target.writeUInt32LE(header.lengthBytes, at + 40);
+  target.writeUInt32LE(0, at + 44);
+}
+
+/** Reads the header at `at` into `header`. Throws PROTOCOL for what no Blockferry sends. */
+export function decodeHeader(source: Buffer, at: number, header: FrameHeader): void {
+  header.payloadBytes = source.readUInt32LE(at);
+  header.type = source[at + 4] ?? 0;
+  const flags = source[at + 5] ?? 0;
+  header.isAnswer = (flags & FLAG_ANSWER) !== 0;
+  header.fua = (flags & FLAG_FUA) !== 0;
+  header.status = source[at + 6] ?? 0;
+  header.requestId = source.readUInt32LE(at + 8);
+  header.volumeId = source.readUInt32LE(at + 12);
+  header.extent = source.readUInt32LE(at + 16);
+  header.token = source.readUInt32LE(at + 20);
+  header.epoch = readExact(source, at + 24);
+  header.offsetBytes = readExact(source, at + 32);
+  header.lengthBytes = source.readUInt32LE(at + 40);
+  if ((flags & ~(FLAG_ANSWER | FLAG_FUA)) !== 0) throw frameError(`unknown flags ${flags}`);
+}
+
+function writeExact(value: number, target: Buffer, at: number): void {
+  const high = Math.floor(value / HALF);
+  assert(high <= HIGH_HALF_MAX, `peer header field ${value} is not below 2^53`);
+  target.writeUInt32LE(value % HALF, at);
+  target.writeUInt32LE(high, at + 4);
+}
+
+function readExact(source: Buffer, at: number): number {
+  const high = source.readUInt32LE(at + 4);
+  if (high > HIGH_HALF_MAX) throw frameError('a 64-bit field is not below 2^53');
+  return high * HALF + source.readUInt32LE(at);
+}
+
+/** What a peer sent makes no sense: the link is closed with this. */
+export function frameError(detail: string): BlockferryError {
+  return new BlockferryError(
+    'PROTOCOL',
+    `peer frame: ${detail}`,
+    'both members must run the same Blockferry',
+  );
+}

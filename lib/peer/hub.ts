@@ -1,0 +1,181 @@
+/**
+ * Every link of this process to the others: the peer port, and an association per member. It routes requests to links
+ * and connections to associations; it keeps no request itself.
+ */
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { Clock } from '../base/clock.js';
+import { BlockferryError, describeError, errnoOf } from '../base/errors.js';
+import { PEER_CONNECTIONS_MAX } from '../base/limits.js';
+import type { Logger } from '../base/log.js';
+import type { Random } from '../base/random.js';
+import { Association, readHello, type AssociationContext } from './association.js';
+import type { PeerAddress, PeerHub, PeerRequest, PeerService } from './contract.js';
+import { ControlType, frameError } from './frame.js';
+import { encodeHello, type PeerSelf } from './hello.js';
+import { Link, answerLost, type LinkOwner, type LinkStats } from './link.js';
+
+/** libuv fills one of these per read of a dialled link: large reads are what makes bulk fast (DEPENDENCIES). */
+const READ_BUFFER_BYTES = 1024 * 1024;
+
+export interface HubOptions {
+  readonly group: string;
+  /** name '' for the management process, which serves nobody and is fenced by nobody. */
+  readonly self: { readonly name: string; readonly incarnation: string };
+  readonly service: PeerService;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** One open link, for status and metrics. */
+export interface HubLinkStats extends Readonly<LinkStats> {
+  readonly member: string;
+  readonly isDialled: boolean;
+}
+
+export class Hub implements PeerHub, LinkOwner {
+  private readonly self: PeerSelf;
+  private readonly context: AssociationContext;
+  private readonly associations = new Map<string, Association>();
+  /** Connections that have not said who they are, and those of management processes. */
+  private readonly strangers = new Set<Link>();
+  private server: Server | null = null;
+  private isClosed = false;
+
+  constructor(private readonly options: HubOptions) {
+    this.self = { group: options.group, name: options.self.name, incarnation: options.self.incarnation };
+    this.context = {
+      self: this.self,
+      clock: options.clock,
+      random: options.random,
+      log: options.log,
+      readBuffer: Buffer.allocUnsafeSlow(READ_BUFFER_BYTES),
+      serve: (request) => options.service.handle(request),
+    };
+  }
+
+  /** Opens the peer port; port 0 takes a free one. Throws BUSY when it is taken. */
+  listen(host: string, port: number): Promise<PeerAddress> {
+    const server = createServer((socket) => this.accept(socket));
+    server.maxConnections = PEER_CONNECTIONS_MAX;
+    this.server = server;
+    return new Promise((resolve, reject) => {
+      server.once('error', (cause) => reject(listenError(host, port, cause)));
+      server.listen({ host, port }, () => {
+        server.removeAllListeners('error');
+        server.on('error', (error) => this.options.log.warn({ error: describeError(error) }, 'peer port'));
+        resolve({ host, port: (server.address() as AddressInfo).port });
+      });
+    });
+  }
+
+  send(member: string, request: PeerRequest): void {
+    const association = this.associations.get(member);
+    if (association === undefined) setImmediate(answerLost, request);
+    else association.send(request);
+  }
+
+  connect(member: string): void {
+    this.association(member).want();
+  }
+
+  setAddress(member: string, address: PeerAddress | null): void {
+    if (address === null) this.associations.get(member)?.setAddress(null);
+    else this.association(member).setAddress(address);
+  }
+
+  /** The open links. */
+  stats(): HubLinkStats[] {
+    return [...this.associations.values()].flatMap((association) =>
+      association.links.map((link) => ({
+        member: association.member,
+        isDialled: link.isDialled,
+        ...link.stats,
+      })),
+    );
+  }
+
+  /** Answers what is outstanding with LINK_LOST, lets answers go out, and frees the port. */
+  async close(): Promise<void> {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    for (const association of this.associations.values()) association.close();
+    for (const link of [...this.strangers]) link.close('shutting down', true);
+    const server = this.server;
+    if (server !== null) await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+
+  private association(member: string): Association {
+    let association = this.associations.get(member);
+    if (association === undefined) {
+      association = new Association(member, this.context);
+      if (this.isClosed) association.close();
+      this.associations.set(member, association);
+    }
+    return association;
+  }
+
+  // --- the accepting side, until it is known who is there -------------------------------------------------------
+
+  private accept(socket: Socket): void {
+    // Set once it has said its name; then everything about the link is the association's.
+    let owner: LinkOwner = this;
+    const link: Link = new Link(
+      socket,
+      false,
+      {
+        handshake: (from, type, round, magic, payload) => {
+          if (owner !== this || type !== ControlType.HELLO)
+            owner.handshake(from, type, round, magic, payload);
+          else owner = this.greet(from, magic, payload);
+        },
+        serve: this.context.serve,
+        closed: (from, wasOpen) => {
+          this.strangers.delete(from);
+          if (owner !== this) owner.closed(from, wasOpen);
+        },
+        drained: (from) => owner.drained(from),
+      },
+      this.options.clock,
+    );
+    this.strangers.add(link);
+    socket.on('data', (chunk: Buffer) => link.receive(chunk));
+  }
+
+  /** Reads a HELLO; returns who owns the link from now on. */
+  private greet(link: Link, magic: number, payload: Buffer): LinkOwner {
+    if (link.mayBeReady) throw frameError('a second hello');
+    const hello = readHello(this.self, link, magic, payload);
+    if (hello === null) return this;
+    if (hello.member === '') {
+      link.mayBeReady = true;
+      link.sendControl(ControlType.WELCOME, encodeHello(this.self, 0));
+      return this;
+    }
+    this.strangers.delete(link);
+    const association = this.association(hello.member);
+    association.welcome(link, hello);
+    return association;
+  }
+
+  /** LinkOwner, of management processes: nobody sends to them, and they send nothing that a fence must hold back. */
+  handshake(link: Link, type: number): void {
+    if (type !== ControlType.READY || !link.mayBeReady)
+      throw frameError(`a handshake frame ${type} out of place`);
+    link.open();
+  }
+
+  serve(): void {}
+  closed(): void {}
+  drained(): void {}
+}
+
+function listenError(host: string, port: number, cause: Error): BlockferryError {
+  const where = `peer port ${host}:${port}`;
+  if (errnoOf(cause) === 'EADDRINUSE') {
+    return new BlockferryError('BUSY', `${where} is taken`, 'choose another with --peer, or port 0', {
+      cause,
+    });
+  }
+  return new BlockferryError('IO', `${where}: ${cause.message}`, 'check the address', { cause });
+}

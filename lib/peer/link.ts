@@ -1,0 +1,386 @@
+/**
+ * One connection between two processes, symmetrical once it is open: both ends send requests and answer those of the
+ * other, many at a time, in any order. It frames, counts, and watches the time; who may be at the other end and what
+ * becomes of a member whose links break is association.ts's business.
+ */
+import type { Socket } from 'node:net';
+import { assert } from '../base/assert.js';
+import type { Clock, Timer } from '../base/clock.js';
+import { BlockferryError, describeError } from '../base/errors.js';
+import {
+  PEER_BYTES_MAX,
+  PEER_HELLO_DEADLINE_MS,
+  PEER_PAYLOAD_BYTES_MAX,
+  PEER_PING_MS,
+  PEER_REQUESTS_MAX,
+  PEER_REQUEST_DEADLINE_MS,
+  PEER_SEND_QUEUE_BYTES_MAX,
+  PEER_SILENCE_MS,
+} from '../base/limits.js';
+import { PeerStatus, PeerType, type PeerRequest } from './contract.js';
+import {
+  CONTROL_TYPE_MIN,
+  ControlType,
+  FRAME_HEADER_BYTES,
+  FrameHeader,
+  encodeHeader,
+  frameError,
+} from './frame.js';
+import { HELLO_BYTES_MAX, HELLO_MAGIC } from './hello.js';
+import { LinkRequest, type AnswerSender } from './incoming.js';
+import { Outbox } from './outbox.js';
+import { FrameParser, type FrameSink } from './parser.js';
+import { RequestTable, chargeOf } from './request-table.js';
+
+const NOTHING = Buffer.alloc(0);
+/** Granularity of deadlines: one timer for the whole link instead of one per request. */
+const TICK_MS = 200;
+/** Payloads up to this are packed into the outbox's slab; larger ones go by reference. */
+const INLINE_BYTES_MAX = 16 * 1024;
+/** How long the last words of a link may take. */
+const LAST_WORDS_MS = 1_000;
+/** A line of text, not a dump. */
+const ERROR_TEXT_BYTES_MAX = 512;
+
+/** Who a link belongs to. */
+export interface LinkOwner {
+  /** A frame of the handshake has come (HELLO to REFUSAL). Throws PROTOCOL to refuse it. */
+  handshake(link: Link, type: number, round: number, magic: number, payload: Buffer): void;
+  serve(request: LinkRequest): void;
+  /** Called once, before its requests are answered LINK_LOST. */
+  closed(link: Link, wasOpen: boolean): void;
+  /** A closed link's last incoming request has been answered. */
+  drained(link: Link): void;
+}
+
+export interface LinkStats {
+  /** Of the last ping, −1 before the first. */
+  rttMs: number;
+  bytesIn: number;
+  bytesOut: number;
+  /** Requests sent over it. */
+  requests: number;
+  /** Requests served over it. */
+  served: number;
+}
+
+export class Link implements FrameSink, AnswerSender {
+  readonly stats: LinkStats = { rttMs: -1, bytesIn: 0, bytesOut: 0, requests: 0, served: 0 };
+  /** Who is at the other end, once it has said so; '' is the management process. */
+  member = '';
+  incarnation = '';
+  /** The other end's round when it said hello (association.ts). */
+  round = 0;
+  /** WELCOME was sent: READY may come. */
+  mayBeReady = false;
+  /** One line: why it was closed, '' while it is not. */
+  reason = '';
+  private phase: 'hello' | 'open' | 'closed' = 'hello';
+  private readonly parser = new FrameParser(this, HELLO_BYTES_MAX);
+  private readonly outbox: Outbox;
+  private readonly table = new RequestTable();
+  /** The header being written; its fields are set anew for every frame. */
+  private readonly out = new FrameHeader();
+  private incoming = 0;
+  private incomingBytes = 0;
+  private timer: Timer;
+  /** Milliseconds this link has lived while this process was running: a stall of our own loop is not the peer's. */
+  private linkMs = 0;
+  private lastTickMs: number;
+  private lastBytesMs = 0;
+  private lastPingMs = 0;
+  private pingSentAtMs = -1;
+
+  /** @param isDialled we dialled; then received chunks are views of a buffer that is used again. */
+  constructor(
+    readonly socket: Socket,
+    readonly isDialled: boolean,
+    private readonly owner: LinkOwner,
+    private readonly clock: Clock,
+  ) {
+    this.outbox = new Outbox(socket);
+    this.lastTickMs = clock.nowMs();
+    socket.setNoDelay(true);
+    socket.on('drain', () => socket.resume());
+    socket.on('error', (error) => this.close(describeError(error)));
+    socket.on('end', () => this.close('the other end closed it'));
+    socket.on('close', () => this.close('the connection is gone'));
+    this.timer = clock.after(PEER_HELLO_DEADLINE_MS, () => this.refuse('no hello in time'));
+  }
+
+  get isOpen(): boolean {
+    return this.phase === 'open';
+  }
+
+  get isClosed(): boolean {
+    return this.phase === 'closed';
+  }
+
+  /** Requests of the other end that we have not answered yet. */
+  get unanswered(): number {
+    return this.incoming;
+  }
+
+  // --- handshake -----------------------------------------------------------------------------------------------
+
+  /** Sends a frame of the link itself. */
+  sendControl(type: number, payload: Buffer = NOTHING, round = 0): void {
+    if (this.phase === 'closed') return;
+    const header = this.blankHeader(type, payload.length);
+    header.token = HELLO_MAGIC;
+    header.epoch = round;
+    this.write(header, payload);
+  }
+
+  /** Both ends have said hello: requests may flow. */
+  open(): void {
+    assert(this.phase === 'hello', 'a link is opened once');
+    this.phase = 'open';
+    this.parser.payloadBytesMax = PEER_PAYLOAD_BYTES_MAX;
+    this.timer.cancel();
+    this.lastTickMs = this.clock.nowMs();
+    this.timer = this.clock.after(TICK_MS, () => this.tick());
+    this.sendControl(ControlType.PING);
+    this.pingSentAtMs = this.lastTickMs;
+  }
+
+  /** Says why, then closes. For a link that is not open yet. */
+  refuse(why: string): void {
+    if (this.phase !== 'hello') return;
+    this.sendControl(ControlType.REFUSAL, Buffer.from(why).subarray(0, ERROR_TEXT_BYTES_MAX));
+    this.close(why, true);
+  }
+
+  // --- sending -------------------------------------------------------------------------------------------------
+
+  /** Sends a request, or keeps it until there is room. */
+  send(request: PeerRequest): void {
+    if (this.phase !== 'open') {
+      setImmediate(answerLost, request);
+      return;
+    }
+    const deadlineMs = request.deadlineMs > 0 ? request.deadlineMs : PEER_REQUEST_DEADLINE_MS;
+    const id = this.table.offer(request, this.linkMs + TICK_MS + deadlineMs);
+    if (id >= 0) this.transmit(id, request);
+  }
+
+  private transmit(id: number, request: PeerRequest): void {
+    this.stats.requests += 1;
+    const header = this.out;
+    header.payloadBytes = request.payload.length;
+    header.type = request.type;
+    header.isAnswer = false;
+    header.fua = request.fua;
+    header.status = 0;
+    header.requestId = id;
+    header.volumeId = request.volumeId;
+    header.extent = request.extent;
+    header.token = request.token;
+    header.epoch = request.epoch;
+    header.offsetBytes = request.offsetBytes;
+    header.lengthBytes = request.lengthBytes;
+    this.write(header, request.payload);
+  }
+
+  /** For LinkRequest. A foreign payload is copied, since its owner may use it again at once. */
+  sendAnswer(
+    request: LinkRequest,
+    status: number,
+    framed: Buffer | null,
+    payload: Buffer,
+    epoch: number,
+  ): void {
+    this.incoming -= 1;
+    this.incomingBytes -= request.charge;
+    if (this.phase !== 'open') {
+      if (this.incoming === 0) this.owner.drained(this);
+      return;
+    }
+    const header = this.blankHeader(request.type, payload.length);
+    header.isAnswer = true;
+    header.status = status;
+    header.requestId = request.requestId;
+    header.epoch = epoch;
+    if (framed !== null && framed.length > INLINE_BYTES_MAX) {
+      encodeHeader(header, framed, 0);
+      this.stats.bytesOut += framed.length;
+      this.outbox.append(framed);
+      this.holdBack();
+    } else {
+      this.write(header, payload.length > INLINE_BYTES_MAX ? Buffer.from(payload) : payload);
+    }
+  }
+
+  private blankHeader(type: number, payloadBytes: number): FrameHeader {
+    const header = this.out;
+    header.payloadBytes = payloadBytes;
+    header.type = type;
+    header.isAnswer = false;
+    header.fua = false;
+    header.status = header.requestId = header.volumeId = header.extent = header.token = 0;
+    header.epoch = header.offsetBytes = header.lengthBytes = 0;
+    return header;
+  }
+
+  private write(header: FrameHeader, payload: Buffer): void {
+    const isInline = payload.length <= INLINE_BYTES_MAX;
+    const bytes = FRAME_HEADER_BYTES + payload.length;
+    const at = this.outbox.reserve(isInline ? bytes : FRAME_HEADER_BYTES);
+    encodeHeader(header, this.outbox.slab, at);
+    if (!isInline) this.outbox.append(payload);
+    else if (payload.length > 0) payload.copy(this.outbox.slab, at + FRAME_HEADER_BYTES);
+    this.stats.bytesOut += bytes;
+    this.holdBack();
+  }
+
+  /**
+   * Who asks and asks and does not read the answers is not listened to (I11). Two honest ends cannot both come to this,
+   * since what each has outstanding is bounded; so they cannot stop each other for good.
+   */
+  private holdBack(): void {
+    if (this.outbox.queuedBytes > PEER_SEND_QUEUE_BYTES_MAX) this.socket.pause();
+  }
+
+  // --- receiving -----------------------------------------------------------------------------------------------
+
+  /** Takes received bytes. */
+  receive(chunk: Buffer): void {
+    if (this.phase === 'closed') return;
+    this.stats.bytesIn += chunk.length;
+    this.lastBytesMs = this.linkMs;
+    try {
+      this.parser.push(chunk);
+    } catch (error) {
+      if (!(error instanceof BlockferryError)) throw error;
+      this.refuse(error.message);
+      this.close(error.message);
+    }
+  }
+
+  /** FrameSink. */
+  begin(header: FrameHeader): Buffer | null {
+    if (header.type >= CONTROL_TYPE_MIN) {
+      const isHandshake = header.type <= ControlType.REFUSAL;
+      if (header.isAnswer || header.payloadBytes > HELLO_BYTES_MAX || isHandshake === this.isOpen) {
+        throw frameError(`a control frame ${header.type} out of place`);
+      }
+      return null;
+    }
+    if (!this.isOpen) throw frameError('a request before the hello');
+    return header.isAnswer ? this.beginAnswer(header) : this.beginRequest(header);
+  }
+
+  private beginAnswer(header: FrameHeader): Buffer | null {
+    const request = this.table.peek(header.requestId);
+    if (request === null) throw frameError('an answer to no request');
+    if (header.status >= PeerStatus.LINK_LOST) throw frameError(`a status ${header.status}`);
+    if (header.status !== PeerStatus.OK || request.into.length === 0) return null;
+    if (request.into.length !== header.payloadBytes)
+      throw frameError('an answer of another length than was asked for');
+    return request.into;
+  }
+
+  private beginRequest(header: FrameHeader): Buffer | null {
+    if (header.type === PeerType.READ && header.lengthBytes > PEER_PAYLOAD_BYTES_MAX) {
+      throw frameError(`a read of ${header.lengthBytes} bytes, at most ${PEER_PAYLOAD_BYTES_MAX}`);
+    }
+    const bytes = this.incomingBytes + chargeOf(header.type, header.payloadBytes, header.lengthBytes);
+    if (this.incoming >= PEER_REQUESTS_MAX || bytes > PEER_BYTES_MAX)
+      throw frameError('more requests than agreed');
+    // The service may keep the payload until it answers, the chunk of a dialled link lives only until we return.
+    return this.isDialled && header.payloadBytes > 0 ? Buffer.allocUnsafe(header.payloadBytes) : null;
+  }
+
+  /** FrameSink. */
+  end(header: FrameHeader, payload: Buffer): void {
+    if (header.type >= CONTROL_TYPE_MIN) this.endControl(header, payload);
+    else if (header.isAnswer) this.endAnswer(header, payload);
+    else this.endRequest(header, payload);
+  }
+
+  private endControl(header: FrameHeader, payload: Buffer): void {
+    if (header.type === ControlType.PING) {
+      this.sendControl(ControlType.PONG);
+    } else if (header.type === ControlType.PONG) {
+      if (this.pingSentAtMs >= 0) this.stats.rttMs = this.clock.nowMs() - this.pingSentAtMs;
+      this.pingSentAtMs = -1;
+    } else if (header.type > ControlType.PONG) {
+      throw frameError(`an unknown control frame ${header.type}`);
+    } else {
+      this.owner.handshake(this, header.type, header.epoch, header.token, payload);
+    }
+  }
+
+  private endAnswer(header: FrameHeader, payload: Buffer): void {
+    const request = this.table.peek(header.requestId);
+    assert(request !== null, 'a link that lost a request gets no more frames');
+    this.table.release(header.requestId);
+    for (let id = this.table.next(); id >= 0; id = this.table.next()) {
+      const next = this.table.peek(id);
+      if (next !== null) this.transmit(id, next);
+    }
+    request.answered(header.status, payload === request.into ? NOTHING : payload, header.epoch);
+  }
+
+  private endRequest(header: FrameHeader, payload: Buffer): void {
+    const charge = chargeOf(header.type, header.payloadBytes, header.lengthBytes);
+    this.incoming += 1;
+    this.incomingBytes += charge;
+    this.stats.served += 1;
+    this.owner.serve(new LinkRequest(this, this.member, header, payload, charge));
+  }
+
+  // --- time and end --------------------------------------------------------------------------------------------
+
+  private tick(): void {
+    const nowMs = this.clock.nowMs();
+    this.linkMs += Math.min(nowMs - this.lastTickMs, 2 * TICK_MS);
+    this.lastTickMs = nowMs;
+    const isWaiting = this.pingSentAtMs >= 0 || this.table.outstanding > 0;
+    if (this.table.isOverdue(this.linkMs)) this.close('a request was not answered in time');
+    else if (isWaiting && this.linkMs - this.lastBytesMs > PEER_SILENCE_MS)
+      this.close('the other end is silent');
+    if (this.phase !== 'open') return;
+    if (this.linkMs - this.lastPingMs >= PEER_PING_MS && this.pingSentAtMs < 0) {
+      this.lastPingMs = this.linkMs;
+      this.pingSentAtMs = nowMs;
+      this.sendControl(ControlType.PING);
+    }
+    this.timer = this.clock.after(TICK_MS, () => this.tick());
+  }
+
+  /**
+   * Nothing is read any more. Its requests are answered LINK_LOST (or DEADLINE) in a later turn of the loop.
+   * @param isOrderly what was written still goes out first, for at most a second
+   */
+  close(reason: string, isOrderly = false): void {
+    if (this.phase === 'closed') return;
+    const wasOpen = this.phase === 'open';
+    this.phase = 'closed';
+    this.reason = reason;
+    this.timer.cancel();
+    this.parser.stop();
+    if (isOrderly) this.endSocket();
+    else this.socket.destroy();
+    this.owner.closed(this, wasOpen);
+    setImmediate(() => {
+      this.table.clear(this.linkMs, (request, isOverdue) => {
+        request.answered(isOverdue ? PeerStatus.DEADLINE : PeerStatus.LINK_LOST, NOTHING, 0);
+      });
+    });
+  }
+
+  /** Reads on and throws away, since closing over unread bytes would reset the connection under our last words. */
+  private endSocket(): void {
+    this.outbox.flush();
+    this.socket.end();
+    this.socket.resume();
+    const timer = this.clock.after(LAST_WORDS_MS, () => this.socket.destroy());
+    this.socket.once('close', () => timer.cancel());
+  }
+}
+
+/** For setImmediate: answers a request that no link will take. */
+export function answerLost(request: PeerRequest): void {
+  request.answered(PeerStatus.LINK_LOST, NOTHING, 0);
+}

@@ -1,0 +1,83 @@
+/**
+ * The only writer of a peer socket: gathers the frames of one tick and hands them over in one system call. Small frames
+ * are packed into a slab, large payloads go by reference.
+ */
+import type { Socket } from 'node:net';
+
+const SLAB_BYTES = 256 * 1024;
+
+export class Outbox {
+  /** Where reserve() gave room. */
+  slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+  private sealed = 0;
+  private used = 0;
+  private parts: Buffer[] = [];
+  private partBytes = 0;
+  private scheduled = false;
+
+  constructor(private readonly socket: Socket) {}
+
+  /** Bytes not yet taken by the kernel. */
+  get queuedBytes(): number {
+    return this.socket.writableLength + this.partBytes + this.used - this.sealed;
+  }
+
+  /** Room for `bytes` (far below the slab's size) in `slab`; returns its offset. Fill it in this tick. */
+  reserve(bytes: number): number {
+    if (this.used + bytes > SLAB_BYTES) {
+      this.seal();
+      this.slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.sealed = this.used = 0;
+    }
+    const at = this.used;
+    this.used += bytes;
+    this.schedule();
+    return at;
+  }
+
+  /** Sends `bytes` by reference: it must not change until the kernel has it. */
+  append(bytes: Buffer): void {
+    this.seal();
+    this.parts.push(bytes);
+    this.partBytes += bytes.length;
+    this.schedule();
+  }
+
+  /** Hands everything to the socket now. */
+  flush(): void {
+    this.scheduled = false;
+    this.seal();
+    const socket = this.socket;
+    const parts = this.parts;
+    const only = parts.length === 1 ? parts[0] : undefined;
+    this.parts = [];
+    this.partBytes = 0;
+    if (socket.destroyed || parts.length === 0) return;
+    if (only !== undefined) {
+      socket.write(only);
+    } else {
+      socket.cork();
+      for (const part of parts) socket.write(part);
+      socket.uncork();
+    }
+    // Nothing waits: the kernel has copied all of the slab, so it can be filled again.
+    if (socket.writableLength === 0) this.sealed = this.used = 0;
+  }
+
+  private seal(): void {
+    if (this.used === this.sealed) return;
+    this.parts.push(this.slab.subarray(this.sealed, this.used));
+    this.partBytes += this.used - this.sealed;
+    this.sealed = this.used;
+  }
+
+  private schedule(): void {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    process.nextTick(flushOutbox, this);
+  }
+}
+
+function flushOutbox(outbox: Outbox): void {
+  outbox.flush();
+}
