@@ -1,0 +1,24 @@
+#!/usr/bin/env node
+/** The blockferry program: gives the command line its process. */
+import { readFileSync } from 'node:fs';
+import { commands } from '../lib/cli/commands.js';
+import { processDoor } from '../lib/cli/door.js';
+import { runCli } from '../lib/cli/main.js';
+
+/** package.json stands one folder above bin/ in the sources, two above dist/bin/. */
+function readVersion(): string {
+  for (const path of ['../../package.json', '../package.json']) {
+    try {
+      const { name, version } = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as Record<
+        string,
+        string
+      >;
+      if (name === 'blockferry' && version !== undefined) return version;
+    } catch {
+      // not there: the other place
+    }
+  }
+  return 'unknown';
+}
+
+process.exitCode = await runCli(process.argv.slice(2), processDoor, commands, readVersion());

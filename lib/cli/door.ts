@@ -1,0 +1,55 @@
+/**
+ * What the command line touches of its process: streams, environment, signals. Handed in, so that tests run commands
+ * in their own process. Holds no command's logic.
+ */
+
+/** A stream that text goes to; `isTTY` where a person reads it. */
+export interface TextSink {
+  readonly isTTY?: boolean;
+  write(text: string): unknown;
+}
+
+export interface CliDoor {
+  readonly stdout: TextSink;
+  readonly stderr: TextSink;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Calls back at SIGINT or SIGTERM, every time; returns how to stop listening. */
+  onStopSignal(heard: (signal: string) => void): () => void;
+  /** The process that started this one, when it watches over it: tell it something; hear when it is gone. */
+  readonly parent: { send(message: object): void; onGone(gone: () => void): void } | undefined;
+}
+
+export const processDoor: CliDoor = {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  onStopSignal: (heard) => {
+    process.on('SIGINT', heard);
+    process.on('SIGTERM', heard);
+    return () => {
+      process.off('SIGINT', heard);
+      process.off('SIGTERM', heard);
+    };
+  },
+  parent: process.send === undefined ? undefined : ipcParent(),
+};
+
+function ipcParent(): NonNullable<CliDoor['parent']> {
+  return {
+    send: (message) => {
+      if (process.connected) process.send?.(message);
+    },
+    onGone: (gone) => void process.once('disconnect', gone),
+  };
+}
+
+/** Resolves at the first stop signal, or when the parent process is gone. */
+export function untilStopped(door: CliDoor): Promise<string> {
+  return new Promise((resolve) => {
+    const forget = door.onStopSignal((signal) => {
+      forget();
+      resolve(signal);
+    });
+    door.parent?.onGone(() => resolve('the supervising process is gone'));
+  });
+}

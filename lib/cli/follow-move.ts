@@ -1,0 +1,109 @@
+/** Follows moves until they end: polls, draws the bar, makes the report. Starts and cancels none. */
+import { Presets, SingleBar } from 'cli-progress';
+import { sleep, systemClock } from '../base/clock.js';
+import { BlockferryError } from '../base/errors.js';
+import { formatSize } from '../base/units.js';
+import type { MoveView } from '../manage/api.js';
+import type { ManageClient } from '../manage/client.js';
+import type { CliDoor } from './door.js';
+import { formatMs, plural } from './output.js';
+
+const POLL_INTERVAL_MS = 100;
+
+/** What `blockferry move --json` prints: scripts depend on it. */
+export interface MoveReport {
+  readonly volume: string;
+  readonly from: string;
+  readonly to: string;
+  readonly extents: number;
+  readonly bytesCopied: number;
+  readonly bytesRecopied: number;
+  readonly restarts: number;
+  readonly seconds: number;
+  readonly sessions: number;
+  readonly stallMs: { readonly max: number };
+}
+
+/**
+ * Resolves with the move as it ended well; throws CANCELLED or IO when it did not, and CANCELLED when a person stops
+ * watching (the move itself goes on).
+ */
+export async function followMove(
+  door: CliDoor,
+  client: ManageClient,
+  begun: MoveView,
+  json: boolean,
+): Promise<MoveView> {
+  let leaving = false;
+  const forget = door.onStopSignal(() => (leaving = true));
+  const bar = json || door.stderr.isTTY !== true ? undefined : drawBar(begun);
+  try {
+    let move = begun;
+    while (move.state === 'active') {
+      if (leaving) throw stoppedWatching(move);
+      bar?.setTotal(Math.max(move.extents, 1));
+      bar?.update(move.extentsDone, barFigures(move));
+      await sleep(systemClock, POLL_INTERVAL_MS);
+      move = await client.move(begun.id);
+    }
+    if (move.state === 'done') bar?.update(Math.max(move.extents, 1), barFigures(move));
+    return refuseUnlessDone(move);
+  } finally {
+    bar?.stop();
+    forget();
+  }
+}
+
+function refuseUnlessDone(move: MoveView): MoveView {
+  const what = `the move of ${move.volume} to ${move.to}`;
+  if (move.state === 'cancelled') throw new BlockferryError('CANCELLED', `${what} was cancelled`);
+  if (move.state === 'failed')
+    throw new BlockferryError('IO', `${what} failed: ${move.error || 'no reason given'}`);
+  return move;
+}
+
+function stoppedWatching(move: MoveView): BlockferryError {
+  return new BlockferryError(
+    'CANCELLED',
+    `the move of ${move.volume} to ${move.to} goes on`,
+    `look with 'blockferry moves', stop it with 'blockferry moves --cancel ${move.id}'`,
+  );
+}
+
+function drawBar(move: MoveView): SingleBar {
+  const format = `${move.volume} → ${move.to} [{bar}] {percentage}% {value}/{total} extents, {copied} copied{note}`;
+  const bar = new SingleBar({ format, hideCursor: true, etaBuffer: 20 }, Presets.legacy);
+  bar.start(Math.max(move.extents, 1), 0, barFigures(move));
+  return bar;
+}
+
+function barFigures(move: MoveView): { copied: string; note: string } {
+  return {
+    copied: formatSize(move.bytesCopied),
+    note: move.lastError === '' ? '' : `, waiting: ${move.lastError}`,
+  };
+}
+
+export function moveReport(move: MoveView): MoveReport {
+  return {
+    volume: move.volume,
+    from: move.from,
+    to: move.to,
+    extents: move.extents,
+    bytesCopied: move.bytesCopied,
+    bytesRecopied: move.bytesRecopied,
+    restarts: move.restarts,
+    seconds: ((move.finishedAtMs ?? move.createdAtMs) - move.createdAtMs) / 1000,
+    sessions: move.sessions,
+    stallMs: { max: move.stallMsMax },
+  };
+}
+
+export function describeReport(report: MoveReport): string {
+  const again = report.bytesRecopied === 0 ? '' : `, ${formatSize(report.bytesRecopied)} of it again`;
+  return (
+    `${report.volume} moved from ${report.from} to ${report.to} in ${formatMs(report.seconds * 1000)}: ` +
+    `${plural(report.extents, 'extent')}, ${formatSize(report.bytesCopied)} copied${again}, ` +
+    `${plural(report.sessions, 'session')} handed over, longest stall ${formatMs(report.stallMs.max)}`
+  );
+}

@@ -1,0 +1,83 @@
+/** Runs one command line to its exit code: 0 done, 1 failed, 2 wrong usage. The commands are in the files beside it. */
+import { Command, CommanderError } from 'commander';
+import { BlockferryError, describeError } from '../base/errors.js';
+import type { CliDoor } from './door.js';
+
+/** Adds one noun's commands to the program. */
+export type AddCommand = (program: Command, door: CliDoor) => void;
+
+export interface CommandLoader {
+  /** The first word on the command line. */
+  readonly name: string;
+  readonly description: string;
+  /** Loads the file only when its command is asked for: a start costs what it uses. */
+  readonly load: () => Promise<AddCommand>;
+}
+
+export async function runCli(
+  argv: readonly string[],
+  door: CliDoor,
+  commands: readonly CommandLoader[],
+  version: string,
+): Promise<number> {
+  try {
+    const program = await buildProgram(argv, door, commands, version);
+    await program.parseAsync([...argv], { from: 'user' });
+    return 0;
+  } catch (error) {
+    return reportFailure(error, door);
+  }
+}
+
+/** Loads the asked command alone; the others stand there by name, for the help. */
+async function buildProgram(
+  argv: readonly string[],
+  door: CliDoor,
+  commands: readonly CommandLoader[],
+  version: string,
+): Promise<Command> {
+  const program = new Command('blockferry')
+    .description(
+      'An iSCSI target whose volumes move between members while initiators keep reading and writing.',
+    )
+    .version(version)
+    .exitOverride()
+    .showSuggestionAfterError(false)
+    // Commander's own error lines are dropped: reportFailure() writes the one line.
+    .configureOutput({
+      writeOut: (text) => void door.stdout.write(text),
+      writeErr: () => undefined,
+    });
+  const asked = argv.find((word) => !word.startsWith('-'));
+  for (const command of commands) {
+    if (command.name === asked) (await command.load())(program, door);
+    else program.command(command.name).description(command.description);
+  }
+  program.action(() => {
+    throw new BlockferryError('USAGE', 'no command was given', "see 'blockferry --help'");
+  });
+  return program;
+}
+
+function reportFailure(error: unknown, door: CliDoor): number {
+  if (error instanceof CommanderError) return reportUsage(error, door);
+  const line = describeError(error).split('\n')[0];
+  door.stderr.write(`blockferry: ${line}\n`);
+  if (
+    error instanceof Error &&
+    !(error instanceof BlockferryError) &&
+    door.env['BLOCKFERRY_LOG'] === 'debug'
+  ) {
+    door.stderr.write(`${error.stack}\n`);
+  }
+  return error instanceof BlockferryError && error.code === 'USAGE' ? 2 : 1;
+}
+
+function reportUsage(error: CommanderError, door: CliDoor): number {
+  if (error.exitCode === 0) return 0;
+  const what = error.message.replace(/^error: /, '').split('\n')[0];
+  door.stderr.write(
+    `blockferry: ${what === '(outputHelp)' ? 'no command was given' : what}; see 'blockferry --help'\n`,
+  );
+  return 2;
+}

@@ -1,0 +1,122 @@
+/**
+ * The door where arguments become values: a zod schema per kind of argument, and the options that commands share.
+ * Whatever passes here needs no second look inside.
+ */
+import { isIP } from 'node:net';
+import { Option, type Command } from 'commander';
+import { z } from 'zod';
+import { BlockferryError } from '../base/errors.js';
+import { MEMBER_NAME_PATTERN, VOLUME_NAME_PATTERN } from '../base/limits.js';
+import { parseSize } from '../base/units.js';
+import type { CliDoor } from './door.js';
+
+export const DEFAULT_MANAGE_URL = 'http://127.0.0.1:3280';
+
+export const size = z.string().transform(parseSize);
+export const volumeName = z
+  .string()
+  .regex(VOLUME_NAME_PATTERN, 'is no volume name: lower-case letters, digits, dots and dashes, 64 at most');
+export const memberName = z
+  .string()
+  .regex(MEMBER_NAME_PATTERN, 'is no member name: lower-case letters, digits and dashes, 32 at most');
+export const flag = z.boolean().default(false);
+/** Numeric, since a redirect must carry it (a name that does not resolve wedges libiscsi for good). */
+export const host = z
+  .string()
+  .refine((text) => isIP(text) !== 0, 'is no numeric address, such as 127.0.0.1 or ::1');
+
+/** A whole number in [min, max]. */
+export function whole(min: number, max: number): z.ZodType<number, string> {
+  return z
+    .string()
+    .regex(/^\d{1,15}$/, 'is no whole number')
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `is not between ${min} and ${max}`);
+}
+
+export const port = whole(0, 65535);
+
+/** HOST:PORT or [V6]:PORT. */
+export const address = z.string().transform((text, context) => {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+  const hostPart = match?.[1] ?? match?.[2] ?? '';
+  const portPart = Number(match?.[3]);
+  if (isIP(hostPart) !== 0 && portPart <= 65535) return { host: hostPart, port: portPart };
+  context.addIssue({ code: 'custom', message: 'is no HOST:PORT with a numeric host' });
+  return z.NEVER;
+});
+
+/** A-B, both included, or one extent. */
+export const extentRange = z.string().transform((text, context) => {
+  const match = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(text);
+  const first = Number(match?.[1]);
+  const last = Number(match?.[2] ?? match?.[1]);
+  if (first <= last) return { first, last };
+  context.addIssue({ code: 'custom', message: 'is no range of extents such as 0-63' });
+  return z.NEVER;
+});
+
+/** NAME=SIZE. */
+export const volumeAndSize = z.string().transform((text, context) => {
+  const [name = '', sizeText = '', ...more] = text.split('=');
+  if (more.length === 0 && VOLUME_NAME_PATTERN.test(name) && sizeText !== '') {
+    return { name, sizeBytes: parseSize(sizeText) };
+  }
+  context.addIssue({ code: 'custom', message: 'is not NAME=SIZE such as disk=1G' });
+  return z.NEVER;
+});
+
+/** Parses commander's options; throws USAGE that names the option and what is wrong with its value. */
+export function parseOptions<T>(schema: z.ZodType<T, unknown>, options: Record<string, unknown>): T {
+  const parsed = schema.safeParse(options);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const key = String(issue?.path[0] ?? '');
+  const given = issue?.path.reduce<unknown>(
+    (value, step) => (value as Record<PropertyKey, unknown>)?.[step],
+    options,
+  );
+  const option = `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  throw new BlockferryError('USAGE', `${option} '${String(given)}' ${issue?.message ?? 'is wrong'}`);
+}
+
+/** Parses one positional argument; throws USAGE. */
+export function parseArgument<T>(schema: z.ZodType<T, unknown>, what: string, text: string): T {
+  const parsed = schema.safeParse(text);
+  if (parsed.success) return parsed.data;
+  throw new BlockferryError('USAGE', `${what} '${text}' ${parsed.error.issues[0]?.message ?? 'is wrong'}`);
+}
+
+/** Adds --json, which every command takes. */
+export function withJson(command: Command): Command {
+  return command.option('--json', 'one JSON document on stdout, nothing else there');
+}
+
+/** Adds --json and --manage, for commands that talk to a running group. */
+export function withManage(command: Command, door: CliDoor): Command {
+  const url = door.env['BLOCKFERRY_MANAGE'] || DEFAULT_MANAGE_URL;
+  return withJson(command).addOption(
+    new Option('--manage <url>', 'management API of the group (BLOCKFERRY_MANAGE)').default(url),
+  );
+}
+
+export const manageOptions = {
+  json: flag,
+  manage: z.url({ protocol: /^https?$/, error: 'is no http URL such as http://127.0.0.1:3280' }),
+};
+
+const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1)$/;
+
+export function isLoopback(hostText: string): boolean {
+  return LOOPBACK.test(hostText);
+}
+
+/** There is no authentication yet, so an address that others can reach must be asked for by name. */
+export function refuseOpenHost(hostText: string, allowUnauthenticated: boolean): void {
+  if (isLoopback(hostText) || allowUnauthenticated) return;
+  throw new BlockferryError(
+    'USAGE',
+    `${hostText} can be reached from other machines, and there is no authentication yet`,
+    'add --allow-unauthenticated if anybody there may read and write the volumes',
+  );
+}

@@ -1,0 +1,51 @@
+/** How commands speak: one JSON document or a table on stdout, one line of failure on stderr. Decides no exit code. */
+import Table from 'cli-table3';
+import type { CliDoor } from './door.js';
+
+/** Writes `value` as the command's one JSON document, or what `forPeople` makes of it. */
+export function emit<T>(door: CliDoor, json: boolean, value: T, forPeople: (value: T) => string): void {
+  door.stdout.write(json ? `${JSON.stringify(value)}\n` : `${forPeople(value).trimEnd()}\n`);
+}
+
+/** Rows under headings, without ruled lines, so that it pastes and greps well. */
+export function table(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const none = '';
+  const drawn = new Table({
+    head: headings.map((heading) => heading.toUpperCase()),
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
+    chars: {
+      top: none,
+      'top-mid': none,
+      'top-left': none,
+      'top-right': none,
+      bottom: none,
+      'bottom-mid': none,
+      'bottom-left': none,
+      'bottom-right': none,
+      left: none,
+      'left-mid': none,
+      mid: none,
+      'mid-mid': none,
+      right: none,
+      'right-mid': none,
+      middle: none,
+    },
+  });
+  drawn.push(...rows.map((row) => row.map(String)));
+  return drawn
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
+}
+
+/** "1.24 s", "83 ms": a duration for people. */
+export function formatMs(ms: number): string {
+  if (ms >= 1000) return `${(ms / 1000).toFixed(2)} s`;
+  return ms >= 10 ? `${ms.toFixed(0)} ms` : `${ms.toFixed(2)} ms`;
+}
+
+/** "3 volumes", "1 volume". */
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,108 @@
+/** blockferry volume create | list | show | delete: the disks of a running group. */
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { formatSize } from '../base/units.js';
+import type { VolumeView } from '../manage/api.js';
+import { ManageClient } from '../manage/client.js';
+import type { CliDoor } from './door.js';
+import {
+  manageOptions,
+  memberName,
+  parseArgument,
+  parseOptions,
+  size,
+  volumeName,
+  whole,
+  withManage,
+} from './options.js';
+import { emit, table } from './output.js';
+
+const Plain = z.object(manageOptions);
+const Create = z.object({
+  ...manageOptions,
+  size,
+  home: memberName.optional(),
+  extentSize: size.optional(),
+  blockSize: whole(512, 4096)
+    .refine((bytes) => bytes === 512 || bytes === 4096, 'is neither 512 nor 4096')
+    .optional(),
+});
+
+export function addVolume(program: Command, door: CliDoor): void {
+  const volume = program.command('volume').description('create, list, show or delete volumes');
+  withManage(volume.command('create <name>').description('create a volume; it reads as zeros'), door)
+    .requiredOption('--size <size>', 'such as 10G')
+    .option('--home <member>', 'where initiators are sent (default: the member with the least)')
+    .option('--extent-size <size>', 'the unit of a move (default: 4M)')
+    .option('--block-size <bytes>', '512 or 4096 (default: 512)')
+    .action((name: string, options: Record<string, unknown>) => create(door, name, options));
+  withManage(volume.command('list').description('every volume of the group'), door).action(
+    async (options: Record<string, unknown>) => {
+      const { json, manage } = parseOptions(Plain, options);
+      emit(door, json, await new ManageClient(manage).volumes(), volumeTable);
+    },
+  );
+  withManage(volume.command('show <name>').description('everything about a volume'), door).action(
+    async (name: string, options: Record<string, unknown>) => {
+      const { json, manage } = parseOptions(Plain, options);
+      emit(door, json, await new ManageClient(manage).volume(nameOf(name)), describeVolume);
+    },
+  );
+  withManage(volume.command('delete <name>').description('delete a volume and its data'), door).action(
+    async (name: string, options: Record<string, unknown>) => {
+      const { json, manage } = parseOptions(Plain, options);
+      await new ManageClient(manage).deleteVolume(nameOf(name));
+      emit(door, json, { deleted: name }, () => `volume ${name} is deleted`);
+    },
+  );
+}
+
+async function create(door: CliDoor, name: string, raw: Record<string, unknown>): Promise<void> {
+  const options = parseOptions(Create, raw);
+  const created = await new ManageClient(options.manage).createVolume({
+    name: nameOf(name),
+    size: options.size,
+    home: options.home,
+    extentSize: options.extentSize,
+    blockSize: options.blockSize as 512 | 4096 | undefined,
+  });
+  emit(door, options.json, created, describeVolume);
+}
+
+function nameOf(text: string): string {
+  return parseArgument(volumeName, 'volume', text);
+}
+
+/** "m1 200, m2 56": the members that hold extents, the largest share first. */
+export function describeHolders(holders: VolumeView['holders']): string {
+  return Object.entries(holders)
+    .sort(([, a], [, b]) => b - a)
+    .map(([member, extents]) => `${member} ${extents}`)
+    .join(', ');
+}
+
+export function volumeTable(volumes: readonly VolumeView[]): string {
+  if (volumes.length === 0) return "no volumes; create one with 'blockferry volume create NAME --size 1G'";
+  return table(
+    ['volume', 'size', 'home', 'extents held by', 'url'],
+    volumes.map((v) => [v.name, formatSize(v.size), v.home, describeHolders(v.holders), v.url]),
+  );
+}
+
+function describeVolume(volume: VolumeView): string {
+  return table(
+    ['volume', volume.name],
+    [
+      ['url', volume.url],
+      ['size', `${formatSize(volume.size)} (${volume.size} bytes)`],
+      ['block size', volume.blockSize],
+      ['extents', `${volume.extents} of ${formatSize(volume.extentSize)}`],
+      ['home', volume.home],
+      ['held by', describeHolders(volume.holders)],
+      ['epoch', volume.epoch],
+      ['serial', volume.serial],
+      ['naa', volume.naa],
+      ['moving', volume.moving ?? 'no'],
+    ],
+  );
+}

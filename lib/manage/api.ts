@@ -1,0 +1,158 @@
+/**
+ * The shapes of the management API, version 1: what goes in and what comes out, shared by the server and its client.
+ * Sizes in bytes, dates in milliseconds since 1970, addresses as HOST:PORT.
+ *
+ *   GET    /v1/status                 StatusView
+ *   GET    /v1/members                MemberView[]
+ *   GET    /v1/volumes                VolumeView[]
+ *   POST   /v1/volumes                CreateVolume → VolumeView
+ *   GET    /v1/volumes/NAME           VolumeView
+ *   DELETE /v1/volumes/NAME           {}
+ *   GET    /v1/volumes/NAME/route     RouteView
+ *   GET    /v1/sessions               SessionsView
+ *   GET    /v1/moves                  MoveView[], the newest first
+ *   POST   /v1/moves                  CreateMove → MoveView
+ *   GET    /v1/moves/ID               MoveView
+ *   DELETE /v1/moves/ID               MoveView: asks the move to stop and undo what is not committed
+ *
+ * A failure is {error: {code, message, hint?}} with a fitting HTTP status.
+ */
+import { z } from 'zod';
+import {
+  EXTENT_BYTES_MAX,
+  EXTENT_BYTES_MIN,
+  MEMBER_NAME_PATTERN,
+  VOLUME_NAME_PATTERN,
+} from '../base/limits.js';
+
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const memberName = z.string().regex(MEMBER_NAME_PATTERN, 'is no member name');
+const volumeName = z.string().regex(VOLUME_NAME_PATTERN, 'is no volume name');
+const extentRange = z.strictObject({ first: count, last: count });
+
+export const CreateVolume = z.strictObject({
+  name: volumeName,
+  size: count.min(1),
+  /** Absent: the member with the least to serve. */
+  home: memberName.optional(),
+  extentSize: z.number().int().min(EXTENT_BYTES_MIN).max(EXTENT_BYTES_MAX).optional(),
+  blockSize: z.union([z.literal(512), z.literal(4096)]).optional(),
+});
+export type CreateVolume = z.infer<typeof CreateVolume>;
+
+export const CreateMove = z.strictObject({
+  volume: volumeName,
+  to: memberName,
+  /** Both included; absent or null: the whole volume and its home. */
+  extents: extentRange.nullish(),
+  /** Bytes per second at most. */
+  rate: count.min(1).nullish(),
+  handover: z.enum(['ask', 'drop']).optional(),
+});
+export type CreateMove = z.infer<typeof CreateMove>;
+
+export const MemberView = z.object({
+  name: z.string(),
+  portal: z.string(),
+  peer: z.string(),
+  pid: count,
+  startedAtMs: count,
+  /** Holds a lease now. A member that does not is being started again, or gone. */
+  alive: z.boolean(),
+});
+export type MemberView = z.infer<typeof MemberView>;
+
+export const VolumeView = z.object({
+  name: z.string(),
+  iqn: z.string(),
+  size: count,
+  blockSize: count,
+  extentSize: count,
+  extents: count,
+  home: z.string(),
+  epoch: count,
+  /** How many extents each member holds. */
+  holders: z.record(z.string(), count),
+  serial: z.string(),
+  naa: z.string(),
+  url: z.string(),
+  /** The id of the move under way, or null. */
+  moving: z.string().nullable(),
+});
+export type VolumeView = z.infer<typeof VolumeView>;
+
+export const RouteView = z.object({
+  volume: z.string(),
+  epoch: count,
+  home: z.string(),
+  extents: count,
+  /** In order, covering every extent once. */
+  runs: z.array(z.object({ first: count, last: count, holder: z.string() })),
+});
+export type RouteView = z.infer<typeof RouteView>;
+
+export const MoveView = z.object({
+  id: z.string(),
+  volume: z.string(),
+  from: z.string(),
+  to: z.string(),
+  range: z.object({ first: count, last: count }).nullable(),
+  state: z.enum(['active', 'done', 'failed', 'cancelled']),
+  error: z.string(),
+  createdAtMs: count,
+  finishedAtMs: count.nullable(),
+  /** The figures of all sources together. */
+  extents: count,
+  extentsDone: count,
+  bytesCopied: count,
+  bytesRecopied: count,
+  restarts: count,
+  sessions: count,
+  stallMsMax: z.number(),
+  /** What it waits for, '' when nothing is wrong. */
+  lastError: z.string(),
+});
+export type MoveView = z.infer<typeof MoveView>;
+
+export const SessionView = z.object({
+  member: z.string(),
+  volume: z.string(),
+  initiator: z.string(),
+  isid: z.string(),
+  remote: z.string(),
+  sinceMs: z.number(),
+  commandsInFlight: z.number(),
+});
+export type SessionView = z.infer<typeof SessionView>;
+
+export const SessionsView = z.object({
+  sessions: z.array(SessionView),
+  /** Members that did not answer: their sessions are missing above. */
+  silent: z.array(z.string()),
+});
+export type SessionsView = z.infer<typeof SessionsView>;
+
+export const StatusView = z.object({
+  group: z.string(),
+  portal: z.string(),
+  manage: z.string(),
+  members: z.array(MemberView),
+  volumes: z.array(VolumeView),
+  /** Under way only. */
+  moves: z.array(MoveView),
+});
+export type StatusView = z.infer<typeof StatusView>;
+
+export const ErrorAnswer = z.object({
+  error: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }),
+});
+
+/** HOST:PORT, with brackets around an IPv6 host. */
+export function formatAddress(address: { readonly host: string; readonly port: number }): string {
+  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+}
+
+/** What initiators (libiscsi's tools, QEMU) take as the name of a disk. */
+export function volumeUrl(portal: string, iqn: string): string {
+  return `iscsi://${portal}/${iqn}/0`;
+}

@@ -1,0 +1,27 @@
+/** What the management API asks of the group; the HTTP server knows nothing else of it. */
+import type {
+  CreateMove,
+  CreateVolume,
+  MemberView,
+  MoveView,
+  RouteView,
+  SessionsView,
+  StatusView,
+  VolumeView,
+} from './api.js';
+
+/** Every method rejects with a BlockferryError whose code decides the HTTP status. */
+export interface ManageDesk {
+  status(): Promise<StatusView>;
+  members(): Promise<MemberView[]>;
+  volumes(): Promise<VolumeView[]>;
+  volume(name: string): Promise<VolumeView>;
+  createVolume(wanted: CreateVolume): Promise<VolumeView>;
+  deleteVolume(name: string): Promise<void>;
+  route(volume: string): Promise<RouteView>;
+  sessions(): Promise<SessionsView>;
+  moves(): Promise<MoveView[]>;
+  move(id: string): Promise<MoveView>;
+  createMove(wanted: CreateMove): Promise<MoveView>;
+  cancelMove(id: string): Promise<MoveView>;
+}

@@ -1,0 +1,164 @@
+/**
+ * The management API over HTTP: parses, asks the desk, answers. There is no authentication yet, so it listens on
+ * loopback and guards against the one caller that reaches loopback uninvited: a web page (DNS rebinding, plain forms).
+ */
+import { isIP } from 'node:net';
+import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { z } from 'zod';
+import { BlockferryError, errnoOf, type ErrorCode } from '../base/errors.js';
+import { MANAGE_BODY_BYTES_MAX, MANAGE_REQUEST_DEADLINE_MS } from '../base/limits.js';
+import type { Logger } from '../base/log.js';
+import { CreateMove, CreateVolume, formatAddress } from './api.js';
+import type { ManageDesk } from './desk.js';
+
+export interface ManageServerOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly desk: ManageDesk;
+  readonly log: Logger;
+}
+
+const HTTP_STATUS: Partial<Record<ErrorCode, number>> = {
+  USAGE: 400,
+  INVALID: 400,
+  NOT_FOUND: 404,
+  EXISTS: 409,
+  BUSY: 409,
+  CONFLICT: 409,
+  STALE: 409,
+  CANCELLED: 409,
+  UNAVAILABLE: 503,
+  NO_SPACE: 507,
+};
+
+export class ManageServer {
+  private constructor(
+    private readonly http: FastifyInstance,
+    readonly url: string,
+  ) {}
+
+  /** Listens; rejects with BUSY when the port is in use. */
+  static async start(options: ManageServerOptions): Promise<ManageServer> {
+    const http = buildServer(options);
+    try {
+      await http.listen({ host: options.host, port: options.port });
+    } catch (cause) {
+      throw listenError(options, cause);
+    }
+    const bound = http.addresses()[0];
+    const url = `http://${formatAddress({ host: options.host, port: typeof bound === 'object' ? bound.port : options.port })}`;
+    return new ManageServer(http, url);
+  }
+
+  async stop(): Promise<void> {
+    await this.http.close();
+  }
+}
+
+function listenError(options: ManageServerOptions, cause: unknown): Error {
+  const where = formatAddress(options);
+  if (errnoOf(cause) === 'EADDRINUSE') {
+    return new BlockferryError('BUSY', `${where} is in use`, 'choose another --manage-port, or 0 for any', {
+      cause,
+    });
+  }
+  return new BlockferryError('IO', `cannot listen on ${where}: ${(cause as Error).message}`, undefined, {
+    cause,
+  });
+}
+
+function buildServer(options: ManageServerOptions): FastifyInstance {
+  const http = fastify({
+    bodyLimit: MANAGE_BODY_BYTES_MAX,
+    requestTimeout: MANAGE_REQUEST_DEADLINE_MS,
+    forceCloseConnections: true,
+  });
+  http.addHook('onRequest', async (request) => checkCaller(request, options.host));
+  http.setErrorHandler((error, _request, reply) => sendError(reply, error, options.log));
+  http.setNotFoundHandler((request, reply) =>
+    sendError(
+      reply,
+      new BlockferryError('NOT_FOUND', `there is no ${request.method} ${request.url}`),
+      options.log,
+    ),
+  );
+  addRoutes(http, options.desk);
+  return http;
+}
+
+function addRoutes(http: FastifyInstance, desk: ManageDesk): void {
+  http.get('/v1/status', () => desk.status());
+  http.get('/v1/members', () => desk.members());
+  http.get('/v1/sessions', () => desk.sessions());
+
+  http.get('/v1/volumes', () => desk.volumes());
+  http.post('/v1/volumes', async (request, reply) => {
+    const created = await desk.createVolume(parseBody(CreateVolume, request.body));
+    return reply.code(201).send(created);
+  });
+  http.get<{ Params: { name: string } }>('/v1/volumes/:name', (request) => desk.volume(request.params.name));
+  http.delete<{ Params: { name: string } }>('/v1/volumes/:name', async (request) => {
+    await desk.deleteVolume(request.params.name);
+    return {};
+  });
+  http.get<{ Params: { name: string } }>('/v1/volumes/:name/route', (request) =>
+    desk.route(request.params.name),
+  );
+
+  http.get('/v1/moves', () => desk.moves());
+  http.post('/v1/moves', async (request, reply) => {
+    const created = await desk.createMove(parseBody(CreateMove, request.body));
+    return reply.code(201).send(created);
+  });
+  http.get<{ Params: { id: string } }>('/v1/moves/:id', (request) => desk.move(request.params.id));
+  http.delete<{ Params: { id: string } }>('/v1/moves/:id', (request) => desk.cancelMove(request.params.id));
+}
+
+function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const field = issue?.path.join('.');
+  throw new BlockferryError('INVALID', field ? `${field}: ${issue?.message}` : `body: ${issue?.message}`);
+}
+
+/**
+ * A page in a browser can reach 127.0.0.1 by a name of its own that resolves there; its Host header gives it away, and
+ * so does the Origin header of a form or script. Programs send neither a foreign Host nor an Origin.
+ */
+function checkCaller(request: FastifyRequest, boundHost: string): void {
+  const named = hostOf(request.headers.host ?? '');
+  const bound = boundHost === '0.0.0.0' || boundHost === '::' ? isIP(named) !== 0 : named === boundHost;
+  if (!bound && !isLoopbackName(named)) {
+    throw new BlockferryError('INVALID', `Host '${named}' is not this server`, 'use its numeric address');
+  }
+  const origin = request.headers.origin;
+  if (origin !== undefined && origin !== `http://${request.headers.host}`) {
+    throw new BlockferryError('INVALID', `requests from ${origin} are refused`);
+  }
+}
+
+function hostOf(header: string): string {
+  return header
+    .replace(/:\d+$/, '')
+    .replace(/^\[|\]$/g, '')
+    .toLowerCase();
+}
+
+function isLoopbackName(name: string): boolean {
+  return name === 'localhost' || name === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
+}
+
+function sendError(reply: FastifyReply, error: unknown, log: Logger): FastifyReply {
+  if (error instanceof BlockferryError) {
+    const { code, message, hint } = error;
+    return reply.code(HTTP_STATUS[code] ?? 500).send({ error: { code, message, hint } });
+  }
+  const status = (error as { statusCode?: number }).statusCode ?? 500;
+  if (status >= 500) log.error({ err: error }, 'a management request failed');
+  const code: ErrorCode = status < 500 ? 'INVALID' : 'INTERNAL';
+  return reply
+    .code(status)
+    .send({ error: { code, message: error instanceof Error ? error.message : String(error) } });
+}
