@@ -52,6 +52,8 @@ export abstract class BlockIo {
   pin: IoPin | null = null;
   /** The pin's own note about this I/O: the generation it was counted in. */
   pinGeneration = 0;
+  /** By Clock.nowMs(): since when it waits for a holder that is away, 0 when it does not. */
+  waitingSinceMs = 0;
 
   /** Points this request at its work; clears what the last use left. */
   prepare(op: BlockOp, offsetBytes: number, lengthBytes: number, data: Buffer = NO_DATA, fua = false): this {
@@ -61,6 +63,7 @@ export abstract class BlockIo {
     this.data = data;
     this.fua = fua;
     this.pin = null;
+    this.waitingSinceMs = 0;
     return this;
   }
 

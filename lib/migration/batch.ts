@@ -1,0 +1,247 @@
+/**
+ * A batch of extents from OWNED(src) to OWNED(dst): put the interceptors in, bring every extent to MIRRORED, make the
+ * destination durable, commit the route, take the interceptors out. The order of the steps is what keeps I1–I5:
+ *
+ *   1  gate shut, local I/O drained, interceptors in place           (rule 1)
+ *   2  gate open, attempts and copies until every extent is MIRRORED (transfer.ts)
+ *   3  destination synced while writes go on: the long sync holds nobody up
+ *   4  writes held; anything dirty again → back to 2
+ *   5  destination synced again: now it has, durably, every acknowledged write (I3)
+ *   6  reads held too; nothing is in flight on the extents (I5), nothing is dirty (rule 8)
+ *   7  the route is committed, if the destination's process is still the one that synced
+ *   8  interceptors out: whoever waited resolves the route again; the source's bytes are given back
+ *
+ * A crash of the source before 7 leaves its route as it was, after 7 the destination is the holder and has everything.
+ * A crash of the destination after 5 is seen at 7: a member that starts joins the group anew before it throws away what
+ * it does not hold, and the commit compares that record.
+ */
+import { invariant } from '../base/assert.js';
+import { sleep, type Clock } from '../base/clock.js';
+import { BlockferryError, describeError } from '../base/errors.js';
+import { MOVE_EXTENTS_IN_FLIGHT, MOVE_HOLD_MS_MAX } from '../base/limits.js';
+import type { Logger } from '../base/log.js';
+import { MemberRecord, keys, parseRecord } from '../group/records.js';
+import type { GroupStore, StoreCompare } from '../group/store.js';
+import { PeerStatus, PeerType } from '../peer/contract.js';
+import type { Route } from '../routing/route.js';
+import type { RoutingTable } from '../routing/table.js';
+import type { LocalSlot } from '../volume/local-slot.js';
+import type { Volume } from '../volume/volume.js';
+import { DestinationError, type DestinationLink } from './destination-link.js';
+import { Interceptor } from './interceptor.js';
+import { SealAnswer, formatSeal } from './messages.js';
+import { Transfer, type TransferContext } from './transfer.js';
+
+export interface BatchContext extends TransferContext {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly store: GroupStore;
+  readonly table: RoutingTable;
+  readonly self: string;
+  readonly volumeName: string;
+  readonly volume: Volume;
+  readonly local: LocalSlot;
+  readonly destination: DestinationLink;
+  /** Gives the source's copy of committed extents back. */
+  giveBack(extents: readonly number[]): void;
+}
+
+export class Batch {
+  private readonly transfers: Transfer[] = [];
+
+  constructor(
+    private readonly context: BatchContext,
+    private readonly extents: readonly number[],
+  ) {}
+
+  /** Resolves when the batch is committed. When it throws, the source serves the extents as before (rule 9). */
+  async run(): Promise<void> {
+    await this.install();
+    try {
+      do {
+        await inParallel(this.transfers, MOVE_EXTENTS_IN_FLIGHT, (transfer) => transfer.untilMirrored());
+      } while (!(await this.tryToCommit()));
+    } catch (error) {
+      await this.abort();
+      throw error;
+    }
+  }
+
+  private async install(): Promise<void> {
+    const { volume, local, file, destination } = this.context;
+    for (const extent of this.extents) {
+      const fromBytes = extent * volume.extentBytes;
+      const toBytes = Math.min(fromBytes + volume.extentBytes, volume.sizeBytes);
+      const interceptor = new Interceptor(
+        extent,
+        fromBytes,
+        toBytes,
+        file,
+        destination,
+        (_, status, detail) => transfer.mirrorFailed(status, detail),
+      );
+      const transfer: Transfer = new Transfer(interceptor, this.context);
+      invariant(
+        'I2',
+        volume.holdsHere(extent) && !volume.moving.has(extent),
+        `extent ${extent} is not ours to give`,
+      );
+      volume.moving.set(extent, interceptor);
+      this.transfers.push(transfer);
+    }
+    await local.drain();
+    for (const { interceptor } of this.transfers) interceptor.open();
+  }
+
+  /** Steps 3 to 8. False: something was dirty or failed, and everyone is served again. */
+  private async tryToCommit(): Promise<boolean> {
+    const interceptors = this.transfers.map((transfer) => transfer.interceptor);
+    try {
+      await this.seal();
+      const heldAtMs = this.context.clock.nowMs();
+      await Promise.all(interceptors.map((interceptor) => interceptor.holdWrites()));
+      if (!this.transfers.every((transfer) => transfer.isMirrored)) {
+        this.openAll();
+        return false;
+      }
+      const incarnation = await this.seal(MOVE_HOLD_MS_MAX);
+      await Promise.all(interceptors.map((interceptor) => interceptor.holdAll()));
+      for (const interceptor of interceptors) interceptor.assertClean();
+      const committed = await this.commit(incarnation);
+      this.context.stats.stalled(this.context.clock.nowMs() - heldAtMs);
+      if (!committed)
+        throw new DestinationError(PeerStatus.STALE, `${this.context.destination.member} was started again`);
+    } catch (error) {
+      this.openAll();
+      if (!(error instanceof DestinationError)) throw error;
+      await Promise.all(this.transfers.map((transfer) => transfer.fail(error)));
+      return false;
+    }
+    this.finish();
+    return true;
+  }
+
+  /**
+   * The destination makes all attempts of the batch durable, if it still knows them.
+   * @returns the incarnation of the process that did
+   */
+  private async seal(deadlineMs = 0): Promise<string> {
+    const attempts = this.transfers.map(({ interceptor }) => ({
+      extent: interceptor.extent,
+      token: interceptor.token,
+    }));
+    const payload = formatSeal({ attempts });
+    const answer = await this.context.destination.step(PeerType.MOVE_SYNC, { payload, deadlineMs });
+    return SealAnswer.parse(JSON.parse(answer.toString('utf8'))).incarnation;
+  }
+
+  /** Step 7. False: the destination's process is another by now. Throws when the route is no longer ours to change. */
+  private async commit(incarnation: string): Promise<boolean> {
+    const { table, volumeName, destination } = this.context;
+    for (;;) {
+      const routed = table.get(volumeName);
+      if (routed === undefined) throw new BlockferryError('NOT_FOUND', `volume ${volumeName} was deleted`);
+      this.checkStillOurs(routed.route);
+      const compare = await this.compareDestination(incarnation);
+      if (compare === null) return false;
+      try {
+        const change = routed.route.withHolder(this.extents, destination.member);
+        const route = await table.commit(routed, change, [compare]);
+        if (route !== null) return true;
+      } catch (error) {
+        if (await this.wasCommitted(error)) return true;
+      }
+    }
+  }
+
+  private checkStillOurs(route: Route): void {
+    for (const extent of this.extents) {
+      const holder = route.holderNameAt(extent);
+      invariant(
+        'I2',
+        holder === this.context.self,
+        `extent ${extent} was given away by ${holder}, not by its holder`,
+      );
+    }
+  }
+
+  private async compareDestination(incarnation: string): Promise<StoreCompare | null> {
+    const entry = await this.context.store.get(keys.member(this.context.destination.member));
+    if (entry === undefined || parseRecord(MemberRecord, entry).incarnation !== incarnation) return null;
+    return { key: entry.key, revision: entry.revision };
+  }
+
+  /** The answer of a commit was lost. Until the store says which, the extents stay held: nobody may serve them. */
+  private async wasCommitted(error: unknown): Promise<boolean> {
+    const { table, volumeName, destination, log, clock } = this.context;
+    log.warn(
+      { volume: volumeName, error: describeError(error) },
+      'a commit was not answered; reading it back',
+    );
+    for (;;) {
+      try {
+        const routed = await table.refresh(volumeName);
+        const [first] = this.extents;
+        return (
+          routed !== undefined &&
+          first !== undefined &&
+          routed.route.holderNameAt(first) === destination.member
+        );
+      } catch {
+        await sleep(clock, 100);
+      }
+    }
+  }
+
+  private finish(): void {
+    const { volume, stats, destination, giveBack } = this.context;
+    for (const { interceptor } of this.transfers) {
+      volume.moving.delete(interceptor.extent);
+      interceptor.takeOut();
+    }
+    stats.extentsDone += this.extents.length;
+    stats.lastError = '';
+    giveBack(this.extents);
+    // The destination would find out by itself; this saves its first request a look into the store.
+    destination.step(PeerType.COMMITTED, { epoch: volume.epoch }).catch(() => undefined);
+  }
+
+  private openAll(): void {
+    for (const { interceptor } of this.transfers) interceptor.open();
+  }
+
+  /** Rule 9: nothing is left behind. The destination's bytes are given back if it can be reached. */
+  private async abort(): Promise<void> {
+    const { volume, destination } = this.context;
+    for (const { interceptor } of this.transfers) {
+      await interceptor.detach();
+      await interceptor.holdAll();
+      volume.moving.delete(interceptor.extent);
+      interceptor.takeOut();
+      const { extent, token } = interceptor;
+      if (token !== 0) destination.step(PeerType.EXTENT_ABORT, { extent, token }).catch(() => undefined);
+    }
+  }
+}
+
+/** Runs `work` on every item, `width` at a time; throws the first error after all that were begun have ended. */
+async function inParallel<T>(
+  items: readonly T[],
+  width: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const rest = [...items];
+  let failed = false;
+  const lane = async (): Promise<void> => {
+    for (let item = rest.shift(); item !== undefined && !failed; item = rest.shift()) {
+      try {
+        await work(item);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  const outcomes = await Promise.allSettled(Array.from({ length: width }, lane));
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+}

@@ -1,0 +1,235 @@
+/**
+ * The destination's side of moves: receives attempts on extents it does not hold yet, writes what it is sent, and makes
+ * it durable when asked. It never throws anything away of its own accord while it runs: only the source says whether an
+ * attempt is over (a commit may be on its way), and a member that starts again has joined anew before it cleans up.
+ */
+import { z } from 'zod';
+import { describeError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
+import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
+import type { HeldFile } from './held-file.js';
+import { Seal, SealAnswer } from './messages.js';
+
+/** What the destination needs of its member. */
+export interface DestinationVolumes {
+  readonly incarnation: string;
+  /** Current by the store when its epoch is at least `epoch`; undefined: no such volume. */
+  current(volumeId: number, epoch: number): Promise<DestinationVolume | undefined>;
+  /** Reads the route: a commit was announced. */
+  refresh(volumeId: number): Promise<void>;
+  /** Dials the member that will send the bulk. */
+  connect(member: string): void;
+}
+
+export interface DestinationVolume {
+  readonly extentBytes: number;
+  readonly sizeBytes: number;
+  readonly epoch: number;
+  holdsHere(extent: number): boolean;
+  /** The holder's name. */
+  holderAt(extent: number): string;
+  /** The file, once it is open; rejects when it cannot be. */
+  file(): Promise<HeldFile>;
+}
+
+/** An attempt being received on one extent. */
+class Reception {
+  inFlight = 0;
+  private idle: (() => void) | null = null;
+
+  constructor(
+    readonly token: number,
+    readonly file: HeldFile,
+    readonly fromBytes: number,
+    readonly toBytes: number,
+  ) {}
+
+  ended(): void {
+    this.inFlight -= 1;
+    if (this.inFlight === 0) this.idle?.();
+  }
+
+  /** Resolves when no write of this attempt is in flight any more. */
+  whenIdle(): Promise<void> {
+    if (this.inFlight === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.idle = resolve;
+    });
+  }
+}
+
+const OP_OF_TYPE = new Map<number, BlockOp>([
+  [PeerType.COPY, 'write'],
+  [PeerType.MIRROR_WRITE, 'write'],
+  [PeerType.MIRROR_DISCARD, 'discard'],
+  [PeerType.MIRROR_ZERO, 'zero'],
+]);
+
+const OpenMessage = z.object({ volume: z.string().max(64), from: z.string().max(64) });
+
+export class Destination {
+  private readonly receptions = new Map<number, Map<number, Reception>>();
+
+  constructor(
+    private readonly volumes: DestinationVolumes,
+    private readonly log: Logger,
+  ) {}
+
+  /** True if the request was one of a move. */
+  handle(request: IncomingRequest): boolean {
+    const op = OP_OF_TYPE.get(request.type);
+    if (op !== undefined) {
+      this.write(request, op);
+      return true;
+    }
+    const step = this.stepOf(request);
+    if (step === null) return false;
+    step.catch((error: unknown) => {
+      this.log.warn({ type: request.type, error: describeError(error) }, 'a step of a move failed here');
+      request.answer(PeerStatus.IO_ERROR, Buffer.from(describeError(error).slice(0, 512)));
+    });
+    return true;
+  }
+
+  private stepOf(request: IncomingRequest): Promise<void> | null {
+    switch (request.type) {
+      case PeerType.MOVE_OPEN:
+        return this.openVolume(request);
+      case PeerType.EXTENT_BEGIN:
+        return this.begin(request);
+      case PeerType.EXTENT_ABORT:
+        return this.abort(request);
+      case PeerType.MOVE_SYNC:
+        return this.sync(request);
+      case PeerType.COMMITTED:
+        return this.committed(request);
+      default:
+        return null;
+    }
+  }
+
+  private async openVolume(request: IncomingRequest): Promise<void> {
+    const { from } = OpenMessage.parse(JSON.parse(request.payload.toString('utf8')));
+    const volume = await this.volumes.current(request.volumeId, request.epoch);
+    if (volume === undefined) {
+      request.answer(PeerStatus.NOT_FOUND);
+      return;
+    }
+    await volume.file();
+    this.volumes.connect(from);
+    request.answer(PeerStatus.OK);
+  }
+
+  private async begin(request: IncomingRequest): Promise<void> {
+    const volume = await this.volumes.current(request.volumeId, request.epoch);
+    const { extent } = request;
+    if (volume === undefined || extent * volume.extentBytes >= volume.sizeBytes) {
+      request.answer(PeerStatus.REFUSED, Buffer.from('no such volume or extent'));
+      return;
+    }
+    if (volume.holderAt(extent) !== request.from) {
+      request.answer(PeerStatus.STALE, undefined, volume.epoch); // only the holder gives an extent away
+      return;
+    }
+    const file = await volume.file();
+    const receptions = this.receptionsOf(request.volumeId);
+    const before = receptions.get(extent);
+    receptions.delete(extent); // late messages of the attempt before are refused from here on
+    await before?.whenIdle();
+    const fromBytes = extent * volume.extentBytes;
+    const toBytes = Math.min(fromBytes + volume.extentBytes, volume.sizeBytes);
+    await file.punch(fromBytes, toBytes - fromBytes);
+    receptions.set(extent, new Reception(request.token, file, fromBytes, toBytes));
+    request.answer(PeerStatus.OK);
+  }
+
+  private async abort(request: IncomingRequest): Promise<void> {
+    const receptions = this.receptionsOf(request.volumeId);
+    const reception = receptions.get(request.extent);
+    if (reception !== undefined && reception.token === request.token) {
+      receptions.delete(request.extent);
+      await reception.whenIdle();
+      await reception.file.punch(reception.fromBytes, reception.toBytes - reception.fromBytes);
+    }
+    request.answer(PeerStatus.OK);
+  }
+
+  /** Durable, all of it, and by this process: the answer names it. */
+  private async sync(request: IncomingRequest): Promise<void> {
+    const { attempts } = Seal.parse(JSON.parse(request.payload.toString('utf8')));
+    const receptions = this.receptionsOf(request.volumeId);
+    const files = new Set<HeldFile>();
+    for (const { extent, token } of attempts) {
+      const reception = receptions.get(extent);
+      if (reception === undefined || reception.token !== token) {
+        request.answer(PeerStatus.STALE, Buffer.from(`extent ${extent} was not begun here`));
+        return;
+      }
+      files.add(reception.file);
+    }
+    for (const file of files) await file.sync();
+    const answer: SealAnswer = { incarnation: this.volumes.incarnation };
+    request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(answer)));
+  }
+
+  private async committed(request: IncomingRequest): Promise<void> {
+    await this.volumes.refresh(request.volumeId);
+    const volume = await this.volumes.current(request.volumeId, 0);
+    const receptions = this.receptionsOf(request.volumeId);
+    for (const extent of [...receptions.keys()])
+      if (volume?.holdsHere(extent) === true) receptions.delete(extent);
+    if (receptions.size === 0) this.receptions.delete(request.volumeId);
+    request.answer(PeerStatus.OK);
+  }
+
+  /** The bulk: copies and mirrored writes. */
+  private write(request: IncomingRequest, op: BlockOp): void {
+    const reception = this.receptions.get(request.volumeId)?.get(request.extent);
+    if (reception === undefined || reception.token !== request.token) {
+      request.answer(PeerStatus.STALE);
+      return;
+    }
+    const endBytes = request.offsetBytes + request.lengthBytes;
+    const inside =
+      request.offsetBytes >= reception.fromBytes && endBytes <= reception.toBytes && request.lengthBytes > 0;
+    if (!inside || (op === 'write' && request.payload.length !== request.lengthBytes)) {
+      request.answer(PeerStatus.REFUSED, Buffer.from('outside the extent'));
+      return;
+    }
+    reception.inFlight += 1;
+    reception.file.submit(new ReceivedWrite(request, reception, op));
+  }
+
+  private receptionsOf(volumeId: number): Map<number, Reception> {
+    let receptions = this.receptions.get(volumeId);
+    if (receptions === undefined) {
+      receptions = new Map();
+      this.receptions.set(volumeId, receptions);
+    }
+    return receptions;
+  }
+}
+
+class ReceivedWrite extends BlockIo {
+  constructor(
+    private readonly request: IncomingRequest,
+    private readonly reception: Reception,
+    op: BlockOp,
+  ) {
+    super();
+    const data = op === 'write' ? request.payload : undefined;
+    this.prepare(op, request.offsetBytes, request.lengthBytes, data);
+  }
+
+  protected override completed(error: IoError | null): void {
+    const { request } = this;
+    if (error === null) request.answer(PeerStatus.OK);
+    else
+      request.answer(
+        error.code === 'no-space' ? PeerStatus.NO_SPACE : PeerStatus.IO_ERROR,
+        Buffer.from(error.message),
+      );
+    this.reception.ended();
+  }
+}

@@ -1,0 +1,30 @@
+/** The JSON payloads of a move's control messages, checked at the door by schema. */
+import { z } from 'zod';
+import { MOVE_BATCH_EXTENTS } from '../base/limits.js';
+
+const attempt = z.object({
+  extent: z.number().int().min(0),
+  token: z.number().int().min(1).max(0xffffffff),
+});
+
+/** MOVE_SYNC: the attempts that must be known and made durable. */
+export const Seal = z.object({ attempts: z.array(attempt).max(MOVE_BATCH_EXTENTS) });
+export type Seal = z.infer<typeof Seal>;
+
+export const SealAnswer = z.object({ incarnation: z.string().min(1).max(64) });
+export type SealAnswer = z.infer<typeof SealAnswer>;
+
+/** FENCE: whose sessions must be gone (I8). */
+export const Fence = z.object({
+  volume: z.string().max(64),
+  initiatorName: z.string().max(223),
+  isid: z.string().regex(/^[0-9a-f]{12}$/),
+});
+export type Fence = z.infer<typeof Fence>;
+
+export const FenceAnswer = z.object({ fenced: z.number().int().min(0), stallMs: z.number().min(0) });
+export type FenceAnswer = z.infer<typeof FenceAnswer>;
+
+export function formatSeal(seal: Seal): Buffer {
+  return Buffer.from(JSON.stringify(seal));
+}

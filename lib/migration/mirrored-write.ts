@@ -1,0 +1,114 @@
+/**
+ * One write, discard or zeroing of an extent on the move: the source first, then the destination, acknowledged when
+ * both have it or when the destination's copy has been marked as lacking it. Allocated per write while its extent moves.
+ */
+import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
+import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
+import { PeerRequest, PeerStatus, PeerType, type PeerTypeCode } from '../peer/contract.js';
+import type { Interceptor } from './interceptor.js';
+import type { RangeHolder } from './range-locks.js';
+
+const MIRROR_TYPE = new Map<BlockOp, PeerTypeCode>([
+  ['write', PeerType.MIRROR_WRITE],
+  ['discard', PeerType.MIRROR_DISCARD],
+  ['zero', PeerType.MIRROR_ZERO],
+]);
+
+const NOTHING = Buffer.alloc(0);
+
+export class MirroredWrite extends BlockIo implements RangeHolder {
+  readonly fromBytes: number;
+  readonly toBytes: number;
+  private pending = 0;
+  private status: number = PeerStatus.OK;
+  private detail = '';
+
+  constructor(
+    private readonly owner: Interceptor,
+    private readonly io: BlockIo,
+  ) {
+    super();
+    this.fromBytes = io.offsetBytes;
+    this.toBytes = io.offsetBytes + io.lengthBytes;
+    // Rule 3: both copies are written from the initiator's one buffer, which is not touched before completion.
+    this.prepare(io.op, io.offsetBytes, io.lengthBytes, io.data, io.fua);
+  }
+
+  /** Rule 2: no overlapping copy or write is under way. Rule 4: the source goes first. */
+  granted(): void {
+    this.owner.file.submit(this);
+  }
+
+  /** The source has answered. */
+  protected override completed(error: IoError | null): void {
+    const { dirty } = this.owner;
+    if (error !== null) {
+      // Rule 4. The source may have been changed in part: whatever it holds now, the destination must get.
+      dirty.mark(this.fromBytes, this.toBytes);
+      this.end(error);
+    } else if (!this.owner.attached) {
+      dirty.mark(this.fromBytes, this.toBytes);
+      this.end(null);
+    } else {
+      dirty.clearCovered(this.fromBytes, this.toBytes);
+      this.sendToDestination();
+    }
+  }
+
+  private sendToDestination(): void {
+    const carriesData = this.op === 'write';
+    this.owner.mirrorBegan();
+    const partBytes = carriesData ? PEER_PAYLOAD_BYTES_MAX : this.lengthBytes;
+    this.pending = Math.ceil(this.lengthBytes / partBytes);
+    for (let at = 0; at < this.lengthBytes; at += partBytes) {
+      const length = Math.min(partBytes, this.lengthBytes - at);
+      const payload = carriesData ? this.data.subarray(at, at + length) : NOTHING;
+      const part = new MirrorPart(this, this.offsetBytes + at, length, payload);
+      part.type = MIRROR_TYPE.get(this.op) ?? PeerType.MIRROR_WRITE;
+      part.volumeId = this.owner.destination.volumeId;
+      part.extent = this.owner.extent;
+      part.token = this.owner.token;
+      this.owner.destination.hub.send(this.owner.destination.member, part);
+    }
+  }
+
+  partAnswered(status: number, detail: string): void {
+    if (status !== PeerStatus.OK) {
+      this.status = status;
+      this.detail = detail;
+    }
+    this.pending -= 1;
+    if (this.pending > 0) return;
+    if (this.status !== PeerStatus.OK) {
+      // Rule 6 (I6): the initiator's write stands; the destination lacks it until it is copied again.
+      this.owner.dirty.mark(this.fromBytes, this.toBytes);
+      this.owner.destinationFailed(this.status, this.detail);
+    }
+    this.owner.mirrorEnded();
+    this.end(null);
+  }
+
+  private end(error: IoError | null): void {
+    this.owner.locks.release(this);
+    this.io.complete(error);
+    this.owner.writeEnded();
+  }
+}
+
+class MirrorPart extends PeerRequest {
+  constructor(
+    private readonly write: MirroredWrite,
+    offsetBytes: number,
+    lengthBytes: number,
+    payload: Buffer,
+  ) {
+    super();
+    this.offsetBytes = offsetBytes;
+    this.lengthBytes = lengthBytes;
+    this.payload = payload;
+  }
+
+  override answered(status: number, payload: Buffer): void {
+    this.write.partAnswered(status, status === PeerStatus.OK ? '' : payload.toString('utf8'));
+  }
+}

@@ -1,0 +1,287 @@
+/**
+ * A member's part in every move of the group. It looks at what was asked for (the move's record) and at what is (the
+ * routes), and does whatever is this member's to do: give its extents, give the home, declare the end. So a member that
+ * starts again goes on where the routes say it is; there is no other state to recover.
+ */
+import type { Clock, Timer } from '../base/clock.js';
+import { BlockferryError, describeError } from '../base/errors.js';
+import { PROGRESS_INTERVAL_MS } from '../base/limits.js';
+import type { Logger } from '../base/log.js';
+import { randomBelow, type Random } from '../base/random.js';
+import { MoveRecord, ProgressRecord, formatRecord, keys, parseRecord } from '../group/records.js';
+import type { GroupStore, StoreEvent, StoreWatch } from '../group/store.js';
+import type { PeerHub } from '../peer/contract.js';
+import type { RoutedVolume, RoutingTable } from '../routing/table.js';
+import type { LocalSlot } from '../volume/local-slot.js';
+import type { Volume } from '../volume/volume.js';
+import { DestinationLink } from './destination-link.js';
+import type { HeldFile } from './held-file.js';
+import { MoveStats } from './move-stats.js';
+import { Pacer } from './pacer.js';
+import { moveExtents } from './source-move.js';
+
+/** What a move needs of the member's volumes. */
+export interface MovingVolumes {
+  /** The open volume; rejects when its file cannot be opened. */
+  source(name: string): Promise<{ volume: Volume; local: LocalSlot; file: HeldFile }>;
+  /** Gives the local bytes of extents back that are held elsewhere now. */
+  giveBack(name: string, extents: readonly number[]): void;
+  /** Sessions of initiators on the volume at this member. */
+  sessionCount(name: string): number;
+}
+
+export interface MoveRunnerOptions {
+  readonly self: string;
+  readonly store: GroupStore;
+  readonly table: RoutingTable;
+  readonly hub: PeerHub;
+  readonly volumes: MovingVolumes;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** One move as this member sees it. */
+class Running {
+  readonly stats = new MoveStats();
+  /** The source's part, while it runs. */
+  giving = false;
+  committingHome = false;
+  finishing = false;
+  written = '';
+
+  constructor(public record: MoveRecord) {}
+}
+
+export class MoveRunner {
+  private readonly moves = new Map<string, Running>();
+  private watch: StoreWatch | null = null;
+  private timer: Timer | null = null;
+  private token: number;
+  private stopping = false;
+  private readonly tasks = new Set<Promise<void>>();
+
+  constructor(private readonly options: MoveRunnerOptions) {
+    this.token = 1 + randomBelow(options.random, 0x7fffffff);
+  }
+
+  async start(): Promise<void> {
+    const { store, table } = this.options;
+    const listing = await store.list(keys.moves);
+    for (const entry of listing.entries) await this.take(parseRecord(MoveRecord, entry));
+    this.watch = store.watch(keys.moves, listing.revision, {
+      events: (events) => this.events(events),
+      compacted: () => this.restart(),
+    });
+    table.onChange((now) => {
+      if (now !== undefined) this.reconcileVolume(now.record.name);
+    });
+  }
+
+  /** Ends the parts under way in order; the moves stay asked for, and go on at the next start. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    this.watch?.close();
+    this.timer?.cancel();
+    await Promise.allSettled([...this.tasks]);
+  }
+
+  /** The figures of the move of a volume that is under way, to be added to. */
+  statsOf(volume: string): MoveStats | undefined {
+    for (const move of this.moves.values()) if (move.record.volume === volume) return move.stats;
+    return undefined;
+  }
+
+  /** How initiators of a volume are to be handed over. */
+  handoverOf(volume: string): MoveRecord['handover'] {
+    for (const move of this.moves.values()) if (move.record.volume === volume) return move.record.handover;
+    return 'ask';
+  }
+
+  private restart(): void {
+    this.watch?.close();
+    if (!this.stopping) this.track(this.start());
+  }
+
+  private events(events: readonly StoreEvent[]): void {
+    for (const { key, entry } of events) {
+      if (entry !== null) this.track(this.take(parseRecord(MoveRecord, entry)));
+      else this.moves.delete(key.slice(keys.moves.length));
+    }
+  }
+
+  private async take(record: MoveRecord): Promise<void> {
+    const known = this.moves.get(record.id);
+    if (known !== undefined) known.record = record;
+    if (record.state !== 'active') {
+      if (known !== undefined && !known.giving) this.moves.delete(record.id);
+      return;
+    }
+    if (known === undefined) {
+      const running = new Running(record);
+      this.moves.set(record.id, running);
+      const own = await this.options.store.get(keys.progressOf(record.id, this.options.self));
+      if (own !== undefined) running.stats.continueFrom(parseRecord(ProgressRecord, own));
+    }
+    this.upkeepSoon();
+    this.reconcileVolume(record.volume);
+  }
+
+  private reconcileVolume(volume: string): void {
+    for (const move of this.moves.values()) if (move.record.volume === volume) this.reconcile(move);
+  }
+
+  /** What is mine to do for this move, by the route as it stands? */
+  private reconcile(move: Running): void {
+    const { record } = move;
+    const routed = this.options.table.get(record.volume);
+    if (routed === undefined || record.state !== 'active' || this.stopping) return;
+    const { self } = this.options;
+    const { first, last } = rangeOf(record, routed);
+    if (record.to !== self && !move.giving) {
+      const extents = routed.route.extentsHeldBy(self, first, last);
+      if (extents.length > 0) this.track(this.give(move, extents));
+    }
+    if (this.homeIsDue(record, routed) && !move.committingHome) this.track(this.giveHome(move, routed));
+    if (record.from === self && !move.finishing && this.isComplete(record, routed))
+      this.track(this.finish(move, 'done', ''));
+  }
+
+  /** The home follows when the destination holds the larger part: initiators are redirected in mid-migration. */
+  private homeIsDue(record: MoveRecord, routed: RoutedVolume): boolean {
+    if (record.range !== null || routed.route.home !== this.options.self || record.to === this.options.self)
+      return false;
+    const there = routed.route.countByHolder().get(record.to) ?? 0;
+    return there * 2 >= routed.route.extents;
+  }
+
+  private isComplete(record: MoveRecord, routed: RoutedVolume): boolean {
+    const { first, last } = rangeOf(record, routed);
+    for (const run of routed.route.runs(first, last)) if (run.holder !== record.to) return false;
+    if (record.range !== null || record.to === this.options.self) return true;
+    return routed.route.home === record.to && this.options.volumes.sessionCount(record.volume) === 0;
+  }
+
+  private async give(move: Running, extents: readonly number[]): Promise<void> {
+    const { options } = this;
+    const { record, stats } = move;
+    const { volume: volumeName } = record;
+    move.giving = true;
+    stats.extents = stats.extentsDone + extents.length;
+    options.log.info({ volume: volumeName, to: record.to, extents: extents.length }, 'giving extents');
+    try {
+      const source = await options.volumes.source(volumeName);
+      const routed = options.table.get(volumeName);
+      if (routed === undefined) throw new BlockferryError('NOT_FOUND', `volume ${volumeName} was deleted`);
+      await moveExtents(
+        {
+          ...options,
+          ...source,
+          volumeName,
+          stats,
+          pacer: new Pacer(options.clock, record.rateBytesPerSecond),
+          destination: new DestinationLink(options.hub, record.to, routed.record.id),
+          epoch: () => source.volume.epoch,
+          nextToken: () => (this.token = this.token === 0xffffffff ? 1 : this.token + 1),
+          checkGoing: () => this.checkGoing(move),
+          giveBack: (given) => options.volumes.giveBack(volumeName, given),
+        },
+        extents,
+      );
+    } catch (error) {
+      await this.gaveUp(move, error);
+    } finally {
+      move.giving = false;
+    }
+    this.reconcile(move);
+  }
+
+  private checkGoing(move: Running): void {
+    if (this.stopping || move.record.state !== 'active') {
+      throw new BlockferryError('CANCELLED', `the move of ${move.record.volume} was stopped`);
+    }
+  }
+
+  private async gaveUp(move: Running, error: unknown): Promise<void> {
+    if (error instanceof BlockferryError && error.code === 'CANCELLED') {
+      if (move.record.state !== 'active') this.moves.delete(move.record.id);
+      return;
+    }
+    this.options.log.warn({ volume: move.record.volume, error: describeError(error) }, 'a move failed');
+    move.stats.lastError = describeError(error);
+    await this.finish(move, 'failed', describeError(error));
+  }
+
+  private async giveHome(move: Running, routed: RoutedVolume): Promise<void> {
+    const { table, log } = this.options;
+    move.committingHome = true;
+    try {
+      const route = await table.commit(routed, routed.route.withHome(move.record.to));
+      if (route !== null) log.info({ volume: move.record.volume, home: route.home }, 'the home has moved');
+    } catch (error) {
+      log.warn({ error: describeError(error) }, 'the home could not be committed; reading the route back');
+      await table.refresh(move.record.volume);
+    } finally {
+      move.committingHome = false;
+    }
+    this.reconcile(move);
+  }
+
+  /** Ends the move's record and frees its volume for the next, if nobody did. */
+  private async finish(move: Running, state: 'done' | 'failed', error: string): Promise<void> {
+    const { store, clock } = this.options;
+    const { record } = move;
+    move.finishing = true;
+    try {
+      await this.writeProgress(move);
+      const entry = await store.get(keys.move(record.id));
+      if (entry === undefined) return;
+      move.record = parseRecord(MoveRecord, entry);
+      if (move.record.state !== 'active') return;
+      const ended: MoveRecord = {
+        ...record,
+        state,
+        error: error.slice(0, 1024),
+        finishedAtMs: clock.wallMs(),
+      };
+      move.record = ended; // whatever becomes of the transaction, this member's part is over
+      await store.txn(
+        [{ key: entry.key, revision: entry.revision }],
+        [{ put: entry.key, value: formatRecord(ended) }, { delete: keys.moving(record.volume) }],
+      );
+    } finally {
+      move.finishing = false;
+    }
+  }
+
+  /** While moves are under way: figures for those who watch, and a look whether something is due. */
+  private upkeepSoon(): void {
+    if (this.timer !== null || this.moves.size === 0 || this.stopping) return;
+    this.timer = this.options.clock.after(PROGRESS_INTERVAL_MS, () => {
+      this.timer = null;
+      for (const move of this.moves.values()) {
+        this.track(this.writeProgress(move));
+        this.reconcile(move);
+      }
+      this.upkeepSoon();
+    });
+  }
+
+  private async writeProgress(move: Running): Promise<void> {
+    const value = formatRecord(move.stats.toRecord());
+    if (value === move.written) return;
+    move.written = value;
+    await this.options.store.txn([], [{ put: keys.progressOf(move.record.id, this.options.self), value }]);
+  }
+
+  private track(task: Promise<void>): void {
+    const guarded = task
+      .catch((error: unknown) => this.options.log.error({ error: describeError(error) }, 'a move stumbled'))
+      .finally(() => this.tasks.delete(guarded));
+    this.tasks.add(guarded);
+  }
+}
+
+function rangeOf(record: MoveRecord, routed: RoutedVolume): { first: number; last: number } {
+  return record.range ?? { first: 0, last: routed.route.extents - 1 };
+}

@@ -1,0 +1,76 @@
+/**
+ * The source's whole part in a move: every extent that this member holds of what is asked for, in batches, in a few
+ * lanes. It ends when all are committed, when the move is cancelled, or when the destination will not take them.
+ */
+import { MOVE_BATCH_BYTES, MOVE_BATCH_EXTENTS, MOVE_LANES } from '../base/limits.js';
+import { sleep } from '../base/clock.js';
+import { BlockferryError } from '../base/errors.js';
+import { PeerType } from '../peer/contract.js';
+import { Batch, type BatchContext } from './batch.js';
+import { DestinationError } from './destination-link.js';
+
+const OPEN_RETRY_MS = 200;
+
+/** Moves `extents`, all held here, in ascending order. Throws the first failure that cannot be waited out. */
+export async function moveExtents(context: BatchContext, extents: readonly number[]): Promise<void> {
+  await openDestination(context);
+  const batches = cutIntoBatches(context, extents);
+  let failed = false;
+  const lane = async (): Promise<void> => {
+    for (let batch = batches.next(); batch.done !== true && !failed; batch = batches.next()) {
+      try {
+        await new Batch(context, batch.value).run();
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  const outcomes = await Promise.allSettled(Array.from({ length: MOVE_LANES }, lane));
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+}
+
+/** The destination opens the volume's file and dials us for the bulk. One that is away is waited for. */
+async function openDestination(context: BatchContext): Promise<void> {
+  for (;;) {
+    context.checkGoing();
+    try {
+      await context.destination.step(PeerType.MOVE_OPEN, {
+        epoch: context.epoch(),
+        payload: Buffer.from(JSON.stringify({ volume: context.volumeName, from: context.self })),
+      });
+      context.stats.lastError = '';
+      return;
+    } catch (error) {
+      if (!(error instanceof DestinationError)) throw error;
+      context.stats.lastError = error.message;
+      await sleep(context.clock, OPEN_RETRY_MS);
+    }
+  }
+}
+
+/** Batches of bounded data and count: many empty extents go together. */
+function* cutIntoBatches(context: BatchContext, extents: readonly number[]): Generator<number[]> {
+  const { extentBytes, sizeBytes } = context.volume;
+  let batch: number[] = [];
+  let batchBytes = 0;
+  for (const extent of extents) {
+    if (!context.volume.holdsHere(extent)) {
+      throw new BlockferryError(
+        'CONFLICT',
+        `extent ${extent} of ${context.volumeName} is not held here any more`,
+      );
+    }
+    const fromBytes = extent * extentBytes;
+    const lengthBytes = Math.min(extentBytes, sizeBytes - fromBytes);
+    batch.push(extent);
+    for (const range of context.file.dataRanges(fromBytes, lengthBytes))
+      batchBytes += range.toBytes - range.fromBytes;
+    if (batchBytes >= MOVE_BATCH_BYTES || batch.length >= MOVE_BATCH_EXTENTS) {
+      yield batch;
+      batch = [];
+      batchBytes = 0;
+    }
+  }
+  if (batch.length > 0) yield batch;
+}

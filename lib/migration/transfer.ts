@@ -1,0 +1,212 @@
+/**
+ * The transfer of one extent until it is MIRRORED: attempts at the destination, the background copy, back-off and
+ * restart after a failure (I6). It never commits: batch.ts does, for several at once.
+ *
+ *     COPYING ──(nothing dirty)──► MIRRORED
+ *        ▲ └── the destination fails: back-off, then the dirty chunks, or all of it if the link was lost ──┐
+ *        └──────────────────────────────────────────────────────────────────────────────────────────────────┘
+ */
+import { sleep, type Clock } from '../base/clock.js';
+import { BlockferryError } from '../base/errors.js';
+import {
+  MOVE_BACKOFF_MS_MAX,
+  MOVE_BACKOFF_MS_MIN,
+  MOVE_COPY_BYTES,
+  MOVE_RESTARTS_MAX,
+} from '../base/limits.js';
+import { submitAndWait } from '../block/device.js';
+import { PeerStatus, PeerType } from '../peer/contract.js';
+import { DestinationError, describeStatus } from './destination-link.js';
+import type { ByteRange } from './dirty-map.js';
+import type { HeldFile } from './held-file.js';
+import { Interceptor } from './interceptor.js';
+import type { MoveStats } from './move-stats.js';
+import type { Pacer } from './pacer.js';
+import type { RangeHolder } from './range-locks.js';
+
+const NOTHING = Buffer.alloc(0);
+
+/** What the transfers of one move share. */
+export interface TransferContext {
+  readonly clock: Clock;
+  readonly pacer: Pacer;
+  readonly stats: MoveStats;
+  readonly file: HeldFile;
+  /** The source's current epoch for the volume. */
+  epoch(): number;
+  /** A token no attempt had before, at this or an earlier life of this member. */
+  nextToken(): number;
+  /** Throws when the move was cancelled or the member stops. */
+  checkGoing(): void;
+}
+
+/** Failures after which the destination may have lost what it was sent: it starts from nothing. */
+const LOSES_ATTEMPT = new Set<number>([
+  PeerStatus.LINK_LOST,
+  PeerStatus.DEADLINE,
+  PeerStatus.STALE,
+  PeerStatus.UNAVAILABLE,
+]);
+
+export class Transfer {
+  private failuresInARow = 0;
+  private attempts = 0;
+  private failure: DestinationError | null = null;
+  private buffer = NOTHING;
+
+  constructor(
+    readonly interceptor: Interceptor,
+    private readonly context: TransferContext,
+  ) {}
+
+  /** A mirrored write failed: the copy restarts, whatever stage it is in. */
+  mirrorFailed(status: number, detail: string): void {
+    const { member } = this.interceptor.destination;
+    this.failure ??= new DestinationError(status, describeStatus(member, status, detail));
+    if (LOSES_ATTEMPT.has(status)) this.interceptor.attached = false;
+  }
+
+  get isMirrored(): boolean {
+    return this.interceptor.attached && this.failure === null && this.interceptor.dirty.count === 0;
+  }
+
+  /** Resolves when destination and source are the same and writes go to both. Throws when the move must be given up. */
+  async untilMirrored(): Promise<void> {
+    while (!this.isMirrored) {
+      this.context.checkGoing();
+      try {
+        this.throwFailure();
+        if (!this.interceptor.attached) await this.begin();
+        await this.copyDirty();
+        this.throwFailure();
+      } catch (error) {
+        if (!(error instanceof DestinationError)) throw error;
+        await this.backOff(error);
+      }
+    }
+    this.failuresInARow = 0;
+  }
+
+  /** A later step (sync, commit) found that the destination does not have it: it starts from nothing. */
+  async fail(error: DestinationError): Promise<void> {
+    this.interceptor.attached = false;
+    await this.backOff(error);
+  }
+
+  private throwFailure(): void {
+    const { failure } = this;
+    this.failure = null;
+    if (failure !== null) throw failure;
+  }
+
+  private async backOff(error: DestinationError): Promise<void> {
+    const { stats, clock } = this.context;
+    stats.restarts += 1;
+    stats.lastError = error.message;
+    this.failure = null;
+    if (LOSES_ATTEMPT.has(error.status)) this.interceptor.attached = false;
+    else this.failuresInARow += 1; // A destination that is away is waited for; one that says no is not, for ever.
+    if (this.failuresInARow > MOVE_RESTARTS_MAX || error.status === PeerStatus.REFUSED) {
+      throw new BlockferryError(
+        'IO',
+        error.message,
+        'the extents given so far stay where they are; move again later',
+      );
+    }
+    const doublings = Math.min(this.failuresInARow, 10);
+    await sleep(clock, Math.min(MOVE_BACKOFF_MS_MIN * 2 ** doublings, MOVE_BACKOFF_MS_MAX));
+  }
+
+  /** A new attempt: the destination empties the extent, then everything the source has is dirty. */
+  private async begin(): Promise<void> {
+    const { interceptor, context } = this;
+    await interceptor.detach();
+    const token = context.nextToken();
+    await interceptor.destination.step(PeerType.EXTENT_BEGIN, {
+      extent: interceptor.extent,
+      token,
+      epoch: context.epoch(),
+    });
+    // From here to the end nothing waits: a write is either in the source already, and dirty, or will be mirrored.
+    this.attempts += 1;
+    interceptor.token = token;
+    interceptor.attached = true;
+    const { fromBytes, toBytes } = interceptor;
+    for (const range of context.file.dataRanges(fromBytes, toBytes - fromBytes)) {
+      interceptor.dirty.mark(Math.max(range.fromBytes, fromBytes), Math.min(range.toBytes, toBytes));
+    }
+  }
+
+  /** The background copy: dirty runs, around ranges in use, until none is left (rule 7). */
+  private async copyDirty(): Promise<void> {
+    const { dirty, locks } = this.interceptor;
+    if (dirty.count > 0) this.buffer = Buffer.allocUnsafe(MOVE_COPY_BYTES);
+    let cursor = this.interceptor.fromBytes;
+    while (dirty.count > 0 && this.failure === null) {
+      this.context.checkGoing();
+      const run = dirty.nextRun(cursor, MOVE_COPY_BYTES);
+      if (run === null) {
+        cursor = this.interceptor.fromBytes;
+        continue;
+      }
+      const holder = { ...run, granted: () => undefined };
+      if (!locks.tryAcquire(holder)) await waitFor(locks, holder);
+      try {
+        await this.copyRun(run);
+      } finally {
+        locks.release(holder);
+      }
+      cursor = run.toBytes;
+    }
+    this.buffer = NOTHING;
+  }
+
+  /** One run, locked by the caller. Clean before it is sent, dirty again when that failed (rules 5, 6). */
+  private async copyRun(run: ByteRange): Promise<void> {
+    const { dirty } = this.interceptor;
+    dirty.clearCovered(run.fromBytes, run.toBytes);
+    try {
+      let at = run.fromBytes;
+      for (const data of this.context.file.dataRanges(run.fromBytes, run.toBytes - run.fromBytes)) {
+        const fromBytes = Math.max(data.fromBytes, run.fromBytes);
+        const toBytes = Math.min(data.toBytes, run.toBytes);
+        if (fromBytes > at) await this.copyHole(at, fromBytes);
+        await this.copyData(fromBytes, toBytes);
+        at = toBytes;
+      }
+      if (at < run.toBytes) await this.copyHole(at, run.toBytes);
+    } catch (error) {
+      dirty.mark(run.fromBytes, run.toBytes);
+      throw error;
+    }
+  }
+
+  private async copyData(fromBytes: number, toBytes: number): Promise<void> {
+    const { context, interceptor } = this;
+    const lengthBytes = toBytes - fromBytes;
+    const payload = this.buffer.subarray(0, lengthBytes);
+    await context.pacer.take(lengthBytes);
+    await submitAndWait(context.file, 'read', fromBytes, lengthBytes, payload);
+    await interceptor.destination.step(PeerType.COPY, this.stepFields(fromBytes, lengthBytes, payload));
+    context.stats.bytesCopied += lengthBytes;
+    if (this.attempts > 1) context.stats.bytesRecopied += lengthBytes;
+  }
+
+  private async copyHole(fromBytes: number, toBytes: number): Promise<void> {
+    const fields = this.stepFields(fromBytes, toBytes - fromBytes);
+    await this.interceptor.destination.step(PeerType.MIRROR_DISCARD, fields);
+  }
+
+  private stepFields(offsetBytes: number, lengthBytes: number, payload = NOTHING) {
+    const { extent, token } = this.interceptor;
+    return { extent, token, offsetBytes, lengthBytes, payload, epoch: this.context.epoch() };
+  }
+}
+
+/** Rule 7 lets the copy wait its turn when all that is left to copy is in use: it is next in line then. */
+function waitFor(locks: Interceptor['locks'], holder: RangeHolder): Promise<void> {
+  return new Promise((resolve) => {
+    holder.granted = () => resolve();
+    locks.acquire(holder);
+  });
+}

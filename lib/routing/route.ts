@@ -1,0 +1,198 @@
+/**
+ * One volume's route as an immutable snapshot: its home, its epoch, and who holds each extent. Lookups are two array
+ * reads whatever the size; a change copies one chunk. It knows records, not the store: table.ts keeps it current.
+ */
+import { assert, invariant } from '../base/assert.js';
+import { BlockferryError } from '../base/errors.js';
+import { ROUTE_CHUNK_EXTENTS, type RouteChunkRecord, type RouteHeadRecord } from '../group/records.js';
+import type { ExtentHolders } from '../volume/slot.js';
+import type { MemberIds } from './member-ids.js';
+
+/** One holder for the whole chunk, or one byte per extent. */
+type Chunk = number | Uint8Array;
+
+export class Route implements ExtentHolders {
+  private constructor(
+    private readonly ids: MemberIds,
+    readonly head: RouteHeadRecord,
+    /** The store's revision of the head: what a commit compares (every change of a chunk rewrites the head too). */
+    readonly headRevision: number,
+    private readonly chunks: readonly Chunk[],
+  ) {}
+
+  /** @throws INVALID when the records contradict each other */
+  static fromRecords(
+    ids: MemberIds,
+    head: RouteHeadRecord,
+    headRevision: number,
+    chunkRecords: ReadonlyMap<number, RouteChunkRecord>,
+  ): Route {
+    const chunks: Chunk[] = new Array<Chunk>(chunkCount(head.extents)).fill(ids.idOf(head.base));
+    for (const [index, record] of chunkRecords) chunks[index] = expandChunk(ids, head, index, record);
+    return new Route(ids, head, headRevision, chunks);
+  }
+
+  get epoch(): number {
+    return this.head.epoch;
+  }
+
+  get home(): string {
+    return this.head.home;
+  }
+
+  get extents(): number {
+    return this.head.extents;
+  }
+
+  holderAt(extent: number): number {
+    const chunk = this.chunks[Math.floor(extent / ROUTE_CHUNK_EXTENTS)];
+    assert(chunk !== undefined, `extent ${extent} is beyond the route's ${this.head.extents}`);
+    return typeof chunk === 'number' ? chunk : (chunk[extent % ROUTE_CHUNK_EXTENTS] as number);
+  }
+
+  holderNameAt(extent: number): string {
+    return this.ids.nameOf(this.holderAt(extent));
+  }
+
+  /** How many extents each member holds. */
+  countByHolder(): Map<string, number> {
+    const counts = new Map<number, number>();
+    this.chunks.forEach((chunk, index) => {
+      if (typeof chunk === 'number')
+        counts.set(chunk, (counts.get(chunk) ?? 0) + extentsIn(this.head.extents, index));
+      else for (const holder of chunk) counts.set(holder, (counts.get(holder) ?? 0) + 1);
+    });
+    return new Map([...counts].map(([id, count]) => [this.ids.nameOf(id), count]));
+  }
+
+  private holderSet: readonly number[] | undefined;
+
+  /** Every member that holds an extent; computed once per snapshot. */
+  get holders(): readonly number[] {
+    if (this.holderSet === undefined) {
+      const seen = new Set<number>();
+      for (const chunk of this.chunks) {
+        if (typeof chunk === 'number') seen.add(chunk);
+        else for (const holder of chunk) seen.add(holder);
+      }
+      this.holderSet = [...seen];
+    }
+    return this.holderSet;
+  }
+
+  /** Runs of extents with one holder, in order; for people and for plans. */
+  *runs(first = 0, last = this.head.extents - 1): Generator<{ first: number; last: number; holder: string }> {
+    let start = first;
+    for (let extent = first; extent <= last; extent++) {
+      const next = extent === last ? -1 : this.holderAt(extent + 1);
+      if (next !== this.holderAt(extent)) {
+        yield { first: start, last: extent, holder: this.holderNameAt(extent) };
+        start = extent + 1;
+      }
+    }
+  }
+
+  /** The extents of [first, last] that `member` holds. */
+  extentsHeldBy(member: string, first = 0, last = this.head.extents - 1): number[] {
+    const id = this.ids.idOf(member);
+    const held: number[] = [];
+    for (let extent = first; extent <= last; extent++) if (this.holderAt(extent) === id) held.push(extent);
+    return held;
+  }
+
+  /**
+   * The records of the next epoch, in which `to` holds `extents` (I3). Only what changed is returned.
+   * @returns the new head, and chunk records by index; a chunk that is all `base` again is null: delete it
+   */
+  withHolder(extents: readonly number[], to: string): RouteChange {
+    const id = this.ids.idOf(to);
+    const touched = new Map<number, Uint8Array>();
+    for (const extent of extents) {
+      invariant('I2', this.holderAt(extent) !== id, `extent ${extent} is given to its holder ${to}`);
+      const index = Math.floor(extent / ROUTE_CHUNK_EXTENTS);
+      const chunk = touched.get(index) ?? this.copyOfChunk(index);
+      chunk[extent % ROUTE_CHUNK_EXTENTS] = id;
+      touched.set(index, chunk);
+    }
+    const base = this.ids.idOf(this.head.base);
+    const chunks = new Map<number, RouteChunkRecord | null>();
+    for (const [index, chunk] of touched) {
+      chunks.set(index, chunk.every((holder) => holder === base) ? null : compressChunk(this.ids, chunk));
+    }
+    return { head: { ...this.head, epoch: this.head.epoch + 1 }, chunks };
+  }
+
+  /** The records of the next epoch, in which `home` is the home. */
+  withHome(home: string): RouteChange {
+    return { head: { ...this.head, home, epoch: this.head.epoch + 1 }, chunks: new Map() };
+  }
+
+  /** The snapshot after a change as it stands in the store. Unchanged chunks are shared. */
+  applying(change: RouteChange, headRevision: number): Route {
+    invariant(
+      'I3',
+      change.head.epoch > this.head.epoch,
+      `epoch ${change.head.epoch} after ${this.head.epoch}`,
+    );
+    const chunks = [...this.chunks];
+    const base = this.ids.idOf(change.head.base);
+    for (const [index, record] of change.chunks) {
+      chunks[index] = record === null ? base : expandChunk(this.ids, change.head, index, record);
+    }
+    return new Route(this.ids, change.head, headRevision, chunks);
+  }
+
+  private copyOfChunk(index: number): Uint8Array {
+    const chunk = this.chunks[index];
+    assert(chunk !== undefined, `chunk ${index} is beyond the route`);
+    return typeof chunk === 'number'
+      ? new Uint8Array(extentsIn(this.head.extents, index)).fill(chunk)
+      : chunk.slice();
+  }
+}
+
+export interface RouteChange {
+  readonly head: RouteHeadRecord;
+  readonly chunks: ReadonlyMap<number, RouteChunkRecord | null>;
+}
+
+function chunkCount(extents: number): number {
+  return Math.ceil(extents / ROUTE_CHUNK_EXTENTS);
+}
+
+/** How many extents chunk `index` covers: all but the last are full. */
+function extentsIn(extents: number, index: number): number {
+  return Math.min(ROUTE_CHUNK_EXTENTS, extents - index * ROUTE_CHUNK_EXTENTS);
+}
+
+function expandChunk(ids: MemberIds, head: RouteHeadRecord, index: number, record: RouteChunkRecord): Chunk {
+  const size = index < chunkCount(head.extents) ? extentsIn(head.extents, index) : 0;
+  const total = record.runs.reduce((sum, [count]) => sum + count, 0);
+  if (total !== size) {
+    throw new BlockferryError(
+      'INVALID',
+      `route chunk ${index} speaks of ${total} extents where there are ${size}`,
+    );
+  }
+  const [only] = record.runs;
+  if (record.runs.length === 1 && only !== undefined) return ids.idOf(only[1]);
+  const chunk = new Uint8Array(size);
+  let at = 0;
+  for (const [count, holder] of record.runs) {
+    chunk.fill(ids.idOf(holder), at, at + count);
+    at += count;
+  }
+  return chunk;
+}
+
+function compressChunk(ids: MemberIds, chunk: Uint8Array): RouteChunkRecord {
+  const runs: [number, string][] = [];
+  let start = 0;
+  for (let i = 1; i <= chunk.length; i++) {
+    if (i === chunk.length || chunk[i] !== chunk[start]) {
+      runs.push([i - start, ids.nameOf(chunk[start] as number)]);
+      start = i;
+    }
+  }
+  return { runs };
+}

@@ -1,0 +1,77 @@
+/**
+ * The slot of every extent that this member holds and that is not on the move: the volume's file, with a count of the
+ * I/O in flight (the pins of I5). The file may still be opening: I/O waits for it.
+ */
+import { Mutex } from 'async-mutex';
+import { assert } from '../base/assert.js';
+import { IoError, type BlockDevice, type BlockIo, type IoPin } from '../block/device.js';
+import type { ExtentSlot } from './slot.js';
+
+/**
+ * Pins are counted in two generations instead of per extent, which costs an I/O two additions. drain() turns to the
+ * other generation and waits until the one before is empty: then every I/O begun before the call has ended. A drain
+ * may so wait for I/O on extents it does not care about; all of it is on the same file.
+ */
+export class LocalSlot implements ExtentSlot, IoPin {
+  private backing: BlockDevice | null = null;
+  private failure: IoError | null = null;
+  private waitingForFile: BlockIo[] = [];
+  private generation = 0;
+  private readonly inFlight = [0, 0];
+  private drained: (() => void) | null = null;
+  private readonly oneDrain = new Mutex();
+
+  /** The file is open: what waited goes on. */
+  opened(file: BlockDevice): void {
+    assert(this.backing === null, 'a slot is given one file');
+    this.backing = file;
+    this.releaseWaiting();
+  }
+
+  /** The file cannot be opened: what waited, and all that comes, fails. */
+  failed(detail: string): void {
+    this.failure = new IoError('medium-read', detail);
+    this.releaseWaiting();
+  }
+
+  private releaseWaiting(): void {
+    const waiting = this.waitingForFile;
+    this.waitingForFile = [];
+    for (const io of waiting) this.submit(io);
+  }
+
+  submit(io: BlockIo): void {
+    const backing = this.backing;
+    if (backing === null) {
+      if (this.failure !== null) io.complete(this.failure);
+      else this.waitingForFile.push(io);
+      return;
+    }
+    assert(io.pin === null, 'an I/O is pinned once');
+    io.pin = this;
+    io.pinGeneration = this.generation;
+    this.inFlight[this.generation] = (this.inFlight[this.generation] as number) + 1;
+    backing.submit(io);
+  }
+
+  unpin(io: BlockIo): void {
+    const left = (this.inFlight[io.pinGeneration] as number) - 1;
+    assert(left >= 0, 'more I/O ended than began');
+    this.inFlight[io.pinGeneration] = left;
+    if (left === 0 && this.drained !== null && io.pinGeneration !== this.generation) this.drained();
+  }
+
+  /** Resolves when every I/O submitted before the call has ended. */
+  drain(): Promise<void> {
+    return this.oneDrain.runExclusive(async () => {
+      const before = this.generation;
+      this.generation = 1 - before;
+      assert(this.inFlight[this.generation] === 0, 'the other generation was drained before');
+      if (this.inFlight[before] === 0) return;
+      await new Promise<void>((resolve) => {
+        this.drained = resolve;
+      });
+      this.drained = null;
+    });
+  }
+}

@@ -1,0 +1,24 @@
+/**
+ * The two sockets in the wall of a volume: who holds this extent (ExtentHolders), and what stands in its slot
+ * (ExtentSlot). Routing, peers and migration plug into them; the volume imports none of those.
+ */
+import type { BlockIo } from '../block/device.js';
+
+/** The answer to "who?", replaced as a whole at each epoch. Members are small integers. */
+export interface ExtentHolders {
+  readonly epoch: number;
+  holderAt(extent: number): number;
+  /** Every member that holds an extent of the volume. */
+  readonly holders: readonly number[];
+}
+
+/** Whoever gave an I/O to a slot and takes it back when the route changed before it could be served. */
+export interface IoOrigin {
+  /** The I/O was not begun: resolve its route again. */
+  again(io: BlockIo): void;
+}
+
+/** Serves the I/O of one extent or of many alike. `extent` is the first that the I/O touches. */
+export interface ExtentSlot {
+  submit(io: BlockIo, extent: number, origin: IoOrigin): void;
+}

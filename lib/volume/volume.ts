@@ -1,0 +1,145 @@
+/**
+ * A volume as one BlockDevice over its extents, wherever they are held. It finds the slot of each I/O, splits those
+ * that meet different slots, and gathers a flush from every holder. It knows no routes, peers or moves: they plug in
+ * through slot.ts.
+ */
+import { assert } from '../base/assert.js';
+import { IoError, type BlockDevice, type BlockIo } from '../block/device.js';
+import { JoinedIo, PartIo } from './joined-io.js';
+import type { ExtentHolders, ExtentSlot, IoOrigin } from './slot.js';
+
+export interface VolumeGeometry {
+  readonly sizeBytes: number;
+  readonly blockBytes: number;
+  readonly extentBytes: number;
+}
+
+export class Volume implements BlockDevice, IoOrigin {
+  readonly sizeBytes: number;
+  readonly blockBytes: number;
+  readonly extentBytes: number;
+  readonly readOnly = false;
+  /** Extents on the move away from this member: their interceptors stand here (migration/). Usually empty. */
+  readonly moving = new Map<number, ExtentSlot>();
+  private held: BlockIo[] | null = null;
+
+  /**
+   * @param holders who holds each extent, at the current epoch
+   * @param self this member's number in `holders`
+   * @param local the slot of what this member holds
+   * @param remote the slot of what another member holds
+   */
+  constructor(
+    geometry: VolumeGeometry,
+    private holders: ExtentHolders,
+    private readonly self: number,
+    readonly local: ExtentSlot,
+    private readonly remote: (holder: number) => ExtentSlot,
+  ) {
+    this.sizeBytes = geometry.sizeBytes;
+    this.blockBytes = geometry.blockBytes;
+    this.extentBytes = geometry.extentBytes;
+  }
+
+  get epoch(): number {
+    return this.holders.epoch;
+  }
+
+  /** The route of a new epoch. */
+  adopt(holders: ExtentHolders): void {
+    assert(holders.epoch >= this.holders.epoch, `epoch ${holders.epoch} after ${this.holders.epoch}`);
+    this.holders = holders;
+  }
+
+  holdsHere(extent: number): boolean {
+    return this.holders.holderAt(extent) === this.self;
+  }
+
+  /** Stops serving until resume(): I/O waits (I4, a member without a lease). */
+  suspend(): void {
+    this.held ??= [];
+  }
+
+  resume(): void {
+    const held = this.held;
+    this.held = null;
+    if (held !== null) for (const io of held) this.submit(io);
+  }
+
+  submit(io: BlockIo): void {
+    if (this.held !== null) {
+      this.held.push(io);
+      return;
+    }
+    if (io.op === 'flush') {
+      this.flush(io);
+      return;
+    }
+    if (io.offsetBytes < 0 || io.lengthBytes <= 0 || io.offsetBytes + io.lengthBytes > this.sizeBytes) {
+      const nothing = io.lengthBytes === 0 && io.offsetBytes >= 0 && io.offsetBytes <= this.sizeBytes;
+      io.complete(nothing ? null : new IoError('out-of-range', `${io.offsetBytes}+${io.lengthBytes}`));
+      return;
+    }
+    const first = Math.floor(io.offsetBytes / this.extentBytes);
+    const last = Math.floor((io.offsetBytes + io.lengthBytes - 1) / this.extentBytes);
+    const slot = this.slotAt(first);
+    if (first === last) slot.submit(io, first, this);
+    else this.submitAcross(io, first, last, slot);
+  }
+
+  /** The route changed under an I/O that a slot had not begun. */
+  again(io: BlockIo): void {
+    this.submit(io);
+  }
+
+  /** What serves I/O on an extent right now. */
+  slotAt(extent: number): ExtentSlot {
+    if (this.moving.size !== 0) {
+      const interceptor = this.moving.get(extent);
+      if (interceptor !== undefined) return interceptor;
+    }
+    const holder = this.holders.holderAt(extent);
+    return holder === this.self ? this.local : this.remote(holder);
+  }
+
+  /** Neighbouring extents with one slot (all of a quiet volume) stay one I/O. */
+  private submitAcross(io: BlockIo, first: number, last: number, firstSlot: ExtentSlot): void {
+    const parts: { slot: ExtentSlot; first: number; last: number }[] = [
+      { slot: firstSlot, first, last: first },
+    ];
+    for (let extent = first + 1; extent <= last; extent++) {
+      const slot = this.slotAt(extent);
+      const part = parts.at(-1);
+      if (part?.slot === slot) part.last = extent;
+      else parts.push({ slot, first: extent, last: extent });
+    }
+    if (parts.length === 1) {
+      firstSlot.submit(io, first, this);
+      return;
+    }
+    const joined = new JoinedIo(io, parts.length);
+    for (const part of parts) {
+      const from = Math.max(io.offsetBytes, part.first * this.extentBytes);
+      const to = Math.min(io.offsetBytes + io.lengthBytes, (part.last + 1) * this.extentBytes);
+      part.slot.submit(new PartIo(joined, from, to - from), part.first, this);
+    }
+  }
+
+  /**
+   * Everything acknowledged before is durable afterwards, wherever it went. Every holder is asked, also those this
+   * member never wrote to: the initiator may have written through another home before a hand-over.
+   */
+  private flush(io: BlockIo): void {
+    const { holders } = this.holders;
+    const [only] = holders;
+    if (holders.length === 1 && only === this.self) {
+      this.local.submit(io, 0, this);
+      return;
+    }
+    const joined = new JoinedIo(io, holders.length);
+    for (const holder of holders) {
+      const slot = holder === this.self ? this.local : this.remote(holder);
+      slot.submit(new PartIo(joined, 0, 0), 0, this);
+    }
+  }
+}
