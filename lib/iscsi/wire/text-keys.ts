@@ -15,8 +15,8 @@ export interface TextPair {
   readonly value: string;
 }
 
-/** RFC 7143 6.1: a key begins with a capital; X- keys may hold dots and dashes, and so may digest extensions. */
-const KEY_PATTERN = /^[A-Z][A-Za-z0-9.\-+@_]*$/;
+/** RFC 7143 6.1 asks for a capital first, and 13.24 breaks its own rule: iSCSIProtocolLevel. */
+const KEY_PATTERN = /^[A-Za-z][A-Za-z0-9.\-+@_]*$/;
 
 function malformed(detail: string): BlockferryError {
   return new BlockferryError('PROTOCOL', `malformed text: ${detail}`);
