@@ -140,6 +140,9 @@ export const FAST_CALLS_MAX = 1024;
 /** A discard is cut into pieces of this, since the kernel holds the file while it punches (13 ms per MiB seen). */
 export const PUNCH_PIECE_BYTES = 4 * MiB;
 
+/** A login waits this long for a running member to drain what the initiator left there. */
+export const FENCE_DEADLINE_MS = 10_000;
+
 // --- group -----------------------------------------------------------------------------------------------------
 
 /** A member's lease. Long enough that a busy loop does not lose it, short enough that a dead member is seen. */

@@ -95,6 +95,14 @@ export class RoutingTable {
     return this.byName.get(volume);
   }
 
+  /** Reads volumes that the table has not heard of yet. */
+  async refreshNew(): Promise<void> {
+    for (const entry of (await this.store.list(keys.volumes)).entries) {
+      const { name } = parseRecord(VolumeRecord, entry);
+      if (!this.byName.has(name)) await this.refresh(name);
+    }
+  }
+
   /** Like refresh, by the name initiators use. */
   async refreshIqn(iqn: string): Promise<RoutedVolume | undefined> {
     const known = this.byIqn.get(iqn);

@@ -39,8 +39,11 @@ export interface LoginIdentity {
 export interface TargetDirectory {
   /** For SendTargets. `localHost`/`localPort` are where this connection arrived. */
   list(localHost: string, localPort: number): readonly DirectoryEntry[];
-  /** Asked at the first Login Request, since libiscsi follows a redirect only there. */
-  resolve(iqn: string): TargetAnswer;
+  /**
+   * Asked at the first Login Request, since libiscsi follows a redirect only there. May take a look into the store: a
+   * directory that is late must not send an initiator back and forth (I10). Rejects: the login gets 0301h.
+   */
+  resolve(iqn: string): TargetAnswer | Promise<TargetAnswer>;
   /**
    * Asked before the last Login Response of a normal session: drains and fences what this initiator left elsewhere.
    * Resolves when nothing of it can land any more; rejects when that cannot be had in time (the login gets 0301h).

@@ -1,0 +1,46 @@
+/**
+ * What a member answers about names: it serves the volumes it is home of, redirects to the home of the others (I10), and
+ * before a session begins has the initiator's old ones fenced everywhere (I8).
+ */
+import type { DirectoryEntry, LoginIdentity, TargetAnswer, TargetDirectory } from '../iscsi/target/directory.js';
+import { redirectToHome, type HomePortals } from '../routing/redirect.js';
+import type { RoutingTable } from '../routing/table.js';
+import type { Fencer } from './fencer.js';
+import type { VolumeHost } from './host.js';
+
+const PORTAL_GROUP_TAG = 1;
+
+export class MemberDirectory implements TargetDirectory {
+  constructor(
+    private readonly self: string,
+    private readonly table: RoutingTable,
+    private readonly host: VolumeHost,
+    private readonly portals: HomePortals,
+    private readonly fencer: Fencer,
+  ) {}
+
+  list(localHost: string, localPort: number): DirectoryEntry[] {
+    const here = [{ host: localHost, port: localPort, portalGroupTag: PORTAL_GROUP_TAG }];
+    return [...this.table.volumes].map(({ record }) => ({ iqn: record.iqn, addresses: here }));
+  }
+
+  /**
+   * Only the home gives its office away, so a table that says "here" is right. One that says otherwise may be late: the
+   * store is asked before an initiator is sent elsewhere, so that no two members send it to each other (I10).
+   */
+  async resolve(iqn: string): Promise<TargetAnswer> {
+    const { host, table } = this;
+    if (!host.serving) return { kind: 'unavailable' };
+    const known = table.getByIqn(iqn);
+    const routed = known?.route.home === this.self ? known : await table.refreshIqn(iqn);
+    if (routed === undefined) return { kind: 'unknown' };
+    if (routed.route.home !== this.self) return redirectToHome(this.portals, routed.route.home);
+    const held = host.get(routed.record.name);
+    return held === undefined ? { kind: 'unavailable' } : { kind: 'serve', target: held.target };
+  }
+
+  async admit(login: LoginIdentity): Promise<void> {
+    const routed = this.table.getByIqn(login.iqn);
+    if (routed !== undefined) await this.fencer.fenceEverywhere(routed, login);
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * One volume at one member: its route, its slots, its file once it has one, and the SCSI disk that initiators see. The
+ * file is opened when this member holds or is to receive an extent, not before; a mere home has none.
+ */
+import type { Clock } from '../base/clock.js';
+import { describeError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import type { VolumeRecord } from '../group/records.js';
+import type { ServedTarget } from '../iscsi/target/directory.js';
+import type { DestinationVolume } from '../migration/destination.js';
+import type { PeerHub } from '../peer/contract.js';
+import { RemoteSlot, type RemoteVolume } from '../peer/remote-slot.js';
+import type { MemberIds } from '../routing/member-ids.js';
+import type { RoutedVolume } from '../routing/table.js';
+import { DiskServer } from '../scsi/disk-server.js';
+import type { DataFolder } from '../storage/data-folder.js';
+import { SparseFile } from '../storage/sparse-file.js';
+import { LocalSlot } from '../volume/local-slot.js';
+import { Volume } from '../volume/volume.js';
+
+export interface HeldVolumeContext {
+  readonly self: string;
+  readonly ids: MemberIds;
+  readonly hub: PeerHub;
+  readonly folder: DataFolder;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Reads the route from the store if it is not at `epoch` yet (0: in any case), then calls back. */
+  refresh(volume: string, epoch: number, done: () => void): void;
+}
+
+export class HeldVolume implements DestinationVolume {
+  readonly record: VolumeRecord;
+  readonly local = new LocalSlot();
+  readonly volume: Volume;
+  readonly target: ServedTarget;
+  private readonly remotes = new Map<number, RemoteSlot>();
+  private opening: Promise<SparseFile> | null = null;
+  /** Punches under way: an extent that comes back waits for them. */
+  private givingBack: Promise<void> = Promise.resolve();
+
+  constructor(
+    private routed: RoutedVolume,
+    private readonly context: HeldVolumeContext,
+  ) {
+    this.record = routed.record;
+    const { self, ids } = context;
+    const remote = (holder: number): RemoteSlot => this.remoteSlot(holder);
+    this.volume = new Volume(routed.record, routed.route, ids.idOf(self), this.local, remote);
+    const { serial, naa, iqn } = routed.record;
+    this.target = {
+      iqn,
+      device: this.volume,
+      server: new DiskServer({ device: this.volume, identity: { serial, naa, iqn } }),
+    };
+    this.openIfHeld();
+  }
+
+  get extentBytes(): number {
+    return this.record.extentBytes;
+  }
+  get sizeBytes(): number {
+    return this.record.sizeBytes;
+  }
+  get epoch(): number {
+    return this.routed.route.epoch;
+  }
+  holdsHere(extent: number): boolean {
+    return this.volume.holdsHere(extent);
+  }
+  holderAt(extent: number): string {
+    return this.routed.route.holderNameAt(extent);
+  }
+
+  /** A new epoch. */
+  adopt(routed: RoutedVolume): void {
+    this.routed = routed;
+    this.volume.adopt(routed.route);
+    this.openIfHeld();
+  }
+
+  /** The open file, with nothing left to give back. Rejects when it cannot be opened. */
+  async file(): Promise<SparseFile> {
+    this.opening ??= this.open();
+    const file = await this.opening;
+    await this.givingBack;
+    return file;
+  }
+
+  /** Makes holes of extents that are held elsewhere now; their I/O has ended. */
+  giveBack(extents: readonly number[]): void {
+    this.givingBack = this.givingBack.then(async () => {
+      try {
+        const file = await (this.opening ?? this.file());
+        for (const extent of extents) await this.punch(file, extent);
+      } catch (error) {
+        this.context.log.warn({ volume: this.record.name, error: describeError(error) }, 'space was not given back');
+      }
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.givingBack;
+    const opening = this.opening;
+    if (opening !== null) await (await opening).close();
+  }
+
+  private openIfHeld(): void {
+    const self = this.context.ids.idOf(this.context.self);
+    if (this.opening === null && this.routed.route.holders.includes(self)) {
+      this.opening = this.open();
+      this.opening.catch(() => undefined); // open() has told the slot and the log
+    }
+  }
+
+  private async open(): Promise<SparseFile> {
+    const { folder, log } = this.context;
+    const { name, sizeBytes, blockBytes } = this.record;
+    try {
+      const file = await SparseFile.open(folder.volumePath(name), {
+        sizeBytes,
+        blockBytes,
+        create: true,
+        readOnly: false,
+        log,
+      });
+      await this.punchForeign(file);
+      this.local.opened(file);
+      return file;
+    } catch (error) {
+      log.error({ volume: name, error: describeError(error) }, 'the file of a volume cannot be opened');
+      this.local.failed(describeError(error));
+      throw error;
+    }
+  }
+
+  /**
+   * What a crash left of extents that this member does not hold: half-received attempts, or extents given away and not
+   * yet punched. Nothing can be committed to this process before its first open, so the route is current enough.
+   */
+  private async punchForeign(file: SparseFile): Promise<void> {
+    const { route } = this.routed;
+    const { extentBytes } = this.record;
+    for (const run of route.runs()) {
+      if (run.holder === this.context.self) continue;
+      const fromBytes = run.first * extentBytes;
+      const toBytes = Math.min((run.last + 1) * extentBytes, this.record.sizeBytes);
+      for (const data of file.dataRanges(fromBytes, toBytes - fromBytes)) {
+        await file.punch(data.fromBytes, data.toBytes - data.fromBytes);
+      }
+    }
+  }
+
+  private async punch(file: SparseFile, extent: number): Promise<void> {
+    const fromBytes = extent * this.record.extentBytes;
+    await file.punch(fromBytes, Math.min(this.record.extentBytes, this.record.sizeBytes - fromBytes));
+  }
+
+  private remoteSlot(holder: number): RemoteSlot {
+    let slot = this.remotes.get(holder);
+    if (slot === undefined) {
+      const { hub, ids, clock } = this.context;
+      slot = new RemoteSlot(hub, ids.nameOf(holder), this.remoteVolume(), clock);
+      this.remotes.set(holder, slot);
+    }
+    return slot;
+  }
+
+  private remoteVolume(): RemoteVolume {
+    return {
+      volumeId: this.record.id,
+      epoch: () => this.epoch,
+      refresh: (seen, done) => this.context.refresh(this.record.name, seen, done),
+    };
+  }
+}

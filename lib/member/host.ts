@@ -1,0 +1,171 @@
+/**
+ * Every volume of the group at one member: made when the routing table speaks of it, changed at each epoch, forgotten
+ * when it is deleted. Forwarding, moves and sessions find their volumes here.
+ */
+import { describeError } from '../base/errors.js';
+import type { DestinationVolumes } from '../migration/destination.js';
+import type { MovingVolumes } from '../migration/move-runner.js';
+import type { HeldVolumes } from '../peer/holder-service.js';
+import type { RoutingTable } from '../routing/table.js';
+import type { SparseFile } from '../storage/sparse-file.js';
+import type { LocalSlot } from '../volume/local-slot.js';
+import type { Volume } from '../volume/volume.js';
+import { HeldVolume, type HeldVolumeContext } from './held-volume.js';
+
+export interface VolumeHostOptions extends Omit<HeldVolumeContext, 'refresh'> {
+  readonly incarnation: string;
+  readonly table: RoutingTable;
+  /** Sessions on a target at this member. */
+  sessionCount(iqn: string): number;
+  /** Asked at a hand-over to remember who dials whom for the bulk. */
+  connect(member: string): void;
+}
+
+export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolumes {
+  readonly incarnation: string;
+  private readonly byName = new Map<string, HeldVolume>();
+  private readonly refreshing = new Map<string, Promise<void>>();
+  private suspended = true;
+
+  constructor(private readonly options: VolumeHostOptions) {
+    this.incarnation = options.incarnation;
+    const { table } = options;
+    for (const routed of table.volumes) this.byName.set(routed.record.name, this.make(routed));
+    table.onChange((now, before) => {
+      if (now === undefined) this.drop(before?.record.name ?? '');
+      else this.change(now);
+    });
+  }
+
+  // ---- serving (I4)
+
+  get serving(): boolean {
+    return !this.suspended;
+  }
+
+  suspend(): void {
+    this.suspended = true;
+    for (const held of this.byName.values()) held.volume.suspend();
+  }
+
+  resume(): void {
+    this.suspended = false;
+    for (const held of this.byName.values()) held.volume.resume();
+  }
+
+  // ---- finding
+
+  get(name: string): HeldVolume | undefined {
+    return this.byName.get(name);
+  }
+
+  get all(): IterableIterator<HeldVolume> {
+    return this.byName.values();
+  }
+
+  private byId(volumeId: number): HeldVolume | undefined {
+    const routed = this.options.table.getById(volumeId);
+    return routed === undefined ? undefined : this.byName.get(routed.record.name);
+  }
+
+  volumeById(volumeId: number): Volume | undefined {
+    return this.byId(volumeId)?.volume;
+  }
+
+  // ---- DestinationVolumes
+
+  async current(volumeId: number, epoch: number): Promise<HeldVolume | undefined> {
+    const known = this.byId(volumeId);
+    if (known === undefined || known.epoch < epoch) await this.refreshById(volumeId);
+    return this.byId(volumeId);
+  }
+
+  /** HeldVolumes calls back; DestinationVolumes waits. */
+  refresh(volumeId: number, done?: () => void): Promise<void> {
+    const refreshed = this.refreshById(volumeId);
+    return done === undefined ? refreshed : refreshed.then(done, done);
+  }
+
+  connect(member: string): void {
+    this.options.connect(member);
+  }
+
+  // ---- MovingVolumes
+
+  async source(name: string): Promise<{ volume: Volume; local: LocalSlot; file: SparseFile }> {
+    const held = this.byName.get(name);
+    if (held === undefined) throw new Error(`volume ${name} is not here`);
+    return { volume: held.volume, local: held.local, file: await held.file() };
+  }
+
+  giveBack(name: string, extents: readonly number[]): void {
+    this.byName.get(name)?.giveBack(extents);
+  }
+
+  sessionCount(name: string): number {
+    const held = this.byName.get(name);
+    return held === undefined ? 0 : this.options.sessionCount(held.record.iqn);
+  }
+
+  // ---- routes
+
+  /** Reads a route from the store, once for all who ask at the same time. Failures are logged, not thrown. */
+  refreshByName(name: string): Promise<void> {
+    let refreshing = this.refreshing.get(name);
+    if (refreshing === undefined) {
+      const { table, log } = this.options;
+      refreshing = table
+        .refresh(name)
+        .then(
+          () => undefined,
+          (error: unknown) => log.warn({ volume: name, error: describeError(error) }, 'a route cannot be read'),
+        )
+        .finally(() => this.refreshing.delete(name));
+      this.refreshing.set(name, refreshing);
+    }
+    return refreshing;
+  }
+
+  private async refreshById(volumeId: number): Promise<void> {
+    const name = this.options.table.getById(volumeId)?.record.name;
+    if (name !== undefined) await this.refreshByName(name);
+    else await this.options.table.refreshNew();
+  }
+
+  async close(): Promise<void> {
+    const closings = await Promise.allSettled([...this.byName.values()].map((held) => held.close()));
+    for (const closing of closings) {
+      if (closing.status === 'rejected') this.options.log.error({ error: describeError(closing.reason) }, 'closing a volume');
+    }
+  }
+
+  private make(routed: ConstructorParameters<typeof HeldVolume>[0]): HeldVolume {
+    const held = new HeldVolume(routed, {
+      ...this.options,
+      refresh: (volume, epoch, done) => {
+        const known = this.byName.get(volume);
+        if (epoch !== 0 && known !== undefined && known.epoch >= epoch) setImmediate(done);
+        else void this.refreshByName(volume).then(done);
+      },
+    });
+    if (this.suspended) held.volume.suspend();
+    return held;
+  }
+
+  private change(routed: ConstructorParameters<typeof HeldVolume>[0]): void {
+    const { name, id } = routed.record;
+    const known = this.byName.get(name);
+    if (known !== undefined && known.record.id === id) known.adopt(routed);
+    else this.byName.set(name, this.make(routed));
+  }
+
+  private drop(name: string): void {
+    const held = this.byName.get(name);
+    if (held === undefined) return;
+    this.byName.delete(name);
+    held
+      .close()
+      .then(() => this.options.folder.remove(name))
+      .catch((error: unknown) => this.options.log.warn({ volume: name, error: describeError(error) }, 'removing a volume'));
+  }
+}
