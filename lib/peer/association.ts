@@ -21,6 +21,7 @@ import { BlockferryError, describeError } from '../base/errors.js';
 import { PEER_BACKOFF_MS_MAX, PEER_BACKOFF_MS_MIN, PEER_DIAL_WAIT_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomBelow, type Random } from '../base/random.js';
+import type { BufferPool } from './buffer-pool.js';
 import { PeerType, type PeerAddress, type PeerRequest } from './contract.js';
 import { ControlType, frameError } from './frame.js';
 import { decodeHello, encodeHello, negotiate, type Hello, type PeerSelf } from './hello.js';
@@ -39,6 +40,7 @@ export interface AssociationContext {
   readonly log: Logger;
   /** Where dialled sockets read to; shared, since received bytes are used or copied before the next read. */
   readonly readBuffer: Buffer;
+  readonly pool: BufferPool;
   readonly serve: LinkOwner['serve'];
 }
 
@@ -119,6 +121,7 @@ export class Association implements LinkOwner {
       request.type === PeerType.COPY ||
       request.type === PeerType.MIRROR_WRITE;
     if (isBulk && this.accepted !== null) return this.accepted;
+    if (this.dialled === null) this.dial();
     return this.dialled ?? this.accepted;
   }
 
@@ -153,7 +156,7 @@ export class Association implements LinkOwner {
     const isBusy = this.dialled !== null || this.isDialling || this.redialTimer !== null;
     if (isBusy || this.isClosed || address === null) return;
     this.isDialling = true;
-    const { readBuffer, clock } = this.context;
+    const { readBuffer, clock, pool } = this.context;
     const socket: Socket = connect({
       host: address.host,
       port: address.port,
@@ -165,7 +168,7 @@ export class Association implements LinkOwner {
         },
       },
     });
-    const link: Link = new Link(socket, true, this, clock);
+    const link: Link = new Link(socket, true, this, clock, pool);
     this.pending.add(link);
     socket.once('connect', () =>
       link.sendControl(ControlType.HELLO, encodeHello(this.context.self, this.round)),

@@ -9,6 +9,7 @@ import { PEER_CONNECTIONS_MAX } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import { Association, readHello, type AssociationContext } from './association.js';
+import { BufferPool } from './buffer-pool.js';
 import type { PeerAddress, PeerHub, PeerRequest, PeerService } from './contract.js';
 import { ControlType, frameError } from './frame.js';
 import { encodeHello, type PeerSelf } from './hello.js';
@@ -50,6 +51,7 @@ export class Hub implements PeerHub, LinkOwner {
       random: options.random,
       log: options.log,
       readBuffer: Buffer.allocUnsafeSlow(READ_BUFFER_BYTES),
+      pool: new BufferPool(),
       serve: (request) => options.service.handle(request),
     };
   }
@@ -137,6 +139,7 @@ export class Hub implements PeerHub, LinkOwner {
         drained: (from) => owner.drained(from),
       },
       this.options.clock,
+      this.context.pool,
     );
     this.strangers.add(link);
     socket.on('data', (chunk: Buffer) => link.receive(chunk));

@@ -1,5 +1,7 @@
 /** A request that came in over a link, as the service sees it. It keeps its own copy of the header's fields. */
 import { assert } from '../base/assert.js';
+import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
+import type { BufferPool } from './buffer-pool.js';
 import type { IncomingRequest } from './contract.js';
 import { FRAME_HEADER_BYTES, type FrameHeader } from './frame.js';
 
@@ -37,6 +39,8 @@ export class LinkRequest implements IncomingRequest {
     readonly payload: Buffer,
     /** What it counts in the link's budget. */
     readonly charge: number,
+    /** Where an answer's buffer is taken from. */
+    private readonly pool: BufferPool,
   ) {
     this.type = header.type;
     this.volumeId = header.volumeId;
@@ -50,7 +54,11 @@ export class LinkRequest implements IncomingRequest {
   }
 
   allocateAnswer(): Buffer {
-    this.framed = Buffer.allocUnsafe(FRAME_HEADER_BYTES + this.lengthBytes);
+    assert(
+      this.framed === null && this.lengthBytes <= PEER_PAYLOAD_BYTES_MAX,
+      'one answer of a payload at most',
+    );
+    this.framed = this.pool.take(FRAME_HEADER_BYTES + this.lengthBytes);
     return this.framed.subarray(FRAME_HEADER_BYTES);
   }
 

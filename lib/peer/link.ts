@@ -17,6 +17,7 @@ import {
   PEER_SEND_QUEUE_BYTES_MAX,
   PEER_SILENCE_MS,
 } from '../base/limits.js';
+import { POOLED_BYTES_MIN, type BufferPool } from './buffer-pool.js';
 import { PeerStatus, PeerType, type PeerRequest } from './contract.js';
 import {
   CONTROL_TYPE_MIN,
@@ -97,11 +98,15 @@ export class Link implements FrameSink, AnswerSender {
     readonly isDialled: boolean,
     private readonly owner: LinkOwner,
     private readonly clock: Clock,
+    private readonly pool: BufferPool,
   ) {
-    this.outbox = new Outbox(socket);
+    this.outbox = new Outbox(socket, pool);
     this.lastTickMs = clock.nowMs();
     socket.setNoDelay(true);
-    socket.on('drain', () => socket.resume());
+    socket.on('drain', () => {
+      this.outbox.reclaim();
+      socket.resume();
+    });
     socket.on('error', (error) => this.close(describeError(error)));
     socket.on('end', () => this.close('the other end closed it'));
     socket.on('close', () => this.close('the connection is gone'));
@@ -192,6 +197,7 @@ export class Link implements FrameSink, AnswerSender {
   ): void {
     this.incoming -= 1;
     this.incomingBytes -= request.charge;
+    this.pool.give(request.payload);
     if (this.phase !== 'open') {
       if (this.incoming === 0) this.owner.drained(this);
       return;
@@ -204,7 +210,7 @@ export class Link implements FrameSink, AnswerSender {
     if (framed !== null && framed.length > INLINE_BYTES_MAX) {
       encodeHeader(header, framed, 0);
       this.stats.bytesOut += framed.length;
-      this.outbox.append(framed);
+      this.outbox.appendLent(framed);
       this.holdBack();
     } else {
       this.write(header, payload.length > INLINE_BYTES_MAX ? Buffer.from(payload) : payload);
@@ -288,7 +294,8 @@ export class Link implements FrameSink, AnswerSender {
     if (this.incoming >= PEER_REQUESTS_MAX || bytes > PEER_BYTES_MAX)
       throw frameError('more requests than agreed');
     // The service may keep the payload until it answers, the chunk of a dialled link lives only until we return.
-    return this.isDialled && header.payloadBytes > 0 ? Buffer.allocUnsafe(header.payloadBytes) : null;
+    const mustCopy = this.isDialled || header.payloadBytes >= POOLED_BYTES_MIN;
+    return mustCopy && header.payloadBytes > 0 ? this.pool.take(header.payloadBytes) : null;
   }
 
   /** FrameSink. */
@@ -327,7 +334,7 @@ export class Link implements FrameSink, AnswerSender {
     this.incoming += 1;
     this.incomingBytes += charge;
     this.stats.served += 1;
-    this.owner.serve(new LinkRequest(this, this.member, header, payload, charge));
+    this.owner.serve(new LinkRequest(this, this.member, header, payload, charge, this.pool));
   }
 
   // --- time and end --------------------------------------------------------------------------------------------

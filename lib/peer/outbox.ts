@@ -3,6 +3,7 @@
  * are packed into a slab, large payloads go by reference.
  */
 import type { Socket } from 'node:net';
+import type { BufferPool } from './buffer-pool.js';
 
 const SLAB_BYTES = 256 * 1024;
 
@@ -14,8 +15,13 @@ export class Outbox {
   private parts: Buffer[] = [];
   private partBytes = 0;
   private scheduled = false;
+  /** Given back to the pool once the kernel has them. */
+  private lent: Buffer[] = [];
 
-  constructor(private readonly socket: Socket) {}
+  constructor(
+    private readonly socket: Socket,
+    private readonly pool: BufferPool,
+  ) {}
 
   /** Bytes not yet taken by the kernel. */
   get queuedBytes(): number {
@@ -43,6 +49,12 @@ export class Outbox {
     this.schedule();
   }
 
+  /** Like append, for a buffer of the pool that goes back there when it was sent. */
+  appendLent(bytes: Buffer): void {
+    this.append(bytes);
+    this.lent.push(bytes);
+  }
+
   /** Hands everything to the socket now. */
   flush(): void {
     this.scheduled = false;
@@ -60,8 +72,15 @@ export class Outbox {
       for (const part of parts) socket.write(part);
       socket.uncork();
     }
-    // Nothing waits: the kernel has copied all of the slab, so it can be filled again.
-    if (socket.writableLength === 0) this.sealed = this.used = 0;
+    this.reclaim();
+  }
+
+  /** When nothing waits, the kernel has copied everything: the slab and lent buffers can be filled again. */
+  reclaim(): void {
+    if (this.socket.writableLength > 0 || this.parts.length > 0 || this.used > this.sealed) return;
+    this.sealed = this.used = 0;
+    for (const bytes of this.lent) this.pool.give(bytes);
+    this.lent.length = 0;
   }
 
   private seal(): void {
