@@ -50,10 +50,7 @@ export class DiskServer implements DeviceServer {
       return;
     }
     const command = lookUp(task.cdb);
-    assert(
-      typeof command === 'object' && command.execute !== undefined,
-      'execute() of a task that prepare() refused',
-    );
+    assert(command !== null && command.execute !== undefined, 'execute() of a task that was refused');
     command.execute(this.unit, task);
   }
 
