@@ -38,7 +38,7 @@ function firstOverlapOf(
   return undefined;
 }
 
-t.test(`behaves like a set of integers (seed ${SEED})`, async () => {
+await t.test(`behaves like a set of integers (seed ${SEED})`, async () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), range, (steps, query) => {
       const set = new IntervalSet();
@@ -70,7 +70,7 @@ t.test(`behaves like a set of integers (seed ${SEED})`, async () => {
   );
 });
 
-t.test('merges neighbours, keeps gaps, splits', async (t) => {
+await t.test('merges neighbours, keeps gaps, splits', async (t) => {
   const set = new IntervalSet();
   set.add(10, 20);
   set.add(20, 30);
@@ -91,7 +91,7 @@ t.test('merges neighbours, keeps gaps, splits', async (t) => {
   t.equal(set.totalLength, 0);
 });
 
-t.test('holds byte offsets beyond 32 bits', async (t) => {
+await t.test('holds byte offsets beyond 32 bits', async (t) => {
   const set = new IntervalSet();
   const far = 2 ** 44;
   set.add(far, far + 4096);
@@ -101,7 +101,7 @@ t.test('holds byte offsets beyond 32 bits', async (t) => {
   t.equal(set.totalLength, 4096);
 });
 
-t.test('refuses what is no range', async (t) => {
+await t.test('refuses what is no range', async (t) => {
   const set = new IntervalSet();
   t.throws(() => set.add(2, 1));
   t.throws(() => set.remove(0.5, 1));
