@@ -43,12 +43,14 @@ function ipcParent(): NonNullable<CliDoor['parent']> {
   };
 }
 
-/** Resolves at the first stop signal, or when the parent process is gone. */
+/**
+ * Resolves at the first stop signal, or when the parent process is gone. A watched-over process leaves Ctrl-C to its
+ * parent: a terminal sends SIGINT to both, and the parent stops its children in order.
+ */
 export function untilStopped(door: CliDoor): Promise<string> {
   return new Promise((resolve) => {
-    const forget = door.onStopSignal((signal) => {
-      forget();
-      resolve(signal);
+    door.onStopSignal((signal) => {
+      if (signal !== 'SIGINT' || door.parent === undefined) resolve(signal);
     });
     door.parent?.onGone(() => resolve('the supervising process is gone'));
   });

@@ -53,8 +53,9 @@ async function buildProgram(
     if (command.name === asked) (await command.load())(program, door);
     else program.command(command.name).description(command.description);
   }
-  program.action(() => {
-    throw new BlockferryError('USAGE', 'no command was given', "see 'blockferry --help'");
+  program.argument('[command]').action((unknown: string | undefined) => {
+    const what = unknown === undefined ? 'no command was given' : `there is no command '${unknown}'`;
+    throw new BlockferryError('USAGE', what, "see 'blockferry --help'");
   });
   return program;
 }

@@ -74,6 +74,8 @@ function buildServer(options: ManageServerOptions): FastifyInstance {
     requestTimeout: MANAGE_REQUEST_DEADLINE_MS,
     forceCloseConnections: true,
   });
+  // JSON is the only body taken: a page can send a form's types without asking, JSON it cannot.
+  http.removeContentTypeParser('text/plain');
   http.addHook('onRequest', async (request) => checkCaller(request, options.host));
   http.setErrorHandler((error, _request, reply) => sendError(reply, error, options.log));
   http.setNotFoundHandler((request, reply) =>

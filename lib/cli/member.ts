@@ -1,0 +1,64 @@
+/** blockferry member: one member of a group, in this process, until it is told to stop or its supervisor is gone. */
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { systemClock } from '../base/clock.js';
+import { systemRandom } from '../base/random.js';
+import { formatAddress } from '../manage/api.js';
+import { Member } from '../member.js';
+import { untilStopped, type CliDoor } from './door.js';
+import { createLog } from './log.js';
+import { address, flag, memberName, parseOptions, refuseOpenHost, whole, withJson } from './options.js';
+import { emit } from './output.js';
+
+const Options = z.object({
+  json: flag,
+  name: memberName,
+  store: z.string().regex(/^[a-z]+:.+/, 'is no store URL such as embedded:/var/lib/blockferry/store'),
+  portal: address,
+  peer: address,
+  data: z.string().min(1),
+  busyPollUs: whole(0, 10_000).optional(),
+  allowUnauthenticated: flag,
+});
+
+export function addMember(program: Command, door: CliDoor): void {
+  withJson(program.command('member'))
+    .description('one member of a group')
+    .requiredOption('--name <member>', 'such as m1')
+    .requiredOption('--store <url>', 'the group store, such as embedded:/var/lib/blockferry/store')
+    .requiredOption('--portal <host:port>', 'where initiators reach it')
+    .requiredOption('--peer <host:port>', 'where the other members reach it')
+    .requiredOption('--data <folder>', 'where its volumes are kept')
+    .option('--busy-poll-us <microseconds>', 'poll this long before sleeping; 0: never')
+    .option('--allow-unauthenticated', 'listen where other machines can reach it')
+    .action((raw: Record<string, unknown>) => runMember(door, raw));
+}
+
+async function runMember(door: CliDoor, raw: Record<string, unknown>): Promise<void> {
+  const options = parseOptions(Options, raw);
+  refuseOpenHost(options.portal.host, options.allowUnauthenticated);
+  refuseOpenHost(options.peer.host, options.allowUnauthenticated);
+  const log = createLog(door, options.name, 'info');
+  const stopped = untilStopped(door);
+  const member = await Member.start({
+    name: options.name,
+    storeUrl: options.store,
+    portal: options.portal,
+    peer: options.peer,
+    dataFolder: options.data,
+    log,
+    clock: systemClock,
+    random: systemRandom,
+    ...(options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs }),
+  });
+  const ready = {
+    name: options.name,
+    portal: formatAddress(member.portal),
+    peer: formatAddress(member.peer),
+    pid: process.pid,
+  };
+  door.parent?.send({ type: 'ready', name: options.name });
+  emit(door, options.json, ready, (r) => `member ${r.name} serves at ${r.portal}, peers at ${r.peer}`);
+  log.info({ signal: await stopped }, 'stopping');
+  await member.stop();
+}

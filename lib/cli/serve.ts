@@ -1,0 +1,83 @@
+/** blockferry serve IMAGE...: raw images as iSCSI disks, in place, until it is told to stop. */
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { systemClock } from '../base/clock.js';
+import { systemRandom } from '../base/random.js';
+import { formatSize } from '../base/units.js';
+import { formatAddress, volumeUrl } from '../manage/api.js';
+import { ImageServer } from '../serve/images.js';
+import { untilStopped, type CliDoor } from './door.js';
+import { createLog } from './log.js';
+import { flag, host, parseOptions, port, refuseOpenHost, size, withJson } from './options.js';
+import { emit, table } from './output.js';
+
+const Options = z.object({
+  json: flag,
+  host,
+  port,
+  size: size.optional(),
+  readOnly: flag,
+  allowUnauthenticated: flag,
+});
+
+/** The one line of JSON that says it serves. */
+interface ServeReady {
+  readonly portal: string;
+  readonly targets: readonly {
+    readonly iqn: string;
+    readonly image: string;
+    readonly size: number;
+    readonly url: string;
+  }[];
+}
+
+export function addServe(program: Command, door: CliDoor): void {
+  withJson(program.command('serve <image...>'))
+    .description('serve raw images in place, a target each: no group, no other state')
+    .option('--host <address>', 'numeric address to listen at', '127.0.0.1')
+    .option('--port <port>', '0: any free one', '3260')
+    .option('--size <size>', 'create images that are missing, such as 10G')
+    .option('--read-only', 'refuse writes')
+    .option('--allow-unauthenticated', 'listen where other machines can reach it')
+    .action((images: string[], raw: Record<string, unknown>) => runServe(door, images, raw));
+}
+
+async function runServe(
+  door: CliDoor,
+  images: readonly string[],
+  raw: Record<string, unknown>,
+): Promise<void> {
+  const options = parseOptions(Options, raw);
+  refuseOpenHost(options.host, options.allowUnauthenticated);
+  const log = createLog(door, 'serve', 'warn');
+  const stopped = untilStopped(door);
+  const server = await ImageServer.start({
+    images,
+    host: options.host,
+    port: options.port,
+    sizeBytes: options.size,
+    readOnly: options.readOnly,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+  });
+  emit(door, options.json, readyOf(server), describeReady);
+  log.info({ signal: await stopped }, 'stopping');
+  await server.stop();
+}
+
+function readyOf(server: ImageServer): ServeReady {
+  const portal = formatAddress(server.address);
+  const targets = server.images.map(({ iqn, image, sizeBytes }) => ({
+    iqn,
+    image,
+    size: sizeBytes,
+    url: volumeUrl(portal, iqn),
+  }));
+  return { portal, targets };
+}
+
+function describeReady(ready: ServeReady): string {
+  const rows = ready.targets.map((target) => [target.image, formatSize(target.size), target.url]);
+  return `${table(['image', 'size', 'url'], rows)}\nserving at ${ready.portal}; Ctrl-C stops`;
+}

@@ -1,0 +1,154 @@
+/**
+ * The composition behind `blockferry serve`: image files, a device server on each, one portal. No group, no state of
+ * its own, nothing moves.
+ */
+import fs from 'node:fs/promises';
+import type { Clock } from '../base/clock.js';
+import { BlockferryError, errnoOf } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import type { Random } from '../base/random.js';
+import type {
+  DirectoryEntry,
+  ServedTarget,
+  TargetAnswer,
+  TargetDirectory,
+} from '../iscsi/target/directory.js';
+import { Portal } from '../iscsi/target/portal.js';
+import { DiskServer } from '../scsi/disk-server.js';
+import { SparseFile } from '../storage/sparse-file.js';
+import { identifyImages, type ImageIdentity } from './image-identity.js';
+
+export interface ServeOptions {
+  readonly images: readonly string[];
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Creates images that are missing; those that exist must be as large. */
+  readonly sizeBytes: number | undefined;
+  readonly readOnly: boolean;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export interface ServedImage {
+  readonly iqn: string;
+  /** As it was named. */
+  readonly image: string;
+  readonly sizeBytes: number;
+}
+
+const BLOCK_BYTES = 512;
+
+interface OpenImage extends ServedImage {
+  readonly file: SparseFile;
+  readonly target: ServedTarget;
+}
+
+export class ImageServer {
+  private constructor(
+    private readonly portal: Portal,
+    private readonly open: readonly OpenImage[],
+  ) {}
+
+  /** Opens every image, then listens; on failure nothing stays open. Throws BUSY, NOT_FOUND, INVALID, USAGE, IO. */
+  static async start(options: ServeOptions): Promise<ImageServer> {
+    const open: OpenImage[] = [];
+    try {
+      for (const [path, identity] of await identify(options))
+        open.push(await openImage(path, identity, options));
+      const { host, port, clock, random, log } = options;
+      const portal = await Portal.listen({
+        host,
+        port,
+        directory: new ImageDirectory(open),
+        clock,
+        random,
+        log,
+      });
+      return new ImageServer(portal, open);
+    } catch (error) {
+      for (const image of open) await image.file.close();
+      throw error;
+    }
+  }
+
+  get address(): { readonly host: string; readonly port: number } {
+    return this.portal.address;
+  }
+
+  get images(): readonly ServedImage[] {
+    return this.open;
+  }
+
+  /** Ends the sessions, then makes every image durable and closes it. */
+  async stop(): Promise<void> {
+    await this.portal.close();
+    for (const image of this.open) await image.file.close();
+  }
+}
+
+/** Path as given → who it is. Creates nothing: a missing file is identified by its folder's real path. */
+async function identify(options: ServeOptions): Promise<[string, ImageIdentity][]> {
+  const realPaths: string[] = [];
+  for (const image of options.images) {
+    const real = await realPathOf(image, options.sizeBytes !== undefined);
+    if (realPaths.includes(real))
+      throw new BlockferryError('USAGE', `${image} is named twice`, 'name each image once');
+    realPaths.push(real);
+  }
+  const identities = identifyImages(realPaths);
+  return realPaths.map((_, i) => [options.images[i], identities[i]] as [string, ImageIdentity]);
+}
+
+async function realPathOf(image: string, mayCreate: boolean): Promise<string> {
+  try {
+    return await fs.realpath(image);
+  } catch (cause) {
+    if (errnoOf(cause) !== 'ENOENT') {
+      throw new BlockferryError('IO', `cannot open ${image}: ${(cause as Error).message}`, undefined, {
+        cause,
+      });
+    }
+    if (!mayCreate)
+      throw new BlockferryError('NOT_FOUND', `there is no ${image}`, 'add --size to create it', { cause });
+    await (await fs.open(image, 'a', 0o600)).close();
+    return fs.realpath(image);
+  }
+}
+
+async function openImage(path: string, identity: ImageIdentity, options: ServeOptions): Promise<OpenImage> {
+  const { readOnly, sizeBytes, log } = options;
+  const file = await SparseFile.open(path, {
+    blockBytes: BLOCK_BYTES,
+    create: sizeBytes !== undefined && !readOnly,
+    readOnly,
+    log,
+    ...(sizeBytes === undefined ? {} : { sizeBytes }),
+  });
+  const target = { iqn: identity.iqn, server: new DiskServer({ device: file, identity }), device: file };
+  return { iqn: identity.iqn, image: path, sizeBytes: file.sizeBytes, file, target };
+}
+
+/** Every image, served here. Nothing needs a fence: an initiator's old session can only be at this portal. */
+class ImageDirectory implements TargetDirectory {
+  private readonly byIqn: ReadonlyMap<string, ServedTarget>;
+
+  constructor(images: readonly OpenImage[]) {
+    this.byIqn = new Map(images.map((image) => [image.iqn, image.target]));
+  }
+
+  list(localHost: string, localPort: number): readonly DirectoryEntry[] {
+    const addresses = [{ host: localHost, port: localPort, portalGroupTag: 1 }];
+    return [...this.byIqn.keys()].map((iqn) => ({ iqn, addresses }));
+  }
+
+  resolve(iqn: string): TargetAnswer {
+    const target = this.byIqn.get(iqn);
+    return target === undefined ? { kind: 'unknown' } : { kind: 'serve', target };
+  }
+
+  admit(): Promise<void> {
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,106 @@
+/** What the command line accepts and refuses, and how it says so: one line on stderr, exit 2 for usage, 1 for failure. */
+import t from 'tap';
+import { address, extentRange, host, volumeAndSize, whole } from '../../lib/cli/options.js';
+import { formatMs, table } from '../../lib/cli/output.js';
+import { run } from '../support/cli-door.js';
+
+const NOBODY = 'http://127.0.0.1:1';
+
+t.test('wrong usage: exit 2, one line on stderr, nothing on stdout', async (t) => {
+  const wrong: readonly (readonly [readonly string[], RegExp])[] = [
+    [[], /no command was given/],
+    [['fly'], /there is no command 'fly'/],
+    [['move', 'disk'], /--to/],
+    [['move', 'disk', '--to', 'M 1'], /--to 'M 1' is no member name/],
+    [['move', 'Disk!', '--to', 'm2'], /volume 'Disk!' is no volume name/],
+    [['move', 'disk', '--to', 'm2', '--extents', '9-3'], /--extents '9-3' is no range/],
+    [['move', 'disk', '--to', 'm2', '--rate', 'fast'], /'fast' is not a size/],
+    [['move', 'disk', '--to', 'm2', '--handover', 'push'], /--handover/],
+    [['move', 'disk', '--to', 'm2', '--manage', 'nowhere'], /--manage 'nowhere' is no http URL/],
+    [['move', 'disk', '--to', 'm2', '--sideways'], /unknown option '--sideways'/],
+    [['volume'], /no command was given/],
+    [['volume', 'create', 'disk'], /--size/],
+    [['volume', 'create', 'disk', '--size', '0'], /'0' is not a size/],
+    [['volume', 'create', 'disk', '--size', '1G', '--block-size', '1024'], /--block-size '1024' is neither/],
+    [['drain'], /missing required argument 'member'/],
+    [['status', 'extra'], /too many arguments/],
+    [['serve'], /missing required argument 'image'/],
+    [['serve', '/tmp/x.img', '--port', '70000'], /--port '70000' is not between 0 and 65535/],
+    [['serve', '/tmp/x.img', '--host', 'localhost'], /--host 'localhost' is no numeric address/],
+    [['serve', '/tmp/x.img', '--host', '0.0.0.0'], /--allow-unauthenticated/],
+  ];
+  for (const [args, said] of wrong) {
+    const { code, stdout, stderr } = await run(args);
+    const line = args.join(' ') || '(nothing)';
+    t.equal(code, 2, `${line}: exit 2`);
+    t.equal(stdout, '', `${line}: nothing on stdout`);
+    t.match(stderr, said, `${line}: says what`);
+    t.match(stderr, /^blockferry: [^\n]+\n$/, `${line}: one line`);
+  }
+});
+
+t.test('nobody listens: exit 1, one line that says how to mend it', async (t) => {
+  for (const args of [
+    ['status'],
+    ['volume', 'list', '--json'],
+    ['move', 'disk', '--to', 'm2'],
+    ['drain', 'm1'],
+  ]) {
+    const { code, stdout, stderr } = await run([...args, '--manage', NOBODY]);
+    t.equal(code, 1, `${args.join(' ')}: exit 1`);
+    t.equal(stdout, '', `${args.join(' ')}: nothing on stdout`);
+    t.match(stderr, /^blockferry: no group at http:\/\/127\.0\.0\.1:1: nobody answers there; start one.*\n$/);
+  }
+});
+
+t.test('help and version', async (t) => {
+  const help = await run(['--help']);
+  t.equal(help.code, 0);
+  for (const name of [
+    'serve',
+    'up',
+    'member',
+    'volume',
+    'move',
+    'drain',
+    'status',
+    'sessions',
+    'route',
+    'moves',
+    'io',
+  ]) {
+    t.match(help.stdout, new RegExp(`^  ${name}\\b`, 'm'), `names ${name}`);
+  }
+  const move = await run(['move', '--help']);
+  t.equal(move.code, 0);
+  t.match(move.stdout, /--json[\s\S]*--to <member>[\s\S]*--extents <range>/);
+  t.equal((await run(['--version'])).stdout, '1.2.3\n');
+});
+
+t.test('values at the door', async (t) => {
+  t.strictSame(address.parse('127.0.0.1:3260'), { host: '127.0.0.1', port: 3260 });
+  t.strictSame(address.parse('[::1]:0'), { host: '::1', port: 0 });
+  for (const bad of ['127.0.0.1', 'localhost:1', '::1:3260', '127.0.0.1:99999', ':1', '127.0.0.1:']) {
+    t.notOk(address.safeParse(bad).success, `address '${bad}' is refused`);
+  }
+  t.strictSame(extentRange.parse('0-63'), { first: 0, last: 63 });
+  t.strictSame(extentRange.parse('7'), { first: 7, last: 7 });
+  for (const bad of ['', '-', '5-', '-5', '5-4', 'a-b'])
+    t.notOk(extentRange.safeParse(bad).success, `range '${bad}'`);
+  t.strictSame(volumeAndSize.parse('disk=1G'), { name: 'disk', sizeBytes: 1024 ** 3 });
+  for (const bad of ['disk', '=1G', 'disk=', 'a=1=2', 'UP=1G']) {
+    t.notOk(volumeAndSize.safeParse(bad).success, `volume '${bad}'`);
+  }
+  t.equal(whole(1, 5).parse('5'), 5);
+  for (const bad of ['0', '6', '1.5', 'x', '-1', ''])
+    t.notOk(whole(1, 5).safeParse(bad).success, `whole '${bad}'`);
+  t.ok(host.safeParse('::1').success);
+  t.notOk(host.safeParse('example.org').success);
+});
+
+t.test('what people read', async (t) => {
+  t.equal(table(['name', 'size'], [['disk', 5]]), 'NAME  SIZE\ndisk  5');
+  t.equal(formatMs(0.25), '0.25 ms');
+  t.equal(formatMs(83.4), '83 ms');
+  t.equal(formatMs(1240), '1.24 s');
+});
