@@ -29,5 +29,5 @@ function describeSessions(view: SessionsView): string {
     s.remote,
     s.commandsInFlight,
   ]);
-  return table(['volume', 'member', 'initiator', 'isid', 'from', 'in flight'], rows) + silent;
+  return table(['volume', 'member', 'initiator', 'isid', 'from', 'commands', 'in flight'], rows) + silent;
 }

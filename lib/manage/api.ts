@@ -119,9 +119,13 @@ export const SessionView = z.object({
   volume: z.string(),
   initiator: z.string(),
   isid: z.string(),
+  /** HOST:PORT of the initiator. */
   remote: z.string(),
-  sinceMs: z.number(),
-  commandsInFlight: z.number(),
+  sinceMs: count,
+  commands: count,
+  bytesRead: count,
+  bytesWritten: count,
+  inFlight: count,
 });
 export type SessionView = z.infer<typeof SessionView>;
 
