@@ -2,7 +2,12 @@
  * What a member answers about names: it serves the volumes it is home of, redirects to the home of the others (I10), and
  * before a session begins has the initiator's old ones fenced everywhere (I8).
  */
-import type { DirectoryEntry, LoginIdentity, TargetAnswer, TargetDirectory } from '../iscsi/target/directory.js';
+import type {
+  DirectoryEntry,
+  LoginIdentity,
+  TargetAnswer,
+  TargetDirectory,
+} from '../iscsi/target/directory.js';
 import { redirectToHome, type HomePortals } from '../routing/redirect.js';
 import type { RoutingTable } from '../routing/table.js';
 import type { Fencer } from './fencer.js';

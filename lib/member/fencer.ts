@@ -17,7 +17,11 @@ export interface FencerOptions {
   /** Members alive besides this one, with what tells their processes apart. */
   others(): readonly { readonly name: string; readonly pid: number; readonly incarnation: string }[];
   /** False when it can be known that the process is gone: on this machine, by its number. */
-  mayBeRunning(member: { readonly name: string; readonly pid: number; readonly incarnation: string }): boolean;
+  mayBeRunning(member: {
+    readonly name: string;
+    readonly pid: number;
+    readonly incarnation: string;
+  }): boolean;
   /** Fences the sessions at this member. */
   fenceHere(volume: string, login: LoginIdentity): Promise<FenceAnswer>;
   /** A fenced session's pause, for the figures of a move. */
@@ -44,7 +48,12 @@ export class Fencer {
     const message: Fence = { volume, initiatorName: login.initiatorName, isid: login.isid };
     const deadlineMs = clock.nowMs() + FENCE_DEADLINE_MS;
     while (clock.nowMs() < deadlineMs) {
-      const fields = { type: PeerType.FENCE, volumeId, epoch: routed.route.epoch, deadlineMs: FENCE_DEADLINE_MS };
+      const fields = {
+        type: PeerType.FENCE,
+        volumeId,
+        epoch: routed.route.epoch,
+        deadlineMs: FENCE_DEADLINE_MS,
+      };
       const answer = await ask(hub, member.name, fields, message);
       if (answer.status === PeerStatus.OK) return;
       if (!this.isStillThere(member)) return;
@@ -53,7 +62,11 @@ export class Fencer {
     throw new BlockferryError('UNAVAILABLE', `${member.name} did not fence ${login.initiatorName} in time`);
   }
 
-  private isStillThere(member: { readonly name: string; readonly pid: number; readonly incarnation: string }): boolean {
+  private isStillThere(member: {
+    readonly name: string;
+    readonly pid: number;
+    readonly incarnation: string;
+  }): boolean {
     const now = this.options.others().find((other) => other.name === member.name);
     return now !== undefined && now.incarnation === member.incarnation && this.options.mayBeRunning(member);
   }

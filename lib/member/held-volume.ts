@@ -94,7 +94,10 @@ export class HeldVolume implements DestinationVolume {
         const file = await (this.opening ?? this.file());
         for (const extent of extents) await this.punch(file, extent);
       } catch (error) {
-        this.context.log.warn({ volume: this.record.name, error: describeError(error) }, 'space was not given back');
+        this.context.log.warn(
+          { volume: this.record.name, error: describeError(error) },
+          'space was not given back',
+        );
       }
     });
   }

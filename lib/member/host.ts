@@ -118,7 +118,8 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
         .refresh(name)
         .then(
           () => undefined,
-          (error: unknown) => log.warn({ volume: name, error: describeError(error) }, 'a route cannot be read'),
+          (error: unknown) =>
+            log.warn({ volume: name, error: describeError(error) }, 'a route cannot be read'),
         )
         .finally(() => this.refreshing.delete(name));
       this.refreshing.set(name, refreshing);
@@ -135,7 +136,8 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
   async close(): Promise<void> {
     const closings = await Promise.allSettled([...this.byName.values()].map((held) => held.close()));
     for (const closing of closings) {
-      if (closing.status === 'rejected') this.options.log.error({ error: describeError(closing.reason) }, 'closing a volume');
+      if (closing.status === 'rejected')
+        this.options.log.error({ error: describeError(closing.reason) }, 'closing a volume');
     }
   }
 
@@ -166,6 +168,8 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
     held
       .close()
       .then(() => this.options.folder.remove(name))
-      .catch((error: unknown) => this.options.log.warn({ volume: name, error: describeError(error) }, 'removing a volume'));
+      .catch((error: unknown) =>
+        this.options.log.warn({ volume: name, error: describeError(error) }, 'removing a volume'),
+      );
   }
 }

@@ -1,0 +1,84 @@
+/**
+ * Peers without sockets: hubs that hand requests to each other's services after a seeded delay, and can lose links and
+ * fail answers on purpose. For tests of forwarding and moves.
+ */
+import { randomBelow, type Random } from '../../lib/base/random.js';
+import {
+  PeerStatus,
+  type IncomingRequest,
+  type PeerAddress,
+  type PeerHub,
+  type PeerRequest,
+  type PeerService,
+} from '../../lib/peer/contract.js';
+
+/** Decides the fate of a request before it is delivered: a status to answer instead, or null to deliver it. */
+export type Fate = (member: string, request: PeerRequest) => number | null;
+
+export class FakePeers {
+  private readonly services = new Map<string, PeerService>();
+  /** Requests on their way to a member, so that losing it answers them. */
+  private readonly outstanding = new Map<PeerRequest, string>();
+  fate: Fate = () => null;
+
+  constructor(private readonly random: Random) {}
+
+  join(member: string, service: PeerService): void {
+    this.services.set(member, service);
+  }
+
+  /** The member's process is gone: what it had not answered is lost, whether done or not. */
+  lose(member: string): void {
+    this.services.delete(member);
+    for (const [request, to] of this.outstanding)
+      if (to === member) this.settle(request, PeerStatus.LINK_LOST);
+  }
+
+  hub(from: string): PeerHub {
+    return {
+      send: (member, request) => this.send(from, member, request),
+      connect: () => undefined,
+      setAddress: (_member: string, _address: PeerAddress | null) => undefined,
+      close: () => Promise.resolve(),
+    };
+  }
+
+  private send(from: string, member: string, request: PeerRequest): void {
+    this.outstanding.set(request, member);
+    const payload = Buffer.from(request.payload); // the wire's copy: taken when it is sent
+    this.later(() => {
+      if (!this.outstanding.has(request)) return;
+      const service = this.services.get(member);
+      const fate = this.fate(member, request);
+      if (service === undefined) this.settle(request, PeerStatus.LINK_LOST);
+      else if (fate !== null) this.settle(request, fate);
+      else service.handle(this.incoming(from, request, payload));
+    });
+  }
+
+  private incoming(from: string, request: PeerRequest, payload: Buffer): IncomingRequest {
+    const { type, volumeId, extent, epoch, token, offsetBytes, lengthBytes, fua } = request;
+    return {
+      ...{ type, volumeId, extent, epoch, token, offsetBytes, lengthBytes, fua, from, payload },
+      allocateAnswer: () => Buffer.alloc(lengthBytes),
+      answer: (status, answerPayload = Buffer.alloc(0), answerEpoch = 0) =>
+        this.later(() => this.settle(request, status, Buffer.from(answerPayload), answerEpoch)),
+    };
+  }
+
+  private settle(request: PeerRequest, status: number, payload = Buffer.alloc(0), epoch = 0): void {
+    if (!this.outstanding.delete(request)) return;
+    if (request.into.length > 0 && status === PeerStatus.OK) payload.copy(request.into);
+    setImmediate(() => request.answered(status, request.into.length > 0 ? Buffer.alloc(0) : payload, epoch));
+  }
+
+  /** One to four turns of the event loop later, so that requests overtake each other. */
+  private later(run: () => void): void {
+    const turns = 1 + randomBelow(this.random, 4);
+    const step = (left: number): void => {
+      if (left === 0) run();
+      else setImmediate(step, left - 1);
+    };
+    step(turns);
+  }
+}
