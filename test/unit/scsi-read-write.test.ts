@@ -166,9 +166,12 @@ t.test('0 blocks mean 256 in the 6-byte commands', async (t) => {
   t.equal(said(await run('08 e0 00 00 01 00')), SAID.GOOD, 'the top three bits of byte 1 are no LBA');
 });
 
-t.test('addresses beyond 32 bits are exact', async (t) => {
+t.test('the largest addresses are exact', async (t) => {
   const device = new NullDevice(2 ** 50, 4096);
   const { server } = scsiRunner(device);
+  const small = Object.assign(Object.create(null), { cdb: Buffer.from('081fffff0100', 'hex'), lun: 0 });
+  t.equal(server.prepare(small), 'read');
+  t.equal(small.offsetBytes, 0x1fffff * 4096, 'all 21 bits of READ(6)');
   const last = 2 ** 38 - 1;
   const cdb = Buffer.from(`8800${hex(last, 16)}00000001 0000`.replace(' ', ''), 'hex');
   const task = Object.assign(Object.create(null), { cdb, lun: 0, finish: () => t.fail('refused') });
