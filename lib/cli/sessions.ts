@@ -27,7 +27,8 @@ function describeSessions(view: SessionsView): string {
     s.initiator,
     s.isid,
     s.remote,
-    s.commandsInFlight,
+    s.commands,
+    s.inFlight,
   ]);
   return table(['volume', 'member', 'initiator', 'isid', 'from', 'commands', 'in flight'], rows) + silent;
 }

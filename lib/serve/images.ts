@@ -14,6 +14,7 @@ import type {
   TargetDirectory,
 } from '../iscsi/target/directory.js';
 import { Portal } from '../iscsi/target/portal.js';
+import { SessionRegistry } from '../iscsi/target/registry.js';
 import { DiskServer } from '../scsi/disk-server.js';
 import { SparseFile } from '../storage/sparse-file.js';
 import { identifyImages, type ImageIdentity } from './image-identity.js';
@@ -48,6 +49,7 @@ interface OpenImage extends ServedImage {
 export class ImageServer {
   private constructor(
     private readonly portal: Portal,
+    readonly address: { readonly host: string; readonly port: number },
     private readonly open: readonly OpenImage[],
   ) {}
 
@@ -57,24 +59,14 @@ export class ImageServer {
     try {
       for (const [path, identity] of await identify(options))
         open.push(await openImage(path, identity, options));
-      const { host, port, clock, random, log } = options;
-      const portal = await Portal.listen({
-        host,
-        port,
-        directory: new ImageDirectory(open),
-        clock,
-        random,
-        log,
-      });
-      return new ImageServer(portal, open);
+      const { clock, random, log } = options;
+      const directory = new ImageDirectory(open);
+      const portal = new Portal({ directory, registry: new SessionRegistry(clock), clock, random, log });
+      return new ImageServer(portal, await portal.listen(options.host, options.port), open);
     } catch (error) {
       for (const image of open) await image.file.close();
       throw error;
     }
-  }
-
-  get address(): { readonly host: string; readonly port: number } {
-    return this.portal.address;
   }
 
   get images(): readonly ServedImage[] {

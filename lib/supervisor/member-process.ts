@@ -21,9 +21,10 @@ export interface MemberProcessOptions {
   readonly log: Logger;
 }
 
-/** Pause before a member that died is started again; doubles while it does not come up. */
+/** Pause before a member that died is started again; doubles at each death until one has served for SETTLED_MS. */
 const RESTART_MS_MIN = 50;
 const RESTART_MS_MAX = 2_000;
+const SETTLED_MS = 10_000;
 /** A member that is not ready by then will not be: the first start fails. */
 const START_DEADLINE_MS = 15_000;
 /** A member that has not stopped by then is killed. */
@@ -32,11 +33,12 @@ const STOP_DEADLINE_MS = 15_000;
 export class MemberProcess {
   private child: ChildProcess | undefined;
   private ready = false;
+  private readyAtMs = 0;
   private stopping = false;
   private pauseMs = RESTART_MS_MIN;
   private restartTimer: Timer | undefined;
-  private firstReady: (() => void) | undefined;
   private exited: (() => void) | undefined;
+  private readonly awaiting = new Set<() => void>();
 
   constructor(private readonly options: MemberProcessOptions) {}
 
@@ -54,24 +56,30 @@ export class MemberProcess {
     return this.ready;
   }
 
-  /** Resolves when it serves; rejects with UNAVAILABLE when it does not within the deadline (its stderr says why). */
-  start(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = this.options.clock.after(START_DEADLINE_MS, () => {
-        reject(
-          new BlockferryError(
-            'UNAVAILABLE',
-            `member ${this.name} does not start`,
-            'its own message stands above',
-          ),
-        );
-      });
-      this.firstReady = () => {
+  /** True once it serves, at once or within `patienceMs`; false when it does not. */
+  whenReady(patienceMs: number): Promise<boolean> {
+    if (this.ready) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const answer = (isReady: boolean): void => {
         timer.cancel();
-        resolve();
+        this.awaiting.delete(served);
+        resolve(isReady);
       };
-      this.spawn();
+      const served = (): void => answer(true);
+      const timer = this.options.clock.after(patienceMs, () => answer(false));
+      this.awaiting.add(served);
     });
+  }
+
+  /** Starts it, and goes on starting it until stop(). Throws UNAVAILABLE when it is not there in time; its stderr says why. */
+  async start(): Promise<void> {
+    this.spawn();
+    if (await this.whenReady(START_DEADLINE_MS)) return;
+    throw new BlockferryError(
+      'UNAVAILABLE',
+      `member ${this.name} does not start`,
+      'its own message stands above',
+    );
   }
 
   /** Asks it to stop, waits until it is gone; kills it at the deadline. */
@@ -106,13 +114,14 @@ export class MemberProcess {
 
   private becameReady(): void {
     this.ready = true;
-    this.pauseMs = RESTART_MS_MIN;
+    this.readyAtMs = this.options.clock.nowMs();
     this.options.log.info({ member: this.name, memberPid: this.pid }, 'the member serves');
-    this.firstReady?.();
-    this.firstReady = undefined;
+    for (const served of [...this.awaiting]) served();
   }
 
   private left(how: string): void {
+    const served = this.ready && this.options.clock.nowMs() - this.readyAtMs >= SETTLED_MS;
+    if (served) this.pauseMs = RESTART_MS_MIN;
     this.child = undefined;
     this.ready = false;
     this.exited?.();

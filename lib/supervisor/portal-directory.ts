@@ -4,29 +4,35 @@
  */
 import { BlockferryError } from '../base/errors.js';
 import type { DirectoryEntry, TargetAnswer, TargetDirectory } from '../iscsi/target/directory.js';
+import { redirectToHome } from '../routing/redirect.js';
+import type { RoutingTable } from '../routing/table.js';
 
-/** What the directory must be able to look up without waiting. */
-export interface HomeLookup {
-  iqns(): Iterable<string>;
-  /** The portal of the volume's home; 'down' while it does not serve; undefined for no volume of that name. */
-  homeOf(iqn: string): { readonly host: string; readonly port: number } | 'down' | undefined;
+/** The members as their supervisor sees them. */
+export interface HomeWatch {
+  /** Resolves with the member's portal once it serves; undefined when it does not within a login's patience. */
+  whenServing(member: string): Promise<{ readonly host: string; readonly port: number } | undefined>;
 }
 
 const PORTAL_GROUP_TAG = 1;
 
 export class PortalDirectory implements TargetDirectory {
-  constructor(private readonly homes: HomeLookup) {}
+  constructor(
+    private readonly table: RoutingTable,
+    private readonly homes: HomeWatch,
+  ) {}
 
   list(localHost: string, localPort: number): readonly DirectoryEntry[] {
     const addresses = [{ host: localHost, port: localPort, portalGroupTag: PORTAL_GROUP_TAG }];
-    return [...this.homes.iqns()].sort().map((iqn) => ({ iqn, addresses }));
+    return [...this.table.volumes].map(({ record }) => ({ iqn: record.iqn, addresses }));
   }
 
-  resolve(iqn: string): TargetAnswer {
-    const home = this.homes.homeOf(iqn);
-    if (home === undefined) return { kind: 'unknown' };
-    if (home === 'down') return { kind: 'unavailable' };
-    return { kind: 'redirect', host: home.host, port: home.port };
+  /** Asks the store, not the cache: an initiator that lost its home comes here first, just when the route changes. */
+  async resolve(iqn: string): Promise<TargetAnswer> {
+    const volume = await this.table.refreshIqn(iqn);
+    if (volume === undefined) return { kind: 'unknown' };
+    const { home } = volume.route;
+    const portal = await this.homes.whenServing(home);
+    return redirectToHome({ portalOf: () => portal }, home);
   }
 
   admit(): Promise<void> {
