@@ -8,7 +8,11 @@ import type { DeviceServer } from '../../scsi/task.js';
 /** A target as discovery shows it. Addresses are numeric. */
 export interface DirectoryEntry {
   readonly iqn: string;
-  readonly addresses: readonly { readonly host: string; readonly port: number; readonly portalGroupTag: number }[];
+  readonly addresses: readonly {
+    readonly host: string;
+    readonly port: number;
+    readonly portalGroupTag: number;
+  }[];
 }
 
 /** What a session needs to serve a volume. */

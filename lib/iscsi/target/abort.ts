@@ -1,0 +1,34 @@
+/** Ends a task before its time. What is at the device runs to its end there (I8); its answer is then what `fate` says. */
+import { ScsiStatus } from '../../scsi/task.js';
+import { endWithStatus } from './response.js';
+import type { Session } from './session.js';
+import type { Task, TaskFate, TaskGroup } from './task.js';
+
+/** @param group told exactly once, now or when the task's I/O has ended */
+export function abortTask(session: Session, task: Task, fate: TaskFate, group: TaskGroup): void {
+  const earlier = task.group;
+  task.group = group;
+  if (earlier !== null) task.group = both(earlier, group);
+  if (task.fate !== 'silence') task.fate = fate;
+  if (task.phase !== 'gathering' && task.phase !== 'parked') return;
+  // The framer may be copying into its buffer: that one is left to the garbage collector.
+  task.writeBuffer = null;
+  forget(session.parked, task);
+  forget(session.stalled, task);
+  endWithStatus(session, task, ScsiStatus.TASK_ABORTED, null);
+}
+
+/** Two functions may wait for one task. */
+function both(first: TaskGroup, second: TaskGroup): TaskGroup {
+  return {
+    taskEnded(): void {
+      first.taskEnded();
+      second.taskEnded();
+    },
+  };
+}
+
+function forget(waiting: Task[], task: Task): void {
+  const index = waiting.indexOf(task);
+  if (index !== -1) waiting.splice(index, 1);
+}

@@ -1,0 +1,230 @@
+/**
+ * One TCP connection: socket and framer below, the login phase or a session above. It sees to pace (back-pressure,
+ * batches, signs of life) and to the end; what PDUs mean is not its business. All writing is in its Output.
+ */
+import type { Socket } from 'node:net';
+import { describeError } from '../../base/errors.js';
+import type { Timer } from '../../base/clock.js';
+import {
+  LOGIN_DATA_SEGMENT_BYTES,
+  LOGIN_DEADLINE_MS,
+  NOP_DEADLINE_MS,
+  NOP_INTERVAL_MS,
+  RECV_DATA_SEGMENT_BYTES,
+} from '../../base/limits.js';
+import { opcodeOf } from '../wire/bhs.js';
+import { Framer, type FramerSink } from '../wire/framer.js';
+import { encodeLoginResponse, type LoginResponsePdu } from '../wire/login.js';
+import { Opcode } from '../wire/opcodes.js';
+import { Span } from './buffer-pool.js';
+import type { PortalContext } from './context.js';
+import { formatAddress } from './discovery.js';
+import { placeData, receivePdu } from './handlers/index.js';
+import { type EstablishedLogin, LoginPhase, type LoginPort } from './login/phase.js';
+import { putPing } from './nop-in.js';
+import { Output } from './output.js';
+import { bytesOf, PduWriter } from './pdu-writer.js';
+import { Session, type SessionLink } from './session.js';
+import { afterActivity, taskOwner } from './transfers.js';
+
+/** Sent, but the other side does not close: then we do. */
+const LINGER_MS = 1_000;
+
+export class Connection implements FramerSink, SessionLink, LoginPort {
+  readonly writer: PduWriter;
+  readonly peer: string;
+  readonly localHost: string;
+  readonly localPort: number;
+  cid = 0;
+  session: Session | null = null;
+  private readonly output: Output;
+  private readonly framer: Framer;
+  private readonly login: LoginPhase;
+  private deadline: Timer;
+  private lingering: Timer | null = null;
+  private chunks = 0;
+  private finishing = false;
+  private closed_ = false;
+
+  /** @param onClosed called once, when the socket is gone (its session may still be draining) */
+  constructor(
+    private readonly socket: Socket,
+    private readonly context: PortalContext,
+    private readonly onClosed: (connection: Connection) => void,
+  ) {
+    this.peer = formatAddress(plainHost(socket.remoteAddress), socket.remotePort ?? 0);
+    this.localHost = plainHost(socket.localAddress);
+    this.localPort = socket.localPort ?? 0;
+    this.output = new Output(socket, context.pool, () => this.drained());
+    this.writer = new PduWriter(this.output);
+    this.framer = new Framer(this, LOGIN_DATA_SEGMENT_BYTES);
+    this.login = new LoginPhase(context, this);
+    this.deadline = context.clock.after(LOGIN_DEADLINE_MS, () => this.destroy('login took too long'));
+    socket.setNoDelay(true);
+    socket.on('data', (chunk: Buffer) => this.receive(chunk));
+    socket.on('end', () => this.destroy('the initiator closed the connection'));
+    socket.on('error', (error) => this.destroy(describeError(error)));
+    socket.on('close', () => this.destroy('closed'));
+  }
+
+  get closed(): boolean {
+    return this.closed_;
+  }
+
+  // ---- bytes in
+
+  private receive(chunk: Buffer): void {
+    this.chunks += 1;
+    this.context.poll.activity();
+    this.run(() => this.framer.push(chunk));
+  }
+
+  /** Whatever goes wrong in here costs this connection, and no other. */
+  private run(work: () => void): void {
+    this.output.beginBatch();
+    try {
+      work();
+    } catch (error) {
+      this.context.log.error({ err: error, peer: this.peer }, 'connection failed');
+      this.destroy('internal error');
+    } finally {
+      this.output.endBatch();
+    }
+  }
+
+  header(bhs: Buffer, dataSegmentLength: number): Buffer | null {
+    return this.session === null ? null : placeData(this.session, bhs, dataSegmentLength);
+  }
+
+  payload(bhs: Buffer, data: Buffer, digestOk: boolean): void {
+    if (this.session !== null) return receivePdu(this.session, bhs, data, digestOk, this.context);
+    // Before login ends nothing else is allowed, nor answered (RFC 7143 6.3).
+    if (opcodeOf(bhs) !== Opcode.LOGIN_REQUEST) return this.destroy('not a login');
+    this.login.request(bhs, data);
+  }
+
+  framingError(reason: string): void {
+    this.destroy(reason);
+  }
+
+  // ---- pace
+
+  setPaused(paused: boolean): void {
+    if (this.closed_ || this.framer.stopped) return;
+    if (paused) {
+      this.framer.pause();
+      this.socket.pause();
+    } else {
+      this.socket.resume();
+      this.run(() => this.framer.resume());
+    }
+  }
+
+  stopReading(): void {
+    this.framer.stop();
+    // Read on, so that the end of the stream is seen; what comes is dropped.
+    this.socket.resume();
+  }
+
+  private drained(): void {
+    if (this.session !== null) afterActivity(this.session);
+  }
+
+  /** A connection that says nothing gets a NOP-In, and is closed when even that brings nothing. */
+  private watchSilence(): void {
+    const seen = this.chunks;
+    this.deadline = this.context.clock.after(NOP_INTERVAL_MS, () => {
+      if (this.chunks !== seen || this.session === null || !this.session.answering)
+        return this.watchSilence();
+      putPing(this.session);
+      this.deadline = this.context.clock.after(NOP_DEADLINE_MS, () => {
+        if (this.chunks === seen) this.destroy('the initiator does not answer');
+        else this.watchSilence();
+      });
+    });
+  }
+
+  // ---- login
+
+  respond(pdu: LoginResponsePdu, text: Buffer): void {
+    const span = new Span();
+    this.writer.reserve(span, text.length);
+    const bytes = bytesOf(span);
+    encodeLoginResponse(pdu, bytes, span.start);
+    text.copy(bytes, this.writer.dataStart(span));
+    this.writer.send(span, text.length);
+  }
+
+  establish(login: EstablishedLogin): number {
+    const { registry, pool, clock } = this.context;
+    const { subject, values, cmdSN, statSN } = login;
+    this.cid = login.cid;
+    const session = new Session({
+      identity: { iqn: subject.iqn, initiatorName: subject.initiatorName, isid: subject.isid },
+      tsih: registry.nextTsih(),
+      target: subject.target,
+      parameters: values,
+      link: this,
+      pool,
+      taskOwner,
+      cmdSN,
+      statSN,
+      wallMs: clock.wallMs(),
+    });
+    this.session = session;
+    if (session.target !== null) registry.add(session);
+    return session.tsih;
+  }
+
+  established(): void {
+    const { session } = this;
+    if (session === null) return;
+    const { headerDigest, dataDigest } = session.parameters;
+    this.writer.setDigests(headerDigest, dataDigest);
+    this.framer.setDigests(headerDigest, dataDigest);
+    this.framer.setMaxDataSegmentBytes(RECV_DATA_SEGMENT_BYTES);
+    this.deadline.cancel();
+    this.watchSilence();
+    const { iqn, initiatorName } = session.identity;
+    this.context.log.info({ peer: this.peer, iqn, initiatorName, tsih: session.tsih }, 'logged in');
+  }
+
+  refused(reason: string): void {
+    this.context.log.debug({ peer: this.peer, reason }, 'login refused');
+    this.stopReading();
+    this.finish();
+  }
+
+  // ---- the end
+
+  finish(): void {
+    if (this.closed_ || this.finishing) return;
+    this.finishing = true;
+    this.stopReading();
+    this.output.flush();
+    this.socket.end();
+    this.lingering = this.context.clock.after(LINGER_MS, () => this.destroy('lingered'));
+  }
+
+  destroy(reason: string): void {
+    if (this.closed_) return;
+    this.closed_ = true;
+    this.deadline.cancel();
+    this.lingering?.cancel();
+    this.framer.stop();
+    this.output.abandon();
+    this.socket.destroy();
+    if (this.session !== null) {
+      if (this.session.target !== null) this.context.registry.departed(this.session);
+      const { iqn, initiatorName } = this.session.identity;
+      this.context.log.info({ peer: this.peer, iqn, initiatorName, reason }, 'session ended');
+      this.session.close();
+    }
+    this.onClosed(this);
+  }
+}
+
+/** An IPv4 address without the prefix it has on a dual-stack socket. */
+function plainHost(address: string | undefined): string {
+  return (address ?? '').replace(/^::ffff:(?=\d+\.)/, '');
+}

@@ -1,0 +1,20 @@
+/** What the parts of one portal share: the doors to the world outside, and its memory. */
+import type { Clock } from '../../base/clock.js';
+import type { Logger } from '../../base/log.js';
+import type { Random } from '../../base/random.js';
+import type { BufferPool } from './buffer-pool.js';
+import type { BusyPoll } from './busy-poll.js';
+import type { TargetDirectory } from './directory.js';
+import type { Authenticator } from './login/security.js';
+import type { SessionRegistry } from './registry.js';
+
+export interface PortalContext {
+  readonly directory: TargetDirectory;
+  readonly registry: SessionRegistry;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly pool: BufferPool;
+  readonly poll: BusyPoll;
+  readonly authenticator: Authenticator;
+}

@@ -1,0 +1,131 @@
+/**
+ * Data towards the initiator (RFC 7143 11.7). Read data is filled in place by the device: one PDU's worth behind its
+ * header in the output; more, into a buffer of its own from which each PDU's part is sent. The status of a GOOD command
+ * rides on its last Data-In.
+ *
+ *   piece      what is read from the device at a time          (READ_PIECE_BYTES)
+ *   PDU        at most the initiator's MaxRecvDataSegmentLength
+ *   sequence   PDUs up to one with F set, at most MaxBurstLength
+ */
+import { assert } from '../../base/assert.js';
+import { ScsiStatus } from '../../scsi/task.js';
+import { encodeDataIn } from '../wire/data-in.js';
+import { bytesOf } from './pdu-writer.js';
+import { endWithStatus, residualOf } from './response.js';
+import type { Session } from './session.js';
+import type { Task } from './task.js';
+
+/** Read from the device at once: bounds the memory of one command, and keeps small reads from waiting behind it. */
+const READ_PIECE_BYTES = 1024 * 1024;
+
+/** Plan 'read': moves the data of the unit's device to the initiator, then ends the task. */
+export function startRead(session: Session, task: Task): void {
+  task.actualBytes = task.transferBytes;
+  task.readBytes = Math.min(task.expectedReadBytes, task.transferBytes);
+  if (task.readBytes === 0) endWithStatus(session, task, ScsiStatus.GOOD, null);
+  else readPiece(session, task);
+}
+
+/** Reads the next piece, or waits until the socket has taken what is queued. */
+export function readPiece(session: Session, task: Task): void {
+  if (task.sentBytes > 0 && session.sendQueueFull) {
+    session.setPhase(task, 'parked');
+    session.stalled.push(task);
+    return;
+  }
+  const device = session.target?.device;
+  assert(device !== undefined, 'a read in a session without a target');
+  const piece = Math.min(task.readBytes - task.sentBytes, READ_PIECE_BYTES);
+  // The initiator may expect less than whole blocks; the device reads nothing else.
+  const lengthBytes = Math.ceil(piece / device.blockBytes) * device.blockBytes;
+  task.pieceBytes = piece;
+  session.setPhase(task, 'device');
+  const data = placeFor(session, task, lengthBytes);
+  device.submit(task.io.prepare('read', task.offsetBytes + task.sentBytes, lengthBytes, data));
+}
+
+/** Memory for a piece: behind its header when one PDU takes it, by itself otherwise. */
+function placeFor(session: Session, task: Task, lengthBytes: number): Buffer {
+  const { writer } = session;
+  if (task.pieceBytes <= pduRoom(session, task.sentBytes)) {
+    writer.reserve(task.span, lengthBytes);
+    const start = writer.dataStart(task.span);
+    return bytesOf(task.span).subarray(start, start + lengthBytes);
+  }
+  const buffer = session.pool.take(lengthBytes);
+  buffer.hold();
+  task.readBuffer = buffer;
+  return buffer.bytes.subarray(0, lengthBytes);
+}
+
+/** The longest data segment that may start at `offset` of a command's data. */
+function pduRoom(session: Session, offset: number): number {
+  const { peerMaxRecvDataSegmentLength, maxBurstLength } = session.parameters;
+  return Math.min(peerMaxRecvDataSegmentLength, maxBurstLength - (offset % maxBurstLength));
+}
+
+/** The device has filled the piece: sends it; with the last one the task ends. */
+export function pieceRead(session: Session, task: Task): void {
+  session.bytesRead += task.pieceBytes;
+  if (task.readBuffer === null) {
+    const { span, pieceBytes } = task;
+    putDataIn(session, task, bytesOf(span), span.start, pieceBytes);
+    session.writer.send(span, pieceBytes);
+  } else sendApart(session, task);
+  if (task.sentBytes === task.readBytes) session.endTask(task);
+  else readPiece(session, task);
+}
+
+function sendApart(session: Session, task: Task): void {
+  const { readBuffer, span } = task;
+  assert(readBuffer !== null, 'a piece without its buffer');
+  for (let at = 0; at < task.pieceBytes;) {
+    const length = Math.min(task.pieceBytes - at, pduRoom(session, task.sentBytes));
+    session.writer.reserveHeader(span);
+    putDataIn(session, task, bytesOf(span), span.start, length);
+    session.writer.sendApart(span, readBuffer, at, at + length);
+    at += length;
+  }
+  task.readBuffer = null;
+  readBuffer.letGo();
+}
+
+/** Sends data that the device server produced, then ends the task. */
+export function sendControlData(session: Session, task: Task): void {
+  const { dataIn, span } = task;
+  task.readBytes = Math.min(task.expectedReadBytes, dataIn.length);
+  while (task.sentBytes < task.readBytes) {
+    const from = task.sentBytes;
+    const length = Math.min(task.readBytes - from, pduRoom(session, from));
+    session.writer.reserve(span, length);
+    putDataIn(session, task, bytesOf(span), span.start, length);
+    dataIn.copy(bytesOf(span), session.writer.dataStart(span), from, from + length);
+    session.writer.send(span, length);
+  }
+  session.endTask(task);
+}
+
+/** Writes the header of the Data-In PDU with the next `length` bytes; the last one carries the status GOOD. */
+function putDataIn(session: Session, task: Task, bytes: Buffer, at: number, length: number): void {
+  const pdu = session.dataIn;
+  const end = task.sentBytes + length;
+  const last = end === task.readBytes;
+  if (last) session.leaveWindow(task);
+  const residual = last ? residualOf(task) : 0;
+  pdu.final = last || end % session.parameters.maxBurstLength === 0;
+  pdu.hasStatus = last;
+  pdu.overflow = residual > 0;
+  pdu.underflow = residual < 0;
+  pdu.residualCount = Math.abs(residual);
+  // StatSN means something only with S (RFC 7143 11.7).
+  pdu.statSN = last ? session.takeStatSN() : 0;
+  pdu.expCmdSN = session.window.expCmdSN;
+  pdu.maxCmdSN = session.window.maxCmdSN;
+  pdu.dataSegmentLength = length;
+  pdu.initiatorTaskTag = task.initiatorTaskTag;
+  pdu.dataSN = task.dataSN;
+  pdu.bufferOffset = task.sentBytes;
+  encodeDataIn(pdu, bytes, at);
+  task.dataSN += 1;
+  task.sentBytes = end;
+}

@@ -1,0 +1,37 @@
+/** SCSI Data-Out (RFC 7143 11.7): finds the task; the rest is data-out.ts of the folder above. */
+import { dataSegmentLengthOf, initiatorTaskTagOf } from '../../wire/bhs.js';
+import { dataOutField, decodeDataOut } from '../../wire/data-out.js';
+import { RejectReason } from '../../wire/opcodes.js';
+import { SENSE } from '../../../scsi/sense.js';
+import { belongs, destinationOf, fail, takeDataOut } from '../data-out.js';
+import { putReject } from '../reject.js';
+import type { Session } from '../session.js';
+import type { Task } from '../task.js';
+import { gathered } from '../transfers.js';
+
+/** Where this PDU's data belongs, so that the framer copies it nowhere else first. */
+export function placeDataOut(session: Session, bhs: Buffer): Buffer | null {
+  const task = taskOf(session, bhs);
+  const lengthBytes = dataSegmentLengthOf(bhs);
+  if (task === undefined || lengthBytes === 0) return null;
+  const destination = destinationOf(task, bhs.readUInt32BE(dataOutField.bufferOffset), lengthBytes);
+  session.dataPlaced = destination !== null;
+  return destination;
+}
+
+export function dataOut(session: Session, bhs: Buffer, data: Buffer, digestOk: boolean): void {
+  const placed = session.dataPlaced;
+  session.dataPlaced = false;
+  if (!digestOk) putReject(session, RejectReason.DATA_DIGEST_ERROR, bhs);
+  const task = taskOf(session, bhs);
+  // Data for a command that was aborted may still be under way: it is nobody's, and no fault.
+  if (task === undefined) return;
+  if (!digestOk) fail(task, SENSE.PROTOCOL_SERVICE_CRC_ERROR);
+  gathered(session, task, takeDataOut(session, task, decodeDataOut(bhs), data, placed));
+}
+
+function taskOf(session: Session, bhs: Buffer): Task | undefined {
+  const task = session.tasks.get(initiatorTaskTagOf(bhs));
+  if (task === undefined) return undefined;
+  return belongs(task, bhs.readUInt32BE(dataOutField.targetTransferTag)) ? task : undefined;
+}

@@ -1,0 +1,66 @@
+/**
+ * Logout Request (RFC 7143 11.14): commands in flight are finished and answered, then the Logout Response goes out, and
+ * behind it the FIN (I7): an initiator that has to wait for either stalls.
+ */
+import { decodeLogoutRequest, encodeLogoutResponse, type LogoutRequestPdu } from '../../wire/logout.js';
+import { LogoutReason, LogoutResponseCode, RejectReason } from '../../wire/opcodes.js';
+import { Span } from '../buffer-pool.js';
+import type { PortalContext } from '../context.js';
+import { bytesOf } from '../pdu-writer.js';
+import { putReject } from '../reject.js';
+import type { Session } from '../session.js';
+
+/** libiscsi may send Logout ahead of queued Data-Out, or never send that: it gets this long. */
+const DATA_GRACE_MS = 200;
+
+export function logout(session: Session, bhs: Buffer, context: PortalContext): void {
+  const pdu = decodeLogoutRequest(bhs);
+  switch (pdu.reason) {
+    case LogoutReason.CLOSE_SESSION:
+      return leave(session, pdu, context);
+    case LogoutReason.CLOSE_CONNECTION:
+      if (pdu.cid === session.link.cid) return leave(session, pdu, context);
+      return putLogoutResponse(session, pdu, LogoutResponseCode.CID_NOT_FOUND);
+    case LogoutReason.REMOVE_FOR_RECOVERY:
+      // ErrorRecoveryLevel 0 knows no connection recovery (RFC 7143 11.14.1).
+      return putLogoutResponse(session, pdu, LogoutResponseCode.RECOVERY_NOT_SUPPORTED);
+    default:
+      return putReject(session, RejectReason.INVALID_PDU_FIELD, bhs);
+  }
+}
+
+function leave(session: Session, pdu: LogoutRequestPdu, context: PortalContext): void {
+  session.markLeaving();
+  const grace = context.clock.after(DATA_GRACE_MS, () => {
+    if (session.answering) session.dropWaiting();
+  });
+  session.whenIdle(() => {
+    grace.cancel();
+    if (!session.answering) return;
+    putLogoutResponse(session, pdu, LogoutResponseCode.CLOSED);
+    session.link.finish();
+    session.close();
+  });
+}
+
+/** DefaultTime2Wait and DefaultTime2Retain are for what is lost; here nothing is, so 0 and 0 (11.15.3). */
+function putLogoutResponse(session: Session, pdu: LogoutRequestPdu, response: number): void {
+  const span = new Span();
+  session.writer.reserve(span, 0);
+  encodeLogoutResponse(
+    {
+      totalAHSLength: 0,
+      dataSegmentLength: 0,
+      response,
+      initiatorTaskTag: pdu.initiatorTaskTag,
+      statSN: session.takeStatSN(),
+      expCmdSN: session.window.expCmdSN,
+      maxCmdSN: session.window.maxCmdSN,
+      time2Wait: 0,
+      time2Retain: 0,
+    },
+    bytesOf(span),
+    span.start,
+  );
+  session.writer.send(span, 0);
+}

@@ -1,0 +1,66 @@
+/** SCSI Command (RFC 7143 11.3): from header fields to a task. */
+import { COMMAND_WINDOW } from '../../../base/limits.js';
+import { decodeLun } from '../../../scsi/lun.js';
+import { SENSE } from '../../../scsi/sense.js';
+import { ScsiStatus } from '../../../scsi/task.js';
+import { initiatorTaskTagOf, isFinal, isImmediate } from '../../wire/bhs.js';
+import { RejectReason, RESERVED_TAG } from '../../wire/opcodes.js';
+import { CDB_BYTES, COMMAND_READ_BIT, COMMAND_WRITE_BIT, scsiCommandField } from '../../wire/scsi.js';
+import { beginGather, failWith } from '../data-out.js';
+import { putReject } from '../reject.js';
+import type { Session } from '../session.js';
+import { gathered, startTask } from '../transfers.js';
+
+/** Immediate data longer than this is rarely whole in one chunk: it is gathered in a pooled buffer. */
+const VIEW_BYTES_MAX = 16 * 1024;
+
+/** Where a command's immediate data goes: a buffer of ours, or null for a view of what was received. */
+export function placeImmediateData(session: Session, lengthBytes: number): Buffer | null {
+  if (lengthBytes <= VIEW_BYTES_MAX || !session.accepting) return null;
+  const buffer = session.pool.take(lengthBytes);
+  buffer.hold();
+  session.immediateBuffer = buffer;
+  return buffer.bytes.subarray(0, lengthBytes);
+}
+
+/** The hot path begins here: fields are read in place, and nothing is allocated that the task does not have. */
+export function scsiCommand(session: Session, bhs: Buffer, data: Buffer): void {
+  const initiatorTaskTag = initiatorTaskTagOf(bhs);
+  const immediate = isImmediate(bhs);
+  const refusal = reasonToReject(session, initiatorTaskTag, immediate);
+  if (refusal !== 0) {
+    if (!immediate) session.window.ended();
+    return putReject(session, refusal, bhs);
+  }
+  if (immediate) session.immediateTasks += 1;
+  const task = session.beginTask(initiatorTaskTag);
+  const flags = bhs.readUInt8(scsiCommandField.flags);
+  const expectedBytes = bhs.readUInt32BE(scsiCommandField.expectedDataTransferLength);
+  const writes = (flags & COMMAND_WRITE_BIT) !== 0;
+  const reads = (flags & COMMAND_READ_BIT) !== 0;
+  task.immediate = immediate;
+  task.cmdSN = bhs.readUInt32BE(scsiCommandField.cmdSN);
+  task.lunHigh = bhs.readUInt32BE(scsiCommandField.lunHigh);
+  task.lunLow = bhs.readUInt32BE(scsiCommandField.lunLow);
+  task.lun = (task.lunHigh | task.lunLow) === 0 ? 0 : decodeLun(bhs, scsiCommandField.lunHigh);
+  task.expectedReadBytes = reads && !writes ? expectedBytes : 0;
+  task.expectedWriteBytes = writes ? expectedBytes : 0;
+  bhs.copy(task.cdbBytes, 0, scsiCommandField.cdb, scsiCommandField.cdb + CDB_BYTES);
+  session.commands += 1;
+  const final = isFinal(bhs) || !writes;
+  if (reads && writes) {
+    // Bidirectional commands need an AHS we do not read (RFC 7143 11.3.4): none of ours is one.
+    failWith(task, ScsiStatus.CHECK_CONDITION, SENSE.INVALID_FIELD_IN_CDB);
+    gathered(session, task, beginGather(session, task, data, final));
+  } else startTask(session, task, data, final);
+}
+
+/** RejectReason, or 0. */
+function reasonToReject(session: Session, initiatorTaskTag: number, immediate: boolean): number {
+  // A discovery session does nothing but discovery (RFC 7143 4.3).
+  if (session.target === null) return RejectReason.PROTOCOL_ERROR;
+  if (initiatorTaskTag === RESERVED_TAG) return RejectReason.INVALID_PDU_FIELD;
+  if (session.tasks.has(initiatorTaskTag)) return RejectReason.TASK_IN_PROGRESS;
+  if (immediate && session.immediateTasks >= COMMAND_WINDOW) return RejectReason.IMMEDIATE_COMMAND_REJECT;
+  return 0;
+}

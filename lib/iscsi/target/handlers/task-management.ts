@@ -1,0 +1,129 @@
+/**
+ * Task Management Function Request (RFC 7143 11.5, 4.2.3): which tasks end, and the answer once the I/O of the last of
+ * them has left the device. Tasks of other initiators are answered TASK ABORTED (SAM-5 5.3.1), so that nobody waits.
+ */
+import { serialLess } from '../../../base/serial.js';
+import { decodeLun } from '../../../scsi/lun.js';
+import {
+  RejectReason,
+  TaskManagementFunction as Function,
+  TaskManagementResponseCode as Response,
+} from '../../wire/opcodes.js';
+import {
+  decodeTaskManagementRequest,
+  encodeTaskManagementResponse,
+  taskManagementField,
+  type TaskManagementRequestPdu,
+} from '../../wire/task-management.js';
+import { abortTask } from '../abort.js';
+import { Span } from '../buffer-pool.js';
+import type { PortalContext } from '../context.js';
+import { drop } from '../departure.js';
+import { bytesOf } from '../pdu-writer.js';
+import { putReject } from '../reject.js';
+import type { Session } from '../session.js';
+import type { TaskGroup } from '../task.js';
+
+/** The answer to one request: given when every task it ended is done at the device. */
+class PendingFunction implements TaskGroup {
+  private left = 1; // ours, until everything is counted
+
+  constructor(
+    private readonly session: Session,
+    private readonly pdu: TaskManagementRequestPdu,
+    private readonly after: () => void,
+  ) {}
+
+  count(): void {
+    this.left += 1;
+  }
+
+  taskEnded(): void {
+    this.left -= 1;
+    if (this.left > 0 || !this.session.answering) return;
+    putTaskManagementResponse(this.session, this.pdu, Response.COMPLETE);
+    this.after();
+  }
+}
+
+export function taskManagement(session: Session, bhs: Buffer, context: PortalContext): void {
+  const pdu = decodeTaskManagementRequest(bhs);
+  if (session.target === null) return putReject(session, RejectReason.PROTOCOL_ERROR, bhs);
+  const { function: asked } = pdu;
+  const hasLun = asked >= Function.ABORT_TASK && asked <= Function.LOGICAL_UNIT_RESET;
+  if (hasLun && decodeLun(bhs, taskManagementField.lunHigh) !== 0) {
+    return putTaskManagementResponse(session, pdu, Response.NO_LUN);
+  }
+  switch (asked) {
+    case Function.ABORT_TASK:
+      return abortOne(session, pdu);
+    case Function.ABORT_TASK_SET:
+      return abortAll(session, pdu, [session]);
+    case Function.CLEAR_TASK_SET:
+    case Function.LOGICAL_UNIT_RESET:
+    case Function.TARGET_WARM_RESET:
+      return abortAll(session, pdu, context.registry.sessionsOf(session.identity.iqn));
+    case Function.TARGET_COLD_RESET:
+      return coldReset(session, pdu, context);
+    case Function.TASK_REASSIGN:
+      // Allegiance is not reassigned at ErrorRecoveryLevel 0 (11.6.1).
+      return putTaskManagementResponse(session, pdu, Response.NO_REASSIGN);
+    default:
+      return putTaskManagementResponse(session, pdu, Response.NOT_SUPPORTED);
+  }
+}
+
+function abortOne(session: Session, pdu: TaskManagementRequestPdu): void {
+  const task = session.tasks.get(pdu.referencedTaskTag);
+  if (task !== undefined) {
+    const pending = new PendingFunction(session, pdu, () => undefined);
+    pending.count();
+    abortTask(session, task, 'silence', pending);
+    return pending.taskEnded();
+  }
+  // A command that has not come, but is due before this request, counts as received and aborted (11.6.1).
+  const due = session.window.verdict(pdu.refCmdSN) !== 'outside' && serialLess(pdu.refCmdSN, pdu.cmdSN);
+  if (due) session.early.set(pdu.refCmdSN, null);
+  putTaskManagementResponse(session, pdu, due ? Response.COMPLETE : Response.NO_TASK);
+}
+
+function abortAll(
+  session: Session,
+  pdu: TaskManagementRequestPdu,
+  sessions: readonly Session[],
+  after: () => void = () => undefined,
+): void {
+  const pending = new PendingFunction(session, pdu, after);
+  for (const other of sessions) {
+    for (const task of [...other.tasks.values()]) {
+      pending.count();
+      abortTask(other, task, other === session ? 'silence' : 'task-aborted', pending);
+    }
+  }
+  pending.taskEnded();
+}
+
+/** Like power on: every session of the target ends, this one after its answer (11.5.1). */
+function coldReset(session: Session, pdu: TaskManagementRequestPdu, context: PortalContext): void {
+  const sessions = context.registry.sessionsOf(session.identity.iqn);
+  abortAll(session, pdu, sessions, () => sessions.forEach(drop));
+}
+
+function putTaskManagementResponse(session: Session, pdu: TaskManagementRequestPdu, response: number): void {
+  const span = new Span();
+  session.writer.reserve(span, 0);
+  encodeTaskManagementResponse(
+    {
+      totalAHSLength: 0,
+      dataSegmentLength: 0,
+      response,
+      initiatorTaskTag: pdu.initiatorTaskTag,
+      statSN: session.takeStatSN(),
+      expCmdSN: session.window.expCmdSN,
+      maxCmdSN: session.window.maxCmdSN,
+    },
+    bytesOf(span),
+    span.start,
+  );
+  session.writer.send(span, 0);
+}

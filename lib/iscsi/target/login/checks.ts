@@ -1,0 +1,113 @@
+/** What a Login Request may not be: each rule with its clause and its status (RFC 7143 6.3, 11.12, 11.13.5). Pure. */
+import { ISCSI_NAME_BYTES_MAX } from '../../../base/limits.js';
+import type { LoginRequestPdu } from '../../wire/login.js';
+import { LoginStage, LoginStatus } from '../../wire/opcodes.js';
+import type { TextPair } from '../../wire/text-keys.js';
+import type { TargetDirectory } from '../directory.js';
+import { redirectKeys } from '../redirect.js';
+import type { LoginSubject } from './phase.js';
+
+/** The login ends with this status. */
+export interface Refusal {
+  readonly status: number;
+  /** For the log. */
+  readonly reason: string;
+  /** Keys that go with it (a redirect's). */
+  readonly keys?: readonly TextPair[];
+}
+
+/** The only version there is (11.12.4). */
+const VERSION = 0;
+
+/** @param tsihKnown a session with the request's TSIH exists */
+export function checkFirstRequest(
+  pdu: LoginRequestPdu,
+  tsihKnown: boolean,
+  authRequired: boolean,
+): Refusal | null {
+  if (pdu.versionMin > VERSION) {
+    return { status: LoginStatus.UNSUPPORTED_VERSION, reason: `version ${pdu.versionMin} is asked for` };
+  }
+  // A TSIH asks for another connection of a session; MaxConnections is 1 (6.3.1).
+  if (pdu.tsih !== 0 && !tsihKnown) {
+    return { status: LoginStatus.SESSION_DOES_NOT_EXIST, reason: `no session has TSIH ${pdu.tsih}` };
+  }
+  if (pdu.tsih !== 0)
+    return { status: LoginStatus.TOO_MANY_CONNECTIONS, reason: 'a session has one connection' };
+  if (authRequired && pdu.csg !== LoginStage.SECURITY) {
+    return { status: LoginStatus.AUTHENTICATION_FAILURE, reason: 'the security stage was skipped' };
+  }
+  return null;
+}
+
+/** All requests of a login say the same about themselves (11.12). */
+export function checkContinuity(pdu: LoginRequestPdu, first: LoginRequestPdu): Refusal | null {
+  if (
+    pdu.isid === first.isid &&
+    pdu.cid === first.cid &&
+    pdu.tsih === first.tsih &&
+    pdu.cmdSN === first.cmdSN
+  ) {
+    return null;
+  }
+  return {
+    status: LoginStatus.INVALID_DURING_LOGIN,
+    reason: 'ISID, TSIH, CID or CmdSN changed during login',
+  };
+}
+
+/** CSG is where we stand, and NSG lies ahead of it (11.12.3). */
+export function checkStages(pdu: LoginRequestPdu, stage: number): Refusal | null {
+  const wrong = (reason: string): Refusal => ({ status: LoginStatus.INVALID_DURING_LOGIN, reason });
+  if (pdu.csg !== stage || (stage !== LoginStage.SECURITY && stage !== LoginStage.OPERATIONAL)) {
+    return wrong(`stage ${pdu.csg} where ${stage} is due`);
+  }
+  if (!pdu.transit) return null;
+  if (pdu.nsg !== LoginStage.OPERATIONAL && pdu.nsg !== LoginStage.FULL_FEATURE)
+    return wrong(`next stage ${pdu.nsg}`);
+  if (pdu.nsg <= pdu.csg) return wrong(`from stage ${pdu.csg} to ${pdu.nsg}`);
+  // T with C is a contradiction (11.12.2).
+  if (pdu.continues) return { status: LoginStatus.INITIATOR_ERROR, reason: 'T and C in one request' };
+  return null;
+}
+
+/** Who it is and what it wants, or why not. The names have to be in the first request (6.3). */
+export async function identify(
+  isid: string,
+  declared: ReadonlyMap<string, string>,
+  directory: TargetDirectory,
+): Promise<LoginSubject | Refusal> {
+  const initiatorName = declared.get('InitiatorName');
+  if (initiatorName === undefined) return missing('InitiatorName');
+  if (!isName(initiatorName))
+    return { status: LoginStatus.INITIATOR_ERROR, reason: 'InitiatorName is not a name' };
+  if (declared.get('SessionType') === 'Discovery') return { initiatorName, isid, iqn: '', target: null };
+  const iqn = declared.get('TargetName');
+  if (iqn === undefined) return missing('TargetName');
+  const answer = await directory.resolve(iqn);
+  switch (answer.kind) {
+    case 'serve':
+      return { initiatorName, isid, iqn: answer.target.iqn, target: answer.target };
+    case 'redirect': {
+      const keys = redirectKeys(answer.host, answer.port);
+      return { status: LoginStatus.MOVED_TEMPORARILY, reason: 'redirected', keys };
+    }
+    case 'unknown':
+      return {
+        status: LoginStatus.NOT_FOUND,
+        reason: `there is no target ${iqn.slice(0, ISCSI_NAME_BYTES_MAX)}`,
+      };
+    case 'unavailable':
+      return { status: LoginStatus.SERVICE_UNAVAILABLE, reason: `${iqn} cannot be served now` };
+  }
+}
+
+function missing(key: string): Refusal {
+  return { status: LoginStatus.MISSING_PARAMETER, reason: `${key} is missing` };
+}
+
+/** Not the whole of RFC 3722: what cannot harm a log line or a record, and is not too long (4.2.7.1). */
+function isName(name: string): boolean {
+  if (Buffer.byteLength(name) > ISCSI_NAME_BYTES_MAX) return false;
+  return !/[\p{C}\s]/u.test(name);
+}

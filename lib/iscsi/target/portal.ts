@@ -1,0 +1,123 @@
+/**
+ * The listener: accepts connections at one address and ends them in order. A member's portal and the group portal are
+ * the same but for their directory. What happens on a connection is the connection's business.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import { BlockferryError, errnoOf } from '../../base/errors.js';
+import type { Clock } from '../../base/clock.js';
+import { CONNECTIONS_MAX } from '../../base/limits.js';
+import type { Logger } from '../../base/log.js';
+import type { Random } from '../../base/random.js';
+import { BufferPool } from './buffer-pool.js';
+import { BusyPoll } from './busy-poll.js';
+import { Connection } from './connection.js';
+import type { PortalContext } from './context.js';
+import { retire } from './departure.js';
+import type { TargetDirectory } from './directory.js';
+import { type Authenticator, openAuthenticator } from './login/security.js';
+import type { SessionRegistry } from './registry.js';
+
+/** What sessions get to finish their commands when the portal closes. */
+const CLOSE_DRAIN_MS = 1_000;
+const BUSY_POLL_US = 50;
+
+export interface PortalOptions {
+  /** How long the loop keeps turning after activity, in microseconds; 0: never. Default 50. */
+  readonly busyPollUs?: number;
+  /** Who may log in. Default: everybody. */
+  readonly authenticator?: Authenticator;
+}
+
+export interface PortalParts {
+  readonly directory: TargetDirectory;
+  readonly registry: SessionRegistry;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly options?: PortalOptions;
+}
+
+export class Portal {
+  private readonly context: PortalContext;
+  private readonly connections = new Set<Connection>();
+  private server: Server | null = null;
+
+  constructor(parts: PortalParts) {
+    const { directory, registry, log, clock, random, options } = parts;
+    this.context = {
+      directory,
+      registry,
+      log,
+      clock,
+      random,
+      pool: new BufferPool(),
+      poll: new BusyPoll(clock, options?.busyPollUs ?? BUSY_POLL_US),
+      authenticator: options?.authenticator ?? openAuthenticator,
+    };
+  }
+
+  /**
+   * Accepts connections from now on.
+   * @param port 0: any free one
+   * @returns the address it has
+   * @throws BUSY when the address is taken, IO when it cannot be had otherwise
+   */
+  async listen(host: string, port: number): Promise<{ host: string; port: number }> {
+    const server = createServer({ noDelay: true }, (socket) => this.accept(socket));
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (error) => reject(listenError(error, host, port)));
+      server.listen({ host, port }, resolve);
+    });
+    server.on('error', (error) => this.context.log.warn({ err: error }, 'the portal cannot accept'));
+    this.server = server;
+    const address = server.address();
+    return { host, port: typeof address === 'object' && address !== null ? address.port : port };
+  }
+
+  /** Accepts nothing any more, lets commands in flight finish for a moment, and closes every connection. */
+  async close(): Promise<void> {
+    const { server } = this;
+    this.server = null;
+    const closed = new Promise<void>((resolve) =>
+      server === null ? resolve() : server.close(() => resolve()),
+    );
+    const gone = [...this.connections].map((connection) => this.end(connection));
+    await Promise.all(gone);
+    await closed;
+  }
+
+  private accept(socket: Socket): void {
+    if (this.connections.size >= CONNECTIONS_MAX || this.server === null) {
+      socket.destroy();
+      return;
+    }
+    this.connections.add(new Connection(socket, this.context, (gone) => this.connections.delete(gone)));
+  }
+
+  private async end(connection: Connection): Promise<void> {
+    const { session } = connection;
+    if (session === null) return connection.destroy('the portal closes');
+    retire(session);
+    const timer = this.context.clock.after(CLOSE_DRAIN_MS, () => connection.destroy('the portal closes'));
+    await new Promise<void>((resolve) => session.whenGone(resolve));
+    timer.cancel();
+    connection.destroy('the portal closes');
+  }
+}
+
+function listenError(cause: Error, host: string, port: number): BlockferryError {
+  const where = `${host}:${port}`;
+  if (errnoOf(cause) === 'EADDRINUSE') {
+    return new BlockferryError(
+      'BUSY',
+      `${where} is in use`,
+      'stop what listens there, or choose another --port',
+      {
+        cause,
+      },
+    );
+  }
+  return new BlockferryError('IO', `cannot listen at ${where}: ${cause.message}`, 'check --host and --port', {
+    cause,
+  });
+}

@@ -1,0 +1,189 @@
+/**
+ * Every normal session of this process, and what has to be remembered of those that left: who is to be told to leave,
+ * who has to be drained before somebody logs in again (I7, I8). It moves no data and knows no PDUs.
+ */
+import { assert } from '../../base/assert.js';
+import type { Clock } from '../../base/clock.js';
+import { askToLeave, drop, retire } from './departure.js';
+import type { LoginIdentity } from './directory.js';
+import type { Session, SessionState } from './session.js';
+
+/** How long a departure is remembered, for the stall that people see. */
+const DEPARTURE_MS = 60_000;
+const DEPARTURES_MAX = 4096;
+/** A dropped session whose I/O does not end by then is closed without its last answers. */
+const DROP_DRAIN_MS = 2_000;
+
+/** One session as status shows it. */
+export interface SessionInfo extends LoginIdentity {
+  readonly tsih: number;
+  readonly state: SessionState;
+  /** host:port of the initiator. */
+  readonly peer: string;
+  /** Milliseconds since 1970. */
+  readonly sinceMs: number;
+  readonly commands: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly inFlight: number;
+}
+
+export type HandoverMode = 'ask' | 'drop';
+
+export interface FenceResult {
+  /** Sessions that were still there, or still draining, and are gone now. */
+  readonly fenced: number;
+  /** The longest an initiator was without a session so far, 0 if it had one until now. */
+  readonly stallMs: number;
+}
+
+interface Departure extends LoginIdentity {
+  readonly told: boolean;
+  readonly leftAtMs: number;
+}
+
+export class SessionRegistry {
+  private readonly sessions = new Set<Session>();
+  /** Oldest first. */
+  private departures: Departure[] = [];
+  private lastTsih = 0;
+
+  constructor(private readonly clock: Clock) {}
+
+  list(): SessionInfo[] {
+    return [...this.sessions].map((session) => ({
+      ...session.identity,
+      tsih: session.tsih,
+      state: session.state,
+      peer: session.link.peer,
+      sinceMs: session.sinceMs,
+      commands: session.commands,
+      bytesRead: session.bytesRead,
+      bytesWritten: session.bytesWritten,
+      inFlight: session.tasks.size,
+    }));
+  }
+
+  /** The sessions that serve `iqn` and still answer. */
+  sessionsOf(iqn: string): Session[] {
+    return [...this.sessions].filter((session) => session.identity.iqn === iqn && session.answering);
+  }
+
+  /** A TSIH that no session has; never 0 (RFC 7143 11.12.6). */
+  nextTsih(): number {
+    const taken = new Set([...this.sessions].map((session) => session.tsih));
+    assert(taken.size < 0xffff, 'every TSIH is taken');
+    do this.lastTsih = (this.lastTsih % 0xffff) + 1;
+    while (taken.has(this.lastTsih));
+    return this.lastTsih;
+  }
+
+  byTsih(tsih: number): Session | undefined {
+    for (const session of this.sessions) if (session.tsih === tsih) return session;
+    return undefined;
+  }
+
+  /** Enters a session that has just logged in; it leaves by itself once it is gone. */
+  add(session: Session): void {
+    this.sessions.add(session);
+    session.whenGone(() => this.sessions.delete(session));
+  }
+
+  /** Notes the moment at which an initiator was left without this session. */
+  departed(session: Session): void {
+    const now = this.clock.nowMs();
+    const recent = (departure: Departure): boolean => now - departure.leftAtMs < DEPARTURE_MS;
+    this.departures = this.departures.filter(recent).slice(-DEPARTURES_MAX + 1);
+    this.departures.push({ ...session.identity, told: session.wasTold, leftAtMs: now });
+  }
+
+  /**
+   * Asks every session of `iqn` to leave (I7): 'ask' sends Asynchronous Message event 1, goes on serving, and drops who
+   * is still there after `deadlineSeconds`; 'drop' drops at once (event 2, Time2Wait 0).
+   * @param onGone called once, when the last of them is gone: at once if there is none
+   * @returns how many sessions there were
+   */
+  requestLogout(iqn: string, deadlineSeconds: number, mode: HandoverMode, onGone?: () => void): number {
+    const leaving = this.sessionsOf(iqn);
+    let left = leaving.length;
+    const gone = (): void => {
+      left -= 1;
+      if (left === 0) onGone?.();
+    };
+    if (left === 0) onGone?.();
+    for (const session of leaving) {
+      session.whenGone(gone);
+      session.markTold();
+      if (mode === 'drop') this.dropSession(session);
+      else this.askSession(session, deadlineSeconds);
+    }
+    return leaving.length;
+  }
+
+  private askSession(session: Session, deadlineSeconds: number): void {
+    askToLeave(session, deadlineSeconds);
+    const timer = this.clock.after(deadlineSeconds * 1000, () => this.dropSession(session));
+    session.whenGone(() => timer.cancel());
+  }
+
+  private dropSession(session: Session): void {
+    drop(session);
+    this.closeAfter(session, DROP_DRAIN_MS);
+  }
+
+  private closeAfter(session: Session, delayMs: number): void {
+    if (!session.answering) return;
+    const timer = this.clock.after(delayMs, () => session.link.destroy('its I/O did not end in time'));
+    session.whenGone(() => timer.cancel());
+  }
+
+  /**
+   * Ends what this initiator left here before it is served elsewhere or anew (I8): sessions of the same
+   * (InitiatorName, ISID), and every one of that InitiatorName that was told to leave. Resolves when no I/O of any of
+   * them is at the device; sessions that are closed but still drain are waited for too.
+   */
+  async fence(login: LoginIdentity): Promise<FenceResult> {
+    const left = [...this.sessions].filter((session) =>
+      isSuperseded(session.identity, session.wasTold, login),
+    );
+    const stallMs = this.takeStall(login);
+    for (const session of left) {
+      retire(session);
+      this.closeAfter(session, DROP_DRAIN_MS);
+    }
+    await Promise.all(left.map((session) => new Promise<void>((resolve) => session.whenGone(resolve))));
+    return { fenced: left.length, stallMs };
+  }
+
+  /** Is a session of exactly this nexus still here? */
+  has(login: LoginIdentity): boolean {
+    for (const { identity } of this.sessions) if (isSameNexus(identity, login)) return true;
+    return false;
+  }
+
+  /** The longest time since a departure that this login ends; each counts once. */
+  private takeStall(login: LoginIdentity): number {
+    const now = this.clock.nowMs();
+    let stallMs = 0;
+    this.departures = this.departures.filter((departure) => {
+      if (!isSuperseded(departure, departure.told, login)) return true;
+      const sinceMs = now - departure.leftAtMs;
+      if (sinceMs < DEPARTURE_MS) stallMs = Math.max(stallMs, sinceMs);
+      return false;
+    });
+    return stallMs;
+  }
+}
+
+function isSameNexus(identity: LoginIdentity, login: LoginIdentity): boolean {
+  return (
+    identity.iqn === login.iqn &&
+    identity.initiatorName === login.initiatorName &&
+    identity.isid === login.isid
+  );
+}
+
+function isSuperseded(identity: LoginIdentity, told: boolean, login: LoginIdentity): boolean {
+  if (identity.iqn !== login.iqn || identity.initiatorName !== login.initiatorName) return false;
+  return told || identity.isid === login.isid;
+}

@@ -1,0 +1,72 @@
+/**
+ * SCSI Response: the end of a command that its last Data-In does not end (RFC 7143 11.4), and the residual count that
+ * both carry. Nothing here decides which status a command gets.
+ */
+import { ScsiStatus } from '../../scsi/task.js';
+import { encodeSense, type Sense } from '../../scsi/sense.js';
+import { ScsiResponseCode } from '../wire/opcodes.js';
+import { encodeScsiResponse } from '../wire/scsi.js';
+import { Span } from './buffer-pool.js';
+import { bytesOf } from './pdu-writer.js';
+import type { Session } from './session.js';
+import type { Task } from './task.js';
+
+const SENSE_LENGTH_BYTES = 2;
+
+/**
+ * By how much the command moved more (positive) or less (negative) than the initiator expected (RFC 7143 11.4.5).
+ * Of a command that moves data, only what was expected in that direction counts.
+ */
+export function residualOf(task: Task): number {
+  const { plan, actualBytes, expectedReadBytes, expectedWriteBytes } = task;
+  if (plan === 'read' && actualBytes > 0) return actualBytes - expectedReadBytes;
+  if (plan === 'write' && actualBytes > 0) return actualBytes - expectedWriteBytes;
+  return actualBytes - expectedReadBytes - expectedWriteBytes;
+}
+
+/** Ends the task with `status`, as its fate says: answered, silently, or as aborted for another initiator's sake. */
+export function endWithStatus(session: Session, task: Task, status: number, sense: Sense | null): void {
+  session.leaveWindow(task);
+  if (session.answering && task.fate !== 'silence') {
+    if (task.fate === 'task-aborted') putResponse(session, task, ScsiStatus.TASK_ABORTED, null);
+    else putResponse(session, task, status, sense);
+  }
+  session.endTask(task);
+}
+
+function putResponse(session: Session, task: Task, status: number, sense: Sense | null): void {
+  const span = new Span();
+  const senseBytes = sense === null ? null : encodeSense(sense);
+  const dataBytes = senseBytes === null ? 0 : SENSE_LENGTH_BYTES + senseBytes.length;
+  session.writer.reserve(span, dataBytes);
+  const bytes = bytesOf(span);
+  const residual = residualOf(task);
+  encodeScsiResponse(
+    {
+      bidirectionalOverflow: false,
+      bidirectionalUnderflow: false,
+      overflow: residual > 0,
+      underflow: residual < 0,
+      response: ScsiResponseCode.COMPLETED,
+      status,
+      totalAHSLength: 0,
+      dataSegmentLength: dataBytes,
+      initiatorTaskTag: task.initiatorTaskTag,
+      snackTag: 0,
+      statSN: session.takeStatSN(),
+      expCmdSN: session.window.expCmdSN,
+      maxCmdSN: session.window.maxCmdSN,
+      expDataSN: task.dataSN + task.r2tSN,
+      bidirectionalReadResidualCount: 0,
+      residualCount: Math.abs(residual),
+    },
+    bytes,
+    span.start,
+  );
+  if (senseBytes !== null) {
+    const at = session.writer.dataStart(span);
+    bytes.writeUInt16BE(senseBytes.length, at);
+    senseBytes.copy(bytes, at + SENSE_LENGTH_BYTES);
+  }
+  session.writer.send(span, dataBytes);
+}

@@ -1,0 +1,331 @@
+/**
+ * One session, and the owner of its state: numbering, tasks, budgets, and how far it has come to its end. Handlers and
+ * transfers act on it; it moves no data itself. With MaxConnections 1 it has exactly one connection, its link.
+ *
+ *   active → told → leaving → closing → gone
+ *      told     an Asynchronous Message asked the initiator to leave; it is served as before
+ *      leaving  a Logout came: no new commands, those in flight are finished and answered
+ *      closing  nothing is accepted or answered any more; I/O at the device runs to its end (I8)
+ *      gone     nothing of it can reach the device
+ */
+import { assert, invariant } from '../../base/assert.js';
+import { COMMAND_WINDOW, SEND_QUEUE_BYTES_MAX, SESSION_WRITE_BYTES_MAX } from '../../base/limits.js';
+import { serialAdd } from '../../base/serial.js';
+import type { ScsiNexus } from '../../scsi/task.js';
+import type { DataInPdu } from '../wire/data-in.js';
+import type { OperationalParameters } from '../wire/negotiation.js';
+import type { BufferPool, PooledBuffer } from './buffer-pool.js';
+import type { LoginIdentity, ServedTarget } from './directory.js';
+import type { PduWriter } from './pdu-writer.js';
+import { RESERVED_TAG } from '../wire/opcodes.js';
+import type { TextAssembler } from '../wire/text-keys.js';
+import { Task, type TaskOwner } from './task.js';
+import { CommandWindow } from './window.js';
+
+export type SessionState = 'active' | 'told' | 'leaving' | 'closing' | 'gone';
+
+/** What a session needs of its connection. */
+export interface SessionLink {
+  readonly writer: PduWriter;
+  /** host:port of the initiator, for people. */
+  readonly peer: string;
+  /** Connection ID, the initiator's. */
+  readonly cid: number;
+  /** Where the connection arrived. */
+  readonly localHost: string;
+  readonly localPort: number;
+  /** Stops and starts reading; what is unread waits in the kernel. */
+  setPaused(paused: boolean): void;
+  /** Reads nothing any more. */
+  stopReading(): void;
+  /** Sends what was committed, then closes. */
+  finish(): void;
+  /** Closes at once. */
+  destroy(reason: string): void;
+}
+
+export interface SessionOptions {
+  readonly identity: LoginIdentity;
+  readonly tsih: number;
+  /** Null for a discovery session. */
+  readonly target: ServedTarget | null;
+  readonly parameters: OperationalParameters;
+  readonly link: SessionLink;
+  readonly pool: BufferPool;
+  readonly taskOwner: TaskOwner;
+  /** CmdSN of the login, and the next StatSN. */
+  readonly cmdSN: number;
+  readonly statSN: number;
+  /** Clock.wallMs at the end of the login. */
+  readonly wallMs: number;
+}
+
+/** A negotiation in full feature phase, while it takes more than one PDU. */
+export interface TextExchange {
+  readonly assembler: TextAssembler;
+  readonly targetTransferTag: number;
+  /** What is left of the answer. */
+  rest: Buffer;
+}
+
+/** Command PDUs that came before their turn (RFC 7143 4.2.2.1: delivered in order of CmdSN). */
+export interface EarlyPdu {
+  readonly bhs: Buffer;
+  readonly data: Buffer;
+}
+
+export class Session {
+  readonly identity: LoginIdentity;
+  readonly tsih: number;
+  readonly target: ServedTarget | null;
+  readonly parameters: OperationalParameters;
+  readonly link: SessionLink;
+  readonly writer: PduWriter;
+  readonly pool: BufferPool;
+  readonly nexus: ScsiNexus;
+  readonly window: CommandWindow;
+  readonly tasks = new Map<number, Task>();
+  /** By CmdSN; null: a command that was aborted before it came (RFC 7143 11.6.1). */
+  readonly early = new Map<number, EarlyPdu | null>();
+  readonly sinceMs: number;
+
+  commands = 0;
+  bytesRead = 0;
+  bytesWritten = 0;
+
+  /** Tasks whose write data waits for memory, oldest first. */
+  readonly parked: Task[] = [];
+  /** Tasks whose next piece of read data waits for the socket. */
+  readonly stalled: Task[] = [];
+  /** Tasks in phase 'gathering'. */
+  gathering = 0;
+  /** Tasks in phase 'device' or 'executing'. */
+  busy = 0;
+  /** Write data held in tasks. */
+  writeBytes = 0;
+  immediateTasks = 0;
+  /** Whether the framer puts the data of the PDU under way where it belongs (handlers/data-out.ts). */
+  dataPlaced = false;
+  /** Immediate data of the PDU under way, when it is gathered in a buffer of ours. */
+  immediateBuffer: PooledBuffer | null = null;
+  /** Filled and encoded for every Data-In PDU, so that none needs an object of its own. */
+  readonly dataIn: DataInPdu = blankDataIn();
+  /** A text exchange under way (handlers/text.ts). */
+  text: TextExchange | null = null;
+
+  /** An Asynchronous Message asked it to leave, whatever came after. */
+  wasTold = false;
+  private state_: SessionState = 'active';
+  private statSN_: number;
+  private lastTransferTag = 0;
+  private paused = false;
+  private readonly free: Task[] = [];
+  private readonly taskOwner: TaskOwner;
+  private readonly onIdle: (() => void)[] = [];
+  private readonly onGone: (() => void)[] = [];
+
+  constructor(options: SessionOptions) {
+    const { initiatorName, isid } = options.identity;
+    this.identity = options.identity;
+    this.tsih = options.tsih;
+    this.target = options.target;
+    this.parameters = options.parameters;
+    this.link = options.link;
+    this.writer = options.link.writer;
+    this.pool = options.pool;
+    this.taskOwner = options.taskOwner;
+    this.nexus = { initiatorName, initiatorPortName: `${initiatorName},i,0x${isid}` };
+    this.window = new CommandWindow(options.cmdSN);
+    this.statSN_ = options.statSN;
+    this.sinceMs = options.wallMs;
+  }
+
+  get state(): SessionState {
+    return this.state_;
+  }
+
+  /** New commands are taken up. */
+  get accepting(): boolean {
+    return this.state_ === 'active' || this.state_ === 'told';
+  }
+
+  /** Answers still go out. */
+  get answering(): boolean {
+    return this.state_ !== 'closing' && this.state_ !== 'gone';
+  }
+
+  // ---- numbering
+
+  /** The next StatSN, not consumed: R2T, and NOP-In that starts an exchange (RFC 7143 11.8.3, 11.19.2). */
+  get nextStatSN(): number {
+    return this.statSN_;
+  }
+
+  /** Consumes a StatSN. */
+  takeStatSN(): number {
+    const statSN = this.statSN_;
+    this.statSN_ = serialAdd(statSN, 1);
+    return statSN;
+  }
+
+  /** Unique as long as any PDU could still carry an older one; never the reserved tag. */
+  takeTransferTag(): number {
+    this.lastTransferTag = (this.lastTransferTag + 1) % 0xffffffff;
+    return this.lastTransferTag;
+  }
+
+  // ---- tasks
+
+  /** A free task, entered under `initiatorTaskTag`. */
+  beginTask(initiatorTaskTag: number): Task {
+    const task = this.free.pop() ?? new Task(this.taskOwner);
+    assert(task.phase === 'free', 'a task in use came from the free list');
+    task.session = this;
+    task.nexus = this.nexus;
+    task.initiatorTaskTag = initiatorTaskTag;
+    task.phase = 'preparing';
+    this.tasks.set(initiatorTaskTag, task);
+    return task;
+  }
+
+  /** Moves a task to its next phase and keeps count. */
+  setPhase(task: Task, phase: Task['phase']): void {
+    this.countPhase(task.phase, -1);
+    this.countPhase(phase, 1);
+    task.phase = phase;
+  }
+
+  private countPhase(phase: Task['phase'], by: number): void {
+    if (phase === 'device' || phase === 'executing') this.busy += by;
+    else if (phase === 'gathering') this.gathering += by;
+  }
+
+  /** Its command is over for the initiator: its place in the window is free. Called before the answer is encoded. */
+  leaveWindow(task: Task): void {
+    if (task.immediate) this.immediateTasks -= 1;
+    else this.window.ended();
+  }
+
+  /** The last of a task: buffers go back, whoever waited for it is told. */
+  endTask(task: Task): void {
+    const { group } = task;
+    this.setPhase(task, 'free');
+    this.tasks.delete(task.initiatorTaskTag);
+    if (task.budgetBytes > 0) this.writeBytes -= task.budgetBytes;
+    if (task.span.buffer !== null) this.writer.output.release(task.span);
+    if (task.readBuffer !== null) {
+      task.readBuffer.letGo();
+      task.readBuffer = null;
+    }
+    if (task.writeBuffer !== null) {
+      task.writeBuffer.letGo();
+      task.writeBuffer = null;
+    }
+    task.reset();
+    if (this.free.length < COMMAND_WINDOW) this.free.push(task);
+    group?.taskEnded();
+    if (this.tasks.size === 0 && (this.onIdle.length > 0 || !this.answering)) this.idle();
+  }
+
+  // ---- pressure (I11): memory is bounded by not reading and by not letting the window grow
+
+  get sendQueueFull(): boolean {
+    return this.writer.output.heldBytes >= SEND_QUEUE_BYTES_MAX;
+  }
+
+  get writeBudgetFull(): boolean {
+    return this.writeBytes >= SESSION_WRITE_BYTES_MAX;
+  }
+
+  /**
+   * Pauses reading, holds the window, or takes either back, as the budgets say. With Data-Out on the way reading goes
+   * on although the write budget is spent: only that data frees it.
+   * @returns true when the window opened, which an initiator with nothing outstanding has to be told
+   */
+  balance(): boolean {
+    const writeFull = this.writeBudgetFull;
+    const pause = this.sendQueueFull || (writeFull && this.gathering === 0 && this.busy > 0);
+    if (pause !== this.paused) {
+      this.paused = pause;
+      this.link.setPaused(pause);
+    }
+    const hold = pause || writeFull || this.parked.length > 0;
+    if (hold === this.window.held) return false;
+    if (!hold) return this.window.letGo();
+    this.window.hold();
+    return false;
+  }
+
+  // ---- the end
+
+  markTold(): void {
+    this.wasTold = true;
+    if (this.state_ === 'active') this.state_ = 'told';
+  }
+
+  markLeaving(): void {
+    if (this.accepting) this.state_ = 'leaving';
+  }
+
+  /** From here on nothing is accepted or answered. */
+  close(): void {
+    if (!this.answering) return;
+    this.state_ = 'closing';
+    this.dropWaiting();
+    if (this.tasks.size === 0) this.idle();
+  }
+
+  /** Gives up the commands whose data is still to come, unanswered, and reads nothing any more. */
+  dropWaiting(): void {
+    this.link.stopReading();
+    this.early.clear();
+    this.stalled.length = 0;
+    this.parked.length = 0;
+    for (const task of [...this.tasks.values()]) {
+      if (task.phase === 'gathering' || task.phase === 'parked') this.endTask(task);
+    }
+  }
+
+  /** Calls back once no command is in flight: at once if that is so. */
+  whenIdle(callback: () => void): void {
+    if (this.tasks.size === 0) callback();
+    else this.onIdle.push(callback);
+  }
+
+  /** Calls back once nothing of this session can reach the device any more. */
+  whenGone(callback: () => void): void {
+    if (this.state_ === 'gone') callback();
+    else this.onGone.push(callback);
+  }
+
+  private idle(): void {
+    for (const callback of this.onIdle.splice(0)) callback();
+    if (this.state_ !== 'closing' || this.tasks.size > 0) return;
+    invariant('I8', this.busy === 0, 'a session went while its I/O was at the device');
+    this.state_ = 'gone';
+    for (const callback of this.onGone.splice(0)) callback();
+  }
+}
+
+function blankDataIn(): DataInPdu {
+  return {
+    final: false,
+    acknowledge: false,
+    overflow: false,
+    underflow: false,
+    hasStatus: false,
+    status: 0,
+    totalAHSLength: 0,
+    dataSegmentLength: 0,
+    lunHigh: 0,
+    lunLow: 0,
+    initiatorTaskTag: 0,
+    targetTransferTag: RESERVED_TAG,
+    statSN: 0,
+    expCmdSN: 0,
+    maxCmdSN: 0,
+    dataSN: 0,
+    bufferOffset: 0,
+    residualCount: 0,
+  };
+}

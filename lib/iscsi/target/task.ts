@@ -1,0 +1,140 @@
+/**
+ * One SCSI command in flight, as a pooled object: the ScsiTask the device server sees, the BlockIo the device sees, and
+ * the state of its transfers. It decides nothing: what happens next is its owner's business (transfers.ts).
+ *
+ *   free → preparing → gathering ─┬→ device ────┬→ ended → free
+ *                   ↘  parked ↗   └→ executing ─┘
+ */
+import { BlockIo, type IoError } from '../../block/device.js';
+import { ScsiTask, type TaskPlan } from '../../scsi/task.js';
+import type { Sense } from '../../scsi/sense.js';
+import { type PooledBuffer, Span } from './buffer-pool.js';
+import type { Session } from './session.js';
+
+const CDB_BYTES = 16;
+const NOTHING = Buffer.alloc(0);
+
+export type TaskPhase =
+  | 'free'
+  | 'preparing' // the device server looks at the CDB
+  | 'parked' // waits for memory or for the socket, before its data goes on
+  | 'gathering' // waits for Data-Out
+  | 'device' // its I/O is at the device
+  | 'executing'; // the device server works on it
+
+/** What becomes of the answer. */
+export type TaskFate = 'answer' | 'silence' | 'task-aborted';
+
+/** Told what a task's parts report. */
+export interface TaskOwner {
+  finished(task: Task, status: number, sense: Sense | null): void;
+  ioCompleted(task: Task, error: IoError | null): void;
+}
+
+/** Tasks that end together: told when the last of them has (task management waits so). */
+export interface TaskGroup {
+  taskEnded(): void;
+}
+
+/** A range of write data that was asked for by an R2T and has not all come. */
+export interface OutstandingR2t {
+  readonly targetTransferTag: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+class TaskIo extends BlockIo {
+  constructor(private readonly task: Task) {
+    super();
+  }
+  protected override completed(error: IoError | null): void {
+    this.task.owner.ioCompleted(this.task, error);
+  }
+}
+
+export class Task extends ScsiTask {
+  readonly io = new TaskIo(this);
+  readonly cdbBytes = Buffer.alloc(CDB_BYTES);
+  session: Session | null = null;
+  phase: TaskPhase = 'free';
+  fate: TaskFate = 'answer';
+  /** Set while a task management function waits for this task. */
+  group: TaskGroup | null = null;
+
+  // ---- from the SCSI Command PDU
+  initiatorTaskTag = 0;
+  cmdSN = 0;
+  /** Immediate commands take no place in the window. */
+  immediate = false;
+  lunHigh = 0;
+  lunLow = 0;
+  /** Expected Data Transfer Length, in the direction its flags say. */
+  expectedReadBytes = 0;
+  expectedWriteBytes = 0;
+
+  plan: TaskPlan = 'finished';
+
+  // ---- what the command turned out to move, for the residual count (RFC 7143 11.4.5)
+  actualBytes = 0;
+
+  // ---- data to the initiator
+  readonly span = new Span();
+  /** Holds a piece of read data that takes several Data-In PDUs; null when one does. */
+  readBuffer: PooledBuffer | null = null;
+  readBytes = 0;
+  sentBytes = 0;
+  pieceBytes = 0;
+  dataSN = 0;
+
+  // ---- data from the initiator
+  /** Data the task keeps; what the initiator sends beyond is dropped. */
+  wantedBytes = 0;
+  /** Where the next byte belongs. */
+  receivedBytes = 0;
+  /** Where the data stands: a view of what was received, or of writeBuffer. */
+  writeData: Buffer = NOTHING;
+  writeBuffer: PooledBuffer | null = null;
+  /** Counted against the session's budget of write data. */
+  budgetBytes = 0;
+  /** Unsolicited Data-Out PDUs are still to come (the command had F = 0). */
+  unsolicited = false;
+  /** How far unsolicited data may go. */
+  unsolicitedEnd = 0;
+  expectedDataSN = 0;
+  readonly r2ts: OutstandingR2t[] = [];
+  r2tSN = 0;
+  /** How far R2Ts were sent. */
+  solicitedEnd = 0;
+  /** The command has failed, but its data is still on the way and is waited for. */
+  failed = false;
+  failedStatus = 0;
+  failure: Sense | null = null;
+
+  constructor(readonly owner: TaskOwner) {
+    super();
+    this.cdb = this.cdbBytes;
+  }
+
+  override finish(status: number, sense: Sense | null): void {
+    this.owner.finished(this, status, sense);
+  }
+
+  /** Makes it ready for another command; buffers were given back before. */
+  reset(): void {
+    this.session = null;
+    this.phase = 'free';
+    this.fate = 'answer';
+    this.group = null;
+    this.dataOut = NOTHING;
+    this.dataIn = NOTHING;
+    this.io.data = NOTHING;
+    this.expectedReadBytes = this.expectedWriteBytes = this.actualBytes = 0;
+    this.readBytes = this.sentBytes = this.pieceBytes = this.dataSN = 0;
+    this.unsolicited = this.failed = false;
+    this.wantedBytes = this.receivedBytes = this.budgetBytes = this.unsolicitedEnd = 0;
+    this.writeData = NOTHING;
+    this.expectedDataSN = this.r2tSN = this.solicitedEnd = 0;
+    if (this.r2ts.length > 0) this.r2ts.length = 0;
+    this.failure = null;
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * The way of one command: prepared by the device server, its data gathered, its work done at the device or by the
+ * device server, its answer sent. The steps are in data-in.ts, data-out.ts and response.ts; here is their order.
+ *
+ *   prepare ─┬─ finished ─────────────────────────────▶ response
+ *            ├─ read ─────── device ─▶ Data-In … with status
+ *            ├─ write ─── gather ─▶ device ───────────▶ response
+ *            └─ control ─ gather ─▶ execute ─▶ Data-In or response
+ */
+import { assert } from '../../base/assert.js';
+import { TRANSFER_BYTES_MAX } from '../../base/limits.js';
+import type { IoError } from '../../block/device.js';
+import { SENSE, SenseKey, type Sense, senseOfIoError } from '../../scsi/sense.js';
+import { ScsiStatus } from '../../scsi/task.js';
+import { readPiece, pieceRead, sendControlData, startRead } from './data-in.js';
+import { beginGather, failWith, type Gathered, unpark } from './data-out.js';
+import { putWindow } from './nop-in.js';
+import { endWithStatus } from './response.js';
+import type { Session } from './session.js';
+import type { Task, TaskOwner } from './task.js';
+
+/** INVALID FIELD IN COMMAND INFORMATION UNIT: the Expected Data Transfer Length does not fit the CDB. */
+const INVALID_EXPECTED_LENGTH: Sense = Object.freeze({
+  senseKey: SenseKey.ILLEGAL_REQUEST,
+  asc: 0x0e,
+  ascq: 0x03,
+});
+
+/**
+ * Takes up a command whose fields stand in `task`.
+ * @param immediate its immediate data
+ * @param final no unsolicited Data-Out follows
+ */
+export function startTask(session: Session, task: Task, immediate: Buffer, final: boolean): void {
+  const { target } = session;
+  assert(target !== null, 'a command in a discovery session');
+  task.plan = 'finished';
+  const plan = target.server.prepare(task);
+  task.plan = plan;
+  if (plan === 'read')
+    return settleEarlyData(session, task, immediate, final) ? startRead(session, task) : undefined;
+  if (plan !== 'finished') wantData(session, task, plan === 'write' ? task.transferBytes : task.dataOutBytes);
+  if (task.expectedWriteBytes === 0 && task.wantedBytes === 0) return work(session, task);
+  gathered(session, task, beginGather(session, task, immediate, final));
+}
+
+/** Data that comes with a command that reads is nobody's; it is waited for where more of it is announced. */
+function settleEarlyData(session: Session, task: Task, immediate: Buffer, final: boolean): boolean {
+  if (task.expectedWriteBytes === 0 || final) return true;
+  return beginGather(session, task, immediate, final) === 'complete';
+}
+
+/** How much of what the command needs the initiator will send (RFC 7143 11.4.5). */
+function wantData(session: Session, task: Task, neededBytes: number): void {
+  task.actualBytes = neededBytes;
+  if (neededBytes > TRANSFER_BYTES_MAX) {
+    task.actualBytes = 0;
+    return failWith(task, ScsiStatus.CHECK_CONDITION, SENSE.INVALID_FIELD_IN_CDB);
+  }
+  const block = task.plan === 'write' ? (session.target?.device.blockBytes ?? 1) : 1;
+  const coming = Math.min(task.expectedWriteBytes, neededBytes);
+  task.wantedBytes = coming - (coming % block);
+  // Part of a block cannot be written, part of a parameter list not be understood; and none of either was asked for
+  // when the initiator expects to send nothing (its business: GOOD, and an overflow).
+  const short = task.plan === 'write' ? coming % block !== 0 : coming < neededBytes;
+  if (short) failWith(task, ScsiStatus.CHECK_CONDITION, INVALID_EXPECTED_LENGTH);
+}
+
+/** Another step of gathering is done. */
+export function gathered(session: Session, task: Task, state: Gathered): void {
+  if (state === 'waiting') return;
+  if (task.failed) endWithStatus(session, task, task.failedStatus, task.failure);
+  else if (task.plan === 'read') startRead(session, task);
+  else work(session, task);
+}
+
+/** All data is here. */
+function work(session: Session, task: Task): void {
+  if (task.failed) return endWithStatus(session, task, task.failedStatus, task.failure);
+  const { target } = session;
+  assert(target !== null, 'a command in a discovery session');
+  if (task.plan === 'control') {
+    session.setPhase(task, 'executing');
+    task.dataOut = task.writeData;
+    target.server.execute(task);
+  } else if (task.wantedBytes === 0) endWithStatus(session, task, ScsiStatus.GOOD, null);
+  else {
+    session.setPhase(task, 'device');
+    const { io, offsetBytes, wantedBytes, writeData, fua } = task;
+    target.device.submit(io.prepare('write', offsetBytes, wantedBytes, writeData, fua));
+  }
+}
+
+/** What the device server and the devices report. */
+export const taskOwner: TaskOwner = {
+  finished(task: Task, status: number, sense: Sense | null): void {
+    const session = sessionOf(task);
+    // Data that the initiator announced still has to come before it is answered.
+    if (task.phase === 'preparing') return failWith(task, status, sense);
+    assert(task.phase === 'executing', `a task finished in phase ${task.phase}`);
+    const hasData = status === ScsiStatus.GOOD && task.dataIn.length > 0;
+    task.actualBytes = hasData ? task.dataIn.length : status === ScsiStatus.GOOD ? task.dataOutBytes : 0;
+    if (hasData && task.expectedReadBytes > 0 && task.fate === 'answer' && session.answering) {
+      sendControlData(session, task);
+    } else endWithStatus(session, task, status, sense);
+    afterActivity(session);
+  },
+
+  ioCompleted(task: Task, error: IoError | null): void {
+    const session = sessionOf(task);
+    assert(task.phase === 'device', `an I/O completed in phase ${task.phase}`);
+    if (error !== null) {
+      task.actualBytes = task.sentBytes;
+      endWithStatus(session, task, ScsiStatus.CHECK_CONDITION, senseOfIoError(error));
+    } else if (task.plan === 'read' && task.fate === 'answer' && session.answering) {
+      pieceRead(session, task);
+    } else {
+      if (task.plan === 'write') session.bytesWritten += task.wantedBytes;
+      endWithStatus(session, task, ScsiStatus.GOOD, null);
+    }
+    afterActivity(session);
+  },
+};
+
+function sessionOf(task: Task): Session {
+  const { session } = task;
+  assert(session !== null, 'a report about a task that is free');
+  return session;
+}
+
+/** The upkeep after anything has happened: budgets, waiting tasks, the window. Cheap when nothing waits. */
+export function afterActivity(session: Session): void {
+  if (!session.answering) return;
+  if (session.parked.length > 0) unpark(session);
+  while (session.stalled.length > 0 && !session.sendQueueFull) {
+    const task = session.stalled.shift();
+    if (task !== undefined) readPiece(session, task);
+  }
+  if (session.balance()) putWindow(session);
+}
