@@ -326,7 +326,7 @@ export class Foreground {
 
   private pick(): { from: number; to: number } | null {
     const { random, sizeBytes } = this.world;
-    const length = 512 * (1 + randomBelow(random, randomBelow(random, 4) === 0 ? 600 : 16));
+    const length = 512 * (1 + randomBelow(random, randomBelow(random, 16) === 0 ? 600 : 16));
     const from = 512 * randomBelow(random, Math.floor((sizeBytes - length) / 512));
     const to = from + length;
     return this.busy.some((other) => from < other.to && other.from < to) ? null : { from, to };

@@ -75,30 +75,35 @@ for (const seed of SEEDS) {
     await world.close();
   });
 
-  t.test(`seed ${seed}: the destination fails writes, initiators see nothing (I6)`, async (t) => {
-    const world = new MoveWorld(seed + 1000);
-    await world.start('m1', 'm2');
-    const [m1, m2] = [world.member('m1'), world.member('m2')];
-    const load = new Foreground(world, m1);
-    load.start(6);
-    const bulk = new Set<number>([PeerType.COPY, PeerType.MIRROR_WRITE, PeerType.MIRROR_DISCARD]);
-    let failed = 0;
-    world.peers.fate = (_member, request) => {
-      if (!bulk.has(request.type) || randomBelow(world.random, 100) >= 4 || failed > 40) return null;
-      failed += 1;
-      return randomBelow(world.random, 2) === 0 ? PeerStatus.IO_ERROR : PeerStatus.LINK_LOST;
-    };
-    const wrong: string[] = [];
-    checkCommits(world, m1, m2, wrong);
-    await m1.give('m2');
-    await load.stop();
-    await load.checkAll();
-    t.same(wrong, []);
-    t.same(load.wrong, [], `after ${load.operations} operations and ${failed} failures`);
-    t.ok(failed > 0 && m1.stats.restarts > 0, `${m1.stats.restarts} restarts were counted`);
-    t.ok(m2.file.ram.bytes.equals(load.model), 'the destination holds every write');
-    await world.close();
-  });
+  for (const [what, status] of [
+    ['fails writes', PeerStatus.IO_ERROR],
+    ['loses its link', PeerStatus.LINK_LOST],
+  ] as const) {
+    t.test(`seed ${seed}: the destination ${what}, initiators see nothing (I6)`, async (t) => {
+      const world = new MoveWorld(seed + 1000 + status);
+      await world.start('m1', 'm2');
+      const [m1, m2] = [world.member('m1'), world.member('m2')];
+      const load = new Foreground(world, m1);
+      load.start(6);
+      let failed = 0;
+      world.peers.fate = (_member, request) => {
+        const mirrored = request.type === PeerType.MIRROR_WRITE || request.type === PeerType.MIRROR_DISCARD;
+        if (!mirrored || failed >= 40 || randomBelow(world.random, 100) >= 5) return null;
+        failed += 1;
+        return status;
+      };
+      const wrong: string[] = [];
+      checkCommits(world, m1, m2, wrong);
+      await m1.give('m2');
+      await load.stop();
+      await load.checkAll();
+      t.same(wrong, []);
+      t.same(load.wrong, [], `after ${load.operations} operations and ${failed} failures`);
+      t.ok(failed > 0 && m1.stats.restarts > 0, `${m1.stats.restarts} restarts were counted`);
+      t.ok(m2.file.ram.bytes.equals(load.model), 'the destination holds every write');
+      await world.close();
+    });
+  }
 
   t.test(`seed ${seed}: the destination's process dies again and again`, async (t) => {
     const world = new MoveWorld(seed + 2000, 10);
@@ -183,6 +188,28 @@ t.test(
     await world.close();
   },
 );
+
+t.test('a write that fails at the destination after everything was copied reaches it (I6)', async (t) => {
+  const world = new MoveWorld(11, 1);
+  await world.start('m1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 1));
+  let syncs = 0;
+  let written: Promise<void> = Promise.resolve();
+  let failures = 0;
+  world.peers.fate = (_member, request) => {
+    if (request.type === PeerType.MOVE_SYNC && syncs++ === 0) {
+      written = submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 2));
+    }
+    return request.type === PeerType.MIRROR_WRITE && failures++ < 2 ? PeerStatus.IO_ERROR : null;
+  };
+  await m1.give('m2');
+  await t.resolves(written, 'the initiator sees no error');
+  t.equal(failures, 1);
+  t.equal(m1.stats.restarts, 1, 'one extent was restarted');
+  t.equal(m2.file.ram.bytes[0], 2);
+  await world.close();
+});
 
 t.test('a cancelled move leaves nothing behind (rule 9)', async (t) => {
   const world = new MoveWorld(9, 4);
