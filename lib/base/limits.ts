@@ -42,8 +42,8 @@ export const NOP_DEADLINE_MS = 15_000;
 
 // --- SCSI -----------------------------------------------------------------------------------------------------
 
-/** Largest run of one WRITE SAME (VPD B0h): zeros cost little, but a pattern over a whole volume would take hours. */
-export const WRITE_SAME_BYTES_MAX = 4096 * MiB;
+/** Logical blocks of one WRITE SAME (VPD B0h): what its 10-byte form can say, so that one command stays short. */
+export const WRITE_SAME_BLOCKS_MAX = 65_535;
 /** Logical blocks of one UNMAP over all its descriptors (VPD B0h). */
 export const UNMAP_BLOCKS_MAX = 1024 * 1024;
 /** Descriptors of one UNMAP (VPD B0h); bounds its parameter list to 4 KiB and a header. */
@@ -52,6 +52,28 @@ export const UNMAP_DESCRIPTORS_MAX = 256;
 export const PIECE_BYTES_MAX = 1 * MiB;
 /** A long UNMAP or run of zeros clears this much at once; nothing is copied, so the piece is larger. */
 export const CLEAR_PIECE_BYTES_MAX = 64 * MiB;
+
+// --- iSCSI initiator (the harness) --------------------------------------------------------------------------
+
+/** Redirects (0101h) in one login before the initiator calls it a loop; a sound group needs one. */
+export const REDIRECTS_MAX = 8;
+/** SCSI commands one initiator keeps outstanding at most; more wait in its queue. */
+export const INITIATOR_TASKS_MAX = 1024;
+/** One attempt to connect and log in. */
+export const INITIATOR_LOGIN_DEADLINE_MS = 5_000;
+/** From the loss of a session to giving up on it, with every command that waits. */
+export const INITIATOR_RECOVERY_DEADLINE_MS = 30_000;
+/** Pause before the second attempt of a recovery (the first is at once); doubles up to the maximum. */
+export const INITIATOR_BACKOFF_MS_MIN = 20;
+export const INITIATOR_BACKOFF_MS_MAX = 1_000;
+/** A session that hears nothing for this long sends a NOP-Out, and is lost after twice as long. */
+export const INITIATOR_PING_MS = 5_000;
+/** Bytes of the buffer that the initiator's socket reads into. */
+export const INITIATOR_READ_BUFFER_BYTES = 512 * KiB;
+/** Bytes of the buffer that outgoing headers and small data are gathered in. */
+export const INITIATOR_SEND_BUFFER_BYTES = 256 * KiB;
+/** Data up to this is copied beside its header; longer data is sent from where it is. */
+export const INITIATOR_COPY_BYTES_MAX = 8 * KiB;
 
 // --- volumes and extents ------------------------------------------------------------------------------------
 

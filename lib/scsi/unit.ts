@@ -3,7 +3,7 @@
  * It holds no state of initiators: that is the same at every member (I9) and lives elsewhere.
  */
 import { assert } from '../base/assert.js';
-import { TRANSFER_BYTES_MAX, WRITE_SAME_BYTES_MAX } from '../base/limits.js';
+import { TRANSFER_BYTES_MAX } from '../base/limits.js';
 import type { BlockDevice } from '../block/device.js';
 
 /** What a volume answers wherever it is served (I9). */
@@ -42,8 +42,6 @@ export class DiskUnit {
   readonly physicalExponent: number;
   /** MAXIMUM TRANSFER LENGTH in blocks. */
   readonly transferBlocksMax: number;
-  /** MAXIMUM WRITE SAME LENGTH in blocks. */
-  readonly writeSameBlocksMax: number;
   readonly readOnly: boolean;
   /** Padded to their field lengths. */
   readonly vendor: string;
@@ -66,7 +64,6 @@ export class DiskUnit {
     this.physicalExponent = Math.log2(physicalBytes / device.blockBytes);
     assert(Number.isInteger(this.physicalExponent), `physical block of ${physicalBytes} bytes`);
     this.transferBlocksMax = TRANSFER_BYTES_MAX / device.blockBytes;
-    this.writeSameBlocksMax = WRITE_SAME_BYTES_MAX / device.blockBytes;
     this.vendor = paddedAscii(identity.vendor ?? 'BLKFERRY', 8);
     this.product = paddedAscii(identity.product ?? 'VOLUME', 16);
     this.revision = paddedAscii(identity.revision ?? '0001', 4);

@@ -1,5 +1,5 @@
 /** WRITE SAME (10) and (16) (SBC-3 5.48, 5.49): one block written many times, or a range cleared. */
-import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX } from '../../base/limits.js';
+import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX, WRITE_SAME_BLOCKS_MAX } from '../../base/limits.js';
 import { byteAt, PROTECT, uint64 } from '../cdb.js';
 import { type Command, refuse, usage } from '../command.js';
 import { cut, finishByPieces, type Piece } from '../pieces.js';
@@ -16,7 +16,6 @@ const NDOB = 0x01;
 interface WriteSame {
   readonly flags: number;
   readonly lba: number;
-  /** 0: to the end of the medium (SBC-3 5.48, while WSNZ is 0). */
   readonly blocks: number;
   readonly noDataOut: boolean;
   /** Where NUMBER OF LOGICAL BLOCKS stands in the CDB. */
@@ -41,21 +40,15 @@ const read16: Read = (cdb) => ({
   lengthAt: 10,
 });
 
-/** How many blocks it really is. */
-function extentOf(unit: DiskUnit, { lba, blocks }: WriteSame): number {
-  return blocks === 0 ? unit.blocks - lba : blocks;
-}
-
 function findFault(unit: DiskUnit, command: WriteSame): Sense | null {
   if ((command.flags & PROTECT) !== 0) return invalidCdbField(1, 7);
   if ((command.flags & PBDATA_LBDATA) !== 0) return invalidCdbField(1, 2);
   // VPD B2h says ANC_SUP 0.
   if ((command.flags & ANCHOR) !== 0) return invalidCdbField(1, 4);
-  // "To the end" from the end on is no block at all: out of range too.
-  if (unit.isBeyondEnd(command.lba, Math.max(command.blocks, 1))) {
-    return lbaOutOfRange(unit.firstBeyondEnd(command.lba));
-  }
-  if (extentOf(unit, command) > unit.writeSameBlocksMax) return invalidCdbField(command.lengthAt);
+  if (unit.isBeyondEnd(command.lba, command.blocks)) return lbaOutOfRange(unit.firstBeyondEnd(command.lba));
+  // VPD B0h says WSNZ 1 and MAXIMUM WRITE SAME LENGTH.
+  if (command.blocks === 0 || command.blocks > WRITE_SAME_BLOCKS_MAX)
+    return invalidCdbField(command.lengthAt);
   return unit.readOnly ? SENSE.WRITE_PROTECTED : null;
 }
 
@@ -95,7 +88,7 @@ function execute(read: Read): NonNullable<Command['execute']> {
       return;
     }
     const offsetBytes = command.lba * unit.blockBytes;
-    const lengthBytes = extentOf(unit, command) * unit.blockBytes;
+    const lengthBytes = command.blocks * unit.blockBytes;
     // With LBPRZ 1 an unmapped block reads as zeros, so UNMAP may only be honoured for zeros (SBC-3 5.48, 4.7.3.4.4).
     const pieces =
       command.noDataOut || isZero(dataOut)

@@ -1,7 +1,10 @@
 /** VPD B0h, Block Limits (SBC-3 6.6.4): how large a command may be. Each number is enforced by its command. */
-import { UNMAP_BLOCKS_MAX, UNMAP_DESCRIPTORS_MAX } from '../../base/limits.js';
+import { UNMAP_BLOCKS_MAX, UNMAP_DESCRIPTORS_MAX, WRITE_SAME_BLOCKS_MAX } from '../../base/limits.js';
 import { putUint64 } from '../cdb.js';
 import type { DiskUnit } from '../unit.js';
+
+/** A WRITE SAME of zero blocks is refused: "to the end of the medium" is too much to ask by leaving something out. */
+const WSNZ = 0x01;
 
 const BODY_BYTES = 60;
 
@@ -12,13 +15,13 @@ export function encodeBlockLimits(unit: DiskUnit): Buffer {
   const body = Buffer.alloc(BODY_BYTES);
   const put32 = (value: number, at: number): number => body.writeUInt32BE(value, at - HEADER_BYTES);
   const physicalBlocks = 2 ** unit.physicalExponent;
-  // Byte 4, WSNZ, stays 0: a WRITE SAME of zero blocks goes to the end of the medium.
+  body[4 - HEADER_BYTES] = WSNZ;
   body.writeUInt16BE(physicalBlocks, 6 - HEADER_BYTES); // OPTIMAL TRANSFER LENGTH GRANULARITY
   put32(unit.transferBlocksMax, 8); // MAXIMUM TRANSFER LENGTH
   put32(UNMAP_BLOCKS_MAX, 20); // MAXIMUM UNMAP LBA COUNT
   put32(UNMAP_DESCRIPTORS_MAX, 24); // MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT
   put32(physicalBlocks, 28); // OPTIMAL UNMAP GRANULARITY: holes are whole pages
   put32(0x8000_0000, 32); // UGAVALID, UNMAP GRANULARITY ALIGNMENT 0
-  putUint64(body, unit.writeSameBlocksMax, 36 - HEADER_BYTES); // MAXIMUM WRITE SAME LENGTH
+  putUint64(body, WRITE_SAME_BLOCKS_MAX, 36 - HEADER_BYTES); // MAXIMUM WRITE SAME LENGTH
   return body;
 }
