@@ -1,0 +1,154 @@
+/**
+ * Commands as an initiator writes them (SBC-3, SPC-4), into sixteen bytes, and the answers it reads. On purpose not the
+ * target's own tables: what checks a target must not share its mistakes.
+ */
+import { BlockferryError } from '../../base/errors.js';
+
+const TWO_32 = 0x100000000;
+
+function begin(cdb: Buffer, opcode: number): void {
+  cdb.fill(0);
+  cdb[0] = opcode;
+}
+
+function writeLbaAndCount(cdb: Buffer, lba: number, blocks: number): void {
+  cdb.writeUInt32BE(Math.floor(lba / TWO_32), 2);
+  cdb.writeUInt32BE(lba % TWO_32, 6);
+  cdb.writeUInt32BE(blocks, 10);
+}
+
+/** SBC-3 5.13 */
+export function read16(cdb: Buffer, lba: number, blocks: number): void {
+  begin(cdb, 0x88);
+  writeLbaAndCount(cdb, lba, blocks);
+}
+
+/** SBC-3 5.33; `fua`: durable before it is answered. */
+export function write16(cdb: Buffer, lba: number, blocks: number, fua: boolean): void {
+  begin(cdb, 0x8a);
+  if (fua) cdb[1] = 0x08;
+  writeLbaAndCount(cdb, lba, blocks);
+}
+
+/** SBC-3 5.22; zero blocks: to the end of the unit. */
+export function synchronizeCache16(cdb: Buffer, lba: number, blocks: number): void {
+  begin(cdb, 0x91);
+  writeLbaAndCount(cdb, lba, blocks);
+}
+
+/** SBC-3 5.45 */
+export function writeSame16(cdb: Buffer, lba: number, blocks: number, unmap: boolean): void {
+  begin(cdb, 0x93);
+  if (unmap) cdb[1] = 0x08;
+  writeLbaAndCount(cdb, lba, blocks);
+}
+
+/** SBC-3 5.28 */
+export function unmapCdb(cdb: Buffer, parameterBytes: number): void {
+  begin(cdb, 0x42);
+  cdb.writeUInt16BE(parameterBytes, 7);
+}
+
+export interface LbaRange {
+  readonly lba: number;
+  readonly blocks: number;
+}
+
+/** The parameter list of UNMAP (SBC-3 5.28.2). */
+export function unmapParameters(ranges: readonly LbaRange[]): Buffer {
+  const list = Buffer.alloc(8 + ranges.length * 16);
+  list.writeUInt16BE(list.length - 2, 0);
+  list.writeUInt16BE(ranges.length * 16, 2);
+  ranges.forEach(({ lba, blocks }, index) => {
+    const at = 8 + index * 16;
+    list.writeUInt32BE(Math.floor(lba / TWO_32), at);
+    list.writeUInt32BE(lba % TWO_32, at + 4);
+    list.writeUInt32BE(blocks, at + 8);
+  });
+  return list;
+}
+
+/** SBC-3 5.16: SERVICE ACTION IN (16), READ CAPACITY (16). */
+export function readCapacity16(cdb: Buffer, allocationLength: number): void {
+  begin(cdb, 0x9e);
+  cdb[1] = 0x10;
+  cdb.writeUInt32BE(allocationLength, 10);
+}
+
+/** SPC-4 6.6; `page` undefined: the standard data. */
+export function inquiryCdb(cdb: Buffer, page: number | undefined, allocationLength: number): void {
+  begin(cdb, 0x12);
+  if (page !== undefined) {
+    cdb[1] = 0x01;
+    cdb[2] = page;
+  }
+  cdb.writeUInt16BE(allocationLength, 3);
+}
+
+/** SPC-4 6.47 */
+export function testUnitReadyCdb(cdb: Buffer): void {
+  begin(cdb, 0x00);
+}
+
+export interface Capacity {
+  /** How many logical blocks. */
+  readonly blocks: number;
+  readonly blockBytes: number;
+  readonly sizeBytes: number;
+  /** LBPME: unmapping is possible. */
+  readonly thin: boolean;
+  /** Logical blocks in a physical one. */
+  readonly blocksPerPhysical: number;
+}
+
+/** SBC-3 5.16.2. Throws PROTOCOL when the data is too short to be one. */
+export function parseCapacity(data: Buffer): Capacity {
+  if (data.length < 16)
+    throw new BlockferryError('PROTOCOL', `READ CAPACITY(16) brought ${data.length} bytes`);
+  const blocks = data.readUInt32BE(0) * TWO_32 + data.readUInt32BE(4) + 1;
+  const blockBytes = data.readUInt32BE(8);
+  const thin = (data.readUInt8(14) & 0x80) !== 0;
+  return {
+    blocks,
+    blockBytes,
+    sizeBytes: blocks * blockBytes,
+    thin,
+    blocksPerPhysical: 1 << (data.readUInt8(13) & 15),
+  };
+}
+
+export interface SenseSummary {
+  readonly key: number;
+  readonly asc: number;
+  readonly ascq: number;
+}
+
+/** Fixed (70h, 71h) and descriptor (72h, 73h) sense data (SPC-4 4.5); undefined when there is none. */
+export function parseSense(sense: Buffer): SenseSummary | undefined {
+  const code = (sense[0] ?? 0) & 0x7f;
+  if (code >= 0x72 && sense.length >= 4) {
+    return { key: sense.readUInt8(1) & 15, asc: sense.readUInt8(2), ascq: sense.readUInt8(3) };
+  }
+  if (code < 0x70 || sense.length < 14) return undefined;
+  return { key: sense.readUInt8(2) & 15, asc: sense.readUInt8(12), ascq: sense.readUInt8(13) };
+}
+
+const STATUS_NAMES: Readonly<Record<number, string>> = {
+  0x00: 'GOOD',
+  0x02: 'CHECK CONDITION',
+  0x08: 'BUSY',
+  0x18: 'RESERVATION CONFLICT',
+  0x28: 'TASK SET FULL',
+  0x40: 'TASK ABORTED',
+};
+
+const hex = (value: number): string => value.toString(16).padStart(2, '0').toUpperCase();
+
+/** "CHECK CONDITION, sense 5/21/00", for an error message. */
+export function describeStatus(status: number, sense: Buffer): string {
+  const name = STATUS_NAMES[status] ?? `status ${hex(status)}h`;
+  const summary = parseSense(sense);
+  return summary === undefined
+    ? name
+    : `${name}, sense ${summary.key}/${hex(summary.asc)}/${hex(summary.ascq)}`;
+}

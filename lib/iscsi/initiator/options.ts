@@ -1,0 +1,84 @@
+/** What a user of the initiator can choose, the defaults, and the doors it reaches the world through. */
+import { connect, type Socket } from 'node:net';
+import { systemClock, type Clock } from '../../base/clock.js';
+import {
+  INITIATOR_LOGIN_DEADLINE_MS,
+  INITIATOR_PING_MS,
+  INITIATOR_RECOVERY_DEADLINE_MS,
+  RECV_DATA_SEGMENT_BYTES,
+} from '../../base/limits.js';
+import { systemRandom, type Random } from '../../base/random.js';
+import type { NegotiationOffer } from '../wire/negotiation-rules.js';
+import type { PortalAddress } from './url.js';
+
+/** Receives what a socket reads into a buffer that is used again: false stops the reading until resume(). */
+export interface SocketReader {
+  buffer: Uint8Array;
+  callback(bytesRead: number, buffer: Uint8Array): boolean;
+}
+
+/** Opens a TCP connection; the door that tests replace. */
+export type Dial = (address: PortalAddress, onread: SocketReader) => Socket;
+
+export const dialTcp: Dial = ({ host, port }, onread) => connect({ host, port, onread, noDelay: true });
+
+export interface InitiatorOptions {
+  /** Default: iqn.2026-01.io.blockferry:initiator. */
+  initiatorName?: string;
+  initiatorAlias?: string;
+  /** What is offered at login; each key alone may be given. */
+  offer?: Partial<NegotiationOffer>;
+  /** Start the login with SecurityNegotiation and AuthMethod=None, as most initiators do, or go straight on. */
+  firstStage?: 'security' | 'operational';
+  /** One attempt to connect and log in, redirects not counted. */
+  loginDeadlineMs?: number;
+  /** From the loss of a session to giving up; 0: a lost session is never recovered. */
+  recoveryDeadlineMs?: number;
+  /** Silence after which a NOP-Out is sent; twice as much loses the session. 0: never. */
+  pingMs?: number;
+  /** When asked to log out (event 1): at once, as libiscsi does, or when every sent command is answered. */
+  onLogoutRequest?: 'at-once' | 'drain';
+  clock?: Clock;
+  random?: Random;
+  dial?: Dial;
+}
+
+/** InitiatorOptions with nothing left open. */
+export type Settings = Required<InitiatorOptions> & { offer: NegotiationOffer };
+
+export const DEFAULT_OFFER: NegotiationOffer = {
+  headerDigest: ['None'],
+  dataDigest: ['None'],
+  authMethod: ['None'],
+  taskReporting: ['RFC3720'],
+  maxConnections: 1,
+  initialR2T: false,
+  immediateData: true,
+  maxRecvDataSegmentLength: RECV_DATA_SEGMENT_BYTES,
+  maxBurstLength: 1024 * 1024,
+  firstBurstLength: 256 * 1024,
+  defaultTime2Wait: 0,
+  defaultTime2Retain: 0,
+  maxOutstandingR2T: 4,
+  dataPDUInOrder: true,
+  dataSequenceInOrder: true,
+  errorRecoveryLevel: 0,
+  iSCSIProtocolLevel: 1,
+};
+
+export function settle(options: InitiatorOptions): Settings {
+  return {
+    initiatorName: 'iqn.2026-01.io.blockferry:initiator',
+    initiatorAlias: '',
+    firstStage: 'security',
+    loginDeadlineMs: INITIATOR_LOGIN_DEADLINE_MS,
+    recoveryDeadlineMs: INITIATOR_RECOVERY_DEADLINE_MS,
+    pingMs: INITIATOR_PING_MS,
+    onLogoutRequest: 'at-once',
+    clock: systemClock,
+    random: systemRandom,
+    dial: dialTcp,
+    ...options,
+    offer: { ...DEFAULT_OFFER, ...options.offer },
+  };
+}

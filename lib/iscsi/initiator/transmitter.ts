@@ -1,0 +1,100 @@
+/** How a session's commands and write data are laid into PDUs; which task, and when, is the session's affair. */
+import { BHS_BYTES, FINAL_BIT, bhsField, writeLengths } from '../wire/bhs.js';
+import { dataOutField } from '../wire/data-out.js';
+import type { OperationalParameters } from '../wire/negotiation-rules.js';
+import { encodeNopOut } from '../wire/nop.js';
+import { Opcode, RESERVED_TAG, TaskAttribute } from '../wire/opcodes.js';
+import { COMMAND_READ_BIT, COMMAND_WRITE_BIT, scsiCommandField } from '../wire/scsi.js';
+import type { InitiatorTask } from './command.js';
+import type { Outbox } from './outbox.js';
+
+/** The first word of a LUN (SAM-5 4.7): peripheral addressing below 256, flat space above. The second is zero. */
+export function lunHighOf(lun: number): number {
+  return ((lun < 256 ? lun : 0x4000 | lun) << 16) >>> 0;
+}
+
+export class Transmitter {
+  constructor(
+    private readonly outbox: Outbox,
+    private readonly parameters: OperationalParameters,
+    private readonly lunHigh: number,
+  ) {}
+
+  /** The command with its immediate data, and whatever data may follow unasked. */
+  sendCommand(task: InitiatorTask, expStatSN: number): void {
+    const { dataOut, dataIn, bhs } = task;
+    const immediate = this.immediateBytes(dataOut.length);
+    const unsolicited = this.unsolicitedBytes(dataOut.length);
+    bhs[0] = Opcode.SCSI_COMMAND;
+    bhs[bhsField.flags] =
+      (unsolicited > immediate ? 0 : FINAL_BIT) |
+      (dataIn.length > 0 ? COMMAND_READ_BIT : 0) |
+      (dataOut.length > 0 ? COMMAND_WRITE_BIT : 0) |
+      TaskAttribute.SIMPLE;
+    writeLengths(bhs, 0, 0, immediate);
+    const expected = dataOut.length > 0 ? dataOut.length : dataIn.length;
+    bhs.writeUInt32BE(this.lunHigh, bhsField.lunHigh);
+    bhs.writeUInt32BE(task.initiatorTaskTag, bhsField.initiatorTaskTag);
+    bhs.writeUInt32BE(expected, scsiCommandField.expectedDataTransferLength);
+    bhs.writeUInt32BE(task.cmdSN, bhsField.cmdSN);
+    bhs.writeUInt32BE(expStatSN, bhsField.expStatSN);
+    const at = this.outbox.headerAt();
+    bhs.copy(this.outbox.buffer, at);
+    this.outbox.addPdu(immediate === dataOut.length ? dataOut : dataOut.subarray(0, immediate));
+    if (unsolicited > immediate) {
+      this.sendData(task, RESERVED_TAG, immediate, unsolicited - immediate, expStatSN);
+    }
+  }
+
+  private immediateBytes(length: number): number {
+    if (!this.parameters.immediateData) return 0;
+    return Math.min(length, this.parameters.firstBurstLength, this.parameters.peerMaxRecvDataSegmentLength);
+  }
+
+  /** How much goes out unasked, immediate data included (RFC 7143 13.10, 13.14). */
+  private unsolicitedBytes(length: number): number {
+    if (this.parameters.initialR2T) return this.immediateBytes(length);
+    return Math.min(length, this.parameters.firstBurstLength);
+  }
+
+  /** One sequence of Data-Out PDUs (RFC 7143 11.7), F on the last. */
+  sendData(
+    task: InitiatorTask,
+    targetTransferTag: number,
+    offset: number,
+    length: number,
+    expStatSN: number,
+  ): void {
+    const end = offset + length;
+    for (let dataSN = 0, at = offset; at < end; dataSN++) {
+      const bytes = Math.min(end - at, this.parameters.peerMaxRecvDataSegmentLength);
+      const header = this.outbox.headerAt();
+      const into = this.outbox.buffer;
+      into.fill(0, header, header + BHS_BYTES);
+      into[header] = Opcode.DATA_OUT;
+      into[header + bhsField.flags] = at + bytes === end ? FINAL_BIT : 0;
+      writeLengths(into, header, 0, bytes);
+      if (targetTransferTag !== RESERVED_TAG) into.writeUInt32BE(this.lunHigh, header + bhsField.lunHigh);
+      into.writeUInt32BE(task.initiatorTaskTag, header + bhsField.initiatorTaskTag);
+      into.writeUInt32BE(targetTransferTag, header + bhsField.targetTransferTag);
+      into.writeUInt32BE(expStatSN, header + bhsField.expStatSN);
+      into.writeUInt32BE(dataSN, header + dataOutField.dataSN);
+      into.writeUInt32BE(at, header + dataOutField.bufferOffset);
+      this.outbox.addPdu(task.dataOut.subarray(at, at + bytes));
+      at += bytes;
+    }
+  }
+
+  /** One of the tags is RESERVED_TAG: a question of ours, or an answer to the target's. */
+  encodeNop(into: Buffer, at: number, itt: number, ttt: number, cmdSN: number, expStatSN: number): void {
+    const tags = { initiatorTaskTag: itt, targetTransferTag: ttt };
+    const common = {
+      immediate: true,
+      totalAHSLength: 0,
+      dataSegmentLength: 0,
+      lunHigh: this.lunHigh,
+      lunLow: 0,
+    };
+    encodeNopOut({ ...common, ...tags, cmdSN, expStatSN }, into, at);
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * Fill, verify and load: a volume worked on with patterned blocks at a queue depth, every read checked against the ledger
+ * of acknowledged writes, and a report at the end. Errors of commands are counted, not thrown: the report says whether
+ * all was well.
+ */
+import { BlockferryError } from '../../base/errors.js';
+import { SeededRandom } from '../../base/random.js';
+import { Engine, type EngineJob } from './engine.js';
+import type { Initiator } from './initiator.js';
+import { Ledger } from './ledger.js';
+import type { Progress, WorkloadReport } from './report.js';
+import { RandomPlaces, SequentialPlaces, type Places } from './places.js';
+
+export type { Progress, WorkloadReport } from './report.js';
+
+/** What all three have in common. */
+export interface WorkloadOptions {
+  /** Commands outstanding at once. Default 32. */
+  queueDepth?: number;
+  /** Bytes of one command, a multiple of the unit's block. Default 4096 for a load, 256 KiB otherwise. */
+  blockBytes?: number;
+  /** Byte range to work on; default: the whole unit. Rounded inward to blockBytes. */
+  offsetBytes?: number;
+  lengthBytes?: number;
+  /** Of patterns and of random places. Default 1; a ledger's own wins. */
+  seed?: number;
+  /** What earlier runs wrote; grows with this one. */
+  ledger?: Ledger;
+  /** The same, from a file (if it is there), saved to it at the end. */
+  ledgerFile?: string;
+  /** Commands per second at most. */
+  opsPerSecondMax?: number;
+  /** Ends the run in order before its time; what is in flight is answered first. */
+  signal?: AbortSignal;
+  /** Told about every `progressMs` (default 1000). */
+  onProgress?: (progress: Progress) => void;
+  progressMs?: number;
+}
+
+export interface LoadOptions extends WorkloadOptions {
+  /** Of commands. Default 70. */
+  readPercent?: number;
+  order?: 'random' | 'sequential';
+  /** Until one of these is reached; default 10 s. */
+  durationSeconds?: number;
+  bytes?: number;
+  /** Check what reads bring. Default true. */
+  verifyReads?: boolean;
+  /** FUA on every write. Default false. */
+  fua?: boolean;
+}
+
+const FILL_BYTES = 256 * 1024;
+const LOAD_BYTES = 4096;
+const LOAD_SECONDS = 10;
+const LOAD_READ_PERCENT = 70;
+/** Generations are counted per 4096 bytes where commands allow, so that ledgers stay small. */
+const LEDGER_BLOCK_BYTES = 4096;
+
+/** Writes every block of the range once, in order, and flushes. */
+export async function runFill(initiator: Initiator, options: WorkloadOptions = {}): Promise<WorkloadReport> {
+  const job = await prepare(initiator, options, FILL_BYTES);
+  job.readPercent = 0;
+  job.places = new SequentialPlaces(job.slots, 1);
+  return finish(initiator, job, options, true);
+}
+
+/** Reads every block of the range once, in order, and checks it. */
+export async function runVerify(
+  initiator: Initiator,
+  options: WorkloadOptions = {},
+): Promise<WorkloadReport> {
+  const job = await prepare(initiator, options, FILL_BYTES);
+  job.readPercent = 100;
+  job.places = new SequentialPlaces(job.slots, 1);
+  return finish(initiator, job, options, false);
+}
+
+/** Reads and writes for a time or a number of bytes. */
+export async function runLoad(initiator: Initiator, options: LoadOptions = {}): Promise<WorkloadReport> {
+  const job = await prepare(initiator, options, LOAD_BYTES);
+  job.readPercent = options.readPercent ?? LOAD_READ_PERCENT;
+  job.verifyReads = options.verifyReads ?? true;
+  job.fua = options.fua ?? false;
+  const ends = options.durationSeconds !== undefined || options.bytes !== undefined;
+  job.durationMs = ends ? (options.durationSeconds ?? Infinity) * 1000 : LOAD_SECONDS * 1000;
+  job.opsMax = Math.ceil((options.bytes ?? Infinity) / job.blockBytes);
+  if (options.order === 'sequential') job.places = new SequentialPlaces(job.slots, Infinity);
+  return finish(initiator, job, options, job.readPercent < 100);
+}
+
+async function prepare(
+  initiator: Initiator,
+  options: WorkloadOptions,
+  blockBytes: number,
+): Promise<EngineJob> {
+  const { capacity } = initiator;
+  const bytes = options.blockBytes ?? Math.max(blockBytes, capacity.blockBytes);
+  if (!(bytes > 0) || bytes % capacity.blockBytes !== 0) {
+    const hint = `give a multiple of ${capacity.blockBytes}`;
+    throw new BlockferryError('USAGE', `commands of ${bytes} bytes do not fit the unit's blocks`, hint);
+  }
+  const first = Math.ceil((options.offsetBytes ?? 0) / bytes);
+  const endBytes = Math.min(
+    capacity.sizeBytes,
+    (options.offsetBytes ?? 0) + (options.lengthBytes ?? Infinity),
+  );
+  const slots = Math.floor(endBytes / bytes) - first;
+  if (slots < 1) throw new BlockferryError('USAGE', 'the range holds no whole block', 'give a larger range');
+  const ledger = await ledgerFor(initiator, options, bytes);
+  const seed = ledger.geometry.seed;
+  const places: Places = new RandomPlaces(slots, new SeededRandom(options.seed ?? seed));
+  return {
+    queueDepth: Math.min(options.queueDepth ?? 32, slots),
+    blockBytes: bytes,
+    firstSlot: first,
+    slots,
+    places,
+    random: new SeededRandom((options.seed ?? seed) ^ 0x5bd1e995),
+    readPercent: 100,
+    verifyReads: true,
+    fua: false,
+    durationMs: Infinity,
+    opsMax: Infinity,
+    opsPerSecondMax: options.opsPerSecondMax ?? Infinity,
+    ledger,
+    signal: options.signal,
+    onProgress: options.onProgress,
+    progressMs: options.progressMs ?? 1000,
+  };
+}
+
+async function ledgerFor(
+  initiator: Initiator,
+  options: WorkloadOptions,
+  commandBytes: number,
+): Promise<Ledger> {
+  const { sizeBytes, blockBytes } = initiator.capacity;
+  const loaded =
+    options.ledger ?? (options.ledgerFile === undefined ? undefined : await Ledger.load(options.ledgerFile));
+  if (loaded === undefined) {
+    const unit = commandBytes % LEDGER_BLOCK_BYTES === 0 ? LEDGER_BLOCK_BYTES : blockBytes;
+    return new Ledger({ seed: options.seed ?? 1, blockBytes: unit, blocks: Math.floor(sizeBytes / unit) });
+  }
+  const { geometry } = loaded;
+  const fits =
+    geometry.blocks === Math.floor(sizeBytes / geometry.blockBytes) &&
+    commandBytes % geometry.blockBytes === 0;
+  if (!fits) {
+    const of = `${geometry.blocks} blocks of ${geometry.blockBytes} bytes`;
+    throw new BlockferryError(
+      'USAGE',
+      `the ledger is of ${of}, which is not this unit`,
+      'start with a new ledger',
+    );
+  }
+  return loaded;
+}
+
+async function finish(
+  initiator: Initiator,
+  job: EngineJob,
+  options: WorkloadOptions,
+  writes: boolean,
+): Promise<WorkloadReport> {
+  const { ledgerFile } = options;
+  if (ledgerFile !== undefined && writes) {
+    // So that a verify after a crash of this very process does not take later writes for phantoms.
+    job.ledger.interrupted = true;
+    await job.ledger.save(ledgerFile);
+    job.ledger.interrupted = false;
+  }
+  const report = await new Engine(initiator, job).run();
+  if (writes && report.errors === 0) await initiator.flush();
+  if (ledgerFile !== undefined) await job.ledger.save(ledgerFile);
+  return report;
+}
