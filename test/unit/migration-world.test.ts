@@ -88,7 +88,7 @@ for (const seed of SEEDS) {
       let failed = 0;
       world.peers.fate = (_member, request) => {
         const mirrored = request.type === PeerType.MIRROR_WRITE || request.type === PeerType.MIRROR_DISCARD;
-        if (!mirrored || failed >= 40 || randomBelow(world.random, 100) >= 5) return null;
+        if (!mirrored || failed >= 40 || randomBelow(world.random, 100) >= 20) return null;
         failed += 1;
         return status;
       };
