@@ -38,7 +38,7 @@ async function runMember(door: CliDoor, raw: Record<string, unknown>): Promise<v
   const options = parseOptions(Options, raw);
   refuseOpenHost(options.portal.host, options.allowUnauthenticated);
   refuseOpenHost(options.peer.host, options.allowUnauthenticated);
-  const log = createLog(door, options.name, 'info');
+  const log = await createLog(door, options.name, 'info');
   const stopped = untilStopped(door);
   const member = await Member.start({
     name: options.name,

@@ -1,6 +1,10 @@
 /** How commands speak: one JSON document or a table on stdout, one line of failure on stderr. Decides no exit code. */
-import Table from 'cli-table3';
+import { createRequire } from 'node:module';
 import type { CliDoor } from './door.js';
+
+/** Loaded at the first table: a start with --json, which a script waits for, does without it. */
+const loadTable = (): typeof import('cli-table3') =>
+  createRequire(import.meta.url)('cli-table3') as typeof import('cli-table3');
 
 /** Writes `value` as the command's one JSON document, or what `forPeople` makes of it. */
 export function emit<T>(door: CliDoor, json: boolean, value: T, forPeople: (value: T) => string): void {
@@ -10,6 +14,7 @@ export function emit<T>(door: CliDoor, json: boolean, value: T, forPeople: (valu
 /** Rows under headings, without ruled lines, so that it pastes and greps well. */
 export function table(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const none = '';
+  const Table = loadTable();
   const drawn = new Table({
     head: headings.map((heading) => heading.toUpperCase()),
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },

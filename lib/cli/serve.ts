@@ -49,7 +49,7 @@ async function runServe(
 ): Promise<void> {
   const options = parseOptions(Options, raw);
   refuseOpenHost(options.host, options.allowUnauthenticated);
-  const log = createLog(door, 'serve', 'warn');
+  const log = await createLog(door, 'serve', 'warn');
   const stopped = untilStopped(door);
   const server = await ImageServer.start({
     images,
