@@ -75,6 +75,7 @@ function* writeAndVerify(
   data: Buffer,
   byteCheck: number,
 ): Generator<Piece, Sense | null> {
+  if (range.blocks === 0) return null;
   const start = range.lba * unit.blockBytes;
   yield { op: 'write', offsetBytes: start, lengthBytes: data.length, data, fua: true };
   return yield* verifyRange(unit, range, expectedBy(byteCheck, data));
@@ -127,12 +128,12 @@ function writeVerify(readRange: ReadRange): Pick<Command, 'prepare' | 'execute'>
   return {
     prepare: (unit, task) => writeAndVerifyPlan(readRange, unit, task),
     execute: (unit, task) => {
-      const range = readRange(task.cdb);
-      if (task.dataOut.length < range.blocks * unit.blockBytes) {
-        refuse(task, invalidCdbField(range.lengthAt));
-        return;
-      }
-      const pieces = writeAndVerify(unit, range, task.dataOut, byteCheckOf(task.cdb));
+      const { lba, blocks, lengthAt } = readRange(task.cdb);
+      // An initiator that sends less writes less, as with WRITE: whole blocks of what came (RFC 7143 11.4.5.1).
+      const came = Math.min(blocks, Math.floor(task.dataOut.length / unit.blockBytes));
+      const data = task.dataOut.subarray(0, came * unit.blockBytes);
+      const range = { lba, blocks: came, lengthAt };
+      const pieces = writeAndVerify(unit, range, data, byteCheckOf(task.cdb));
       finishByPieces(unit.device, task, pieces);
     },
   };
