@@ -125,5 +125,6 @@ export class IntervalSet {
 }
 
 function checkRange(from: number, to: number): void {
-  assert(Number.isSafeInteger(from) && Number.isSafeInteger(to) && from <= to, `interval ${from}..${to}`);
+  if (Number.isSafeInteger(from) && Number.isSafeInteger(to) && from <= to) return;
+  assert(false, `interval ${from}..${to}`);
 }

@@ -148,7 +148,8 @@ export class SparseFile implements BlockDevice {
     }
     if (io.op !== 'read' && this.readOnly) return new IoError('read-only', this.path);
     if (io.op === 'read' || io.op === 'write') {
-      assert(io.data.length === io.lengthBytes, `${io.op} of ${io.lengthBytes} bytes with ${io.data.length}`);
+      // A constant text: this stands in the way of every I/O.
+      assert(io.data.length === io.lengthBytes, 'an I/O whose buffer is not as long as its range');
     }
     return null;
   }

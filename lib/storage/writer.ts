@@ -2,14 +2,14 @@
  * Writes and holes of one file. Small writes go into the page cache on the event loop (2.7 µs for 4 KiB); whatever may
  * hold the file for long goes through a lane: the thread pool, one piece at a time.
  *
- *     write ──► short, gate open, lane empty? ── yes ──► writeSync ──► [FUA: flusher] ──► complete
- *                          │ no
- *                          ▼
+ *     write ──► short, gate open, lane idle? ── yes ──► writeSync ──► [FUA: flusher] ──► complete
+ *                          │ no                             ▲
+ *                          ▼                                │ short, gate open again
  *     discard, zero ──► lane: one piece in the pool, then the next in turn ──► [FUA: flusher] ──► complete
  *
  * The kernel lets one writer at a time into a file (the inode lock), hence one piece in the pool and no more: a second one
  * would only occupy another of its threads. And while one is there, a write on the loop would wait for it with the whole
- * process, hence "lane empty". Writes on the loop can be throttled by dirty pages; pwritev2(RWF_NOWAIT) would refuse
+ * process, hence "lane idle". Writes on the loop can be throttled by dirty pages; pwritev2(RWF_NOWAIT) would refuse
  * instead of waiting, but ext4 has no such buffered writes (EOPNOTSUPP on 6.18), so a latency gate learns it.
  */
 import { assert } from '../base/assert.js';
@@ -35,7 +35,10 @@ const ZEROS = Buffer.alloc(LOOP_IO_BYTES_MAX);
 
 export class FileWriter {
   private readonly lane: LaneWork[] = [];
+  /** What is in the pool. */
   private current: LaneWork | null = null;
+  /** A piece is in the pool, or the lane is being worked off. */
+  private laneBusy = false;
   private startedMs = 0;
   private readonly gate = new LatencyGate(SLOW_WRITE_MS);
   private canPunch: boolean;
@@ -54,11 +57,8 @@ export class FileWriter {
 
   /** Stores io.data and completes io. The range has been checked. */
   write(io: BlockIo): void {
-    if (io.lengthBytes <= LOOP_IO_BYTES_MAX && this.current === null && this.gate.onLoop) {
-      this.writeOnLoop(io);
-    } else {
-      this.enqueue(io);
-    }
+    if (!this.laneBusy && this.mayRunOnLoop(io)) this.writeOnLoop(io);
+    else this.enqueue(io);
   }
 
   /**
@@ -91,20 +91,40 @@ export class FileWriter {
     return bytes;
   }
 
+  private mayRunOnLoop(io: BlockIo): boolean {
+    return io.op === 'write' && io.lengthBytes <= LOOP_IO_BYTES_MAX && this.gate.onLoop;
+  }
+
   private enqueue(io: BlockIo): void {
     this.inFlight.begin();
     this.lane.push(new LaneWork(io));
-    if (this.current === null) this.startNext();
+    if (!this.laneBusy) this.advance();
   }
 
-  private startNext(): void {
-    const work = this.lane.shift();
-    if (work === undefined) return;
+  /**
+   * Takes work from the lane until a piece is in the pool. What may run on the loop by now does so here: if it went on
+   * through the pool, a steady queue would keep the lane busy, and no write would ever be on the loop again.
+   */
+  private advance(): void {
+    this.laneBusy = true;
+    for (let work = this.lane.shift(); work !== undefined; work = this.lane.shift()) {
+      if (!this.mayRunOnLoop(work.io) || work.doneBytes > 0) {
+        this.issue(work);
+        return;
+      }
+      this.writeOnLoop(work.io);
+      this.inFlight.end();
+    }
+    this.laneBusy = false;
+  }
+
+  private issue(work: LaneWork): void {
+    const { io, doneBytes } = work;
     this.current = work;
     this.startedMs = this.doors.nowMs();
-    if (work.io.op === 'write') this.issueWrite(work, work.io.data, work.doneBytes, work.io.lengthBytes);
+    if (io.op === 'write') this.issueWrite(work, io.data, doneBytes, io.lengthBytes);
     else if (this.canPunch) this.issuePunch(work);
-    else this.issueWrite(work, ZEROS, 0, Math.min(ZEROS.length, work.io.lengthBytes - work.doneBytes));
+    else this.issueWrite(work, ZEROS, 0, Math.min(ZEROS.length, io.lengthBytes - doneBytes));
   }
 
   /** Writes source[from, to) to where the work stands. */
@@ -152,7 +172,7 @@ export class FileWriter {
       if (work.io.op === 'write') this.lane.unshift(work);
       else this.lane.push(work);
     }
-    this.startNext();
+    this.advance();
     if (unfinished) return;
     this.finish(work.io, error === null ? null : ioErrorOf(error, 'write'));
     this.inFlight.end();
