@@ -1,0 +1,197 @@
+/**
+ * The group store of one machine: a folder that the member processes share, without a server. The rules are ledger.ts's,
+ * the bytes LMDB's; this file adds what several processes need: bells, reapers, and the clock of this boot.
+ *
+ *   store.mdb, store.mdb-lock   the LMDB environment. One writer at a time, held only inside a transaction; a writer that
+ *                               is killed leaves the last commit, and its lock is taken over (a robust mutex).
+ *   bell                        touched after each commit; whoever has it under inotify looks for news. It is only a
+ *                               hint: everybody looks a few times a second anyway.
+ */
+import { closeSync, futimesSync, openSync, readFileSync, watch as watchFile, type FSWatcher } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock, Timer } from '../base/clock.js';
+import { BlockferryError, describeError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import { randomToken, type Random } from '../base/random.js';
+import {
+  checkOperations,
+  commit,
+  endLease,
+  expiredLeases,
+  grantLease,
+  reapLeases,
+  renewLease,
+  toEntry,
+  type LeaseTime,
+} from './ledger.js';
+import { LedgerLease } from './ledger-lease.js';
+import { LmdbTables, storeError } from './lmdb-tables.js';
+import type {
+  GroupStore,
+  StoreCompare,
+  StoreEntry,
+  StoreLease,
+  StoreListing,
+  StoreOperation,
+  StoreTransaction,
+  StoreWatch,
+  StoreWatcher,
+} from './store.js';
+import { Watchers } from './watchers.js';
+
+/** How often it looks for news and for dead leases, bell or no bell. */
+const LOOK_MS = 250;
+
+export interface EmbeddedStoreOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export class EmbeddedStore implements GroupStore {
+  private readonly watchers: Watchers;
+  private readonly bootId = readBootId();
+  private readonly bell: number;
+  private readonly bellWatch: FSWatcher | null;
+  private timer: Timer;
+  private isClosed = false;
+  /** Transactions under way; close() waits for them. */
+  private readonly writes = new Set<Promise<unknown>>();
+
+  private constructor(
+    private readonly folder: string,
+    private readonly tables: LmdbTables,
+    private readonly options: EmbeddedStoreOptions,
+  ) {
+    this.watchers = new Watchers((from) => tables.read(() => tables.history(from)));
+    this.bell = openSync(join(folder, 'bell'), 'a', 0o600);
+    this.bellWatch = this.watchBell();
+    this.timer = options.clock.after(LOOK_MS, () => this.look());
+  }
+
+  /** Opens the store in `folder`, creating it if needed. Throws INVALID for a folder of something else. */
+  static async open(folder: string, options: EmbeddedStoreOptions): Promise<EmbeddedStore> {
+    return new EmbeddedStore(folder, await LmdbTables.open(folder), options);
+  }
+
+  async get(key: string): Promise<StoreEntry | undefined> {
+    return this.read(() => {
+      const row = this.tables.entry(key);
+      return row === undefined ? undefined : toEntry(key, row);
+    });
+  }
+
+  async list(prefix: string): Promise<StoreListing> {
+    return this.read(() => ({
+      entries: this.tables.entriesFrom(prefix).map(([key, row]) => toEntry(key, row)),
+      revision: this.tables.state().revision,
+    }));
+  }
+
+  async txn(
+    compares: readonly StoreCompare[],
+    operations: readonly StoreOperation[],
+  ): Promise<StoreTransaction> {
+    checkOperations(operations);
+    return this.write((time) => commit(this.tables, compares, operations, time));
+  }
+
+  watch(prefix: string, fromRevision: number, watcher: StoreWatcher): StoreWatch {
+    return this.watchers.add(prefix, fromRevision, watcher);
+  }
+
+  async lease(ttlMs: number): Promise<StoreLease> {
+    const { clock, random } = this.options;
+    const askedAtMs = clock.nowMs();
+    const id = randomToken(random);
+    await this.write((time) => grantLease(this.tables, id, ttlMs, time));
+    return new LedgerLease(id, ttlMs, askedAtMs, clock, {
+      renew: (lease) => this.write((time) => renewLease(this.tables, lease, time)),
+      end: (lease) => this.write(() => endLease(this.tables, lease)),
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.timer.cancel();
+    this.watchers.close();
+    this.bellWatch?.close();
+    await Promise.allSettled([...this.writes]);
+    closeSync(this.bell);
+    await this.tables.close();
+  }
+
+  private read<T>(action: () => T): T {
+    this.requireOpen();
+    try {
+      return this.tables.read(action);
+    } catch (error) {
+      throw storeError(this.folder, error);
+    }
+  }
+
+  /** One transaction among all processes; on disk when it resolves. */
+  private async write<T>(action: (time: LeaseTime) => T): Promise<T> {
+    this.requireOpen();
+    const writing = this.tables.write(() =>
+      action({ nowMs: this.options.clock.nowMs(), bootId: this.bootId }),
+    );
+    this.writes.add(writing);
+    try {
+      const result = await writing;
+      this.ring();
+      return result;
+    } catch (error) {
+      throw storeError(this.folder, error);
+    } finally {
+      this.writes.delete(writing);
+    }
+  }
+
+  private requireOpen(): void {
+    if (this.isClosed) throw new BlockferryError('UNAVAILABLE', 'the group store is closed');
+  }
+
+  // --- news ----------------------------------------------------------------------------------------------------
+
+  private ring(): void {
+    this.watchers.ring();
+    const now = this.options.clock.wallMs() / 1000;
+    if (!this.isClosed) futimesSync(this.bell, now, now);
+  }
+
+  private watchBell(): FSWatcher | null {
+    try {
+      const watcher = watchFile(join(this.folder, 'bell'), { persistent: false }, () => this.watchers.ring());
+      watcher.on('error', (error) => this.options.log.warn({ error: describeError(error) }, 'store bell'));
+      return watcher;
+    } catch (error) {
+      // Out of inotify watches: the look four times a second has to do.
+      this.options.log.warn({ error: describeError(error) }, 'store bell');
+      return null;
+    }
+  }
+
+  /** The net under the bell, and the reaper: whoever is alive ends the leases of the dead. */
+  private look(): void {
+    this.watchers.ring();
+    const time = { nowMs: this.options.clock.nowMs(), bootId: this.bootId };
+    const expired = this.read(() => expiredLeases(this.tables, time));
+    if (expired.length > 0) {
+      this.write((now) => reapLeases(this.tables, expired, now)).catch((error: unknown) => {
+        this.options.log.warn({ error: describeError(error) }, 'store reaper');
+      });
+    }
+    this.timer = this.options.clock.after(LOOK_MS, () => this.look());
+  }
+}
+
+/** Tells the boots of this machine apart: CLOCK_MONOTONIC begins anew with each. */
+function readBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    return 'unknown';
+  }
+}

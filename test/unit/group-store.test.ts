@@ -1,0 +1,171 @@
+/** The engines of the group store pass the contract; the embedded one also with real processes, and when they die. */
+import { fork, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { open as openLmdb } from 'lmdb';
+import t from 'tap';
+import { sleep, systemClock, type Clock } from '../../lib/base/clock.js';
+import { silentLog } from '../../lib/base/log.js';
+import { systemRandom } from '../../lib/base/random.js';
+import { EmbeddedStore } from '../../lib/group/embedded-store.js';
+import { CHANGES_MAX } from '../../lib/group/ledger.js';
+import { storeError } from '../../lib/group/lmdb-tables.js';
+import { MemoryStore } from '../../lib/group/memory-store.js';
+import { Collector, storeSuite, until } from '../support/store-suite.js';
+
+const options = { clock: systemClock, random: systemRandom, log: silentLog };
+
+function makeFolder(t: { teardown(fn: () => void): unknown }): string {
+  const folder = mkdtempSync(join(tmpdir(), 'bf-store-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+// Run with this argument, the file is a writer of its own: it counts up by compare-and-swap and says each success.
+if (process.argv[2] === 'count') {
+  const store = await EmbeddedStore.open(process.argv[3] ?? '', options);
+  for (;;) {
+    const entry = await store.get('n');
+    const value = String(Number(entry?.value ?? 0) + 1);
+    const done = await store.txn([{ key: 'n', revision: entry?.revision ?? 0 }], [{ put: 'n', value }]);
+    if (done.committed) process.send?.(Number(value));
+  }
+}
+
+// And with this one it fills a disk of 2 MiB, and prints what came of it.
+if (process.argv[2] === 'fill') {
+  const store = await EmbeddedStore.open(process.argv[3] ?? '', options);
+  const codes = new Set<string>();
+  let committed = 0;
+  for (let i = 0; i < 60; i++) {
+    const done = store.txn([], [{ put: `k${i}`, value: 'x'.repeat(100_000) }]);
+    await done.then(() => (committed += 1)).catch((error: { code: string }) => codes.add(error.code));
+  }
+  const kept = (await store.list('')).entries.length;
+  console.log(JSON.stringify({ codes: [...codes], isAllKept: kept === committed && committed > 0 }));
+  process.exit(0);
+}
+
+t.test('memory', async (t) => {
+  storeSuite(t as never, async () => {
+    const a = new MemoryStore({ clock: systemClock });
+    return { a, b: a.another() };
+  });
+});
+
+t.test('embedded', async (t) => {
+  storeSuite(t as never, async (t) => {
+    const folder = makeFolder(t);
+    return { a: await EmbeddedStore.open(folder, options), b: await EmbeddedStore.open(folder, options) };
+  });
+});
+
+t.test('a history too long is compacted, and the watch is told once', async (t) => {
+  const store = new MemoryStore({ clock: systemClock });
+  t.teardown(() => store.close());
+  for (let i = 0; i < CHANGES_MAX + 10; i++) await store.txn([], [{ put: 'k', value: String(i) }]);
+  const [tooOld, oldest] = [new Collector(), new Collector()];
+  store.watch('k', 9, tooOld);
+  store.watch('k', 10, oldest);
+  await until(() => oldest.calls.length > 0, 'events');
+  t.match(tooOld, { compactions: 1, calls: [] });
+  t.equal(oldest.calls.length, CHANGES_MAX);
+  t.equal(oldest.compactions, 0);
+});
+
+t.test('embedded: survives close and open; leases of another boot do not', async (t) => {
+  const folder = makeFolder(t);
+  const first = await EmbeddedStore.open(folder, options);
+  const lease = await first.lease(60_000);
+  const { revision } = await first.txn(
+    [],
+    [
+      { put: 'k', value: '1' },
+      { put: 'm', value: '2', lease },
+    ],
+  );
+  await first.close();
+  const second = await EmbeddedStore.open(folder, options);
+  t.equal((await second.get('k'))?.revision, revision);
+  t.ok(await second.get('m'), 'a lease outlives its process, for its time');
+  await second.close();
+  // A clock that is far ahead stands for the time that passes while nobody has the store open.
+  const later: Clock = { ...systemClock, nowMs: () => systemClock.nowMs() + 120_000 };
+  const third = await EmbeddedStore.open(folder, { ...options, clock: later });
+  const collector = new Collector();
+  third.watch('m', revision, collector);
+  await until(() => collector.lines.length > 0, 'the reaper');
+  t.same(collector.lines, ['m gone']);
+  await third.close();
+});
+
+t.test('embedded: a folder of something else is INVALID, a full disk NO_SPACE', async (t) => {
+  const garbage = makeFolder(t);
+  writeFileSync(join(garbage, 'store.mdb'), Buffer.alloc(65536, 0x5a));
+  await t.rejects(EmbeddedStore.open(garbage, options), { code: 'INVALID' });
+  const foreign = makeFolder(t);
+  const other = openLmdb<string, string>({ path: join(foreign, 'store.mdb'), noSubdir: true });
+  for (let i = 0; i < 9; i++) await other.put(`their ${i}`, 'data');
+  await other.close();
+  await t.rejects(EmbeddedStore.open(foreign, options), { code: 'INVALID' });
+  const full = Object.assign(new Error('No space left on device'), { code: 28 });
+  t.match(storeError('/x', full), { code: 'NO_SPACE', hint: /room/ });
+});
+
+t.test('embedded: a full disk fails the transaction and nothing else', async (t) => {
+  const folder = makeFolder(t);
+  // A file system of its own, in a namespace of its own: it is gone with the process.
+  const inNamespace = ['-rm', 'sh', '-c', 'mount -t tmpfs -o size=2m none "$0" && exec "$@"', folder];
+  const self = [process.execPath, ...process.execArgv, fileURLToPath(import.meta.url), 'fill', folder];
+  if (spawnSync('unshare', [...inNamespace, 'true']).status !== 0) {
+    t.skip('no user namespaces here');
+    return;
+  }
+  const { stdout, status } = spawnSync('unshare', [...inNamespace, ...self], { encoding: 'utf8' });
+  t.equal(status, 0);
+  t.same(JSON.parse(stdout), { codes: ['NO_SPACE'], isAllKept: true });
+});
+
+/** Starts this file as a counting process; `acknowledged` grows with its commits. */
+function startCounter(folder: string): { child: ChildProcess; acknowledged: number[] } {
+  const acknowledged: number[] = [];
+  const child = fork(fileURLToPath(import.meta.url), ['count', folder], { execArgv: process.execArgv });
+  // The test runner's loader has messages of its own.
+  child.on('message', (value) => void (typeof value === 'number' && acknowledged.push(value)));
+  return { child, acknowledged };
+}
+
+t.test('embedded: I1 of two processes that swap, one killed, no acknowledged commit is lost', async (t) => {
+  const folder = makeFolder(t);
+  const store = await EmbeddedStore.open(folder, options);
+  t.teardown(() => store.close());
+  const collector = new Collector();
+  store.watch('n', 0, collector);
+  const counters = [startCounter(folder), startCounter(folder)];
+  t.teardown(() => counters.forEach(({ child }) => child.kill('SIGKILL')));
+  const count = (): number => counters.reduce((sum, { acknowledged }) => sum + acknowledged.length, 0);
+  await until(() => counters.every(({ acknowledged }) => acknowledged.length > 30), 'both count', 20_000);
+  for (const { child } of counters) {
+    const before = count();
+    await until(() => count() > before + 20, 'the rest go on', 20_000);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+  await sleep(systemClock, 50);
+  const total = Number((await store.get('n'))?.value);
+  // Each of the two may have died between its commit and the word of it.
+  t.ok(total >= count() && total <= count() + 2, `${total} counted, ${count()} acknowledged`);
+  t.equal(
+    new Set(counters.flatMap(({ acknowledged }) => acknowledged)).size,
+    count(),
+    'no number was given twice',
+  );
+  await until(() => collector.calls.length >= total, 'every event of every process');
+  t.same(
+    collector.lines,
+    Array.from({ length: total }, (_, i) => `n=${i + 1}`),
+  );
+});
