@@ -60,10 +60,10 @@ function wantData(session: Session, task: Task, neededBytes: number): void {
   const block = task.plan === 'write' ? (session.target?.device.blockBytes ?? 1) : 1;
   const coming = Math.min(task.expectedWriteBytes, neededBytes);
   task.wantedBytes = coming - (coming % block);
-  // Part of a block cannot be written, part of a parameter list not be understood; and none of either was asked for
-  // when the initiator expects to send nothing (its business: GOOD, and an overflow).
-  const short = task.plan === 'write' ? coming % block !== 0 : coming < neededBytes;
-  if (short) failWith(task, ScsiStatus.CHECK_CONDITION, INVALID_EXPECTED_LENGTH);
+  // A device writes whole blocks only. What half a parameter list means is the device server's to say.
+  if (coming < neededBytes && coming % block !== 0) {
+    failWith(task, ScsiStatus.CHECK_CONDITION, INVALID_EXPECTED_LENGTH);
+  }
 }
 
 /** Another step of gathering is done. */
@@ -99,7 +99,7 @@ export const taskOwner: TaskOwner = {
     if (task.phase === 'preparing') return failWith(task, status, sense);
     assert(task.phase === 'executing', `a task finished in phase ${task.phase}`);
     const hasData = status === ScsiStatus.GOOD && task.dataIn.length > 0;
-    task.actualBytes = hasData ? task.dataIn.length : status === ScsiStatus.GOOD ? task.dataOutBytes : 0;
+    task.actualBytes = hasData ? task.dataIn.length : movedBytes(task, status);
     if (hasData && task.expectedReadBytes > 0 && task.fate === 'answer' && session.answering) {
       sendControlData(session, task);
     } else endWithStatus(session, task, status, sense);
@@ -121,6 +121,12 @@ export const taskOwner: TaskOwner = {
     afterActivity(session);
   },
 };
+
+/** What a 'control' command without data for the initiator took: all it needs, unless it failed having had that. */
+function movedBytes(task: Task, status: number): number {
+  const isShort = task.dataOut.length < task.dataOutBytes;
+  return status === ScsiStatus.GOOD || isShort ? task.dataOutBytes : 0;
+}
 
 function sessionOf(task: Task): Session {
   const { session } = task;
