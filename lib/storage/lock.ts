@@ -7,7 +7,14 @@ import type { Logger } from '../base/log.js';
 import type { NativeExtensions } from './native.js';
 
 /**
- * Locks the whole file behind `fd`, shared or exclusive (exclusive needs a writable descriptor).
+ * What a shared lock holds: the bytes by which QEMU says "I read this consistently" (100), "nobody may write" (201) and
+ * "nobody may resize" (203), so that QEMU's tools read beside us and refuse to write. An exclusive lock, ours on the whole
+ * file or QEMU's, excludes them.
+ */
+const SHARED_BYTES = [100, 201, 203];
+
+/**
+ * Locks the file behind `fd`, shared or exclusive (exclusive needs a writable descriptor).
  * @param what the file as people know it, for messages
  * @throws BlockferryError BUSY when somebody else holds it
  */
@@ -27,7 +34,9 @@ export function lockFile(
   }
   let granted: boolean;
   try {
-    granted = extensions.tryLock(fd, { shared });
+    granted = shared
+      ? SHARED_BYTES.every((byte) => extensions.tryLock(fd, byte, 1, { shared }))
+      : extensions.tryLock(fd, 0, 0, { shared });
   } catch (error) {
     // Some network file systems have no locks (ENOLCK, EOPNOTSUPP). Serving without one beats not serving.
     log.warn(

@@ -20,8 +20,11 @@ export const UNKNOWN = -2;
 
 /** What we use of fs-native-extensions. */
 export interface NativeExtensions {
-  /** An open-file-description lock on the whole file; false when somebody else holds one. Gone when fd is closed. */
-  tryLock(fd: number, options: { shared: boolean }): boolean;
+  /**
+   * An open-file-description lock on a range of bytes (length 0: to infinity); false when somebody else holds one that
+   * excludes it. Gone when fd is closed.
+   */
+  tryLock(fd: number, offset: number, length: number, options: { shared: boolean }): boolean;
   /** fallocate(PUNCH_HOLE | KEEP_SIZE) in the thread pool. */
   trim(fd: number, offsetBytes: number, lengthBytes: number): Promise<void>;
 }

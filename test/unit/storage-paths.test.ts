@@ -304,7 +304,7 @@ await t.test('a long discard lets writes pass between its pieces', async (t) => 
           return fs.writeSync(fd, data, offset, length, position);
         },
       },
-      { extensions: { tryLock: (fd, options) => extensions.tryLock(fd, options), trim } },
+      { extensions: { tryLock: extensions.tryLock.bind(extensions), trim } },
     ),
     4 * PUNCH_PIECE_BYTES,
   );
