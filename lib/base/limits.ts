@@ -180,3 +180,7 @@ export const STORE_DEADLINE_MS = 5_000;
 export const MANAGE_BODY_BYTES_MAX = 64 * KiB;
 /** A management request that takes longer has failed, for the caller and for the server. */
 export const MANAGE_REQUEST_DEADLINE_MS = 15_000;
+/** A member that has not answered a question of the management process by then is shown as silent. */
+export const QUERY_DEADLINE_MS = 2_000;
+/** How long a login at the group portal waits for a home that is being started again: under LOGIN_DEADLINE_MS by far. */
+export const LOGIN_HOME_WAIT_MS = 5_000;

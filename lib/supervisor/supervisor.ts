@@ -2,18 +2,20 @@
  * A whole group on this machine: the processes of its members, the group portal and the management API in this one.
  * Builds them, starts them in order, stops them in the reverse. Serves no byte of a volume, so that it need never die.
  */
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { Clock } from '../base/clock.js';
-import { BlockferryError } from '../base/errors.js';
+import { describeError } from '../base/errors.js';
+import { LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomToken, type Random } from '../base/random.js';
-import { createVolume, ensureGroup } from '../group/admin.js';
+import { ensureGroup } from '../group/admin.js';
 import { openStore } from '../group/open-store.js';
-import type { GroupStore } from '../group/store.js';
 import { Portal } from '../iscsi/target/portal.js';
-import { formatAddress, type VolumeView } from '../manage/api.js';
+import { SessionRegistry } from '../iscsi/target/registry.js';
+import { formatAddress, type MemberView, type StatusView } from '../manage/api.js';
 import { GroupDesk } from '../manage/group-desk.js';
 import { ManageServer } from '../manage/server.js';
+import { PeerStatus } from '../peer/contract.js';
 import { Hub } from '../peer/hub.js';
 import { MemberIds } from '../routing/member-ids.js';
 import { RoutingTable } from '../routing/table.js';
@@ -21,3 +23,168 @@ import { DataFolder } from '../storage/data-folder.js';
 import { chooseAddresses, loadAddresses, saveAddresses, type GroupAddresses } from './addresses.js';
 import { MemberProcess } from './member-process.js';
 import { PortalDirectory } from './portal-directory.js';
+import { ensureVolume, type WantedVolume } from './wanted-volume.js';
+
+export interface SupervisorOptions {
+  /** DATA: group.json, store/, and a folder per member. */
+  readonly dataFolder: string;
+  readonly host: string;
+  /** Of the group portal; 0: any, for the members too. */
+  readonly port: number;
+  readonly managePort: number;
+  readonly members: number;
+  readonly volumes: readonly WantedVolume[];
+  /** The program that is a member when it is called with `member`. */
+  readonly program: string;
+  /** Arguments that every member gets besides its own. */
+  readonly memberArgs: readonly string[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** How to undo one step of the start. */
+type Undo = () => Promise<void> | void;
+
+export class Supervisor {
+  private constructor(
+    private readonly desk: GroupDesk,
+    private readonly undos: Undo[],
+  ) {}
+
+  /** Resolves when every member serves and every wanted volume is there; on failure nothing is left running. */
+  static async start(options: SupervisorOptions): Promise<Supervisor> {
+    const undos: Undo[] = [];
+    try {
+      return new Supervisor(await start(options, undos), undos);
+    } catch (error) {
+      await undoAll(undos, options.log);
+      throw error;
+    }
+  }
+
+  status(): Promise<StatusView> {
+    return this.desk.status();
+  }
+
+  /** The API first, so that nobody asks a group that goes; then the portal, the members in order, the store. */
+  async stop(log: Logger): Promise<void> {
+    await undoAll(this.undos, log);
+  }
+}
+
+async function start(options: SupervisorOptions, undos: Undo[]): Promise<GroupDesk> {
+  const { clock, random, log, host } = options;
+  const folder = await DataFolder.open(options.dataFolder, { log });
+  undos.push(() => folder.close());
+  const addresses = await settleAddresses(folder.path, options);
+  const storeUrl = `embedded:${join(folder.path, 'store')}`;
+  const store = await openStore(storeUrl, { clock, random, log });
+  undos.push(() => store.close());
+  const group = await ensureGroup(store, { clock, random });
+  const table = await RoutingTable.open(store, new MemberIds(), log);
+  undos.push(() => table.close());
+  const members = addresses.members.map((member) => memberProcess(member, storeUrl, folder.path, options));
+  undos.push(() => stopInOrder(members));
+  await Promise.all(members.map((member) => member.start()));
+
+  const directory = new PortalDirectory(table, new HomeWatch(members, addresses, host));
+  const portal = new Portal({ directory, registry: new SessionRegistry(clock), log, clock, random });
+  undos.push(() => portal.close());
+  const portalAddress = await portal.listen(host, addresses.portal);
+  const hub = openHub(group.name, addresses, options);
+  undos.push(() => hub.close());
+  let manageUrl = '';
+  const desk = new GroupDesk({
+    ...{ store, table, hub, clock, random, group: group.name },
+    portal: formatAddress(portalAddress),
+    manageUrl: () => manageUrl,
+    watched: () => members.map((member, i) => watchedView(member, addresses.members[i], host)),
+  });
+  for (const volume of options.volumes) await ensureVolume(desk, volume);
+  const api = await ManageServer.start({ host, port: addresses.manage, desk, log });
+  manageUrl = api.url;
+  undos.push(() => api.stop());
+  return desk;
+}
+
+function watchedView(
+  member: MemberProcess,
+  ports: GroupAddresses['members'][number] | undefined,
+  host: string,
+): Omit<MemberView, 'startedAtMs'> {
+  const at = (port = 0): string => formatAddress({ host, port });
+  return {
+    name: member.name,
+    portal: at(ports?.portal),
+    peer: at(ports?.peer),
+    pid: member.pid,
+    alive: member.isReady,
+  };
+}
+
+async function settleAddresses(folder: string, options: SupervisorOptions): Promise<GroupAddresses> {
+  const saved = await loadAddresses(folder);
+  const addresses = await chooseAddresses(options, saved, options.clock, options.random);
+  await saveAddresses(folder, addresses);
+  return addresses;
+}
+
+function memberProcess(
+  member: GroupAddresses['members'][number],
+  storeUrl: string,
+  folder: string,
+  options: SupervisorOptions,
+): MemberProcess {
+  const { host, clock, log, program } = options;
+  const at = (port: number): string => formatAddress({ host, port });
+  const args = ['member', '--name', member.name, '--store', storeUrl, '--data', join(folder, member.name)];
+  args.push('--portal', at(member.portal), '--peer', at(member.peer), ...options.memberArgs);
+  return new MemberProcess({ name: member.name, program, args, clock, log });
+}
+
+/** One after the other: a member on its way out may need the holders of its extents to flush. */
+async function stopInOrder(members: readonly MemberProcess[]): Promise<void> {
+  for (const member of members) await member.stop();
+}
+
+/** The management process asks; it serves nobody. */
+function openHub(group: string, addresses: GroupAddresses, options: SupervisorOptions): Hub {
+  const { clock, random, log, host } = options;
+  const service = {
+    handle: (request: { answer(status: number): void }) => request.answer(PeerStatus.REFUSED),
+  };
+  const self = { name: '', incarnation: randomToken(random) };
+  const hub = new Hub({ group, self, service, clock, random, log });
+  for (const member of addresses.members) hub.setAddress(member.name, { host, port: member.peer });
+  return hub;
+}
+
+/** Holds a login at the group portal while its home is being started again. */
+class HomeWatch {
+  constructor(
+    private readonly members: readonly MemberProcess[],
+    private readonly addresses: GroupAddresses,
+    private readonly host: string,
+  ) {}
+
+  async whenServing(name: string): Promise<{ host: string; port: number } | undefined> {
+    const member = this.members.find((candidate) => candidate.name === name);
+    const address = this.addresses.members.find((candidate) => candidate.name === name);
+    if (member === undefined || address === undefined) return undefined;
+    return (await member.whenReady(LOGIN_HOME_WAIT_MS))
+      ? { host: this.host, port: address.portal }
+      : undefined;
+  }
+}
+
+/** In the reverse order; one that fails keeps none of the others from being undone. */
+async function undoAll(undos: Undo[], log: Logger): Promise<void> {
+  for (let undo = undos.pop(); undo !== undefined; undo = undos.pop()) {
+    try {
+      await undo();
+    } catch (error) {
+      log.error({ error: describeError(error) }, 'a part of the group did not stop in order');
+    }
+  }
+}

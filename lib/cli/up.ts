@@ -1,0 +1,117 @@
+/** blockferry up: a group on this machine, a process a member, until it is told to stop. */
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { systemClock } from '../base/clock.js';
+import { BlockferryError } from '../base/errors.js';
+import { MEMBERS_MAX } from '../base/limits.js';
+import { systemRandom } from '../base/random.js';
+import { formatSize } from '../base/units.js';
+import type { StatusView } from '../manage/api.js';
+import { Supervisor, type SupervisorOptions } from '../supervisor/supervisor.js';
+import { untilStopped, type CliDoor } from './door.js';
+import { createLog } from './log.js';
+import { flag, host, parseOptions, port, refuseOpenHost, volumeAndSize, whole, withJson } from './options.js';
+import { emit, table } from './output.js';
+
+const Options = z.object({
+  json: flag,
+  members: whole(1, MEMBERS_MAX),
+  data: z.string().min(1),
+  host,
+  port,
+  managePort: port,
+  volume: z.array(volumeAndSize),
+  busyPollUs: whole(0, 10_000).optional(),
+  allowUnauthenticated: flag,
+});
+
+/** The one line of JSON that says the group is ready: scripts depend on it. */
+interface GroupReady {
+  readonly group: string;
+  readonly portal: string;
+  readonly manage: string;
+  readonly members: readonly { readonly name: string; readonly portal: string; readonly pid: number }[];
+  readonly volumes: readonly {
+    readonly name: string;
+    readonly iqn: string;
+    readonly size: number;
+    readonly home: string;
+    readonly url: string;
+  }[];
+}
+
+export function addUp(program: Command, door: CliDoor): void {
+  const collect = (value: string, before: string[]): string[] => [...before, value];
+  withJson(program.command('up'))
+    .description('a group of members on this machine, a process each; a member that dies is started again')
+    .option('--members <count>', 'm1, m2, …', '3')
+    .option('--data <folder>', 'where everything is kept', './.blockferry')
+    .option('--host <address>', 'numeric address to listen at', '127.0.0.1')
+    .option('--port <port>', 'of the group portal, members at the next ones; 0: any free ones', '3260')
+    .option('--manage-port <port>', 'of the management API; 0: any free one', '3280')
+    .option('--volume <name=size>', 'create it unless it is there; may be repeated', collect, [])
+    .option('--busy-poll-us <microseconds>', 'members poll this long before they sleep; 0: never')
+    .option('--allow-unauthenticated', 'listen where other machines can reach it')
+    .action((raw: Record<string, unknown>) => runUp(door, raw));
+}
+
+async function runUp(door: CliDoor, raw: Record<string, unknown>): Promise<void> {
+  const options = parseOptions(Options, raw);
+  refuseOpenHost(options.host, options.allowUnauthenticated);
+  const names = options.volume.map((volume) => volume.name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined)
+    throw new BlockferryError('USAGE', `--volume ${twice} is given twice`, 'name it once');
+  const log = await createLog(door, 'up', 'info');
+  const stopped = untilStopped(door);
+  const supervisor = await Supervisor.start(supervisorOptions(options, log));
+  emit(door, options.json, readyOf(await supervisor.status()), describeReady);
+  log.info({ signal: await stopped }, 'stopping');
+  await supervisor.stop(log);
+}
+
+function supervisorOptions(
+  options: z.infer<typeof Options>,
+  log: SupervisorOptions['log'],
+): SupervisorOptions {
+  const memberArgs: string[] = [];
+  if (options.allowUnauthenticated) memberArgs.push('--allow-unauthenticated');
+  if (options.busyPollUs !== undefined) memberArgs.push('--busy-poll-us', String(options.busyPollUs));
+  return {
+    dataFolder: resolve(options.data),
+    host: options.host,
+    port: options.port,
+    managePort: options.managePort,
+    members: options.members,
+    volumes: options.volume,
+    program: process.argv[1] ?? '',
+    memberArgs,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+  };
+}
+
+function readyOf(status: StatusView): GroupReady {
+  const { group, portal, manage } = status;
+  const members = status.members.map(({ name, portal: at, pid }) => ({ name, portal: at, pid }));
+  const volumes = status.volumes.map(({ name, iqn, size, home, url }) => ({ name, iqn, size, home, url }));
+  return { group, portal, manage, members, volumes };
+}
+
+function describeReady(ready: GroupReady): string {
+  const members = ready.members.map((member) => [member.name, member.portal, member.pid]);
+  const volumes = ready.volumes.map((volume) => [
+    volume.name,
+    formatSize(volume.size),
+    volume.home,
+    volume.url,
+  ]);
+  return [
+    `group ${ready.group}: portal ${ready.portal}, managed at ${ready.manage}`,
+    table(['member', 'portal', 'pid'], members),
+    volumes.length === 0 ? 'no volumes yet' : table(['volume', 'size', 'home', 'url'], volumes),
+    'ready; Ctrl-C stops',
+  ].join('\n\n');
+}

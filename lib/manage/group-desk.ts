@@ -1,0 +1,249 @@
+/**
+ * The management API's desk over a real group: reads the store and the routing table, asks members for their sessions,
+ * and leaves changes to group/admin.ts. Holds no state of its own.
+ */
+import { z } from 'zod';
+import { BlockferryError } from '../base/errors.js';
+import type { Clock } from '../base/clock.js';
+import { EXTENT_BYTES_DEFAULT, QUERY_DEADLINE_MS } from '../base/limits.js';
+import type { Random } from '../base/random.js';
+import {
+  cancelMove,
+  createMove,
+  createVolume,
+  deleteVolume,
+  getMove,
+  listMoves,
+  type MoveStatus,
+} from '../group/admin.js';
+import { MemberRecord, keys, parseRecord } from '../group/records.js';
+import type { GroupStore } from '../group/store.js';
+import { askJson } from '../peer/ask.js';
+import { PeerType, type PeerHub } from '../peer/contract.js';
+import type { RoutedVolume, RoutingTable } from '../routing/table.js';
+import {
+  formatAddress,
+  volumeUrl,
+  type CreateMove,
+  type CreateVolume,
+  type MemberView,
+  type MoveView,
+  type RouteView,
+  type SessionView,
+  type SessionsView,
+  type StatusView,
+  type VolumeView,
+} from './api.js';
+import type { ManageDesk } from './desk.js';
+
+export interface GroupDeskParts {
+  readonly store: GroupStore;
+  readonly table: RoutingTable;
+  readonly hub: PeerHub;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly group: string;
+  /** The group portal as HOST:PORT. */
+  readonly portal: string;
+  /** Where this API is reached, known once it listens. */
+  manageUrl(): string;
+  /** The members that this process watches over: it knows better than their records which of them serve now. */
+  watched(): readonly Omit<MemberView, 'startedAtMs'>[];
+}
+
+/** What a member answers to QUERY {"what":"sessions"}: the fields that this API shows. */
+const SessionsAnswer = z.object({
+  sessions: z.array(
+    z.object({
+      iqn: z.string(),
+      initiatorName: z.string(),
+      isid: z.string(),
+      peer: z.string(),
+      sinceMs: z.number(),
+      commands: z.number(),
+      bytesRead: z.number(),
+      bytesWritten: z.number(),
+      inFlight: z.number(),
+    }),
+  ),
+});
+
+export class GroupDesk implements ManageDesk {
+  constructor(private readonly parts: GroupDeskParts) {}
+
+  async status(): Promise<StatusView> {
+    const { group, portal } = this.parts;
+    const [members, volumes, moves] = await Promise.all([this.members(), this.volumes(), this.moves()]);
+    const active = moves.filter((move) => move.state === 'active');
+    return { group, portal, manage: this.parts.manageUrl(), members, volumes, moves: active };
+  }
+
+  async members(): Promise<MemberView[]> {
+    const views = new Map((await this.recordedMembers()).map((record) => [record.name, memberView(record)]));
+    for (const member of this.parts.watched()) {
+      views.set(member.name, { ...member, startedAtMs: views.get(member.name)?.startedAtMs ?? 0 });
+    }
+    return [...views.values()].sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
+  }
+
+  async volumes(): Promise<VolumeView[]> {
+    const { table } = this.parts;
+    const moving = await this.movesUnderWay();
+    const views = [...table.volumes].map((volume) => this.volumeView(volume, moving));
+    return views.sort((a, b) => a.name.localeCompare(b.name));
+  }
+
+  async volume(name: string): Promise<VolumeView> {
+    return this.volumeView(await this.find(name), await this.movesUnderWay());
+  }
+
+  async createVolume(wanted: CreateVolume): Promise<VolumeView> {
+    const { store, clock, random, table } = this.parts;
+    await createVolume(
+      store,
+      { clock, random },
+      {
+        name: wanted.name,
+        sizeBytes: wanted.size,
+        blockBytes: wanted.blockSize ?? 512,
+        extentBytes: wanted.extentSize ?? EXTENT_BYTES_DEFAULT,
+        home: wanted.home ?? (await this.leastLoadedMember()),
+      },
+    );
+    await table.refresh(wanted.name);
+    return this.volume(wanted.name);
+  }
+
+  async deleteVolume(name: string): Promise<void> {
+    await deleteVolume(this.parts.store, name);
+    await this.parts.table.refresh(name);
+  }
+
+  async route(volume: string): Promise<RouteView> {
+    const { route } = await this.find(volume);
+    const { epoch, home, extents } = route;
+    return { volume, epoch, home, extents, runs: [...route.runs()] };
+  }
+
+  async sessions(): Promise<SessionsView> {
+    const members = await this.recordedMembers();
+    const answers = await Promise.all(members.map((member) => this.sessionsAt(member.name)));
+    const silent = members.filter((_, i) => answers[i] === undefined).map((member) => member.name);
+    return { sessions: answers.flatMap((answer) => answer ?? []), silent };
+  }
+
+  async moves(): Promise<MoveView[]> {
+    const moves = await listMoves(this.parts.store);
+    return moves.map(moveView).sort((a, b) => b.createdAtMs - a.createdAtMs);
+  }
+
+  async move(id: string): Promise<MoveView> {
+    return moveView(await getMove(this.parts.store, id));
+  }
+
+  async createMove(wanted: CreateMove): Promise<MoveView> {
+    const { store, clock, random } = this.parts;
+    const record = await createMove(
+      store,
+      { clock, random },
+      {
+        volume: wanted.volume,
+        to: wanted.to,
+        range: wanted.extents ?? null,
+        rateBytesPerSecond: wanted.rate ?? null,
+        handover: wanted.handover ?? 'ask',
+      },
+    );
+    return this.move(record.id);
+  }
+
+  async cancelMove(id: string): Promise<MoveView> {
+    await cancelMove(this.parts.store, this.parts.clock, id);
+    return this.move(id);
+  }
+
+  private async find(name: string): Promise<RoutedVolume> {
+    const volume = await this.parts.table.refresh(name);
+    if (volume === undefined) {
+      throw new BlockferryError('NOT_FOUND', `there is no volume ${name}`, "see 'blockferry volume list'");
+    }
+    return volume;
+  }
+
+  /** Those that hold a lease. */
+  private async recordedMembers(): Promise<MemberRecord[]> {
+    const { entries } = await this.parts.store.list(keys.members);
+    return entries.map((entry) => parseRecord(MemberRecord, entry));
+  }
+
+  /** Volume → the id of its move. */
+  private async movesUnderWay(): Promise<Map<string, string>> {
+    const { entries } = await this.parts.store.list(keys.movings);
+    return new Map(entries.map((entry) => [entry.key.slice(keys.movings.length), entry.value]));
+  }
+
+  private volumeView({ record, route }: RoutedVolume, moving: ReadonlyMap<string, string>): VolumeView {
+    return {
+      name: record.name,
+      iqn: record.iqn,
+      size: record.sizeBytes,
+      blockSize: record.blockBytes,
+      extentSize: record.extentBytes,
+      extents: route.extents,
+      home: route.home,
+      epoch: route.epoch,
+      holders: Object.fromEntries(route.countByHolder()),
+      serial: record.serial,
+      naa: record.naa,
+      url: volumeUrl(this.parts.portal, record.iqn),
+      moving: moving.get(record.name) ?? null,
+    };
+  }
+
+  /** By the bytes it holds, then by how many volumes call it home. */
+  private async leastLoadedMember(): Promise<string> {
+    const load = new Map(
+      (await this.members()).filter((member) => member.alive).map((member) => [member.name, 0]),
+    );
+    for (const { record, route } of this.parts.table.volumes) {
+      for (const [member, extents] of route.countByHolder()) {
+        const known = load.get(member);
+        if (known !== undefined) load.set(member, known + extents * record.extentBytes);
+      }
+    }
+    const [least] = [...load].sort(([, a], [, b]) => a - b);
+    if (least === undefined)
+      throw new BlockferryError('UNAVAILABLE', 'no member is up', 'try again in a moment');
+    return least[0];
+  }
+
+  /** Undefined when the member does not answer. */
+  private async sessionsAt(member: string): Promise<SessionView[] | undefined> {
+    try {
+      const fields = { type: PeerType.QUERY, deadlineMs: QUERY_DEADLINE_MS };
+      const answer = SessionsAnswer.parse(
+        await askJson(this.parts.hub, member, fields, { what: 'sessions' }),
+      );
+      return answer.sessions.map(({ iqn, initiatorName, peer, ...rest }) => ({
+        ...rest,
+        member,
+        volume: this.parts.table.getByIqn(iqn)?.record.name ?? iqn,
+        initiator: initiatorName,
+        remote: peer,
+      }));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+function memberView(record: MemberRecord): MemberView {
+  return {
+    name: record.name,
+    portal: formatAddress(record.portal),
+    peer: formatAddress(record.peer),
+    pid: record.pid,
+    startedAtMs: record.startedAtMs,
+    alive: true,
+  };
+}

@@ -1,0 +1,204 @@
+/** A group as its operator sees it: start, bad input, death of a member, stop, start again. */
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import t from 'tap';
+import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/initiator/index.js';
+import { startGroup, type TestGroup } from '../support/group.js';
+import { blockferry, tempFolder } from '../support/process.js';
+
+const MiB = 1024 * 1024;
+/** DESIGN.md promises 2 s; other tests share the processors. */
+const READY_MS = 6000;
+
+interface Status {
+  readonly members: readonly {
+    readonly name: string;
+    readonly pid: number;
+    readonly alive: boolean;
+    readonly portal: string;
+  }[];
+}
+interface Volume {
+  readonly name: string;
+  readonly serial: string;
+  readonly naa: string;
+  readonly url: string;
+  readonly home: string;
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function until(what: string, holds: () => Promise<boolean>, timeoutMs = 15_000): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!(await holds())) {
+    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Kills a member and waits until another process serves in its place. */
+async function killMember(group: TestGroup, name: string): Promise<void> {
+  const find = async () =>
+    (await group.json<Status>('status')).members.find((member) => member.name === name);
+  const before = await find();
+  if (before === undefined) throw new Error(`no member ${name}`);
+  process.kill(before.pid, 'SIGKILL');
+  await until(`${name} is started again`, async () => {
+    const now = await find();
+    return now !== undefined && now.alive && now.pid !== before.pid && now.portal === before.portal;
+  });
+}
+
+t.test('ready, and what is refused', async (t) => {
+  const startedAt = Date.now();
+  const group = await startGroup(t, { members: 3, volumes: { disk: '64M' } });
+  t.ok(Date.now() - startedAt < READY_MS, `ready in ${Date.now() - startedAt} ms`);
+  const { ready } = group;
+  t.strictSame(
+    Object.keys(ready),
+    ['group', 'portal', 'manage', 'members', 'volumes'],
+    'the line that scripts read',
+  );
+  t.strictSame(
+    ready.members.map((member) => member.name),
+    ['m1', 'm2', 'm3'],
+  );
+  t.match(ready.volumes, [{ name: 'disk', size: 64 * MiB, iqn: 'iqn.2026-11.org.blockferry:disk' }]);
+  t.ok(
+    ready.members.every((member) => isRunning(member.pid) && member.pid !== group.process.child.pid),
+    'processes of their own',
+  );
+
+  const made = await group.json<Volume>('volume', 'create', 'data', '--size', '32M', '--home', 'm3');
+  t.equal(made.home, 'm3');
+  t.strictSame(
+    (await group.json<Volume[]>('volume', 'list')).map((volume) => volume.name),
+    ['data', 'disk'],
+  );
+
+  const refused: readonly (readonly [string, readonly string[], RegExp])[] = [
+    ['a volume of the same name', ['volume', 'create', 'disk', '--size', '1G'], /disk/],
+    ['a size that is no multiple of the block', ['volume', 'create', 'odd', '--size', '1000'], /1000.*512/],
+    ['a home that does not exist', ['volume', 'create', 'far', '--size', '1G', '--home', 'm9'], /m9/],
+    ['a volume that does not exist', ['volume', 'show', 'nothing'], /nothing/],
+    ['deleting what does not exist', ['volume', 'delete', 'nothing'], /nothing/],
+    ['the route of nothing', ['route', 'nothing'], /nothing/],
+    ['moving nothing', ['move', 'nothing', '--to', 'm2'], /nothing/],
+    ['moving to nobody', ['move', 'disk', '--to', 'm9'], /m9/],
+    ['moving extents beyond the end', ['move', 'disk', '--to', 'm2', '--extents', '0-99999'], /99999|extent/],
+    ['draining nobody', ['drain', 'm9'], /m9/],
+    ['cancelling nothing', ['moves', '--cancel', 'nothing'], /nothing/],
+  ];
+  for (const [what, args, said] of refused) {
+    const ended = await group.cli(...args, '--json');
+    t.equal(ended.code, 1, `${what}: exit 1`);
+    t.equal(ended.stdout, '', `${what}: nothing on stdout`);
+    t.match(ended.stderr, said, `${what}: says what`);
+    t.match(ended.stderr, /^blockferry: [^\n]+\n$/, `${what}: in one line`);
+  }
+
+  const again = await blockferry(['up', '--data', group.dataFolder, '--port', '0', '--manage-port', '0']);
+  t.equal(again.code, 1, 'a data folder in use');
+  t.match(again.stderr, /^blockferry: data folder .* is in use[^\n]*\n$/);
+
+  t.equal((await group.cli('volume', 'delete', 'data')).code, 0);
+  t.equal((await group.cli('volume', 'show', 'data')).code, 1, 'a deleted volume is gone');
+
+  const pids = (await group.json<Status>('status')).members.map((member) => member.pid);
+  const ended = await group.stop();
+  t.equal(ended.code, 0, 'SIGTERM: exit 0');
+  t.equal(ended.stdout.trim().split('\n').length, 1, 'one line on stdout, then silence');
+  t.strictSame(pids.filter(isRunning), [], 'no member is left behind');
+});
+
+t.test('a port in use', async (t) => {
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => taken.close());
+  const { port } = taken.address() as { port: number };
+  const data = join(await tempFolder(t), 'data');
+  const ended = await blockferry(['up', '--data', data, '--port', String(port), '--manage-port', '0']);
+  t.equal(ended.code, 1);
+  t.match(
+    ended.stderr,
+    new RegExp(`^blockferry: port ${port} of 127.0.0.1 is in use; choose another --port[^\n]*\n$`),
+  );
+});
+
+t.test('a group that is started again is the same group', async (t) => {
+  const dataFolder = join(await tempFolder(t), 'data');
+  const first = await startGroup(t, { volumes: { disk: '32M' }, dataFolder });
+  const before = await first.json<Volume>('volume', 'show', 'disk');
+  const ledger = new Ledger({ seed: 7, blockBytes: 4096, blocks: (32 * MiB) / 4096 });
+  const initiator = await Initiator.connect(first.url('disk'));
+  t.ok((await runFill(initiator, { ledger })).ok);
+  await initiator.close();
+  t.equal((await first.stop()).code, 0);
+
+  for (const end of ['stopped in order', 'killed'] as const) {
+    const next = await startGroup(t, { volumes: { disk: '32M' }, dataFolder });
+    const after = await next.json<Volume>('volume', 'show', 'disk');
+    t.strictSame(
+      [after.serial, after.naa, after.url],
+      [before.serial, before.naa, before.url],
+      'same identity, same URL',
+    );
+    const reader = await Initiator.connect(next.url('disk'));
+    t.ok((await runVerify(reader, { ledger })).ok, 'the same bytes');
+    t.ok((await runLoad(reader, { ledger, durationSeconds: 1, readPercent: 0 })).ok);
+    await reader.close();
+    if (end === 'killed') await next.kill();
+    else t.equal((await next.stop()).code, 0);
+  }
+  const last = await startGroup(t, { dataFolder });
+  const reader = await Initiator.connect(last.url('disk'));
+  t.ok((await runVerify(reader, { ledger })).ok, 'what was flushed survives kill -9 of everything');
+  await reader.close();
+  await last.stop();
+
+  const other = await blockferry([
+    'up',
+    '--data',
+    dataFolder,
+    '--port',
+    '0',
+    '--manage-port',
+    '0',
+    '--volume',
+    'disk=64M',
+  ]);
+  t.equal(other.code, 1, 'another size is refused');
+  t.match(other.stderr, /volume disk exists with 32M, not 64M/);
+});
+
+t.test('a member that is killed is started again, and initiators go on', async (t) => {
+  const group = await startGroup(t, { members: 2, volumes: { disk: '32M' } });
+  const { home } = await group.json<Volume>('volume', 'show', 'disk');
+  await killMember(group, home);
+  const ledger = new Ledger({ seed: 3, blockBytes: 4096, blocks: (32 * MiB) / 4096 });
+  const initiator = await Initiator.connect(group.url('disk'));
+  t.ok((await runFill(initiator, { ledger })).ok, 'idle: the volume is served again');
+
+  const stop = new AbortController();
+  const load = runLoad(initiator, { ledger, durationSeconds: 30, signal: stop.signal, queueDepth: 16 });
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await killMember(group, home);
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  stop.abort();
+  const report = await load;
+  t.equal(report.errors, 0, `under load: no command fails ${report.errorTexts.join('; ')}`);
+  t.strictSame(report.wrong, [], 'no block is wrong');
+  t.ok(
+    report.recoveries.length > 0,
+    `the session was lost and regained; longest stall ${report.longestStallMs} ms`,
+  );
+  t.ok((await runVerify(initiator, { ledger })).ok, 'and everything acknowledged is there');
+  await initiator.close();
+});

@@ -1,0 +1,135 @@
+/** The parts of `serve` and `up` that need no group: identities, ports, processes that are watched over. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { systemClock } from '../../lib/base/clock.js';
+import { silentLog } from '../../lib/base/log.js';
+import { SeededRandom } from '../../lib/base/random.js';
+import { identifyImages } from '../../lib/serve/image-identity.js';
+import { chooseAddresses, loadAddresses, saveAddresses } from '../../lib/supervisor/addresses.js';
+import { MemberProcess } from '../../lib/supervisor/member-process.js';
+
+const folder = await mkdtemp(join(tmpdir(), 'blockferry-unit-'));
+t.teardown(() => rm(folder, { recursive: true, force: true }));
+const HOST = '127.0.0.1';
+
+t.test('identities of images', async (t) => {
+  const [disk, twin, odd, none] = identifyImages([
+    '/a/Disk 1.IMG',
+    '/b/disk-1.img',
+    '/a/-ünder_score.',
+    '/a/...',
+  ]);
+  t.equal(disk?.iqn, 'iqn.2026-11.org.blockferry:disk-1.img', 'lower case, nothing that a name may not hold');
+  t.equal(twin?.iqn, 'iqn.2026-11.org.blockferry:disk-1.img-2', 'unique');
+  t.equal(odd?.iqn, 'iqn.2026-11.org.blockferry:nder-score');
+  t.equal(none?.iqn, 'iqn.2026-11.org.blockferry:image');
+  for (const identity of [disk, twin, odd, none]) {
+    t.match(identity?.serial, /^[0-9a-f]{16}$/);
+    t.match(identity?.naa, /^3[0-9a-f]{15}$/, 'NAA 3h: locally assigned');
+  }
+  t.not(disk?.naa, twin?.naa, 'by path, not by name');
+  t.strictSame(identifyImages(['/a/Disk 1.IMG']), [disk], 'the same at every start');
+});
+
+t.test('ports', async (t) => {
+  const random = new SeededRandom(5);
+  const choose = (
+    wanted: Partial<Parameters<typeof chooseAddresses>[0]>,
+    saved?: Awaited<ReturnType<typeof loadAddresses>>,
+  ) =>
+    chooseAddresses(
+      { host: HOST, port: 0, managePort: 0, members: 2, ...wanted },
+      saved,
+      systemClock,
+      random,
+    );
+
+  const free = await choose({});
+  const ports = [free.portal, free.manage, ...free.members.flatMap((member) => [member.portal, member.peer])];
+  t.equal(new Set(ports).size, 6, 'no port twice');
+  t.ok(
+    ports.every((port) => port < 32_768),
+    'below the ephemeral range',
+  );
+  t.strictSame(
+    free.members.map((member) => member.name),
+    ['m1', 'm2'],
+  );
+
+  const path = join(folder, 'ports');
+  await import('node:fs/promises').then((fs) => fs.mkdir(path));
+  t.equal(await loadAddresses(path), undefined, 'a new folder has none');
+  await saveAddresses(path, free);
+  const saved = await loadAddresses(path);
+  t.strictSame(saved, free);
+  t.strictSame(await choose({}, saved), free, 'the same ports again');
+  const grown = await choose({ members: 3 }, saved);
+  t.strictSame(grown.members.slice(0, 2), free.members, 'a member more leaves the others where they are');
+  t.equal(
+    (await choose({ members: 1 }, saved)).members.length,
+    2,
+    'a member that may hold data is not left out',
+  );
+
+  const asked = await choose({ port: free.portal, managePort: free.manage });
+  t.strictSame(
+    asked.members.map((member) => member.portal),
+    [free.portal + 1, free.portal + 2],
+    'the next ones',
+  );
+
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(free.portal, HOST, resolve));
+  t.teardown(() => taken.close());
+  await t.rejects(choose({ port: free.portal }), { code: 'BUSY', hint: /--port/ }, 'an asked port in use');
+  await t.rejects(choose({ port: 65535 }), { code: 'USAGE' }, 'members beyond the last port');
+  t.not((await choose({}, saved)).portal, free.portal, 'another, when nobody asked for it by number');
+
+  await writeFile(join(path, 'group.json'), '{"version":2}');
+  await t.rejects(loadAddresses(path), { code: 'INVALID', hint: /remove it/ });
+});
+
+t.test('a watched process', async (t) => {
+  const program = join(folder, 'member.mjs');
+  const lives = join(folder, 'lives');
+  await writeFile(
+    program,
+    `import { appendFileSync } from 'node:fs';
+     appendFileSync(process.argv[2], process.pid + '\\n');
+     process.on('SIGTERM', () => { appendFileSync(process.argv[2], 'stopped\\n'); process.exit(0); });
+     process.on('disconnect', () => process.exit(0));
+     process.send({ type: 'noise' });
+     setTimeout(() => process.send({ type: 'ready', name: 'm1' }), 10);
+     setInterval(() => undefined, 1000);`,
+  );
+  const member = new MemberProcess({
+    name: 'm1',
+    program,
+    args: [lives],
+    clock: systemClock,
+    log: silentLog,
+  });
+  t.equal(member.pid, 0);
+  t.equal(member.isReady, false);
+  t.equal(await member.whenReady(1), false, 'not ready before it was started');
+  await member.start();
+  t.equal(member.isReady, true);
+  const first = member.pid;
+  for (let life = 1; life <= 2; life++) {
+    const dying = member.pid;
+    process.kill(dying, 'SIGKILL');
+    while (member.pid === dying) await new Promise((resolve) => setTimeout(resolve, 5));
+    t.equal(await member.whenReady(5000), true, `it is started again after death ${life}`);
+  }
+  t.not(member.pid, first);
+  await member.stop();
+  t.equal(member.pid, 0);
+  const lines = (await readFile(lives, 'utf8')).trim().split('\n');
+  t.equal(lines.length, 4, 'three lives');
+  t.equal(lines[3], 'stopped', 'and an end in order');
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  t.equal(member.pid, 0, 'it stays stopped');
+});
