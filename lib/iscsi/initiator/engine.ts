@@ -132,6 +132,7 @@ export class Engine {
     const bytes = ops * this.job.blockBytes;
     return {
       ok: this.errors === 0 && this.wrongCount === 0,
+      seed: this.job.ledger.geometry.seed,
       ops,
       reads: this.reads,
       writes: this.writes,

@@ -39,7 +39,7 @@ export interface LedgerGeometry {
 export class Ledger {
   private readonly acknowledged: Uint32Array;
   private readonly issued: Uint32Array;
-  /** The run that last wrote this ledger did not end in order: writes beyond it may have been acknowledged. */
+  /** There may have been writes that it does not know of: its last run did not end in order, or its seed was used before. */
   interrupted = false;
 
   constructor(readonly geometry: LedgerGeometry) {
@@ -83,7 +83,7 @@ export class Ledger {
   /**
    * Judges one block that was read.
    * @param floor floorOf(block) when the read was submitted
-   * @param blocksPerLba only to name the lba: blockBytes of the ledger over those of the target
+   * @param lbasPerBlock only to name the lba: blockBytes of the ledger over those of the target
    */
   check(words: Uint32Array, at: number, block: number, floor: number, lbasPerBlock = 1): WrongBlock | null {
     const { seed } = this.geometry;

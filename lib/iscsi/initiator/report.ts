@@ -18,6 +18,8 @@ export interface Latency {
 export interface WorkloadReport {
   /** No error and no wrong block. */
   readonly ok: boolean;
+  /** Of the patterns. */
+  readonly seed: number;
   readonly ops: number;
   readonly reads: number;
   readonly writes: number;

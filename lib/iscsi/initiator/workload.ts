@@ -4,7 +4,7 @@
  * all was well.
  */
 import { BlockferryError } from '../../base/errors.js';
-import { SeededRandom } from '../../base/random.js';
+import { SeededRandom, systemRandom } from '../../base/random.js';
 import { Engine, type EngineJob } from './engine.js';
 import type { Initiator } from './initiator.js';
 import { Ledger } from './ledger.js';
@@ -22,7 +22,10 @@ export interface WorkloadOptions {
   /** Byte range to work on; default: the whole unit. Rounded inward to blockBytes. */
   offsetBytes?: number;
   lengthBytes?: number;
-  /** Of patterns and of random places. Default 1; a ledger's own wins. */
+  /**
+   * Of random places, and of patterns where there is no ledger yet. Default: a new one each time, so that what an earlier
+   * run left cannot be mistaken for this one's.
+   */
   seed?: number;
   /** What earlier runs wrote; grows with this one. */
   ledger?: Ledger;
@@ -65,11 +68,18 @@ export async function runFill(initiator: Initiator, options: WorkloadOptions = {
   return finish(initiator, job, options, true);
 }
 
-/** Reads every block of the range once, in order, and checks it. */
+/**
+ * Reads every block of the range once, in order, and checks it. With a seed and no ledger it can only tell whether each
+ * block is whole and in its place. Rejects with USAGE when there is neither.
+ */
 export async function runVerify(
   initiator: Initiator,
   options: WorkloadOptions = {},
 ): Promise<WorkloadReport> {
+  if (options.ledger === undefined && options.ledgerFile === undefined && options.seed === undefined) {
+    const hint = 'give the ledger, or the seed, of an earlier run';
+    throw new BlockferryError('USAGE', 'there is nothing to verify against', hint);
+  }
   const job = await prepare(initiator, options, FILL_BYTES);
   job.readPercent = 100;
   job.places = new SequentialPlaces(job.slots, 1);
@@ -140,7 +150,11 @@ async function ledgerFor(
     options.ledger ?? (options.ledgerFile === undefined ? undefined : await Ledger.load(options.ledgerFile));
   if (loaded === undefined) {
     const unit = commandBytes % LEDGER_BLOCK_BYTES === 0 ? LEDGER_BLOCK_BYTES : blockBytes;
-    return new Ledger({ seed: options.seed ?? 1, blockBytes: unit, blocks: Math.floor(sizeBytes / unit) });
+    const seed = options.seed ?? systemRandom.uint32();
+    const made = new Ledger({ seed, blockBytes: unit, blocks: Math.floor(sizeBytes / unit) });
+    // A seed that somebody chose may have been used here before: later generations are then no phantoms.
+    made.interrupted = options.seed !== undefined;
+    return made;
   }
   const { geometry } = loaded;
   const fits =
@@ -164,14 +178,20 @@ async function finish(
   writes: boolean,
 ): Promise<WorkloadReport> {
   const { ledgerFile } = options;
-  if (ledgerFile !== undefined && writes) {
-    // So that a verify after a crash of this very process does not take later writes for phantoms.
-    job.ledger.interrupted = true;
-    await job.ledger.save(ledgerFile);
-    job.ledger.interrupted = false;
-  }
+  const { ledger } = job;
+  if (ledgerFile !== undefined && writes) await saveAsInterrupted(ledger, ledgerFile);
   const report = await new Engine(initiator, job).run();
   if (writes && report.errors === 0) await initiator.flush();
-  if (ledgerFile !== undefined) await job.ledger.save(ledgerFile);
+  const wasWhole = report.ok && job.opsMax === Infinity && report.bytes === initiator.capacity.sizeBytes;
+  if (wasWhole && job.durationMs === Infinity) ledger.interrupted = false;
+  if (ledgerFile !== undefined) await ledger.save(ledgerFile);
   return report;
+}
+
+/** So that a verify after a crash of this very process does not take the writes of this run for phantoms. */
+async function saveAsInterrupted(ledger: Ledger, ledgerFile: string): Promise<void> {
+  const before = ledger.interrupted;
+  ledger.interrupted = true;
+  await ledger.save(ledgerFile);
+  ledger.interrupted = before;
 }
