@@ -5,6 +5,7 @@
 import { sleep, type Clock } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
 import { FENCE_DEADLINE_MS, FORWARD_RETRY_MS } from '../base/limits.js';
+import type { MemberRecord } from '../group/records.js';
 import type { LoginIdentity } from '../iscsi/target/directory.js';
 import { Fence, FenceAnswer } from '../migration/messages.js';
 import { ask } from '../peer/ask.js';
@@ -14,14 +15,10 @@ import type { RoutedVolume } from '../routing/table.js';
 export interface FencerOptions {
   readonly hub: PeerHub;
   readonly clock: Clock;
-  /** Members alive besides this one, with what tells their processes apart. */
-  others(): readonly { readonly name: string; readonly pid: number; readonly incarnation: string }[];
+  /** Members alive besides this one. */
+  others(): readonly MemberRecord[];
   /** False when it can be known that the process is gone: on this machine, by its number. */
-  mayBeRunning(member: {
-    readonly name: string;
-    readonly pid: number;
-    readonly incarnation: string;
-  }): boolean;
+  mayBeRunning(member: MemberRecord): boolean;
   /** Fences the sessions at this member. */
   fenceHere(volume: string, login: LoginIdentity): Promise<FenceAnswer>;
   /** A fenced session's pause, for the figures of a move. */
@@ -38,11 +35,7 @@ export class Fencer {
     await Promise.all(this.options.others().map((member) => this.fenceAt(member, routed, login)));
   }
 
-  private async fenceAt(
-    member: { readonly name: string; readonly pid: number; readonly incarnation: string },
-    routed: RoutedVolume,
-    login: LoginIdentity,
-  ): Promise<void> {
+  private async fenceAt(member: MemberRecord, routed: RoutedVolume, login: LoginIdentity): Promise<void> {
     const { hub, clock } = this.options;
     const { name: volume, id: volumeId } = routed.record;
     const message: Fence = { volume, initiatorName: login.initiatorName, isid: login.isid };
@@ -62,11 +55,7 @@ export class Fencer {
     throw new BlockferryError('UNAVAILABLE', `${member.name} did not fence ${login.initiatorName} in time`);
   }
 
-  private isStillThere(member: {
-    readonly name: string;
-    readonly pid: number;
-    readonly incarnation: string;
-  }): boolean {
+  private isStillThere(member: MemberRecord): boolean {
     const now = this.options.others().find((other) => other.name === member.name);
     return now !== undefined && now.incarnation === member.incarnation && this.options.mayBeRunning(member);
   }

@@ -1,0 +1,252 @@
+/**
+ * The composition root of one member: builds every part, starts them in the order that crash safety asks for, and stops
+ * them in the reverse. It decides nothing else.
+ *
+ * The order of a start matters in one place: the member joins the group anew *before* it reads the routes and *before*
+ * any file is opened and cleaned of what is held elsewhere. A commit to this member compares its record, so none can
+ * slip in between (migration/batch.ts).
+ */
+import { isIP } from 'node:net';
+import type { Clock } from './base/clock.js';
+import { BlockferryError } from './base/errors.js';
+import { HANDOVER_DEADLINE_SECONDS } from './base/limits.js';
+import type { Logger } from './base/log.js';
+import { randomToken, type Random } from './base/random.js';
+import { GroupView, Membership } from './group/membership.js';
+import { openStore } from './group/open-store.js';
+import { GroupRecord, keys, parseRecord } from './group/records.js';
+import type { GroupStore } from './group/store.js';
+import { Portal } from './iscsi/target/portal.js';
+import { SessionRegistry } from './iscsi/target/registry.js';
+import { MemberDirectory } from './member/directory.js';
+import { DirectoryDoor } from './member/door.js';
+import { Fencer } from './member/fencer.js';
+import { VolumeHost } from './member/host.js';
+import { isProcessRunning } from './member/processes.js';
+import { MemberService } from './member/service.js';
+import { Destination } from './migration/destination.js';
+import { MoveRunner } from './migration/move-runner.js';
+import { HolderService } from './peer/holder-service.js';
+import { Hub } from './peer/hub.js';
+import { MemberIds } from './routing/member-ids.js';
+import { RoutingTable, type RoutedVolume } from './routing/table.js';
+import { DataFolder } from './storage/data-folder.js';
+
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface MemberOptions {
+  readonly name: string;
+  /** embedded:/path/to/folder */
+  readonly storeUrl: string;
+  /** Numeric host; port 0: any free one. */
+  readonly portal: Endpoint;
+  readonly peer: Endpoint;
+  readonly dataFolder: string;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** How long the loop keeps turning after activity, in microseconds; 0: not at all. */
+  readonly busyPollUs?: number;
+}
+
+/** What is open already, so that a start that fails halfway closes it again, last first. */
+type Closer = () => Promise<void> | void;
+
+export class Member {
+  private readonly closers: Closer[] = [];
+  private readonly incarnation: string;
+  private readonly registry: SessionRegistry;
+  private readonly ids = new MemberIds();
+  private readonly door = new DirectoryDoor();
+  private readonly service: MemberService;
+  private host!: VolumeHost;
+  private runner!: MoveRunner;
+  private table!: RoutingTable;
+  private view!: GroupView;
+  private hub!: Hub;
+  private closePortal: Closer = () => undefined;
+  private fencer!: Fencer;
+  private portalAddress!: Endpoint;
+  private peerAddress!: Endpoint;
+
+  private constructor(private readonly options: MemberOptions) {
+    this.incarnation = randomToken(options.random);
+    this.registry = new SessionRegistry(options.clock);
+    this.service = new MemberService(options.log);
+  }
+
+  /**
+   * Starts a member; it serves when this resolves.
+   * @throws BUSY (folder, port or name in use), NOT_FOUND (no such group), INVALID, IO
+   */
+  static async start(options: MemberOptions): Promise<Member> {
+    if (isIP(options.portal.host) === 0) {
+      throw new BlockferryError(
+        'USAGE',
+        `portal host '${options.portal.host}' is not an IP address`,
+        'initiators are redirected to numeric addresses only',
+      );
+    }
+    const member = new Member(options);
+    try {
+      await member.open();
+      return member;
+    } catch (error) {
+      await member.stop();
+      throw error;
+    }
+  }
+
+  get portal(): Endpoint {
+    return this.portalAddress;
+  }
+
+  get peer(): Endpoint {
+    return this.peerAddress;
+  }
+
+  /** Ends sessions, moves and links in order; what was acknowledged is durable when it resolves. */
+  async stop(): Promise<void> {
+    for (let close = this.closers.pop(); close !== undefined; close = this.closers.pop()) await close();
+  }
+
+  private async open(): Promise<void> {
+    const { options } = this;
+    const folder = await DataFolder.open(options.dataFolder, { log: options.log });
+    this.closers.push(() => folder.close());
+    const store = await openStore(options.storeUrl, options);
+    this.closers.push(() => store.close());
+    await this.listen(await groupName(store));
+    const membership = await this.join(store);
+    await this.openVolumes(store, folder);
+    this.openService();
+    this.closers.push(this.closePortal); // sessions end while there are still volumes and links to serve them
+    this.host.resume();
+    membership.onLost = () => this.host.suspend();
+    membership.onRegained = () => this.host.resume();
+    this.door.open(this.directory());
+    await this.runner.start();
+    this.closers.push(() => this.runner.stop());
+  }
+
+  private async listen(group: string): Promise<void> {
+    const { options, incarnation, service } = this;
+    const { log, clock, random, name } = options;
+    this.hub = new Hub({ group, self: { name, incarnation }, service, log, clock, random });
+    this.closers.push(() => this.hub.close());
+    this.peerAddress = await this.hub.listen(options.peer.host, options.peer.port);
+    const poll = options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs };
+    const portal = new Portal({
+      directory: this.door,
+      registry: this.registry,
+      log,
+      clock,
+      random,
+      options: poll,
+    });
+    this.portalAddress = await portal.listen(options.portal.host, options.portal.port);
+    this.closePortal = () => portal.close();
+    this.closers.push(this.closePortal);
+  }
+
+  private async join(store: GroupStore): Promise<Membership> {
+    const { name, clock, log } = this.options;
+    const membership = await Membership.join(store, {
+      name,
+      portal: this.portalAddress,
+      peer: this.peerAddress,
+      pid: process.pid,
+      incarnation: this.incarnation,
+      clock,
+      log,
+    });
+    this.closers.push(() => membership.leave());
+    this.view = await GroupView.open(store, log, (member, record) => {
+      if (member !== name) this.hub.setAddress(member, record?.peer ?? null);
+    });
+    this.closers.push(() => this.view.close());
+    return membership;
+  }
+
+  private async openVolumes(store: GroupStore, folder: DataFolder): Promise<void> {
+    const { options, ids, hub, incarnation, registry } = this;
+    const { log, clock, random, name: self } = options;
+    const table = await RoutingTable.open(store, ids, log);
+    this.table = table;
+    this.closers.push(() => table.close());
+    this.host = new VolumeHost({
+      ...{ self, ids, hub, folder, clock, log, incarnation, table },
+      sessionCount: (iqn) => registry.sessionsOf(iqn).length,
+      connect: (member) => hub.connect(member),
+    });
+    this.closers.push(() => this.host.close());
+    table.onChange((now, before) => this.homeMayHaveMoved(now, before));
+    this.runner = new MoveRunner({ self, store, table, hub, volumes: this.host, clock, random, log });
+  }
+
+  private openService(): void {
+    const { options, hub, host, service } = this;
+    this.fencer = this.makeFencer();
+    service.open({
+      holder: new HolderService(host),
+      destination: new Destination(host, options.log),
+      fencer: this.fencer,
+      queries: {
+        sessions: () => this.registry.list(),
+        volumes: () => [...host.all].map(({ record, epoch }) => ({ name: record.name, epoch })),
+        links: () => hub.stats(),
+      },
+    });
+    this.closers.push(() => service.close());
+  }
+
+  private makeFencer(): Fencer {
+    const { options, hub, view, table, registry, host } = this;
+    return new Fencer({
+      hub,
+      clock: options.clock,
+      others: () => view.members.filter((member) => member.name !== options.name),
+      mayBeRunning: isProcessRunning,
+      fenceHere: async (volume, login) => {
+        const iqn = table.get(volume)?.record.iqn;
+        return iqn === undefined ? { fenced: 0, stallMs: 0 } : registry.fence({ ...login, iqn });
+      },
+      fenced: (volume, { stallMs }) => this.runner.statsOf(volume)?.stalled(stallMs),
+      catchUp: async (volume, epoch) => {
+        if ((table.get(volume)?.route.epoch ?? 0) < epoch) await host.refreshByName(volume);
+      },
+    });
+  }
+
+  private directory(): MemberDirectory {
+    const portalOf = (member: string): Endpoint | undefined => this.view.get(member)?.portal;
+    return new MemberDirectory(this.options.name, this.table, this.host, { portalOf }, this.fencer);
+  }
+
+  /** The home has gone elsewhere: its sessions are asked to follow (I7). */
+  private homeMayHaveMoved(now: RoutedVolume | undefined, before: RoutedVolume | undefined): void {
+    const { name, log } = this.options;
+    if (before?.route.home !== name || now?.route.home === name) return;
+    const { iqn, name: volume } = before.record;
+    const mode = this.runner.handoverOf(volume);
+    const sessions = this.registry.requestLogout(iqn, HANDOVER_DEADLINE_SECONDS, mode);
+    const stats = this.runner.statsOf(volume);
+    if (stats !== undefined) stats.sessions += sessions;
+    log.info({ volume, home: now?.route.home, sessions }, 'sessions were told to follow their volume');
+  }
+}
+
+async function groupName(store: GroupStore): Promise<string> {
+  const entry = await store.get(keys.group);
+  if (entry === undefined) {
+    throw new BlockferryError(
+      'NOT_FOUND',
+      'the group store is empty',
+      'start the group with `blockferry up` first',
+    );
+  }
+  return parseRecord(GroupRecord, entry).name;
+}

@@ -1,0 +1,64 @@
+/** What a member answers its peers: forwarded I/O, its side of moves, fences, and questions of the management process. */
+import { z } from 'zod';
+import { describeError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import type { Destination } from '../migration/destination.js';
+import { PeerStatus, PeerType, type IncomingRequest, type PeerService } from '../peer/contract.js';
+import { isHolderRequest, type HolderService } from '../peer/holder-service.js';
+import type { Fencer } from './fencer.js';
+
+/** The parts that answer; given once the member has started. */
+export interface MemberParts {
+  readonly holder: HolderService;
+  readonly destination: Destination;
+  readonly fencer: Fencer;
+  /** Answers of QUERY, by what is asked. */
+  readonly queries: Readonly<Record<string, () => unknown>>;
+}
+
+const Query = z.object({ what: z.string().max(64) });
+
+export class MemberService implements PeerService {
+  private parts: MemberParts | null = null;
+
+  constructor(private readonly log: Logger) {}
+
+  /** From here on requests are served; before, they are answered UNAVAILABLE. */
+  open(parts: MemberParts): void {
+    this.parts = parts;
+  }
+
+  close(): void {
+    this.parts = null;
+  }
+
+  handle(request: IncomingRequest): void {
+    const { parts } = this;
+    if (parts === null) {
+      request.answer(PeerStatus.UNAVAILABLE, Buffer.from('starting or stopping'));
+    } else if (isHolderRequest(request)) {
+      parts.holder.handle(request);
+    } else if (!parts.destination.handle(request)) {
+      this.control(parts, request).catch((error: unknown) => {
+        this.log.warn(
+          { from: request.from, type: request.type, error: describeError(error) },
+          'a peer was refused',
+        );
+        request.answer(PeerStatus.REFUSED, Buffer.from(describeError(error).slice(0, 512)));
+      });
+    }
+  }
+
+  private async control(parts: MemberParts, request: IncomingRequest): Promise<void> {
+    if (request.type === PeerType.FENCE) {
+      await parts.fencer.serve(request);
+    } else if (request.type === PeerType.QUERY) {
+      const { what } = Query.parse(JSON.parse(request.payload.toString('utf8')));
+      const answer = parts.queries[what];
+      if (answer === undefined) request.answer(PeerStatus.NOT_FOUND, Buffer.from(`no answer to '${what}'`));
+      else request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(answer())));
+    } else {
+      request.answer(PeerStatus.REFUSED, Buffer.from(`request type ${request.type}`));
+    }
+  }
+}

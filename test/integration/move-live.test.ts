@@ -1,0 +1,215 @@
+/**
+ * Volumes that move while real initiators use them: a file converted onto a moving disk, writes in flight through a
+ * hand-over, a benchmark through three moves, and our own harness with a ledger. Nothing is lost, nobody sees an error,
+ * and the space is where the extents are.
+ */
+import { randomFillSync } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/initiator/index.js';
+import { startGroup, type TestGroup } from '../support/group.js';
+import { exec, tempFolder } from '../support/process.js';
+import { allocatedBytes, sleepMs } from '../support/space.js';
+import { needs } from '../support/tools.js';
+
+const MiB = 1024 * 1024;
+/** The whole size by default; a slice of it where time is short. */
+const CONVERT_BYTES = Number(process.env['MOVE_MIB'] ?? 1024) * MiB;
+
+interface MoveReport {
+  volume: string;
+  from: string;
+  to: string;
+  extents: number;
+  bytesCopied: number;
+  restarts: number;
+  seconds: number;
+  sessions: number;
+  stallMs: { max: number };
+}
+
+function move(group: TestGroup, volume: string, to: string, ...args: string[]): Promise<MoveReport> {
+  return group.json<MoveReport>('move', volume, '--to', to, ...args);
+}
+
+async function randomFile(path: string, bytes: number): Promise<void> {
+  const file = await open(path, 'w');
+  const block = Buffer.alloc(8 * MiB);
+  for (let at = 0; at < bytes; at += block.length)
+    await file.write(randomFillSync(block), 0, Math.min(block.length, bytes - at), at);
+  await file.close();
+}
+
+t.test(
+  'qemu-img convert onto a volume while it moves',
+  { skip: needs('qemu-img'), timeout: 120_000 },
+  async (t) => {
+    const group = await startGroup(t, { volumes: { disk: String(CONVERT_BYTES) } });
+    const file = join(await tempFolder(t), 'random.raw');
+    await randomFile(file, CONVERT_BYTES);
+    const url = group.url('disk');
+    let converted = false;
+    const converting = exec('qemu-img', ['convert', '-n', '-W', '-f', 'raw', '-O', 'raw', file, url], {
+      timeoutMs: 110_000,
+    });
+    void converting.then(() => (converted = true));
+    const moves: MoveReport[] = [];
+    for (let i = 0; !converted || moves.length < 2; i++)
+      moves.push(await move(group, 'disk', ['m2', 'm3', 'm1'][i % 3] ?? 'm1'));
+    const ended = await converting;
+    t.equal(ended.code, 0, 'convert succeeds');
+    t.equal(ended.stderr, '', 'no error on stderr');
+    t.comment(
+      `${moves.length} moves while ${CONVERT_BYTES / MiB} MiB were written, longest stall ${Math.max(...moves.map((m) => m.stallMs.max))} ms`,
+    );
+    const same = await exec('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', file, url], {
+      timeoutMs: 110_000,
+    });
+    t.equal(same.code, 0, `the disk is the file: ${same.stdout}${same.stderr}`);
+    t.equal(same.stderr, '');
+  },
+);
+
+t.test(
+  'qemu-io writes in flight through a hand-over',
+  { skip: needs('qemu-io'), timeout: 60_000 },
+  async (t) => {
+    const group = await startGroup(t, { volumes: { disk: '64M' } });
+    const commands: string[] = [];
+    for (let i = 0; i < 40; i++) {
+      commands.push(
+        '-c',
+        `aio_write -P ${i + 1} ${i}M 256k`,
+        '-c',
+        `aio_write -P ${i + 1} ${i * 1024 + 512}k 256k`,
+        '-c',
+        'sleep 40',
+      );
+    }
+    commands.push('-c', 'aio_flush', '-c', 'flush');
+    for (let i = 0; i < 40; i++)
+      commands.push('-c', `read -P ${i + 1} ${i}M 256k`, '-c', `read -P ${i + 1} ${i * 1024 + 512}k 256k`);
+    const writing = exec('qemu-io', ['-f', 'raw', ...commands, group.url('disk')]);
+    await sleepMs(200);
+    const report = await move(group, 'disk', 'm2');
+    const ended = await writing;
+    t.equal(report.sessions, 1, 'the session was handed over');
+    t.equal(ended.code, 0, ended.stdout);
+    t.equal(ended.stderr, '', 'no error on stderr');
+    t.equal(/verification failed|error/i.test(ended.stdout), false, 'every pattern is there');
+  },
+);
+
+t.test('qemu-img bench -w through three moves', { skip: needs('qemu-img'), timeout: 60_000 }, async (t) => {
+  const group = await startGroup(t, { volumes: { disk: '256M' } });
+  let running = true;
+  const bench = exec('qemu-img', [
+    'bench',
+    '-w',
+    '-c',
+    '150000',
+    '-d',
+    '32',
+    '-s',
+    '4096',
+    '-f',
+    'raw',
+    group.url('disk'),
+  ]);
+  void bench.then(() => (running = false));
+  await sleepMs(200);
+  for (const to of ['m2', 'm3', 'm1']) {
+    t.equal(running, true, `it still runs when the move to ${to} begins`);
+    const report = await move(group, 'disk', to);
+    t.ok(report.stallMs.max < 1000, `stalled ${report.stallMs.max} ms at most`);
+  }
+  const ended = await bench;
+  t.equal(ended.code, 0, ended.stderr);
+  t.equal(ended.stderr, '');
+});
+
+t.test('the harness loads a volume that goes round the members', { timeout: 60_000 }, async (t) => {
+  const group = await startGroup(t, { volumes: { disk: '128M' } });
+  const initiator = await Initiator.connect(group.url('disk'));
+  t.teardown(() => initiator.close());
+  const { sizeBytes } = initiator.capacity;
+  const ledger = new Ledger({ seed: 7, blockBytes: 4096, blocks: sizeBytes / 4096 });
+  t.ok((await runFill(initiator, { ledger })).ok, 'filled');
+  const stop = new AbortController();
+  const loading = runLoad(initiator, {
+    ledger,
+    queueDepth: 32,
+    readPercent: 70,
+    durationSeconds: 60,
+    signal: stop.signal,
+  });
+  for (const to of ['m2', 'm3', 'm1']) {
+    const report = await move(group, 'disk', to);
+    t.match(report, { volume: 'disk', to, restarts: 0, sessions: 1, extents: 32 });
+    t.ok(report.bytesCopied >= sizeBytes, 'everything was copied');
+  }
+  stop.abort();
+  const report = await loading;
+  t.match(report, { errors: 0, wrongCount: 0, violations: [] }, 'no error, no wrong byte');
+  t.ok(report.ops > 1000 && report.redirects >= 3, `${report.ops} operations, ${report.redirects} redirects`);
+  t.ok(report.longestStallMs < 1000, `no command took longer than ${report.longestStallMs} ms`);
+  t.match(
+    await runVerify(initiator, { ledger }),
+    { ok: true, wrongCount: 0 },
+    'every acknowledged write is there',
+  );
+  await sleepMs(300);
+  const space = await Promise.all(
+    ['m1', 'm2', 'm3'].map((name) => allocatedBytes(join(group.dataFolder, name, 'disk.volume'))),
+  );
+  t.ok((space[0] ?? 0) >= sizeBytes, 'the holder has the bytes');
+  t.same(
+    space.slice(1).map((bytes) => bytes < 256 * 1024),
+    [true, true],
+    `the others have given them back: ${space.join(', ')}`,
+  );
+});
+
+t.test('single extents move, and the volume is served from both places', { timeout: 60_000 }, async (t) => {
+  const group = await startGroup(t, { volumes: { disk: '64M' } });
+  const initiator = await Initiator.connect(group.url('disk'));
+  t.teardown(() => initiator.close());
+  const ledger = new Ledger({ seed: 9, blockBytes: 4096, blocks: initiator.capacity.sizeBytes / 4096 });
+  await runFill(initiator, { ledger });
+  t.match(await move(group, 'disk', 'm3', '--extents', '3-6'), { extents: 4, sessions: 0 });
+  const route = await group.json<{ home: string; runs: unknown[] }>('route', 'disk');
+  t.equal(route.home, 'm1', 'the home stays');
+  t.match(route.runs, [
+    { first: 0, last: 2, holder: 'm1' },
+    { first: 3, last: 6, holder: 'm3' },
+    { first: 7, last: 15, holder: 'm1' },
+  ]);
+  t.match(
+    await runLoad(initiator, { ledger, durationSeconds: 1 }),
+    { errors: 0, wrongCount: 0 },
+    'forwarded I/O',
+  );
+  t.match(await runVerify(initiator, { ledger }), { ok: true });
+  t.match(
+    await move(group, 'disk', 'm2'),
+    { extents: 16 },
+    'a scattered volume is gathered by all who hold it',
+  );
+  t.match(await runVerify(initiator, { ledger }), { ok: true });
+});
+
+t.test('drain moves everything away', { timeout: 60_000 }, async (t) => {
+  const group = await startGroup(t, { volumes: { one: '32M', two: '32M' } });
+  const ended = await group.cli('drain', 'm1', '--json');
+  t.equal(ended.code, 0, ended.stderr);
+  for (const volume of ['one', 'two']) {
+    const route = await group.json<{ home: string; runs: { holder: string }[] }>('route', volume);
+    t.not(route.home, 'm1');
+    t.equal(
+      route.runs.some((run) => run.holder === 'm1'),
+      false,
+      `nothing of ${volume} is on m1`,
+    );
+  }
+});
