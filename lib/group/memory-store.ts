@@ -1,6 +1,7 @@
 /** A group store in memory, for tests and simulations of a group in one process. Nothing of it outlives the process. */
 import type { Clock, Timer } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
+import { randomToken, type Random } from '../base/random.js';
 import {
   checkOperations,
   commit,
@@ -35,6 +36,7 @@ const REAP_MS = 250;
 
 export interface MemoryStoreOptions {
   readonly clock: Clock;
+  readonly random: Random;
 }
 
 class MemoryTables implements LedgerTables {
@@ -61,7 +63,6 @@ class MemoryTables implements LedgerTables {
 interface Shared {
   readonly tables: MemoryTables;
   readonly handles: Set<MemoryStore>;
-  leasesGranted: number;
 }
 
 export class MemoryStore implements GroupStore {
@@ -71,7 +72,7 @@ export class MemoryStore implements GroupStore {
 
   constructor(
     private readonly options: MemoryStoreOptions,
-    private readonly shared: Shared = { tables: new MemoryTables(), handles: new Set(), leasesGranted: 0 },
+    private readonly shared: Shared = { tables: new MemoryTables(), handles: new Set() },
   ) {
     shared.handles.add(this);
     this.reapLater();
@@ -111,10 +112,9 @@ export class MemoryStore implements GroupStore {
   }
 
   async lease(ttlMs: number): Promise<StoreLease> {
-    const { clock } = this.options;
+    const { clock, random } = this.options;
     const askedAtMs = clock.nowMs();
-    this.shared.leasesGranted += 1;
-    const id = `lease-${this.shared.leasesGranted}`;
+    const id = randomToken(random);
     await this.write((tables, time) => grantLease(tables, id, ttlMs, time));
     return new LedgerLease(id, ttlMs, askedAtMs, clock, {
       renew: (lease) => this.write((tables, time) => renewLease(tables, lease, time)),

@@ -76,7 +76,10 @@ export type RouteHeadRecord = z.infer<typeof RouteHeadRecord>;
 
 /** Runs of (how many extents, their holder), in order, that fill the chunk. */
 export const RouteChunkRecord = z.object({
-  runs: z.array(z.tuple([z.number().int().min(1).max(ROUTE_CHUNK_EXTENTS), memberName])).min(1).max(ROUTE_CHUNK_EXTENTS),
+  runs: z
+    .array(z.tuple([z.number().int().min(1).max(ROUTE_CHUNK_EXTENTS), memberName]))
+    .min(1)
+    .max(ROUTE_CHUNK_EXTENTS),
 });
 export type RouteChunkRecord = z.infer<typeof RouteChunkRecord>;
 
@@ -137,7 +140,10 @@ export const keys = {
 /** Parses a store entry by its schema. Throws INVALID with the key and the first thing that is wrong with it. */
 export function parseRecord<T>(schema: z.ZodType<T>, entry: StoreEntry): T {
   if (entry.value.length > STORE_VALUE_BYTES_MAX) {
-    throw new BlockferryError('INVALID', `store record ${entry.key} is larger than ${STORE_VALUE_BYTES_MAX} bytes`);
+    throw new BlockferryError(
+      'INVALID',
+      `store record ${entry.key} is larger than ${STORE_VALUE_BYTES_MAX} bytes`,
+    );
   }
   let json: unknown;
   try {
@@ -148,7 +154,10 @@ export function parseRecord<T>(schema: z.ZodType<T>, entry: StoreEntry): T {
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new BlockferryError('INVALID', `store record ${entry.key}: ${issue?.path.join('.')} ${issue?.message}`);
+  throw new BlockferryError(
+    'INVALID',
+    `store record ${entry.key}: ${issue?.path.join('.')} ${issue?.message}`,
+  );
 }
 
 /** The inverse of parseRecord. */

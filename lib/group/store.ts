@@ -20,8 +20,7 @@ export interface StoreCompare {
 }
 
 export type StoreOperation =
-  | { readonly put: string; readonly value: string; readonly lease?: StoreLease }
-  | { readonly delete: string };
+  { readonly put: string; readonly value: string; readonly lease?: StoreLease } | { readonly delete: string };
 
 export interface StoreTransaction {
   /** False when a compare did not hold; nothing was written. */

@@ -1,0 +1,154 @@
+/** Moves: asked for, called off, looked at (admin.ts). The members do them (migration/). */
+import { BlockferryError } from '../base/errors.js';
+import { randomToken } from '../base/random.js';
+import type { Clock } from '../base/clock.js';
+import { refuseWhileMoving, requireEntry } from './admin-volumes.js';
+import { change, unchanged, type AdminDoors } from './attempts.js';
+import { MoveRecord, ProgressRecord, RouteHeadRecord, formatRecord, keys, parseRecord } from './records.js';
+import type { GroupStore, StoreOperation } from './store.js';
+
+/** Moves that have ended and are still shown. */
+const ENDED_MOVES_MAX = 100;
+
+/** A move as it is asked for. */
+export type WantedMove = Pick<MoveRecord, 'volume' | 'to' | 'range' | 'rateBytesPerSecond' | 'handover'>;
+
+/** A move and the figures of all its sources together. */
+export type MoveStatus = MoveRecord & ProgressRecord;
+
+/**
+ * Asks for a move.
+ * @throws NOT_FOUND (volume, or the destination is not up), BUSY (one is under way), INVALID (range, nothing to do)
+ */
+export async function createMove(
+  store: GroupStore,
+  doors: AdminDoors,
+  wanted: WantedMove,
+): Promise<MoveRecord> {
+  const { volume, to } = wanted;
+  const id = randomToken(doors.random);
+  const createdAtMs = Math.floor(doors.clock.wallMs());
+  const record = await change(store, async () => {
+    const volumeEntry = await requireEntry(store, keys.volume(volume), `there is no volume ${volume}`);
+    const headEntry = await requireEntry(store, keys.routeHead(volume), `volume ${volume} has no route`);
+    const memberEntry = await requireEntry(store, keys.member(to), `there is no member ${to} up`);
+    await refuseWhileMoving(store, volume);
+    const head = parseRecord(RouteHeadRecord, headEntry);
+    checkRange(wanted, head);
+    await refuseIfThere(store, wanted, head);
+    const move: MoveRecord = {
+      ...{ id, volume, to, from: head.home, createdAtMs },
+      ...{ range: wanted.range, rateBytesPerSecond: wanted.rateBytesPerSecond, handover: wanted.handover },
+      ...{ state: 'active' as const, error: '', finishedAtMs: null },
+    };
+    return {
+      compares: [
+        unchanged(keys.volume(volume), volumeEntry),
+        unchanged(keys.routeHead(volume), headEntry),
+        unchanged(keys.member(to), memberEntry),
+        unchanged(keys.moving(volume), undefined),
+      ],
+      operations: [
+        { put: keys.move(id), value: formatRecord(move) },
+        { put: keys.moving(volume), value: id },
+      ],
+      result: move,
+    };
+  });
+  await forgetOldMoves(store);
+  return record;
+}
+
+function checkRange({ volume, range }: WantedMove, head: RouteHeadRecord): void {
+  if (range === null || (range.first <= range.last && range.last < head.extents)) return;
+  throw new BlockferryError(
+    'INVALID',
+    `extents ${range.first}-${range.last} are not a part of ${volume}`,
+    `it has extents 0-${head.extents - 1}`,
+  );
+}
+
+/** A whole volume that was never split is at its base: nothing to move there. */
+async function refuseIfThere(
+  store: GroupStore,
+  { volume, to, range }: WantedMove,
+  head: RouteHeadRecord,
+): Promise<void> {
+  if (range !== null || head.home !== to || head.base !== to) return;
+  const { entries } = await store.list(keys.routeChunks(volume));
+  if (entries.length > 0) return;
+  throw new BlockferryError('INVALID', `volume ${volume} is at ${to} already`, 'choose another member');
+}
+
+/**
+ * Calls a move off: what is committed stays where it is, the rest is undone by its sources. Again is no error.
+ * @throws NOT_FOUND, INVALID (it has ended otherwise)
+ */
+export function cancelMove(store: GroupStore, clock: Clock, id: string): Promise<MoveRecord> {
+  return change(store, async () => {
+    const entry = await requireEntry(store, keys.move(id), `there is no move ${id}`);
+    const move = parseRecord(MoveRecord, entry);
+    if (move.state === 'cancelled') return { compares: [], operations: [], result: move };
+    if (move.state !== 'active') throw new BlockferryError('INVALID', `the move has ended: ${move.state}`);
+    const cancelled: MoveRecord = { ...move, state: 'cancelled', finishedAtMs: Math.floor(clock.wallMs()) };
+    const moving = await store.get(keys.moving(move.volume));
+    const isOurs = moving?.value === id;
+    return {
+      compares: [unchanged(entry.key, entry), unchanged(keys.moving(move.volume), moving)],
+      operations: [
+        { put: entry.key, value: formatRecord(cancelled) },
+        ...(isOurs ? [{ delete: keys.moving(move.volume) }] : []),
+      ],
+      result: cancelled,
+    };
+  });
+}
+
+/** One move with its figures. Throws NOT_FOUND. */
+export async function getMove(store: GroupStore, id: string): Promise<MoveStatus> {
+  const entry = await requireEntry(store, keys.move(id), `there is no move ${id}`);
+  return withProgress(store, parseRecord(MoveRecord, entry));
+}
+
+/** All moves that are remembered, the oldest first. */
+export async function listMoves(store: GroupStore): Promise<MoveStatus[]> {
+  const moves = await readMoves(store);
+  return Promise.all(moves.map((move) => withProgress(store, move)));
+}
+
+async function readMoves(store: GroupStore): Promise<MoveRecord[]> {
+  const { entries } = await store.list(keys.moves);
+  const moves = entries.map((entry) => parseRecord(MoveRecord, entry));
+  return moves.sort((a, b) => a.createdAtMs - b.createdAtMs);
+}
+
+async function withProgress(store: GroupStore, move: MoveRecord): Promise<MoveStatus> {
+  const { entries } = await store.list(keys.progress(move.id));
+  return { ...move, ...sumProgress(entries.map((entry) => parseRecord(ProgressRecord, entry))) };
+}
+
+/** The figures of several sources as one. */
+function sumProgress(parts: readonly ProgressRecord[]): ProgressRecord {
+  const sum = (field: keyof Omit<ProgressRecord, 'stallMsMax' | 'lastError'>): number =>
+    parts.reduce((total, part) => total + part[field], 0);
+  return {
+    extents: sum('extents'),
+    extentsDone: sum('extentsDone'),
+    bytesCopied: sum('bytesCopied'),
+    bytesRecopied: sum('bytesRecopied'),
+    restarts: sum('restarts'),
+    sessions: sum('sessions'),
+    stallMsMax: Math.max(0, ...parts.map((part) => part.stallMsMax)),
+    lastError: parts.find((part) => part.lastError !== '')?.lastError ?? '',
+  };
+}
+
+/** Deletes all but the newest of the moves that have ended, with their figures. */
+async function forgetOldMoves(store: GroupStore): Promise<void> {
+  const ended = (await readMoves(store)).filter((move) => move.state !== 'active');
+  for (const move of ended.slice(0, Math.max(0, ended.length - ENDED_MOVES_MAX))) {
+    const { entries } = await store.list(keys.progress(move.id));
+    const operations: StoreOperation[] = entries.map((entry) => ({ delete: entry.key }));
+    await store.txn([], [...operations, { delete: keys.move(move.id) }]);
+  }
+}

@@ -1,0 +1,155 @@
+/** The group's own record, and volumes: made, listed, deleted (admin.ts). */
+import { BlockferryError } from '../base/errors.js';
+import { EXTENTS_MAX, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, VOLUME_NAME_PATTERN } from '../base/limits.js';
+import { randomToken } from '../base/random.js';
+import { change, unchanged, type AdminDoors } from './attempts.js';
+import {
+  GroupRecord,
+  VolumeRecord,
+  formatRecord,
+  keys,
+  parseRecord,
+  type RouteHeadRecord,
+} from './records.js';
+import type { GroupStore, StoreEntry } from './store.js';
+
+const IQN_PREFIX = 'iqn.2026-11.org.blockferry:';
+
+/** A volume as it is asked for. Sizes in bytes. */
+export interface WantedVolume {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly blockBytes: 512 | 4096;
+  readonly extentBytes: number;
+  /** The member that serves it and holds all of it at first; it must be up. */
+  readonly home: string;
+}
+
+/** The group of this store; a new store gets one, by default under a name of its own. */
+export async function ensureGroup(store: GroupStore, doors: AdminDoors, name?: string): Promise<GroupRecord> {
+  const made: GroupRecord = {
+    name: name ?? `group-${randomToken(doors.random).slice(0, 8)}`,
+    createdAtMs: Math.floor(doors.clock.wallMs()),
+    nextVolumeId: 1,
+  };
+  await store.txn([{ key: keys.group, revision: 0 }], [{ put: keys.group, value: formatRecord(made) }]);
+  return parseRecord(GroupRecord, await requireEntry(store, keys.group, 'the group store is empty'));
+}
+
+/**
+ * Makes an empty volume.
+ * @throws INVALID (name, size, extent size), EXISTS (the name), NOT_FOUND (the home is not up)
+ */
+export async function createVolume(
+  store: GroupStore,
+  doors: AdminDoors,
+  wanted: WantedVolume,
+): Promise<VolumeRecord> {
+  checkWanted(wanted);
+  const { name, sizeBytes, blockBytes, extentBytes, home } = wanted;
+  // Drawn once: the same volume whichever attempt succeeds.
+  const serial = randomToken(doors.random);
+  const naa = `3${randomToken(doors.random).slice(1)}`;
+  const createdAtMs = Math.floor(doors.clock.wallMs());
+  return change(store, async () => {
+    const groupEntry = await requireEntry(store, keys.group, 'the group store is empty');
+    const group = parseRecord(GroupRecord, groupEntry);
+    const homeEntry = await requireEntry(store, keys.member(home), `there is no member ${home} up`);
+    if ((await store.get(keys.volume(name))) !== undefined) {
+      throw new BlockferryError('EXISTS', `there is a volume ${name} already`, 'choose another name');
+    }
+    const iqn = IQN_PREFIX + name;
+    const id = group.nextVolumeId;
+    const volume: VolumeRecord = {
+      id,
+      name,
+      iqn,
+      sizeBytes,
+      blockBytes,
+      extentBytes,
+      serial,
+      naa,
+      createdAtMs,
+    };
+    const head: RouteHeadRecord = { epoch: 1, home, base: home, extents: Math.ceil(sizeBytes / extentBytes) };
+    return {
+      compares: [
+        unchanged(keys.group, groupEntry),
+        unchanged(keys.member(home), homeEntry),
+        unchanged(keys.volume(name), undefined),
+        unchanged(keys.routeHead(name), undefined),
+      ],
+      operations: [
+        { put: keys.group, value: formatRecord({ ...group, nextVolumeId: id + 1 }) },
+        { put: keys.volume(name), value: formatRecord(volume) },
+        { put: keys.routeHead(name), value: formatRecord(head) },
+      ],
+      result: volume,
+    };
+  });
+}
+
+function checkWanted({ name, sizeBytes, blockBytes, extentBytes }: WantedVolume): void {
+  const refuse = (what: string, hint: string): never => {
+    throw new BlockferryError('INVALID', what, hint);
+  };
+  if (!VOLUME_NAME_PATTERN.test(name)) {
+    refuse(`'${name}' is not a volume name`, 'use a-z, 0-9, dots and dashes, at most 64, not at the ends');
+  }
+  if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % blockBytes !== 0) {
+    refuse(`a size of ${sizeBytes} bytes is not a number of blocks`, `use a multiple of ${blockBytes}`);
+  }
+  const isExtent = Number.isSafeInteger(extentBytes) && extentBytes % EXTENT_BYTES_MIN === 0;
+  if (!isExtent || extentBytes < EXTENT_BYTES_MIN || extentBytes > EXTENT_BYTES_MAX) {
+    refuse(`extents of ${extentBytes} bytes are not possible`, 'use a multiple of 64K, up to 1G');
+  }
+  if (Math.ceil(sizeBytes / extentBytes) > EXTENTS_MAX) {
+    refuse(`more than ${EXTENTS_MAX} extents`, 'use larger extents (--extent-size)');
+  }
+}
+
+/** All volumes, by name. */
+export async function listVolumes(store: GroupStore): Promise<VolumeRecord[]> {
+  const { entries } = await store.list(keys.volumes);
+  return entries.map((entry) => parseRecord(VolumeRecord, entry));
+}
+
+/**
+ * Deletes the volume and its route; the members give its bytes back.
+ * @throws NOT_FOUND, BUSY (a move is under way)
+ */
+export async function deleteVolume(store: GroupStore, name: string): Promise<void> {
+  await change(store, async () => {
+    const volumeEntry = await requireEntry(store, keys.volume(name), `there is no volume ${name}`);
+    await refuseWhileMoving(store, name);
+    const headEntry = await store.get(keys.routeHead(name));
+    const { entries } = await store.list(keys.route(name));
+    return {
+      compares: [
+        unchanged(keys.volume(name), volumeEntry),
+        unchanged(keys.moving(name), undefined),
+        unchanged(keys.routeHead(name), headEntry),
+      ],
+      operations: [{ delete: keys.volume(name) }, ...entries.map((entry) => ({ delete: entry.key }))],
+      result: undefined,
+    };
+  });
+}
+
+/** Throws BUSY while a move of the volume is under way. */
+export async function refuseWhileMoving(store: GroupStore, volume: string): Promise<void> {
+  const moving = await store.get(keys.moving(volume));
+  if (moving === undefined) return;
+  throw new BlockferryError(
+    'BUSY',
+    `volume ${volume} is being moved (${moving.value})`,
+    'wait for the move, or cancel it',
+  );
+}
+
+/** The entry, or NOT_FOUND with `otherwise`. */
+export async function requireEntry(store: GroupStore, key: string, otherwise: string): Promise<StoreEntry> {
+  const entry = await store.get(key);
+  if (entry === undefined) throw new BlockferryError('NOT_FOUND', otherwise, "see 'blockferry status'");
+  return entry;
+}

@@ -1,0 +1,13 @@
+/**
+ * What the management API changes in a group, as functions on the group store: each one transaction, tried again when
+ * somebody else was first. No member is asked; members see the records change and act.
+ */
+export {
+  createMove,
+  cancelMove,
+  getMove,
+  listMoves,
+  type MoveStatus,
+  type WantedMove,
+} from './admin-moves.js';
+export { createVolume, deleteVolume, ensureGroup, listVolumes, type WantedVolume } from './admin-volumes.js';
