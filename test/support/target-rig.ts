@@ -1,0 +1,124 @@
+/** A portal with one disk in memory, for tests of the target: its device can hold I/O back, its directory can redirect. */
+import { type BlockDevice, type BlockIo, IoError } from '../../lib/block/device.js';
+import { systemClock } from '../../lib/base/clock.js';
+import { silentLog } from '../../lib/base/log.js';
+import { SeededRandom } from '../../lib/base/random.js';
+import type { LoginIdentity, TargetAnswer, TargetDirectory } from '../../lib/iscsi/target/directory.js';
+import { Portal } from '../../lib/iscsi/target/portal.js';
+import { SessionRegistry } from '../../lib/iscsi/target/registry.js';
+import { DiskServer } from '../../lib/scsi/disk-server.js';
+import { RamDevice } from './ram-device.js';
+import { TargetInitiator } from './target-initiator.js';
+
+export const IQN = 'iqn.2026-11.test:disk';
+export const MOVED = 'iqn.2026-11.test:moved';
+
+/** Answers at once, or when told to: then in the order of arrival. */
+export class HeldDevice implements BlockDevice {
+  readonly readOnly = false;
+  readonly blockBytes = 512;
+  readonly held: BlockIo[] = [];
+  holding = false;
+  /** The next I/O fails with this. */
+  failure: IoError | null = null;
+
+  constructor(readonly ram: RamDevice) {}
+
+  get sizeBytes(): number {
+    return this.ram.sizeBytes;
+  }
+
+  submit(io: BlockIo): void {
+    if (this.holding) this.held.push(io);
+    else this.serve(io);
+  }
+
+  /** Lets everything that waits through, and whatever comes. */
+  release(): void {
+    this.holding = false;
+    for (const io of this.held.splice(0)) this.serve(io);
+  }
+
+  private serve(io: BlockIo): void {
+    const { failure } = this;
+    this.failure = null;
+    if (failure !== null) io.complete(failure);
+    else this.ram.submit(io);
+  }
+}
+
+export class TargetRig implements TargetDirectory {
+  readonly device = new HeldDevice(new RamDevice(16 * 1024 * 1024));
+  readonly registry = new SessionRegistry(systemClock);
+  readonly admitted: LoginIdentity[] = [];
+  readonly iqns = [IQN];
+  /** What admit() waits for. */
+  admission: Promise<void> = Promise.resolve();
+  answer: TargetAnswer | null = null;
+  port = 0;
+  private readonly server = new DiskServer({
+    device: this.device,
+    identity: { serial: '0123456789abcdef', naa: '3000000000000001', iqn: IQN },
+  });
+  private readonly portal = new Portal({
+    directory: this,
+    registry: this.registry,
+    log: silentLog,
+    clock: systemClock,
+    random: new SeededRandom(1),
+    options: { busyPollUs: 0 },
+  });
+  private readonly initiators: TargetInitiator[] = [];
+
+  static async start(): Promise<TargetRig> {
+    const rig = new TargetRig();
+    rig.port = (await rig.portal.listen('127.0.0.1', 0)).port;
+    return rig;
+  }
+
+  async connect(): Promise<TargetInitiator> {
+    const initiator = await TargetInitiator.connect(this.port);
+    this.initiators.push(initiator);
+    return initiator;
+  }
+
+  /** A connection that has logged in. */
+  async session(keys: Record<string, string> = {}, isid = '800000000001'): Promise<TargetInitiator> {
+    const initiator = await this.connect();
+    await initiator.login(IQN, keys, { isid });
+    return initiator;
+  }
+
+  async stop(): Promise<void> {
+    this.device.release();
+    for (const initiator of this.initiators) initiator.close();
+    await this.portal.close();
+  }
+
+  // ---- TargetDirectory
+
+  list(host: string, port: number): ReturnType<TargetDirectory['list']> {
+    return this.iqns.map((iqn) => ({ iqn, addresses: [{ host, port, portalGroupTag: 1 }] }));
+  }
+
+  resolve(iqn: string): TargetAnswer {
+    if (this.answer !== null) return this.answer;
+    if (iqn === MOVED) return { kind: 'redirect', host: '127.0.0.1', port: 3333 };
+    if (iqn !== IQN) return { kind: 'unknown' };
+    return { kind: 'serve', target: { iqn, server: this.server, device: this.device } };
+  }
+
+  async admit(login: LoginIdentity): Promise<void> {
+    this.admitted.push(login);
+    await this.admission;
+  }
+}
+
+/** Waits until `condition` holds; at most two seconds. */
+export async function until(condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 2_000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error('it did not come to that');
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
