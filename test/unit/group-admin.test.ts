@@ -1,0 +1,356 @@
+/** Membership, the view of the group, and the changes that people ask for, on a store in memory. */
+import { spawnSync } from 'node:child_process';
+import t from 'tap';
+import { sleep, systemClock, type Clock, type Timer } from '../../lib/base/clock.js';
+import { silentLog } from '../../lib/base/log.js';
+import { SeededRandom } from '../../lib/base/random.js';
+import {
+  cancelMove,
+  createMove,
+  createVolume,
+  deleteVolume,
+  ensureGroup,
+  getMove,
+  listMoves,
+  listVolumes,
+  type WantedMove,
+  type WantedVolume,
+} from '../../lib/group/admin.js';
+import { GroupView, Membership, type MembershipOptions } from '../../lib/group/membership.js';
+import { MemoryStore } from '../../lib/group/memory-store.js';
+import { openStore } from '../../lib/group/open-store.js';
+import {
+  MoveRecord,
+  RouteHeadRecord,
+  VolumeRecord,
+  formatRecord,
+  keys,
+  parseRecord,
+} from '../../lib/group/records.js';
+import type { GroupStore, StoreLease } from '../../lib/group/store.js';
+import { until } from '../support/store-suite.js';
+
+const random = new SeededRandom(5);
+const doors = { clock: systemClock, random };
+const GiB = 1024 ** 3;
+
+function makeStore(t: { teardown(fn: () => unknown): unknown }, clock: Clock = systemClock): MemoryStore {
+  const store = new MemoryStore({ clock, random });
+  t.teardown(() => store.close());
+  return store;
+}
+
+function member(name: string, more: Partial<MembershipOptions> = {}): MembershipOptions {
+  const address = (port: number): { host: string; port: number } => ({ host: '127.0.0.1', port });
+  const base = {
+    name,
+    portal: address(3260),
+    peer: address(7000),
+    pid: process.pid,
+    incarnation: `${name}-1`,
+  };
+  return { ...base, clock: systemClock, log: silentLog, ...more };
+}
+
+/** A process number that is certainly nobody's. */
+function deadPid(): number {
+  return spawnSync(process.execPath, ['-e', '']).pid;
+}
+
+async function makeGroup(t: { teardown(fn: () => unknown): unknown }): Promise<GroupStore> {
+  const store = makeStore(t);
+  await ensureGroup(store, doors, 'g');
+  for (const name of ['m1', 'm2', 'm3']) {
+    const membership = await Membership.join(store, member(name));
+    t.teardown(() => membership.leave());
+  }
+  return store;
+}
+
+const volume = (more: Partial<WantedVolume> = {}): WantedVolume => ({
+  ...{ name: 'v1', sizeBytes: GiB, blockBytes: 512, extentBytes: 4 * 1024 ** 2, home: 'm1' },
+  ...more,
+});
+
+const move = (more: Partial<WantedMove> = {}): WantedMove => ({
+  ...{ volume: 'v1', to: 'm2', range: null, rateBytesPerSecond: null, handover: 'ask' as const },
+  ...more,
+});
+
+t.test('a member joins, is seen, and leaves', async (t) => {
+  const store = makeStore(t);
+  const seen: string[] = [];
+  const view = await GroupView.open(store, silentLog, (name, record) =>
+    seen.push(`${name} ${record?.pid ?? 'gone'}`),
+  );
+  t.teardown(() => view.close());
+  const m1 = await Membership.join(store, member('m1', { pid: 11 }));
+  t.ok(m1.isValid);
+  await until(() => seen.length === 1, 'm1 is seen');
+  t.equal(view.get('m1')?.incarnation, 'm1-1');
+  const late: string[] = [];
+  const second = await GroupView.open(store, silentLog, (name) => late.push(name));
+  t.same(late, ['m1'], 'present members are told of before open() resolves');
+  second.close();
+  await store.txn([], [{ put: 'members/bad', value: '{}' }]);
+  await m1.leave();
+  t.notOk(m1.isValid);
+  await until(() => seen.length === 2, 'm1 is gone');
+  t.same(seen, ['m1 11', 'm1 gone']);
+  t.same(view.members, []);
+});
+
+t.test('a name is one living process; a dead one is replaced at once', async (t) => {
+  const store = makeStore(t);
+  const first = await Membership.join(store, member('m1'));
+  await t.rejects(Membership.join(store, member('m1', { incarnation: 'm1-2' })), { code: 'BUSY' });
+  t.ok(await store.get('members/m1'), 'the refused one took nothing with it');
+  await first.leave();
+  const pid = deadPid();
+  const dead = await Membership.join(store, member('m1', { pid, incarnation: 'm1-3' }));
+  const elsewhere = { host: '10.0.0.9', port: 7000 };
+  await t.rejects(
+    Membership.join(store, member('m1', { incarnation: 'm1-4', peer: elsewhere })),
+    { code: 'BUSY' },
+    'a process number of another machine says nothing',
+  );
+  const successor = await Membership.join(store, member('m1', { incarnation: 'm1-5' }));
+  await dead.leave();
+  t.match((await store.get('members/m1'))?.value, /m1-5/, 'the end of the old lease leaves the new record');
+  await successor.leave();
+});
+
+/** A clock whose timers run only when the test says so. */
+class HandClock implements Clock {
+  now = 1_000;
+  private readonly timers = new Map<object, { atMs: number; fire: () => void }>();
+  nowMs = (): number => this.now;
+  wallMs = (): number => this.now;
+  after(delayMs: number, fire: () => void): Timer {
+    const key = {};
+    this.timers.set(key, { atMs: this.now + delayMs, fire });
+    return { cancel: () => void this.timers.delete(key) };
+  }
+  /** Moves on in small steps, so that what is due happens in order. */
+  async advance(ms: number): Promise<void> {
+    const end = this.now + ms;
+    while (this.now < end) {
+      this.now = Math.min(end, this.now + 50);
+      for (const [key, timer] of [...this.timers]) {
+        if (timer.atMs <= this.now && this.timers.delete(key)) timer.fire();
+      }
+      for (let i = 0; i < 12; i++) await Promise.resolve();
+    }
+  }
+}
+
+t.test('I4: who cannot renew stops before its lease can have run out, and comes back', async (t) => {
+  const clock = new HandClock();
+  const store = makeStore(t, clock);
+  let isCut = false;
+  let expiredAtMs = 0;
+  const cut = (lease: StoreLease): StoreLease => ({
+    id: lease.id,
+    get validUntilMs() {
+      return lease.validUntilMs;
+    },
+    renew: () => (isCut ? new Promise(() => {}) : lease.renew()),
+    revoke: () => lease.revoke(),
+  });
+  const flaky: GroupStore = Object.create(store, {
+    lease: {
+      value: async (ttlMs: number) =>
+        isCut ? Promise.reject(new Error('cut')) : cut(await store.lease(ttlMs)),
+    },
+  }) as GroupStore;
+  const events: string[] = [];
+  const m1 = await Membership.join(flaky, member('m1', { clock, ttlMs: 6_000 }));
+  m1.onLost = () => events.push(`lost ${clock.now}`);
+  m1.onRegained = () => events.push('regained');
+  await clock.advance(20_000);
+  t.ok(m1.isValid, 'renewed many times');
+  t.same(events, []);
+  isCut = true; // from here on the store does not even answer
+  for (let i = 0; i < 200 && expiredAtMs === 0; i++) {
+    await clock.advance(50);
+    if ((await store.get('members/m1')) === undefined) expiredAtMs = clock.now;
+  }
+  t.notOk(m1.isValid);
+  t.equal(events.length, 1);
+  const lostAtMs = Number(events[0]?.split(' ')[1]);
+  t.ok(lostAtMs < expiredAtMs, `stopped at ${lostAtMs}, the lease ended at ${expiredAtMs}`);
+});
+
+t.test('a lost lease is replaced by a new one', async (t) => {
+  const clock = new HandClock();
+  const store = makeStore(t, clock);
+  const events: string[] = [];
+  const m1 = await Membership.join(store, member('m1', { clock, ttlMs: 6_000 }));
+  m1.onLost = () => events.push('lost');
+  m1.onRegained = () => events.push('regained');
+  // The process stands still for longer than its lease; others go on.
+  const timerless = clock.now;
+  clock.now = timerless + 10_000;
+  t.notOk(m1.isValid, 'known without any timer');
+  await clock.advance(3_000);
+  t.same(events, ['lost', 'regained']);
+  t.ok(m1.isValid);
+  t.ok(await store.get('members/m1'));
+  await m1.leave();
+  t.equal(await store.get('members/m1'), undefined);
+});
+
+t.test('a volume is made whole, with an identity of its own', async (t) => {
+  const store = await makeGroup(t);
+  t.equal((await ensureGroup(store, doors, 'other')).name, 'g', 'a group keeps its name');
+  const made = await createVolume(store, doors, volume());
+  const other = await createVolume(
+    store,
+    doors,
+    volume({ name: 'v2', sizeBytes: GiB + 4096, blockBytes: 4096, home: 'm2' }),
+  );
+  t.match(made, { id: 1, iqn: 'iqn.2026-11.org.blockferry:v1', sizeBytes: GiB });
+  t.equal(other.id, 2);
+  t.not(made.serial, other.serial);
+  t.same(await listVolumes(store), [made, other]);
+  const entry = await store.get(keys.volume('v1'));
+  t.same(entry && parseRecord(VolumeRecord, entry), made, 'as the schema reads it');
+  const head = await store.get(keys.routeHead('v2'));
+  t.same(head && parseRecord(RouteHeadRecord, head), { epoch: 1, home: 'm2', base: 'm2', extents: 257 });
+});
+
+t.test('what a volume cannot be', async (t) => {
+  const store = await makeGroup(t);
+  await createVolume(store, doors, volume());
+  const refused: [Partial<WantedVolume>, string][] = [
+    [{}, 'EXISTS'],
+    [{ name: 'V1' }, 'INVALID'],
+    [{ name: '../x' }, 'INVALID'],
+    [{ name: 'v2', sizeBytes: 1000 }, 'INVALID'],
+    [{ name: 'v2', sizeBytes: 0 }, 'INVALID'],
+    [{ name: 'v2', sizeBytes: 512 * 3, blockBytes: 4096 }, 'INVALID'],
+    [{ name: 'v2', extentBytes: 100_000 }, 'INVALID'],
+    [{ name: 'v2', extentBytes: 2 * GiB }, 'INVALID'],
+    [{ name: 'v2', sizeBytes: 1024 * 1024 * GiB }, 'INVALID'],
+    [{ name: 'v2', home: 'm9' }, 'NOT_FOUND'],
+  ];
+  for (const [more, code] of refused) {
+    await t.rejects(createVolume(store, doors, volume(more)), { code }, JSON.stringify(more));
+  }
+  t.equal((await listVolumes(store)).length, 1);
+});
+
+t.test('volumes made at the same time get different ids', async (t) => {
+  const store = await makeGroup(t);
+  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+  const made = await Promise.all(names.map((name) => createVolume(store, doors, volume({ name }))));
+  t.same(made.map((one) => one.id).sort(), [1, 2, 3, 4, 5, 6]);
+  const twice = await Promise.allSettled(
+    [1, 2].map(() => createVolume(store, doors, volume({ name: 'same' }))),
+  );
+  t.same(twice.map((one) => one.status).sort(), ['fulfilled', 'rejected']);
+});
+
+t.test('a move is asked for once at a time, looked at, called off', async (t) => {
+  const store = await makeGroup(t);
+  await createVolume(store, doors, volume());
+  const asked = await createMove(
+    store,
+    doors,
+    move({ range: { first: 0, last: 255 }, rateBytesPerSecond: 1000 }),
+  );
+  t.match(asked, { from: 'm1', to: 'm2', state: 'active', finishedAtMs: null });
+  await t.rejects(createMove(store, doors, move({ to: 'm3' })), { code: 'BUSY' });
+  await t.rejects(deleteVolume(store, 'v1'), { code: 'BUSY' });
+  const figures = { extents: 4, extentsDone: 1, bytesCopied: 10, bytesRecopied: 2, restarts: 1, sessions: 1 };
+  const put = (from: string, more: object): Promise<unknown> =>
+    store.txn([], [{ put: keys.progressOf(asked.id, from), value: formatRecord({ ...figures, ...more }) }]);
+  await put('m1', { stallMsMax: 3.5, lastError: '' });
+  await put('m3', { stallMsMax: 1, lastError: 'the disk of m2 is full' });
+  t.match(await getMove(store, asked.id), {
+    ...{
+      id: asked.id,
+      extents: 8,
+      extentsDone: 2,
+      bytesCopied: 20,
+      bytesRecopied: 4,
+      restarts: 2,
+      sessions: 2,
+    },
+    ...{ stallMsMax: 3.5, lastError: 'the disk of m2 is full' },
+  });
+  t.equal((await cancelMove(store, systemClock, asked.id)).state, 'cancelled');
+  t.equal((await cancelMove(store, systemClock, asked.id)).state, 'cancelled', 'again');
+  const next = await createMove(store, doors, move());
+  await cancelMove(store, systemClock, asked.id);
+  t.equal(
+    (await store.get(keys.moving('v1')))?.value,
+    next.id,
+    'an old move does not free the volume of a new one',
+  );
+  t.same((await listMoves(store)).map((one) => one.state).sort(), ['active', 'cancelled']);
+});
+
+t.test('what a move cannot be', async (t) => {
+  const store = await makeGroup(t);
+  await createVolume(store, doors, volume());
+  const refused: [Partial<WantedMove>, string][] = [
+    [{ volume: 'v9' }, 'NOT_FOUND'],
+    [{ to: 'm9' }, 'NOT_FOUND'],
+    [{ to: 'm1' }, 'INVALID'],
+    [{ range: { first: 0, last: 256 } }, 'INVALID'],
+    [{ range: { first: 5, last: 4 } }, 'INVALID'],
+  ];
+  for (const [more, code] of refused) {
+    await t.rejects(createMove(store, doors, move(more)), { code }, JSON.stringify(more));
+  }
+  await t.rejects(getMove(store, 'x'), { code: 'NOT_FOUND' });
+  await t.rejects(cancelMove(store, systemClock, 'x'), { code: 'NOT_FOUND' });
+  const asked = await createMove(store, doors, move());
+  const done: MoveRecord = { ...asked, state: 'done', finishedAtMs: 1 };
+  await store.txn([], [{ put: keys.move(asked.id), value: formatRecord(done) }]);
+  await t.rejects(cancelMove(store, systemClock, asked.id), { code: 'INVALID', message: /ended: done/ });
+});
+
+t.test('ended moves are forgotten beyond a hundred, with their figures', async (t) => {
+  const store = await makeGroup(t);
+  await createVolume(store, doors, volume());
+  const first = await createMove(store, doors, move());
+  await store.txn([], [{ put: keys.progressOf(first.id, 'm1'), value: '{}' }]);
+  await cancelMove(store, systemClock, first.id);
+  for (let i = 0; i < 101; i++) {
+    await sleep(systemClock, i === 0 ? 3 : 0);
+    const { id } = await createMove(store, doors, move());
+    await cancelMove(store, systemClock, id);
+  }
+  const kept = await createMove(store, doors, move());
+  const moves = await listMoves(store);
+  t.equal(moves.filter((one) => one.state !== 'active').length, 100);
+  t.ok(moves.some((one) => one.id === kept.id));
+  t.notOk(moves.some((one) => one.id === first.id));
+  t.same((await store.list('progress/')).entries, []);
+});
+
+t.test('deleting a volume deletes its route and nothing of its neighbour', async (t) => {
+  const store = await makeGroup(t);
+  await createVolume(store, doors, volume());
+  await createVolume(store, doors, volume({ name: 'v1.x' }));
+  await store.txn([], [{ put: keys.routeChunk('v1', 0), value: '{"runs":[[256,"m2"]]}' }]);
+  await deleteVolume(store, 'v1');
+  t.same(
+    (await listVolumes(store)).map((one) => one.name),
+    ['v1.x'],
+  );
+  t.same(
+    (await store.list('routes/')).entries.map((entry) => entry.key),
+    ['routes/v1.x/head'],
+  );
+  await t.rejects(deleteVolume(store, 'v1'), { code: 'NOT_FOUND' });
+  t.equal((await createVolume(store, doors, volume())).id, 3, 'an id is never given twice');
+});
+
+t.test('a store URL that is none', async (t) => {
+  for (const url of ['etcd:x', 'embedded:', 'embedded:relative', '/path']) {
+    await t.rejects(openStore(url, { ...doors, log: silentLog }), { code: 'USAGE' }, url);
+  }
+});
