@@ -39,7 +39,11 @@ function ipcParent(): NonNullable<CliDoor['parent']> {
     send: (message) => {
       if (process.connected) process.send?.(message);
     },
-    onGone: (gone) => void process.once('disconnect', gone),
+    onGone: (gone) => {
+      process.once('disconnect', gone);
+      // The channel alone must not keep a process alive whose work is done.
+      process.channel?.unref();
+    },
   };
 }
 

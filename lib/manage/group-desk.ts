@@ -52,21 +52,19 @@ export interface GroupDeskParts {
 }
 
 /** What a member answers to QUERY {"what":"sessions"}: the fields that this API shows. */
-const SessionsAnswer = z.object({
-  sessions: z.array(
-    z.object({
-      iqn: z.string(),
-      initiatorName: z.string(),
-      isid: z.string(),
-      peer: z.string(),
-      sinceMs: z.number(),
-      commands: z.number(),
-      bytesRead: z.number(),
-      bytesWritten: z.number(),
-      inFlight: z.number(),
-    }),
-  ),
-});
+const SessionsAnswer = z.array(
+  z.object({
+    iqn: z.string(),
+    initiatorName: z.string(),
+    isid: z.string(),
+    peer: z.string(),
+    sinceMs: z.number(),
+    commands: z.number(),
+    bytesRead: z.number(),
+    bytesWritten: z.number(),
+    inFlight: z.number(),
+  }),
+);
 
 export class GroupDesk implements ManageDesk {
   constructor(private readonly parts: GroupDeskParts) {}
@@ -224,7 +222,7 @@ export class GroupDesk implements ManageDesk {
       const answer = SessionsAnswer.parse(
         await askJson(this.parts.hub, member, fields, { what: 'sessions' }),
       );
-      return answer.sessions.map(({ iqn, initiatorName, peer, ...rest }) => ({
+      return answer.map(({ iqn, initiatorName, peer, ...rest }) => ({
         ...rest,
         member,
         volume: this.parts.table.getByIqn(iqn)?.record.name ?? iqn,
@@ -245,5 +243,28 @@ function memberView(record: MemberRecord): MemberView {
     pid: record.pid,
     startedAtMs: record.startedAtMs,
     alive: true,
+  };
+}
+
+/** The record's fields that people act on, and the figures. */
+function moveView(move: MoveStatus): MoveView {
+  return {
+    id: move.id,
+    volume: move.volume,
+    from: move.from,
+    to: move.to,
+    range: move.range,
+    state: move.state,
+    error: move.error,
+    createdAtMs: move.createdAtMs,
+    finishedAtMs: move.finishedAtMs,
+    extents: move.extents,
+    extentsDone: move.extentsDone,
+    bytesCopied: move.bytesCopied,
+    bytesRecopied: move.bytesRecopied,
+    restarts: move.restarts,
+    sessions: move.sessions,
+    stallMsMax: move.stallMsMax,
+    lastError: move.lastError,
   };
 }
