@@ -68,6 +68,8 @@ export const INITIATOR_BACKOFF_MS_MIN = 20;
 export const INITIATOR_BACKOFF_MS_MAX = 1_000;
 /** A session that hears nothing for this long sends a NOP-Out, and is lost after twice as long. */
 export const INITIATOR_PING_MS = 5_000;
+/** Breaches of the protocol that are remembered, of a target that commits many. */
+export const INITIATOR_VIOLATIONS_MAX = 1000;
 /** Bytes of the buffer that the initiator's socket reads into. */
 export const INITIATOR_READ_BUFFER_BYTES = 512 * KiB;
 /** Bytes of the buffer that outgoing headers and small data are gathered in. */

@@ -1,22 +1,20 @@
 /**
  * The public face of the harness: one unit of one target, read and written by promises or, under load, by task objects.
- * It follows redirects, survives logouts and drops, and notes what the target did wrong.
+ * What happens to the session meanwhile (redirects, logouts, drops) is the keeper's; here it is counted and told.
  */
 import { EventEmitter } from 'node:events';
-import type { Timer } from '../../base/clock.js';
-import { BlockferryError, describeError } from '../../base/errors.js';
+import { BlockferryError } from '../../base/errors.js';
+import { INITIATOR_VIOLATIONS_MAX } from '../../base/limits.js';
 import type { AsyncMessagePdu } from '../wire/async-message.js';
-import { decodeLogoutResponse, encodeLogoutRequest } from '../wire/logout.js';
 import type { OperationalParameters } from '../wire/negotiation-rules.js';
-import { AsyncEvent, LogoutReason, RESERVED_TAG, TaskManagementFunction } from '../wire/opcodes.js';
+import { RESERVED_TAG, TaskManagementFunction } from '../wire/opcodes.js';
 import { decodeTaskManagementResponse, encodeTaskManagementRequest } from '../wire/task-management.js';
 import * as cdb from './cdb.js';
-import { TaskQueue, type InitiatorTask } from './command.js';
+import type { InitiatorTask } from './command.js';
 import { PromisedTask, expectGood, type CommandResult } from './execute.js';
-import { logIn, type LoggedIn } from './login.js';
+import { SessionKeeper } from './keeper.js';
 import { settle, type InitiatorOptions, type Settings } from './options.js';
-import { Reconnector, RecoveryRecord, type Recovery } from './recovery.js';
-import { Session, type SessionOwner } from './session.js';
+import type { Recovery } from './recovery.js';
 import { lunHighOf } from './transmitter.js';
 import { formatPortal, parseIscsiUrl, type IscsiUrl } from './url.js';
 
@@ -40,21 +38,14 @@ export interface ExecuteOptions {
   dataInBytes?: number;
 }
 
-export class Initiator extends EventEmitter<InitiatorEvents> implements SessionOwner {
+export class Initiator extends EventEmitter<InitiatorEvents> {
   /** What happened so far. */
   readonly recoveries: Recovery[] = [];
+  /** The first of them; all are emitted. */
   readonly violations: string[] = [];
   /** Logins that were redirected, the first one included. */
   redirects = 0;
-  private readonly queue = new TaskQueue();
-  private session: Session | null = null;
-  private reconnector: Reconnector | null = null;
-  private submitted = 0;
-  /** Why no command will ever be served again. */
-  private failure: BlockferryError | null = null;
-  /** What the target announced before the session that is about to be lost. */
-  private announced: AsyncMessagePdu | null = null;
-  private pingTimer: Timer | null = null;
+  private readonly keeper: SessionKeeper;
   private capacity_: cdb.Capacity | null = null;
 
   private constructor(
@@ -62,6 +53,21 @@ export class Initiator extends EventEmitter<InitiatorEvents> implements SessionO
     private readonly settings: Settings,
   ) {
     super();
+    this.keeper = new SessionKeeper(url, settings, {
+      redirected: (hops) => {
+        this.redirects += 1;
+        this.emit('redirected', hops);
+      },
+      recovered: (recovery) => {
+        this.recoveries.push(recovery);
+        this.emit('recovered', recovery);
+      },
+      asyncMessage: (message) => void this.emit('asyncMessage', message),
+      violation: (detail) => {
+        if (this.violations.length < INITIATOR_VIOLATIONS_MAX) this.violations.push(detail);
+        this.emit('violation', detail);
+      },
+    });
   }
 
   /**
@@ -71,7 +77,7 @@ export class Initiator extends EventEmitter<InitiatorEvents> implements SessionO
   static async connect(url: string | IscsiUrl, options: InitiatorOptions = {}): Promise<Initiator> {
     const parsed = typeof url === 'string' ? parseIscsiUrl(url) : url;
     const initiator = new Initiator(parsed, settle(options));
-    initiator.begin(await initiator.logIn());
+    await initiator.keeper.open();
     try {
       await initiator.becomeReady();
       initiator.capacity_ = await initiator.readCapacity();
@@ -90,12 +96,13 @@ export class Initiator extends EventEmitter<InitiatorEvents> implements SessionO
 
   /** What the present session negotiated; undefined while there is none. */
   get parameters(): OperationalParameters | undefined {
-    return this.session?.login.parameters;
+    return this.keeper.session?.login.parameters;
   }
 
   /** The portal that serves now, "host:port"; undefined while there is none. */
   get portal(): string | undefined {
-    return this.session === null ? undefined : formatPortal(this.session.login.connection.address);
+    const { session } = this.keeper;
+    return session === null ? undefined : formatPortal(session.login.connection.address);
   }
 
   /** By the clock that everything here is measured by. */
@@ -186,16 +193,7 @@ export class Initiator extends EventEmitter<InitiatorEvents> implements SessionO
 
   /** The way of a load: no promise, no closure. The task is the initiator's until it is completed. */
   submit(task: InitiatorTask): void {
-    task.submittedAtMs = this.settings.clock.nowMs();
-    task.order = ++this.submitted;
-    task.recovery = null;
-    if (this.failure !== null) {
-      const failure = this.failure;
-      process.nextTick(() => task.completed(failure));
-      return;
-    }
-    this.queue.push(task);
-    this.session?.pump();
+    this.keeper.submit(task);
   }
 
   /**
@@ -204,7 +202,7 @@ export class Initiator extends EventEmitter<InitiatorEvents> implements SessionO
    * @returns TaskManagementResponseCode
    */
   taskManagement(code: number, task?: InitiatorTask): Promise<number> {
-    const session = this.session;
+    const { session } = this.keeper;
     if (session === null) return Promise.reject(new BlockferryError('UNAVAILABLE', 'there is no session'));
     const meant = { referencedTaskTag: task?.initiatorTaskTag ?? RESERVED_TAG, refCmdSN: task?.cmdSN ?? 0 };
     const tagMeant = meant.referencedTaskTag;
@@ -234,159 +232,8 @@ export class Initiator extends EventEmitter<InitiatorEvents> implements SessionO
   }
 
   /** Logs out, if there is a session, and ends everything; commands still waiting fail with CANCELLED. */
-  async close(): Promise<void> {
-    this.pingTimer?.cancel();
-    this.reconnector?.stop();
-    const session = this.session;
-    this.failure ??= new BlockferryError('CANCELLED', 'the initiator was closed');
-    if (session === null) return this.failWaiting(this.failure);
-    session.hold();
-    await this.logOut(session, this.settings.loginDeadlineMs);
-    session.close('logged out');
-  }
-
-  // --- the session's events ------------------------------------------------------------------------------------------
-
-  taskAnswered(task: InitiatorTask): void {
-    const { recovery } = task;
-    if (recovery !== null) {
-      task.recovery = null;
-      recovery.answered(this.settings.clock.nowMs() - task.submittedAtMs);
-    }
-    task.completed(null);
-  }
-
-  violation(detail: string): void {
-    this.violations.push(detail);
-    this.emit('violation', detail);
-  }
-
-  /** RFC 7143 11.9.1; events 0 and 255 only inform. */
-  asyncMessage(message: AsyncMessagePdu): void {
-    this.emit('asyncMessage', message);
-    const session = this.session;
-    if (session === null) return;
-    const { asyncEvent } = message;
-    if (asyncEvent === AsyncEvent.LOGOUT_REQUEST || asyncEvent === AsyncEvent.NEGOTIATE) {
-      this.announced = message;
-      void this.leave(session, message.parameter3);
-    } else if (asyncEvent === AsyncEvent.CONNECTION_DROP || asyncEvent === AsyncEvent.SESSION_DROP) {
-      this.announced = message;
-      // Not inside the delivery of this very PDU.
-      setImmediate(() => session.close('the target drops the session'));
-    }
-  }
-
-  sessionLost(reason: string, unanswered: InitiatorTask[]): void {
-    this.pingTimer?.cancel();
-    this.session = null;
-    this.queue.unshiftAll(unanswered);
-    const { announced } = this;
-    this.announced = null;
-    if (this.failure !== null) return this.failWaiting(this.failure);
-    if (this.settings.recoveryDeadlineMs === 0) {
-      return this.giveUp(new BlockferryError('UNAVAILABLE', `the session was lost: ${reason}`));
-    }
-    void this.recover(reason, announced, unanswered.length);
-  }
-
-  // --- leaving and coming back -----------------------------------------------------------------------------------------
-
-  /** Answers a request to log out: with what is outstanding left unanswered, or once it is answered. */
-  private async leave(session: Session, seconds: number): Promise<void> {
-    session.hold();
-    const { clock, onLogoutRequest, loginDeadlineMs } = this.settings;
-    const deadlineMs = clock.nowMs() + seconds * 500;
-    while (onLogoutRequest === 'drain' && session.outstandingTasks > 0 && clock.nowMs() < deadlineMs) {
-      await new Promise<void>((resolve) => clock.after(1, resolve));
-    }
-    await this.logOut(session, loginDeadlineMs);
-    session.close('logged out as the target asked');
-  }
-
-  /** Resolves at the Logout Response, at the deadline, or when the session ends. */
-  private logOut(session: Session, deadlineMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.settings.clock.after(deadlineMs, resolve);
-      session.onLost = () => {
-        timer.cancel();
-        resolve();
-      };
-      session.control(
-        (into, at, initiatorTaskTag, cmdSN, expStatSN) => {
-          const header = { immediate: true, reason: LogoutReason.CLOSE_SESSION, cid: 0 };
-          encodeLogoutRequest({ ...LENGTHS, ...header, initiatorTaskTag, cmdSN, expStatSN }, into, at);
-        },
-        null,
-        (bhs) => {
-          const { response } = decodeLogoutResponse(bhs);
-          if (response !== 0) this.violation(`logout was answered ${response}`);
-          timer.cancel();
-          resolve();
-        },
-      );
-    });
-  }
-
-  private logIn(): Promise<LoggedIn> {
-    return logIn(this.url, this.url.iqn, this.settings);
-  }
-
-  private begin(login: LoggedIn): void {
-    if (login.hops.length > 1) {
-      this.redirects += 1;
-      this.emit('redirected', login.hops.map(formatPortal));
-    }
-    const session = new Session(login, this.url.lun, this.queue, this);
-    this.session = session;
-    session.start();
-    if (this.settings.pingMs > 0) this.watchSilence(session);
-  }
-
-  private async recover(reason: string, announced: AsyncMessagePdu | null, resent: number): Promise<void> {
-    const { clock, recoveryDeadlineMs } = this.settings;
-    const startMs = clock.nowMs();
-    const record = new RecoveryRecord(reason, announced?.asyncEvent ?? null, clock.wallMs(), (recovery) => {
-      this.recoveries.push(recovery);
-      this.emit('recovered', recovery);
-    });
-    record.resent = resent;
-    const reconnector = new Reconnector(clock, () => this.logIn());
-    this.reconnector = reconnector;
-    // Events 2 and 3 say in Parameter2 how many seconds to stay away.
-    const waitMs = (announced?.parameter2 ?? 0) * 1000;
-    try {
-      const login = await reconnector.run(waitMs, recoveryDeadlineMs, () => (record.attempts += 1));
-      if (login === null) return;
-      for (const task of this.queue) record.watch(task);
-      this.begin(login);
-      record.login(clock.nowMs() - startMs, login);
-    } catch (error) {
-      this.giveUp(
-        error instanceof BlockferryError ? error : new BlockferryError('INTERNAL', describeError(error)),
-      );
-    }
-  }
-
-  private giveUp(failure: BlockferryError): void {
-    this.failure = failure;
-    this.failWaiting(failure);
-  }
-
-  private failWaiting(failure: BlockferryError): void {
-    for (let task = this.queue.shift(); task !== null; task = this.queue.shift()) task.completed(failure);
-  }
-
-  /** A target that hangs keeps its connection: only silence shows it. */
-  private watchSilence(session: Session): void {
-    const { clock, pingMs } = this.settings;
-    this.pingTimer = clock.after(pingMs, () => {
-      if (session !== this.session) return;
-      const silentMs = clock.nowMs() - session.lastReceivedMs;
-      if (silentMs >= 2 * pingMs) return session.close(`nothing was heard for ${Math.round(silentMs)} ms`);
-      if (silentMs >= pingMs / 2) session.ping();
-      this.watchSilence(session);
-    });
+  close(): Promise<void> {
+    return this.keeper.close();
   }
 
   private async becomeReady(): Promise<void> {

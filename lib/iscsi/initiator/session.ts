@@ -4,10 +4,9 @@
  *
  *   queue ──pump()── window open? ── send ──▶ outstanding (by task tag) ── Data-In / R2T / Response ──▶ completed
  */
-import { INITIATOR_TASKS_MAX } from '../../base/limits.js';
 import { serialAdd, serialLess, serialLessOrEqual } from '../../base/serial.js';
 import { decodeAsyncMessage, type AsyncMessagePdu } from '../wire/async-message.js';
-import { BHS_BYTES, bhsField, opcodeOf, writeLengths } from '../wire/bhs.js';
+import { BHS_BYTES, bhsField, opcodeOf } from '../wire/bhs.js';
 import { DATA_IN_STATUS_BIT, dataInField } from '../wire/data-in.js';
 import { describePdu } from '../wire/describe.js';
 import { decodeNopIn } from '../wire/nop.js';
@@ -17,18 +16,14 @@ import { decodeR2t } from '../wire/r2t.js';
 import { OVERFLOW_BIT, UNDERFLOW_BIT, scsiResponseField } from '../wire/scsi.js';
 import type { InitiatorTask, TaskQueue } from './command.js';
 import type { Connection, ConnectionSink } from './connection.js';
+import { Controls, type ControlAnswer, type ControlEncoder } from './controls.js';
 import type { LoggedIn } from './login.js';
 import type { Outbox } from './outbox.js';
+import { TaskTable } from './task-table.js';
 import { Transmitter, lunHighOf } from './transmitter.js';
 
-const SLOT_MASK = INITIATOR_TASKS_MAX - 1;
-/** Tags of everything but SCSI commands; below it, a tag is (use × INITIATOR_TASKS_MAX + slot). */
-const CONTROL_TAG = 0x80000000;
 const EMPTY = Buffer.alloc(0);
 const ECHO = Buffer.from('blockferry');
-
-/** An answer to a control request: its header and data. */
-export type ControlAnswer = (bhs: Buffer, data: Buffer) => void;
 
 /** Who owns a session. */
 export interface SessionOwner {
@@ -46,14 +41,11 @@ export class Session implements ConnectionSink {
   private readonly parameters: OperationalParameters;
   private readonly outbox: Outbox;
   private readonly transmitter: Transmitter;
-  private readonly outstanding: (InitiatorTask | null)[] = new Array<null>(INITIATOR_TASKS_MAX).fill(null);
-  private readonly freeSlots: number[] = [];
-  private readonly controls = new Map<number, ControlAnswer>();
+  private readonly tasks = new TaskTable();
+  private readonly controls: Controls;
   private cmdSN: number;
   private expStatSN: number;
   private maxCmdSN: number;
-  private uses = 0;
-  private controlTags = 0;
   private lost = false;
   /** No more commands are sent: a logout is under way. */
   private leaving = false;
@@ -71,11 +63,11 @@ export class Session implements ConnectionSink {
     this.connection = login.connection;
     this.parameters = login.parameters;
     this.outbox = this.connection.outbox;
+    this.controls = new Controls(this.outbox);
     this.transmitter = new Transmitter(this.outbox, this.parameters, lunHighOf(lun));
     this.cmdSN = login.cmdSN;
     this.expStatSN = login.expStatSN;
     this.maxCmdSN = login.maxCmdSN;
-    for (let slot = INITIATOR_TASKS_MAX - 1; slot >= 0; slot--) this.freeSlots.push(slot);
   }
 
   /** Takes the connection over and begins to send; separate from construction, since it may fail the session. */
@@ -85,7 +77,7 @@ export class Session implements ConnectionSink {
   }
 
   get outstandingTasks(): number {
-    return INITIATOR_TASKS_MAX - this.freeSlots.length;
+    return this.tasks.size;
   }
 
   /** When the target was last heard of. */
@@ -95,7 +87,7 @@ export class Session implements ConnectionSink {
 
   /** Sends what waits, as far as the window (RFC 7143 4.2.2.1) and our own limit allow. */
   pump(): void {
-    while (!this.leaving && !this.lost && this.freeSlots.length > 0) {
+    while (!this.leaving && !this.lost && !this.tasks.isFull) {
       if (!serialLessOrEqual(this.cmdSN, this.maxCmdSN)) return;
       const task = this.queue.shift();
       if (task === null) return;
@@ -115,31 +107,16 @@ export class Session implements ConnectionSink {
   // --- out ---------------------------------------------------------------------------------------------------------
 
   private send(task: InitiatorTask): void {
-    const slot = this.freeSlots.pop() as number;
-    this.outstanding[slot] = task;
-    this.uses = (this.uses + 1) & 0xfffff;
     task.rewind();
-    task.initiatorTaskTag = this.uses * INITIATOR_TASKS_MAX + slot;
+    this.tasks.add(task);
     task.cmdSN = this.cmdSN;
     this.cmdSN = serialAdd(this.cmdSN, 1);
     this.transmitter.sendCommand(task, this.expStatSN);
   }
 
-  /**
-   * Sends a request that is no SCSI command. `encode` gets its tag, CmdSN and ExpStatSN and writes the header; the PDU is
-   * immediate, so CmdSN is not consumed (RFC 7143 4.2.2.1).
-   */
-  control(
-    encode: (into: Buffer, at: number, tag: number, cmdSN: number, expStatSN: number) => void,
-    data: Buffer | null,
-    answer: ControlAnswer,
-  ): void {
-    const tag = (CONTROL_TAG | (this.controlTags++ & 0xffffff)) >>> 0;
-    this.controls.set(tag, answer);
-    const at = this.outbox.headerAt();
-    encode(this.outbox.buffer, at, tag, this.cmdSN, this.expStatSN);
-    writeLengths(this.outbox.buffer, at, 0, data?.length ?? 0);
-    this.outbox.addPdu(data);
+  /** Sends a request that is no SCSI command; `answer` is never called when the session ends first. */
+  control(encode: ControlEncoder, data: Buffer | null, answer: ControlAnswer): void {
+    this.controls.send(encode, data, this.cmdSN, this.expStatSN, answer);
   }
 
   /** A NOP-Out that wants an answer; losing the session is up to whoever counts the silence. */
@@ -193,8 +170,7 @@ export class Session implements ConnectionSink {
   closed(reason: string): void {
     if (this.lost) return;
     this.lost = true;
-    const unanswered = this.outstanding.filter((task) => task !== null).sort((a, b) => a.order - b.order);
-    this.outstanding.fill(null);
+    const unanswered = this.tasks.inOrder();
     this.controls.clear();
     this.onLost?.();
     this.owner.sessionLost(reason, unanswered);
@@ -217,9 +193,7 @@ export class Session implements ConnectionSink {
   }
 
   private taskOf(bhs: Buffer): InitiatorTask | null {
-    const tag = bhs.readUInt32BE(bhsField.initiatorTaskTag);
-    const task = tag < CONTROL_TAG ? (this.outstanding[tag & SLOT_MASK] ?? null) : null;
-    return task !== null && task.initiatorTaskTag === tag ? task : null;
+    return this.tasks.find(bhs.readUInt32BE(bhsField.initiatorTaskTag));
   }
 
   private takeDataIn(bhs: Buffer, data: Buffer): void {
@@ -264,16 +238,14 @@ export class Session implements ConnectionSink {
 
   /** Ends a task whose status is set. */
   private release(task: InitiatorTask): void {
-    const slot = task.initiatorTaskTag & SLOT_MASK;
-    this.outstanding[slot] = null;
-    this.freeSlots.push(slot);
+    this.tasks.remove(task);
     this.owner.taskAnswered(task);
   }
 
   /** Completes tasks that a task management function ended without an answer, as TASK ABORTED would. */
   abortTasks(chosen: (task: InitiatorTask) => boolean): void {
-    for (const task of this.outstanding) {
-      if (task === null || !chosen(task)) continue;
+    for (const task of this.tasks.inOrder()) {
+      if (!chosen(task)) continue;
       task.status = 0x40;
       this.release(task);
     }
@@ -339,11 +311,8 @@ export class Session implements ConnectionSink {
 
   private takeControlAnswer(bhs: Buffer, data: Buffer): void {
     const tag = bhs.readUInt32BE(bhsField.initiatorTaskTag);
-    const answer = this.controls.get(tag);
-    if (answer === undefined) return this.owner.violation(`an answer to nothing: ${describePdu(bhs)}`);
-    this.controls.delete(tag);
-    // The header is the connection's one buffer: whoever is told later needs its own.
-    answer(Buffer.from(bhs), data);
+    if (!this.controls.answered(tag, bhs, data))
+      this.owner.violation(`an answer to nothing: ${describePdu(bhs)}`);
   }
 
   private fail(reason: string): void {
