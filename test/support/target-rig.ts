@@ -1,6 +1,7 @@
 /** A portal with one disk in memory, for tests of the target: its device can hold I/O back, its directory can redirect. */
-import { type BlockDevice, type BlockIo, IoError } from '../../lib/block/device.js';
-import { systemClock } from '../../lib/base/clock.js';
+import type { IoError } from '../../lib/block/device.js';
+import { type BlockDevice, type BlockIo } from '../../lib/block/device.js';
+import { type Clock, systemClock, type Timer } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import type { LoginIdentity, TargetAnswer, TargetDirectory } from '../../lib/iscsi/target/directory.js';
@@ -47,9 +48,42 @@ export class HeldDevice implements BlockDevice {
   }
 }
 
+/** A clock that stands still until it is moved. */
+export class ManualClock implements Clock {
+  private now = 1_000_000;
+  private readonly timers = new Set<{ atMs: number; fire: () => void }>();
+
+  nowMs(): number {
+    return this.now;
+  }
+
+  wallMs(): number {
+    return this.now;
+  }
+
+  after(delayMs: number, fire: () => void): Timer {
+    const timer = { atMs: this.now + delayMs, fire };
+    this.timers.add(timer);
+    return { cancel: () => this.timers.delete(timer) };
+  }
+
+  /** Fires what is due, in order of time. */
+  move(byMs: number): void {
+    const end = this.now + byMs;
+    for (;;) {
+      const due = [...this.timers].filter((timer) => timer.atMs <= end).sort((a, b) => a.atMs - b.atMs)[0];
+      if (due === undefined) break;
+      this.timers.delete(due);
+      this.now = due.atMs;
+      due.fire();
+    }
+    this.now = end;
+  }
+}
+
 export class TargetRig implements TargetDirectory {
   readonly device = new HeldDevice(new RamDevice(16 * 1024 * 1024));
-  readonly registry = new SessionRegistry(systemClock);
+  readonly registry: SessionRegistry;
   readonly admitted: LoginIdentity[] = [];
   readonly iqns = [IQN];
   /** What admit() waits for. */
@@ -60,18 +94,23 @@ export class TargetRig implements TargetDirectory {
     device: this.device,
     identity: { serial: '0123456789abcdef', naa: '3000000000000001', iqn: IQN },
   });
-  private readonly portal = new Portal({
-    directory: this,
-    registry: this.registry,
-    log: silentLog,
-    clock: systemClock,
-    random: new SeededRandom(1),
-    options: { busyPollUs: 0 },
-  });
+  private readonly portal: Portal;
   private readonly initiators: TargetInitiator[] = [];
 
-  static async start(): Promise<TargetRig> {
-    const rig = new TargetRig();
+  private constructor(clock: Clock) {
+    this.registry = new SessionRegistry(clock);
+    this.portal = new Portal({
+      directory: this,
+      registry: this.registry,
+      log: silentLog,
+      clock,
+      random: new SeededRandom(1),
+      options: { busyPollUs: 0 },
+    });
+  }
+
+  static async start(clock: Clock = systemClock): Promise<TargetRig> {
+    const rig = new TargetRig(clock);
     rig.port = (await rig.portal.listen('127.0.0.1', 0)).port;
     return rig;
   }
@@ -87,6 +126,10 @@ export class TargetRig implements TargetDirectory {
     const initiator = await this.connect();
     await initiator.login(IQN, keys, { isid });
     return initiator;
+  }
+
+  close(): Promise<void> {
+    return this.portal.close();
   }
 
   async stop(): Promise<void> {

@@ -12,7 +12,7 @@ import type { Session } from './session.js';
 export function askToLeave(session: Session, deadlineSeconds: number): void {
   if (!session.accepting) return;
   session.markTold();
-  putAsyncMessage(session, AsyncEvent.LOGOUT_REQUEST, 0, 0, deadlineSeconds);
+  putAsyncMessage(session, AsyncEvent.LOGOUT_REQUEST, 0, 0, Math.ceil(deadlineSeconds));
 }
 
 /** Event 2: tells the initiator that its connection goes and that it may be back at once (Time2Wait 0), then closes. */

@@ -1,0 +1,427 @@
+/** Sessions of the target: order of commands, task management, logout, the hand-over and the fence (I7, I8), loss. */
+import fc from 'fast-check';
+import t from 'tap';
+import { COMMAND_WINDOW } from '../../lib/base/limits.js';
+import { serialAdd, serialDistance } from '../../lib/base/serial.js';
+import { ScsiStatus } from '../../lib/scsi/task.js';
+import { CommandWindow } from '../../lib/iscsi/target/window.js';
+import { decodeAsyncMessage } from '../../lib/iscsi/wire/async-message.js';
+import { decodeDataIn } from '../../lib/iscsi/wire/data-in.js';
+import { decodeLogoutResponse } from '../../lib/iscsi/wire/logout.js';
+import { decodeNopIn } from '../../lib/iscsi/wire/nop.js';
+import {
+  LogoutResponseCode,
+  Opcode,
+  RejectReason,
+  RESERVED_TAG,
+  TaskManagementFunction as Function,
+  TaskManagementResponseCode as Response,
+} from '../../lib/iscsi/wire/opcodes.js';
+import { decodeR2t } from '../../lib/iscsi/wire/r2t.js';
+import { decodeReject } from '../../lib/iscsi/wire/reject.js';
+import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
+import { decodeTaskManagementResponse } from '../../lib/iscsi/wire/task-management.js';
+import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
+import { IQN, TargetRig, until } from '../support/target-rig.js';
+
+const READY = Buffer.alloc(16); // TEST UNIT READY
+const ONE_READ = { cdb: read10(0, 1), read: true, expectedBytes: 512 };
+
+async function ready(initiator: TargetInitiator): Promise<ReturnType<typeof decodeScsiResponse>> {
+  return decodeScsiResponse((await initiator.expect(Opcode.SCSI_RESPONSE)).bhs);
+}
+
+async function tmf(initiator: TargetInitiator): Promise<ReturnType<typeof decodeTaskManagementResponse>> {
+  return decodeTaskManagementResponse((await initiator.expect(Opcode.TASK_MANAGEMENT_RESPONSE)).bhs);
+}
+
+t.test('the command window, whatever happens', (t) => {
+  const seed = 20261125;
+  const property = fc.property(
+    fc.nat(0xffffffff),
+    fc.array(fc.constantFrom('accept', 'end', 'hold', 'go'), { maxLength: 300 }),
+    (first, steps) => {
+      const window = new CommandWindow(first, 8);
+      let max = window.maxCmdSN;
+      for (const step of steps) {
+        if (step === 'accept' && window.verdict(window.expCmdSN) === 'next') window.accept();
+        else if (step === 'end' && window.outstanding > 0) window.ended();
+        else if (step === 'hold') window.hold();
+        else if (step === 'go') window.letGo();
+        if (window.outstanding > 8) return false;
+        if (serialDistance(max, window.maxCmdSN) < 0) return false; // it shrank
+        if (window.held && window.maxCmdSN !== max) return false;
+        max = window.maxCmdSN;
+        if (window.verdict(serialAdd(window.expCmdSN, -1)) !== 'outside') return false;
+        if (window.verdict(serialAdd(max, 1)) !== 'outside') return false;
+        if (!window.held && serialDistance(window.expCmdSN, max) !== 7 - window.outstanding) return false;
+      }
+      return true;
+    },
+  );
+  fc.assert(property, { seed, numRuns: 500 });
+  t.pass(`seed ${seed}`);
+  t.end();
+});
+
+t.test('commands are delivered in the order of CmdSN', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session();
+  i.command({ cdb: READY, tag: 52, cmdSN: 102 });
+  i.command({ cdb: READY, tag: 51, cmdSN: 101 });
+  i.command({ cdb: READY, tag: 99, cmdSN: 102 });
+  t.ok(await i.silence(), 'early ones wait');
+  i.command({ cdb: READY, tag: 50, cmdSN: 100 });
+  for (const tag of [50, 51, 52]) t.equal((await ready(i)).initiatorTaskTag, tag);
+  for (const cmdSN of [102, 99, 103 + COMMAND_WINDOW, 50]) i.command({ cdb: READY, cmdSN });
+  t.ok(await i.silence(), 'duplicates and what lies outside the window are ignored');
+  i.command({ cdb: READY, tag: 60, cmdSN: 9, immediate: true });
+  t.match(await ready(i), { initiatorTaskTag: 60, expCmdSN: 103 }, 'immediate: out of the order');
+  i.command({ cdb: READY, tag: 61, cmdSN: 103 });
+  t.match(await ready(i), { initiatorTaskTag: 61, expCmdSN: 104, maxCmdSN: 103 + COMMAND_WINDOW });
+});
+
+t.test('the window bounds what is outstanding', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session();
+  rig.device.holding = true;
+  for (let n = 0; n < COMMAND_WINDOW + 5; n++) i.command({ ...ONE_READ, cdb: read10(0, 1) });
+  await until(() => rig.device.held.length === COMMAND_WINDOW);
+  t.ok(await i.silence());
+  t.equal(rig.device.held.length, COMMAND_WINDOW, 'those beyond were ignored');
+  rig.device.release();
+  let last = decodeDataIn((await i.expect(Opcode.DATA_IN)).bhs);
+  for (let n = 1; n < COMMAND_WINDOW; n++) last = decodeDataIn((await i.expect(Opcode.DATA_IN)).bhs);
+  t.equal(last.expCmdSN, 100 + COMMAND_WINDOW);
+  t.equal(last.maxCmdSN, 99 + 2 * COMMAND_WINDOW, 'all of it is open again');
+});
+
+t.test('a tag in use, and commands that cannot be', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session();
+  const reason = async (): Promise<number> => decodeReject((await i.expect(Opcode.REJECT)).bhs).reason;
+  rig.device.holding = true;
+  const tag = i.command(ONE_READ);
+  i.command({ ...ONE_READ, tag });
+  t.equal(await reason(), RejectReason.TASK_IN_PROGRESS);
+  i.command({ cdb: READY, tag: RESERVED_TAG });
+  t.equal(await reason(), RejectReason.INVALID_PDU_FIELD);
+  const snack = Buffer.alloc(48);
+  snack[0] = Opcode.SNACK_REQUEST;
+  i.send(snack);
+  t.equal(await reason(), RejectReason.SNACK_REJECT);
+  const odd = Buffer.alloc(48);
+  odd[0] = 0x1c;
+  i.send(odd);
+  t.equal(await reason(), RejectReason.COMMAND_NOT_SUPPORTED);
+  i.send(i.loginHeader({ dataSegmentLength: 0 }));
+  t.equal(await reason(), RejectReason.PROTOCOL_ERROR);
+  rig.device.release();
+  await i.expect(Opcode.DATA_IN);
+});
+
+t.test('ping', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session({ MaxRecvDataSegmentLength: '512' });
+  const tag = i.ping(Buffer.alloc(1000, 'x'));
+  const { bhs, data } = await i.expect(Opcode.NOP_IN);
+  t.match(decodeNopIn(bhs), { initiatorTaskTag: tag, targetTransferTag: RESERVED_TAG, statSN: i.expStatSN });
+  t.ok(data.equals(Buffer.alloc(512, 'x')), 'the echo is cut to what the initiator takes');
+  i.ping(Buffer.alloc(0), { tag: RESERVED_TAG });
+  t.ok(await i.silence(), 'no tag, no answer');
+  i.ping(Buffer.from('abc'), { immediate: false });
+  const second = await i.expect(Opcode.NOP_IN);
+  t.match(decodeNopIn(second.bhs), { expCmdSN: 101, statSN: serialAdd(i.expStatSN, 1) });
+});
+
+t.test('ABORT TASK', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session({ ImmediateData: 'No' });
+
+  rig.device.holding = true;
+  const tag = i.command(ONE_READ);
+  i.taskManagement(Function.ABORT_TASK, { tag, refCmdSN: 100 });
+  t.ok(await i.silence(), 'the answer waits for the I/O at the device');
+  rig.device.release();
+  t.match(await tmf(i), { response: Response.COMPLETE });
+  t.ok(await i.silence(), 'and the task is never answered');
+
+  const writing = i.command({ cdb: write10(0, 1), write: true, expectedBytes: 512 });
+  const { targetTransferTag } = decodeR2t((await i.expect(Opcode.R2T)).bhs);
+  i.taskManagement(Function.ABORT_TASK, { tag: writing, refCmdSN: 101 });
+  t.match(await tmf(i), { response: Response.COMPLETE });
+  i.dataOut({ tag: writing, targetTransferTag, data: Buffer.alloc(512, 1) });
+  t.ok(await i.silence(), 'its data may still come, and is nobody’s');
+  t.equal(rig.device.ram.counts.write, 0);
+
+  i.taskManagement(Function.ABORT_TASK, { tag: 4711, refCmdSN: 100 });
+  t.match(await tmf(i), { response: Response.NO_TASK });
+
+  // 11.6.1: a command that has not come, but has a CmdSN before the request's, counts as received.
+  const lost = i.cmdSN++;
+  i.taskManagement(Function.ABORT_TASK, { tag: 4712, refCmdSN: lost });
+  t.match(await tmf(i), { response: Response.COMPLETE });
+  i.command({ cdb: READY });
+  t.equal((await ready(i)).status, ScsiStatus.GOOD, 'the gap is closed');
+});
+
+t.test('functions on many tasks', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const mine = await rig.session({}, '800000000001');
+  const other = await rig.session({}, '800000000002');
+  for (const asked of [
+    Function.ABORT_TASK_SET,
+    Function.CLEAR_TASK_SET,
+    Function.LOGICAL_UNIT_RESET,
+    Function.TARGET_WARM_RESET,
+  ]) {
+    rig.device.holding = true;
+    mine.command(ONE_READ);
+    mine.command(ONE_READ);
+    const theirs = other.command(ONE_READ);
+    await until(() => rig.device.held.length === 3);
+    mine.taskManagement(asked);
+    t.ok(await mine.silence(20));
+    rig.device.release();
+    t.match(await tmf(mine), { response: Response.COMPLETE });
+    if (asked === Function.ABORT_TASK_SET) await other.expect(Opcode.DATA_IN);
+    else t.match(await ready(other), { initiatorTaskTag: theirs, status: ScsiStatus.TASK_ABORTED });
+  }
+  mine.taskManagement(Function.LOGICAL_UNIT_RESET, { lunHigh: 0x00010000 });
+  t.match(await tmf(mine), { response: Response.NO_LUN });
+  mine.taskManagement(Function.TASK_REASSIGN);
+  t.match(await tmf(mine), { response: Response.NO_REASSIGN });
+  mine.taskManagement(Function.CLEAR_ACA);
+  t.match(await tmf(mine), { response: Response.NOT_SUPPORTED });
+  mine.taskManagement(Function.TARGET_COLD_RESET);
+  t.match(await tmf(mine), { response: Response.COMPLETE });
+  for (const initiator of [mine, other]) {
+    await initiator.expect(Opcode.ASYNC_MESSAGE);
+    t.ok(await initiator.closes());
+  }
+});
+
+t.test('logout', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+
+  t.comment('I7: what is in flight is answered, then the Logout Response, then the FIN');
+  const i = await rig.session();
+  rig.device.holding = true;
+  i.command(ONE_READ);
+  await until(() => rig.device.held.length === 1);
+  i.logout(0, { cmdSN: 7 });
+  i.command({ cdb: READY });
+  t.ok(await i.silence());
+  t.match(rig.registry.list(), [{ state: 'leaving' }]);
+  rig.device.release();
+  await i.expect(Opcode.DATA_IN);
+  const answer = decodeLogoutResponse((await i.expect(Opcode.LOGOUT_RESPONSE)).bhs);
+  t.match(answer, { response: LogoutResponseCode.CLOSED, time2Wait: 0, statSN: serialAdd(i.expStatSN, 1) });
+  t.ok(await i.closes());
+  await until(() => rig.registry.list().length === 0);
+
+  t.comment('data that is still to come gets a moment, and no more');
+  const writer = await rig.session({ ImmediateData: 'No' });
+  const tag = writer.command({ cdb: write10(0, 1), write: true, expectedBytes: 512 });
+  const { targetTransferTag } = decodeR2t((await writer.expect(Opcode.R2T)).bhs);
+  writer.logout(1);
+  writer.dataOut({ tag, targetTransferTag, data: Buffer.alloc(512, 5) });
+  t.equal((await ready(writer)).status, ScsiStatus.GOOD);
+  await writer.expect(Opcode.LOGOUT_RESPONSE);
+  const silent = await rig.session({ ImmediateData: 'No' });
+  silent.command({ cdb: write10(0, 1), write: true, expectedBytes: 512 });
+  await silent.expect(Opcode.R2T);
+  silent.logout(0);
+  await silent.expect(Opcode.LOGOUT_RESPONSE);
+  t.ok(await silent.closes());
+
+  t.comment('what is not ours to end');
+  const stays = await rig.session();
+  stays.logout(1, { cid: 9 });
+  const noCid = decodeLogoutResponse((await stays.expect(Opcode.LOGOUT_RESPONSE)).bhs);
+  t.equal(noCid.response, LogoutResponseCode.CID_NOT_FOUND);
+  stays.logout(2);
+  const recovery = decodeLogoutResponse((await stays.expect(Opcode.LOGOUT_RESPONSE)).bhs);
+  t.equal(recovery.response, LogoutResponseCode.RECOVERY_NOT_SUPPORTED);
+  stays.logout(3);
+  t.equal(decodeReject((await stays.expect(Opcode.REJECT)).bhs).reason, RejectReason.INVALID_PDU_FIELD);
+  stays.command({ cdb: READY });
+  t.equal((await ready(stays)).status, ScsiStatus.GOOD);
+});
+
+t.test('I7: asked to leave, served until the deadline, then dropped', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session();
+  let gone = 0;
+  t.equal(
+    rig.registry.requestLogout(IQN, 0.15, 'ask', () => (gone += 1)),
+    1,
+  );
+  const asked = decodeAsyncMessage((await i.expect(Opcode.ASYNC_MESSAGE)).bhs);
+  t.match(asked, { asyncEvent: 1, statSN: i.expStatSN });
+  t.match(rig.registry.list(), [{ state: 'told' }]);
+  i.command({ cdb: READY });
+  t.match(await ready(i), { status: ScsiStatus.GOOD, statSN: serialAdd(i.expStatSN, 1) }, 'it took a StatSN');
+  rig.device.holding = true;
+  i.command(ONE_READ);
+  await until(() => rig.device.held.length === 1);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  t.ok(await i.silence(), 'at the deadline the I/O in flight is waited for');
+  rig.device.release();
+  await i.expect(Opcode.DATA_IN);
+  const dropped = decodeAsyncMessage((await i.expect(Opcode.ASYNC_MESSAGE)).bhs);
+  t.match(dropped, { asyncEvent: 2, parameter1: 1, parameter2: 0, parameter3: 0 });
+  t.ok(await i.closes());
+  await until(() => gone === 1);
+  t.equal(
+    rig.registry.requestLogout(IQN, 1, 'ask', () => (gone += 1)),
+    0,
+  );
+  t.equal(gone, 2, 'with nobody there, at once');
+
+  const second = await rig.session();
+  rig.registry.requestLogout(IQN, 1, 'drop', () => (gone += 1));
+  t.equal(decodeAsyncMessage((await second.expect(Opcode.ASYNC_MESSAGE)).bhs).asyncEvent, 2);
+  t.ok(await second.closes());
+  await until(() => gone === 3);
+});
+
+t.test('I7: whole seconds go out as they are', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session();
+  rig.registry.requestLogout(IQN, 3, 'ask');
+  t.match(decodeAsyncMessage((await i.expect(Opcode.ASYNC_MESSAGE)).bhs), { asyncEvent: 1, parameter3: 3 });
+  i.logout(0);
+  await i.expect(Opcode.LOGOUT_RESPONSE);
+  t.ok(await i.closes());
+});
+
+t.test('I8: the fence waits for the device', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const login = { iqn: IQN, initiatorName: 'iqn.2026-11.test:host', isid: '800000000009' };
+  const left = await rig.session({ ImmediateData: 'Yes' });
+  rig.device.holding = true;
+  left.command({ cdb: write10(0, 1), write: true, data: Buffer.alloc(512, 1) });
+  await until(() => rig.device.held.length === 1);
+  left.close();
+  await until(() => rig.registry.list()[0]?.state === 'closing');
+  t.same(await rig.registry.fence(login), { fenced: 0, stallMs: 0 }, 'another ISID, never told: not meant');
+
+  let fenced: { fenced: number; stallMs: number } | null = null;
+  const waiting = rig.registry.fence({ ...login, isid: '800000000001' }).then((result) => (fenced = result));
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  t.equal(fenced, null, 'its write is still at the device');
+  rig.device.release();
+  await waiting;
+  t.match(fenced, { fenced: 1 });
+  t.ok((fenced as unknown as { stallMs: number }).stallMs >= 0);
+  t.same(rig.registry.list(), []);
+  t.same(await rig.registry.fence({ ...login, isid: '800000000001' }), { fenced: 0, stallMs: 0 }, 'once');
+});
+
+t.test('I8: told to leave, back under another ISID', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const login = { iqn: IQN, initiatorName: 'iqn.2026-11.test:host', isid: '80aaaaaaaaaa' };
+  const told = await rig.session({}, '800000000001');
+  const leaver = await rig.session({}, '800000000002');
+  rig.registry.requestLogout(IQN, 5, 'ask');
+  await told.expect(Opcode.ASYNC_MESSAGE);
+  await leaver.expect(Opcode.ASYNC_MESSAGE);
+  leaver.logout();
+  await leaver.expect(Opcode.LOGOUT_RESPONSE);
+  await leaver.closes();
+  const untold = await rig.session({}, '800000000003');
+  await new Promise((resolve) => setTimeout(resolve, 40));
+  rig.device.holding = true;
+  told.command(ONE_READ);
+  await until(() => rig.device.held.length === 1);
+  const fence = rig.registry.fence(login);
+  t.ok(await told.silence(30));
+  rig.device.release();
+  const { fenced, stallMs } = await fence;
+  t.equal(fenced, 1);
+  t.ok(stallMs >= 35 && stallMs < 5000, `${stallMs} ms since the one that logged out`);
+  await told.expect(Opcode.DATA_IN);
+  t.ok(await told.closes(), 'what was taken up was answered first');
+  untold.command({ cdb: READY });
+  t.equal((await ready(untold)).status, ScsiStatus.GOOD, 'a session that came later stays');
+  const stranger = await rig.registry.fence({ ...login, initiatorName: 'iqn.2026-11.test:stranger' });
+  t.same(stranger, { fenced: 0, stallMs: 0 });
+});
+
+t.test('session reinstatement drains the old session first (RFC 7143 6.3.5)', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const old = await rig.session({ ImmediateData: 'Yes' });
+  rig.device.holding = true;
+  old.command({ cdb: write10(0, 1), write: true, data: Buffer.alloc(512, 1) });
+  await until(() => rig.device.held.length === 1);
+  const fresh = await rig.connect();
+  const login = fresh.login(IQN);
+  t.ok(await fresh.silence(), 'the new one waits for the write of the old one');
+  rig.device.release();
+  const { pdu } = await login;
+  t.equal((await ready(old)).status, ScsiStatus.GOOD);
+  t.ok(await old.closes());
+  t.match(rig.registry.list(), [{ tsih: pdu.tsih, state: 'active' }]);
+  t.equal(rig.registry.list().length, 1);
+});
+
+t.test('a lost connection', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session({ ImmediateData: 'No' });
+  i.command({ cdb: write10(0, 1), write: true, expectedBytes: 512 });
+  await i.expect(Opcode.R2T);
+  rig.device.holding = true;
+  for (let n = 0; n < 3; n++) i.command(ONE_READ);
+  await until(() => rig.device.held.length === 3);
+  i.socket.resetAndDestroy();
+  await until(() => rig.registry.list()[0]?.state === 'closing');
+  t.match(rig.registry.list(), [{ inFlight: 3 }], 'the write that waited for data is dropped');
+  rig.device.release();
+  await until(() => rig.registry.list().length === 0);
+  const next = await rig.session();
+  next.command(ONE_READ);
+  t.equal((await next.expect(Opcode.DATA_IN)).data.length, 512);
+});
+
+t.test('the portal closes in order, and its address is somebody’s', async (t) => {
+  const rig = await TargetRig.start();
+  const i = await rig.session();
+  const { Portal } = await import('../../lib/iscsi/target/portal.js');
+  const { systemClock } = await import('../../lib/base/clock.js');
+  const { silentLog } = await import('../../lib/base/log.js');
+  const { systemRandom } = await import('../../lib/base/random.js');
+  const second = new Portal({
+    directory: rig,
+    registry: rig.registry,
+    log: silentLog,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  await t.rejects(second.listen('127.0.0.1', rig.port), { code: 'BUSY' });
+  await t.rejects(second.listen('192.0.2.1', 0), { code: 'IO' });
+  rig.device.holding = true;
+  i.command(ONE_READ);
+  await until(() => rig.device.held.length === 1);
+  const stopped = rig.stop;
+  setTimeout(() => rig.device.release(), 30);
+  const closed = rig.close();
+  t.equal((await i.expect(Opcode.DATA_IN)).data.length, 512, 'what was in flight is answered');
+  await closed;
+  t.ok(await i.closes());
+  t.same(rig.registry.list(), []);
+  await stopped.call(rig);
+});
