@@ -11,11 +11,9 @@ import {
   PEER_BYTES_MAX,
   PEER_HELLO_DEADLINE_MS,
   PEER_PAYLOAD_BYTES_MAX,
-  PEER_PING_MS,
   PEER_REQUESTS_MAX,
   PEER_REQUEST_DEADLINE_MS,
   PEER_SEND_QUEUE_BYTES_MAX,
-  PEER_SILENCE_MS,
 } from '../base/limits.js';
 import { POOLED_BYTES_MIN, type BufferPool } from './buffer-pool.js';
 import { PeerStatus, PeerType, type PeerRequest } from './contract.js';
@@ -31,11 +29,10 @@ import { HELLO_BYTES_MAX, HELLO_MAGIC } from './hello.js';
 import { LinkRequest, type AnswerSender } from './incoming.js';
 import { Outbox } from './outbox.js';
 import { FrameParser, type FrameSink } from './parser.js';
+import { Pulse, TICK_MS } from './pulse.js';
 import { RequestTable, chargeOf } from './request-table.js';
 
 const NOTHING = Buffer.alloc(0);
-/** Granularity of deadlines: one timer for the whole link instead of one per request. */
-const TICK_MS = 200;
 /** Payloads up to this are packed into the outbox's slab; larger ones go by reference. */
 const INLINE_BYTES_MAX = 16 * 1024;
 /** How long the last words of a link may take. */
@@ -85,12 +82,7 @@ export class Link implements FrameSink, AnswerSender {
   private incoming = 0;
   private incomingBytes = 0;
   private timer: Timer;
-  /** Milliseconds this link has lived while this process was running: a stall of our own loop is not the peer's. */
-  private linkMs = 0;
-  private lastTickMs: number;
-  private lastBytesMs = 0;
-  private lastPingMs = 0;
-  private pingSentAtMs = -1;
+  private readonly pulse = new Pulse();
 
   /** @param isDialled we dialled; then received chunks are views of a buffer that is used again. */
   constructor(
@@ -101,7 +93,6 @@ export class Link implements FrameSink, AnswerSender {
     private readonly pool: BufferPool,
   ) {
     this.outbox = new Outbox(socket, pool);
-    this.lastTickMs = clock.nowMs();
     socket.setNoDelay(true);
     socket.on('drain', () => {
       this.outbox.reclaim();
@@ -143,10 +134,9 @@ export class Link implements FrameSink, AnswerSender {
     this.phase = 'open';
     this.parser.payloadBytesMax = PEER_PAYLOAD_BYTES_MAX;
     this.timer.cancel();
-    this.lastTickMs = this.clock.nowMs();
+    this.pulse.start(this.clock.nowMs());
+    this.ping();
     this.timer = this.clock.after(TICK_MS, () => this.tick());
-    this.sendControl(ControlType.PING);
-    this.pingSentAtMs = this.lastTickMs;
   }
 
   /** Says why, then closes. For a link that is not open yet. */
@@ -165,7 +155,7 @@ export class Link implements FrameSink, AnswerSender {
       return;
     }
     const deadlineMs = request.deadlineMs > 0 ? request.deadlineMs : PEER_REQUEST_DEADLINE_MS;
-    const id = this.table.offer(request, this.linkMs + TICK_MS + deadlineMs);
+    const id = this.table.offer(request, this.pulse.nowMs + TICK_MS + deadlineMs);
     if (id >= 0) this.transmit(id, request);
   }
 
@@ -253,7 +243,7 @@ export class Link implements FrameSink, AnswerSender {
   receive(chunk: Buffer): void {
     if (this.phase === 'closed') return;
     this.stats.bytesIn += chunk.length;
-    this.lastBytesMs = this.linkMs;
+    this.pulse.heard();
     try {
       this.parser.push(chunk);
     } catch (error) {
@@ -309,8 +299,8 @@ export class Link implements FrameSink, AnswerSender {
     if (header.type === ControlType.PING) {
       this.sendControl(ControlType.PONG);
     } else if (header.type === ControlType.PONG) {
-      if (this.pingSentAtMs >= 0) this.stats.rttMs = this.clock.nowMs() - this.pingSentAtMs;
-      this.pingSentAtMs = -1;
+      this.pulse.ponged(this.clock.nowMs());
+      this.stats.rttMs = this.pulse.rttMs;
     } else if (header.type > ControlType.PONG) {
       throw frameError(`an unknown control frame ${header.type}`);
     } else {
@@ -340,20 +330,17 @@ export class Link implements FrameSink, AnswerSender {
   // --- time and end --------------------------------------------------------------------------------------------
 
   private tick(): void {
-    const nowMs = this.clock.nowMs();
-    this.linkMs += Math.min(nowMs - this.lastTickMs, 2 * TICK_MS);
-    this.lastTickMs = nowMs;
-    const isWaiting = this.pingSentAtMs >= 0 || this.table.outstanding > 0;
-    if (this.table.isOverdue(this.linkMs)) this.close('a request was not answered in time');
-    else if (isWaiting && this.linkMs - this.lastBytesMs > PEER_SILENCE_MS)
-      this.close('the other end is silent');
+    this.pulse.tick(this.clock.nowMs());
+    if (this.table.isOverdue(this.pulse.nowMs)) this.close('a request was not answered in time');
+    else if (this.pulse.isDead(this.table.outstanding > 0)) this.close('the other end is silent');
     if (this.phase !== 'open') return;
-    if (this.linkMs - this.lastPingMs >= PEER_PING_MS && this.pingSentAtMs < 0) {
-      this.lastPingMs = this.linkMs;
-      this.pingSentAtMs = nowMs;
-      this.sendControl(ControlType.PING);
-    }
+    if (this.pulse.isPingDue) this.ping();
     this.timer = this.clock.after(TICK_MS, () => this.tick());
+  }
+
+  private ping(): void {
+    this.pulse.pinged(this.clock.nowMs());
+    this.sendControl(ControlType.PING);
   }
 
   /**
@@ -371,7 +358,7 @@ export class Link implements FrameSink, AnswerSender {
     else this.socket.destroy();
     this.owner.closed(this, wasOpen);
     setImmediate(() => {
-      this.table.clear(this.linkMs, (request, isOverdue) => {
+      this.table.clear(this.pulse.nowMs, (request, isOverdue) => {
         request.answered(isOverdue ? PeerStatus.DEADLINE : PeerStatus.LINK_LOST, NOTHING, 0);
       });
     });

@@ -17,6 +17,7 @@ import {
 } from '../../lib/peer/frame.js';
 import { HELLO_MAGIC, encodeHello } from '../../lib/peer/hello.js';
 import { Hub } from '../../lib/peer/hub.js';
+import { Pulse } from '../../lib/peer/pulse.js';
 
 type Handler = (request: IncomingRequest) => void;
 
@@ -416,4 +417,24 @@ t.test('a taken port is BUSY', async (t) => {
   t.teardown(() => server.close());
   const b = makeHub('b');
   await t.rejects(b.listen('127.0.0.1', (server.address() as AddressInfo).port), { code: 'BUSY' });
+});
+
+t.test('a silent end is dead, a stall of our own loop is not silence', async (t) => {
+  const pulse = new Pulse();
+  pulse.start(0);
+  let clockMs = 0;
+  const run = (ticks: number, stepMs: number): void => {
+    for (let i = 0; i < ticks; i++) pulse.tick((clockMs += stepMs));
+  };
+  run(40, 200);
+  t.notOk(pulse.isDead(false), 'nothing is awaited');
+  t.ok(pulse.isPingDue);
+  pulse.heard();
+  pulse.pinged(clockMs);
+  run(1, 60_000);
+  t.notOk(pulse.isDead(true), 'one tick that came a minute late is one tick');
+  run(30, 200);
+  t.ok(pulse.isDead(false), 'six seconds without an answer to the ping');
+  pulse.heard();
+  t.notOk(pulse.isDead(true));
 });
