@@ -81,6 +81,14 @@ export abstract class BlockIo {
   protected abstract completed(error: IoError | null): void;
 }
 
+/** Whether a stretch takes space. */
+export interface Provisioning {
+  /** False: reads as zeros and takes none. */
+  readonly mapped: boolean;
+  /** How far that holds, at least one block; not necessarily as far as it could. */
+  readonly lengthBytes: number;
+}
+
 /** Serves BlockIos. Never throws from submit for anything an I/O can ask. */
 export interface BlockDevice {
   readonly sizeBytes: number;
@@ -88,6 +96,11 @@ export interface BlockDevice {
   readonly blockBytes: number;
   readonly readOnly: boolean;
   submit(io: BlockIo): void;
+  /**
+   * What stands at a block-aligned offset, looking at most `lengthBytes` ahead; at once, without I/O. A device that
+   * does not know its holes leaves it out: then all is mapped.
+   */
+  provisioning?(offsetBytes: number, lengthBytes: number): Provisioning;
 }
 
 /** A BlockIo that settles a promise, for control paths and tests. */

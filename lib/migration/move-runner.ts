@@ -138,13 +138,19 @@ export class MoveRunner {
     if (routed === undefined || record.state !== 'active' || this.stopping) return;
     const { self } = this.options;
     const { first, last } = rangeOf(record, routed);
-    if (record.to !== self && !move.giving) {
+    if (record.to !== self && !this.isGiving(record.volume)) {
       const extents = routed.route.extentsHeldBy(self, first, last);
       if (extents.length > 0) this.track(this.give(move, extents));
     }
     if (this.homeIsDue(record, routed) && !move.committingHome) this.track(this.giveHome(move, routed));
     if (record.from === self && !move.finishing && this.isComplete(record, routed))
       this.track(this.finish(move, 'done', ''));
+  }
+
+  /** A cancelled move may still be undoing its part when the next one is asked for: one at a time. */
+  private isGiving(volume: string): boolean {
+    for (const move of this.moves.values()) if (move.giving && move.record.volume === volume) return true;
+    return false;
   }
 
   /** The home follows when the destination holds the larger part: initiators are redirected in mid-migration. */

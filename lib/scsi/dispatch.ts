@@ -3,6 +3,7 @@ import { assert } from '../base/assert.js';
 import { byteAt } from './cdb.js';
 import type { Command } from './command.js';
 import { cacheCommands } from './commands/cache.js';
+import { getLbaStatusCommand } from './commands/get-lba-status.js';
 import { inquiryCommand } from './commands/inquiry.js';
 import { modeSenseCommands } from './commands/mode-sense.js';
 import { readCapacityCommands } from './commands/read-capacity.js';
@@ -20,6 +21,7 @@ export const COMMANDS: readonly Command[] = [
   inquiryCommand,
   ...modeSenseCommands,
   ...readCapacityCommands,
+  getLbaStatusCommand,
   ...readWriteCommands,
   ...verifyCommands,
   ...cacheCommands,

@@ -6,7 +6,13 @@ import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { assert } from '../base/assert.js';
 import { BlockferryError, describeError } from '../base/errors.js';
-import { type BlockDevice, type BlockIo, IoError, submitAndWait } from '../block/device.js';
+import {
+  type BlockDevice,
+  type BlockIo,
+  IoError,
+  type Provisioning,
+  submitAndWait,
+} from '../block/device.js';
 import { type IoCounters, newCounters } from './counters.js';
 import { type StorageDoors, systemDoors } from './doors.js';
 import { Flusher } from './flusher.js';
@@ -17,6 +23,9 @@ import { FileReader } from './reader.js';
 import { FileWriter } from './writer.js';
 
 const fstat = promisify(fs.fstat);
+
+/** How far one look at the holes goes: bounds what a fragmented file costs. */
+const PROVISIONING_BYTES = 16 * 1024 * 1024;
 
 /** st_blocks counts these, whatever the file system's block (stat(2)). */
 const STAT_BLOCK_BYTES = 512;
@@ -102,6 +111,16 @@ export class SparseFile implements BlockDevice {
     assert(this.closing === null, 'dataRanges of a closed file');
     const toBytes = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
     return dataRangesOf(this.doors.native, this.fd, offsetBytes, toBytes);
+  }
+
+  /** From the map of holes; a block is mapped when any of it is. */
+  provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
+    const [first] = this.dataRanges(offsetBytes, Math.min(lengthBytes, PROVISIONING_BYTES));
+    const block = this.blockBytes;
+    if (first === undefined) return { mapped: false, lengthBytes: Math.min(lengthBytes, PROVISIONING_BYTES) };
+    const holeBytes = Math.floor((first.fromBytes - offsetBytes) / block) * block;
+    if (holeBytes > 0) return { mapped: false, lengthBytes: holeBytes };
+    return { mapped: true, lengthBytes: Math.ceil((first.toBytes - offsetBytes) / block) * block };
   }
 
   /** Gives the range's space back; it reads as zeros afterwards. Rejects with IoError. */

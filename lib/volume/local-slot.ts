@@ -4,7 +4,7 @@
  */
 import { Mutex } from 'async-mutex';
 import { assert } from '../base/assert.js';
-import { IoError, type BlockDevice, type BlockIo, type IoPin } from '../block/device.js';
+import { IoError, type BlockDevice, type BlockIo, type IoPin, type Provisioning } from '../block/device.js';
 import type { ExtentSlot } from './slot.js';
 
 /**
@@ -52,6 +52,11 @@ export class LocalSlot implements ExtentSlot, IoPin {
     io.pinGeneration = this.generation;
     this.inFlight[this.generation] = (this.inFlight[this.generation] as number) + 1;
     backing.submit(io);
+  }
+
+  /** See BlockDevice; all is mapped while the file is not open. */
+  provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
+    return this.backing?.provisioning?.(offsetBytes, lengthBytes) ?? { mapped: true, lengthBytes };
   }
 
   unpin(io: BlockIo): void {

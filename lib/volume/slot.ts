@@ -2,7 +2,7 @@
  * The two sockets in the wall of a volume: who holds this extent (ExtentHolders), and what stands in its slot
  * (ExtentSlot). Routing, peers and migration plug into them; the volume imports none of those.
  */
-import type { BlockIo } from '../block/device.js';
+import type { BlockIo, Provisioning } from '../block/device.js';
 
 /** The answer to "who?", replaced as a whole at each epoch. Members are small integers. */
 export interface ExtentHolders {
@@ -21,4 +21,6 @@ export interface IoOrigin {
 /** Serves the I/O of one extent or of many alike. `extent` is the first that the I/O touches. */
 export interface ExtentSlot {
   submit(io: BlockIo, extent: number, origin: IoOrigin): void;
+  /** See BlockDevice; a slot that does not know leaves it out. */
+  provisioning?(offsetBytes: number, lengthBytes: number): Provisioning;
 }

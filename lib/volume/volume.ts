@@ -4,7 +4,7 @@
  * through slot.ts.
  */
 import { assert } from '../base/assert.js';
-import { IoError, type BlockDevice, type BlockIo } from '../block/device.js';
+import { IoError, type BlockDevice, type BlockIo, type Provisioning } from '../block/device.js';
 import { JoinedIo, PartIo } from './joined-io.js';
 import type { ExtentHolders, ExtentSlot, IoOrigin } from './slot.js';
 
@@ -13,6 +13,9 @@ export interface VolumeGeometry {
   readonly blockBytes: number;
   readonly extentBytes: number;
 }
+
+/** Extents looked at for one answer about holes: it is given on the loop. */
+const PROVISIONING_LOOKS_MAX = 64;
 
 export class Volume implements BlockDevice, IoOrigin {
   readonly sizeBytes: number;
@@ -100,6 +103,26 @@ export class Volume implements BlockDevice, IoOrigin {
     }
     const holder = this.holders.holderAt(extent);
     return holder === this.self ? this.local : this.remote(holder);
+  }
+
+  /** What is held elsewhere, or moves, counts as mapped. */
+  provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
+    const { extentBytes } = this;
+    const end = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
+    let at = offsetBytes;
+    let mapped = true;
+    for (let looks = 0; at < end && looks < PROVISIONING_LOOKS_MAX; looks++) {
+      const extent = Math.floor(at / extentBytes);
+      const toExtentEnd = Math.min((extent + 1) * extentBytes, end) - at;
+      const here = this.slotAt(extent).provisioning?.(at, toExtentEnd) ?? {
+        mapped: true,
+        lengthBytes: toExtentEnd,
+      };
+      if (at === offsetBytes) mapped = here.mapped;
+      else if (here.mapped !== mapped) break;
+      at += here.lengthBytes;
+    }
+    return { mapped, lengthBytes: Math.min(at, end) - offsetBytes };
   }
 
   /** Neighbouring extents with one slot (all of a quiet volume) stay one I/O. */
