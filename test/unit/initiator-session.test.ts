@@ -1,4 +1,6 @@
 /** The initiator against a scripted target: login, redirects, data both ways, logouts, drops, and targets that lie. */
+import { Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import t, { type Test } from 'tap';
 import { REDIRECTS_MAX } from '../../lib/base/limits.js';
 import {
@@ -11,6 +13,7 @@ import {
   type InitiatorOptions,
   type Recovery,
 } from '../../lib/iscsi/initiator/index.js';
+import { Outbox } from '../../lib/iscsi/initiator/outbox.js';
 import { Opcode } from '../../lib/iscsi/wire/opcodes.js';
 import { valueOf } from '../../lib/iscsi/wire/text-keys.js';
 import { SCRIPTED_OFFER, ScriptedTarget } from '../support/scripted-target.js';
@@ -113,6 +116,34 @@ t.test('data both ways, whatever was negotiated', async (t) => {
     t.strictSame(initiator.violations, []);
     t.strictSame(made.last.complaints, [], `${name}: the target has nothing to complain of`);
   }
+});
+
+t.test('what a slow socket has not taken yet is never written over', async (t) => {
+  const taken: Buffer[] = [];
+  const slow = new Writable({
+    highWaterMark: 1,
+    write: (chunk: Buffer, _encoding, done) => {
+      // The kernel looks at the bytes only now.
+      setTimeout(() => {
+        taken.push(Buffer.from(chunk));
+        done();
+      }, 1);
+    },
+  });
+  const outbox = new Outbox(slow);
+  const sent: Buffer[] = [];
+  for (let i = 0; i < 60; i++) {
+    const at = outbox.headerAt();
+    outbox.buffer.fill(i, at, at + 48);
+    const data = Buffer.alloc(i % 3 === 0 ? 8192 : i % 3 === 1 ? 9000 : 13, i);
+    outbox.addPdu(data);
+    sent.push(Buffer.alloc(48, i), data, Buffer.alloc(-data.length & 3));
+    if (i % 4 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  await pause(20);
+  slow.end();
+  await finished(slow);
+  t.ok(Buffer.concat(taken).equals(Buffer.concat(sent)));
 });
 
 t.test('the command window is filled and never exceeded', async (t) => {
