@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import {
+  COMMAND_WINDOW,
   LOGIN_DEADLINE_MS,
   NOP_DEADLINE_MS,
   NOP_INTERVAL_MS,
@@ -144,6 +145,46 @@ t.test('write data is bounded, and everybody’s turn comes', async (t) => {
     } else if (received?.opcode !== Opcode.NOP_IN) throw new Error('something else came');
   }
   t.equal(rig.device.ram.counts.write, commands);
+});
+
+t.test('commands whose first bursts alone spend the budget still end', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session({ ImmediateData: 'Yes', InitialR2T: 'No', FirstBurstLength: '262144' });
+  const whole = 8 * 1024 * 1024;
+  const burst = Buffer.alloc(262144, 1);
+  const room = SESSION_WRITE_BYTES_MAX / whole;
+  const { bhs } = i.commandHeader({ cdb: write10(0, 16384), write: true, expectedBytes: whole, data: burst });
+  for (let n = 0; n < COMMAND_WINDOW; n++) {
+    const copy = Buffer.from(bhs);
+    copy.writeUInt32BE(1000 + n, 16);
+    copy.writeUInt32BE((100 + n) >>> 0, 24);
+    i.send(copy, burst);
+  }
+  let ended = 0;
+  let late = 0;
+  while (late === 0) {
+    const received = await i.next();
+    if (received?.opcode === Opcode.SCSI_RESPONSE) ended += 1;
+    if (received?.opcode !== Opcode.R2T) continue;
+    const {
+      initiatorTaskTag: tag,
+      targetTransferTag,
+      bufferOffset,
+      desiredDataTransferLength,
+    } = decodeR2t(received.bhs);
+    if (tag >= 1000 + room) late = tag;
+    else {
+      for (let sent = 0; sent < desiredDataTransferLength; sent += burst.length) {
+        const part = burst.subarray(0, Math.min(burst.length, desiredDataTransferLength - sent));
+        const final = sent + part.length === desiredDataTransferLength;
+        const dataSN = sent / burst.length;
+        i.dataOut({ tag, targetTransferTag, offset: bufferOffset + sent, dataSN, data: part, final });
+      }
+    }
+  }
+  t.equal(ended, room, 'those that had their memory went first');
+  t.equal(late, 1000 + room, 'then one that did not gets it, in its turn');
 });
 
 t.test('silence', async (t) => {

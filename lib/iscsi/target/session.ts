@@ -300,8 +300,12 @@ export class Session {
 
   private idle(): void {
     for (const callback of this.onIdle.splice(0)) callback();
-    if (this.state_ !== 'closing' || this.tasks.size > 0) return;
-    invariant('I8', this.busy === 0, 'a session went while its I/O was at the device');
+    if (this.state_ !== 'closing') return;
+    invariant(
+      'I8',
+      this.tasks.size === 0 && this.busy === 0,
+      'a session went while its I/O was at the device',
+    );
     this.state_ = 'gone';
     for (const callback of this.onGone.splice(0)) callback();
   }
