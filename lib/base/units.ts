@@ -6,9 +6,14 @@ const SUFFIXES = ['', 'K', 'M', 'G', 'T', 'P'];
 /** Parses "10G" into bytes. Throws USAGE for anything that is not a whole positive number of bytes below 2^53. */
 export function parseSize(text: string): number {
   const match = /^(\d{1,16}(?:\.\d{1,6})?)([KMGTP]?)(?:i?B)?$/i.exec(text.trim());
-  const bytes = match === null ? NaN : Number(match[1]) * 1024 ** SUFFIXES.indexOf((match[2] ?? '').toUpperCase());
+  const bytes =
+    match === null ? NaN : Number(match[1]) * 1024 ** SUFFIXES.indexOf((match[2] ?? '').toUpperCase());
   if (!Number.isSafeInteger(bytes) || bytes <= 0) {
-    throw new BlockferryError('USAGE', `'${text}' is not a size`, 'write a size like 512, 64K, 10G (powers of 1024)');
+    throw new BlockferryError(
+      'USAGE',
+      `'${text}' is not a size`,
+      'write a size like 512, 64K, 10G (powers of 1024)',
+    );
   }
   return bytes;
 }

@@ -1,10 +1,10 @@
 /** How commands speak: one JSON document or a table on stdout, one line of failure on stderr. Decides no exit code. */
 import { createRequire } from 'node:module';
+import type Cli3 from 'cli-table3';
 import type { CliDoor } from './door.js';
 
 /** Loaded at the first table: a start with --json, which a script waits for, does without it. */
-const loadTable = (): typeof import('cli-table3') =>
-  createRequire(import.meta.url)('cli-table3') as typeof import('cli-table3');
+const loadTable = (): typeof Cli3 => createRequire(import.meta.url)('cli-table3') as typeof Cli3;
 
 /** Writes `value` as the command's one JSON document, or what `forPeople` makes of it. */
 export function emit<T>(door: CliDoor, json: boolean, value: T, forPeople: (value: T) => string): void {

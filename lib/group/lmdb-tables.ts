@@ -90,7 +90,7 @@ export class LmdbTables implements LedgerTables {
       // A failed commit hides its reason in a promise, which must be caught in this turn.
       const reason = (error as { commitError?: Promise<never> } | null)?.commitError;
       if (reason === undefined) throw error;
-      return await reason;
+      return reason;
     }
   }
 

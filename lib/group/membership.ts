@@ -89,7 +89,9 @@ export class Membership {
     if (this.hasLeft) return;
     const { clock } = this.options;
     const delayMs = this.isValid ? this.ttlMs / 3 : Math.min(RETRY_MS, this.ttlMs / 3);
-    this.beatTimer = clock.after(delayMs, () => (this.beating = this.beat()));
+    this.beatTimer = clock.after(delayMs, () => {
+      this.beating = this.beat();
+    });
     // A store that does not answer must not keep us from seeing that our time is up.
     this.expiryTimer?.cancel();
     const leftMs = this.lease.validUntilMs - clock.nowMs();

@@ -7,7 +7,7 @@ import { BlockferryError } from '../base/errors.js';
 import { FENCE_DEADLINE_MS, FORWARD_RETRY_MS } from '../base/limits.js';
 import type { MemberRecord } from '../group/records.js';
 import type { LoginIdentity } from '../iscsi/target/directory.js';
-import { Fence, FenceAnswer } from '../migration/messages.js';
+import { Fence, type FenceAnswer } from '../migration/messages.js';
 import { ask } from '../peer/ask.js';
 import { PeerStatus, PeerType, type IncomingRequest, type PeerHub } from '../peer/contract.js';
 import type { RoutedVolume } from '../routing/table.js';

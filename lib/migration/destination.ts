@@ -9,7 +9,7 @@ import type { Logger } from '../base/log.js';
 import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
 import type { HeldFile } from './held-file.js';
-import { Seal, SealAnswer } from './messages.js';
+import { Seal, type SealAnswer } from './messages.js';
 
 /** What the destination needs of its member. */
 export interface DestinationVolumes {

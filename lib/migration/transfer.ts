@@ -19,7 +19,7 @@ import { PeerStatus, PeerType } from '../peer/contract.js';
 import { DestinationError, describeStatus } from './destination-link.js';
 import type { ByteRange } from './dirty-map.js';
 import type { HeldFile } from './held-file.js';
-import { Interceptor } from './interceptor.js';
+import type { Interceptor } from './interceptor.js';
 import type { MoveStats } from './move-stats.js';
 import type { Pacer } from './pacer.js';
 import type { RangeHolder } from './range-locks.js';

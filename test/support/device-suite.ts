@@ -4,7 +4,13 @@
  */
 import fc from 'fast-check';
 import type { Test } from 'tap';
-import { type BlockDevice, BlockIo, type BlockOp, IoError, submitAndWait } from '../../lib/block/device.js';
+import {
+  type BlockDevice,
+  BlockIo,
+  type BlockOp,
+  type IoError,
+  submitAndWait,
+} from '../../lib/block/device.js';
 
 /** A device under test, writable, at least 256 KiB, never written before; close() gives back what it holds. */
 export interface OpenedDevice {

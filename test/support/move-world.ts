@@ -5,7 +5,7 @@
 import { systemClock, type Clock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom, randomBelow } from '../../lib/base/random.js';
-import { IoError, submitAndWait, type BlockIo } from '../../lib/block/device.js';
+import { type IoError, submitAndWait, type BlockIo } from '../../lib/block/device.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { formatRecord, keys, type MemberRecord, type VolumeRecord } from '../../lib/group/records.js';
 import type { BatchContext } from '../../lib/migration/batch.js';

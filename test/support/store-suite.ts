@@ -1,6 +1,6 @@
 /** What every engine of the group store must do (lib/group/store.ts), told to two handles on one store. */
 import fc from 'fast-check';
-import t from 'tap';
+import type t from 'tap';
 import { sleep, systemClock } from '../../lib/base/clock.js';
 import { STORE_VALUE_BYTES_MAX } from '../../lib/base/limits.js';
 import type { GroupStore, StoreEvent, StoreOperation } from '../../lib/group/store.js';

@@ -1,7 +1,7 @@
 /** The block layer: the contract suite on the RAM device, bare and through gate and filters, and what those add. */
 import t from 'tap';
 import type { Clock } from '../../lib/base/clock.js';
-import { BlockIo, type BlockDevice, IoError, submitAndWait } from '../../lib/block/device.js';
+import { BlockIo, type BlockDevice, type IoError, submitAndWait } from '../../lib/block/device.js';
 import { FaultDevice } from '../../lib/block/faults.js';
 import { GateDevice } from '../../lib/block/gate.js';
 import { deviceSuite, pattern } from '../support/device-suite.js';

@@ -20,7 +20,7 @@ import { GroupView, Membership, type MembershipOptions } from '../../lib/group/m
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { openStore } from '../../lib/group/open-store.js';
 import {
-  MoveRecord,
+  type MoveRecord,
   RouteHeadRecord,
   VolumeRecord,
   formatRecord,

@@ -152,6 +152,28 @@ t.test('every listed page is there', async (t) => {
   }
 });
 
+t.test('GET LBA STATUS', async (t) => {
+  const status = (lba: string, length = '000000ff') => run(`9e 12 ${lba} ${length} 00 00`);
+  const first = await status('0000000000000001');
+  const header = '00 00 00 14 00 00 00 00';
+  t.equal(
+    shown(first.dataIn),
+    `${header} 00 00 00 00 00 00 00 01 00 00 03 ff 00 00 00 00`,
+    'mapped to the end',
+  );
+  t.equal(
+    shown((await status('00000000000003ff')).dataIn.subarray(8)),
+    '00 00 00 00 00 00 03 ff 00 00 00 01 00 00 00 00',
+  );
+  t.equal(
+    shown((await status('0000000000000000', '00000008')).dataIn),
+    header,
+    'cut to the allocation length',
+  );
+  t.equal(said(await status('0000000000000400')), SAID.LBA_OUT_OF_RANGE);
+  t.equal(said(await status('ffffffffffffffff')), SAID.LBA_OUT_OF_RANGE);
+});
+
 t.test('READ CAPACITY', async (t) => {
   t.equal(shown((await run('25 00 00000000 0000 00 00')).dataIn), '00 00 03 ff 00 00 02 00');
   t.equal(said(await run('25 00 00000001 0000 00 00')), SAID.INVALID_FIELD_IN_CDB, 'an LBA without PMI');
@@ -162,7 +184,7 @@ t.test('READ CAPACITY', async (t) => {
     const short = await run(`9e 10 ${'00'.repeat(8)} 000000${length.toString(16).padStart(2, '0')} 00 00`);
     t.ok(short.dataIn.equals(long.dataIn.subarray(0, length)), `cut to ${length}`);
   }
-  t.equal(said(await run(`9e 12 ${'00'.repeat(8)} 00000020 00 00`)), SAID.INVALID_OPCODE, 'GET LBA STATUS');
+  t.equal(said(await run(`9e 11 ${'00'.repeat(8)} 00000020 00 00`)), SAID.INVALID_OPCODE, 'READ LONG(16)');
 
   const huge = scsiRunner(new NullDevice(2 ** 45, 4096));
   t.equal(shown((await huge.run('25 00 00000000 0000 00 00')).dataIn), 'ff ff ff ff 00 00 10 00');
