@@ -24,7 +24,8 @@ import { type EstablishedLogin, LoginPhase, type LoginPort } from './login/phase
 import { putPing } from './nop-in.js';
 import { Output } from './output.js';
 import { bytesOf, PduWriter } from './pdu-writer.js';
-import { Session, type SessionLink } from './session.js';
+import { Session } from './session.js';
+import type { SessionLink } from './session-parts.js';
 import { afterActivity, taskOwner } from './transfers.js';
 
 /** Sent, but the other side does not close: then we do. */
@@ -44,6 +45,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   private lingering: Timer | null = null;
   private chunks = 0;
   private finishing = false;
+  private departed = false;
   private closed_ = false;
 
   /** @param onClosed called once, when the socket is gone (its session may still be draining) */
@@ -200,10 +202,19 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   finish(): void {
     if (this.closed_ || this.finishing) return;
     this.finishing = true;
+    this.noteDeparture();
     this.stopReading();
     this.output.flush();
     this.socket.end();
     this.lingering = this.context.clock.after(LINGER_MS, () => this.destroy('lingered'));
+  }
+
+  /** From here on the initiator is without this session; how long is what people see of a hand-over. */
+  private noteDeparture(): void {
+    const { session } = this;
+    if (this.departed || session === null || session.target === null) return;
+    this.departed = true;
+    this.context.registry.departed(session);
   }
 
   destroy(reason: string): void {
@@ -215,7 +226,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     this.output.abandon();
     this.socket.destroy();
     if (this.session !== null) {
-      if (this.session.target !== null) this.context.registry.departed(this.session);
+      this.noteDeparture();
       const { iqn, initiatorName } = this.session.identity;
       this.context.log.info({ peer: this.peer, iqn, initiatorName, reason }, 'session ended');
       this.session.close();

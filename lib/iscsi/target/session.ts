@@ -17,32 +17,11 @@ import type { OperationalParameters } from '../wire/negotiation.js';
 import type { BufferPool, PooledBuffer } from './buffer-pool.js';
 import type { LoginIdentity, ServedTarget } from './directory.js';
 import type { PduWriter } from './pdu-writer.js';
-import { RESERVED_TAG } from '../wire/opcodes.js';
-import type { TextAssembler } from '../wire/text-keys.js';
+import { blankDataIn, type EarlyPdu, type SessionLink, type TextExchange } from './session-parts.js';
 import { Task, type TaskOwner } from './task.js';
 import { CommandWindow } from './window.js';
 
 export type SessionState = 'active' | 'told' | 'leaving' | 'closing' | 'gone';
-
-/** What a session needs of its connection. */
-export interface SessionLink {
-  readonly writer: PduWriter;
-  /** host:port of the initiator, for people. */
-  readonly peer: string;
-  /** Connection ID, the initiator's. */
-  readonly cid: number;
-  /** Where the connection arrived. */
-  readonly localHost: string;
-  readonly localPort: number;
-  /** Stops and starts reading; what is unread waits in the kernel. */
-  setPaused(paused: boolean): void;
-  /** Reads nothing any more. */
-  stopReading(): void;
-  /** Sends what was committed, then closes. */
-  finish(): void;
-  /** Closes at once. */
-  destroy(reason: string): void;
-}
 
 export interface SessionOptions {
   readonly identity: LoginIdentity;
@@ -52,26 +31,12 @@ export interface SessionOptions {
   readonly parameters: OperationalParameters;
   readonly link: SessionLink;
   readonly pool: BufferPool;
-  readonly taskOwner: TaskOwner;
+  readonly taskOwner: TaskOwner<Session>;
   /** CmdSN of the login, and the next StatSN. */
   readonly cmdSN: number;
   readonly statSN: number;
   /** Clock.wallMs at the end of the login. */
   readonly wallMs: number;
-}
-
-/** A negotiation in full feature phase, while it takes more than one PDU. */
-export interface TextExchange {
-  readonly assembler: TextAssembler;
-  readonly targetTransferTag: number;
-  /** What is left of the answer. */
-  rest: Buffer;
-}
-
-/** Command PDUs that came before their turn (RFC 7143 4.2.2.1: delivered in order of CmdSN). */
-export interface EarlyPdu {
-  readonly bhs: Buffer;
-  readonly data: Buffer;
 }
 
 export class Session {
@@ -119,8 +84,8 @@ export class Session {
   private statSN_: number;
   private lastTransferTag = 0;
   private paused = false;
-  private readonly free: Task[] = [];
-  private readonly taskOwner: TaskOwner;
+  private readonly free: Task<Session>[] = [];
+  private readonly taskOwner: TaskOwner<Session>;
   private readonly onIdle: (() => void)[] = [];
   private readonly onGone: (() => void)[] = [];
 
@@ -178,7 +143,7 @@ export class Session {
 
   /** A free task, entered under `initiatorTaskTag`. */
   beginTask(initiatorTaskTag: number): Task {
-    const task = this.free.pop() ?? new Task(this.taskOwner);
+    const task = this.free.pop() ?? new Task<Session>(this.taskOwner);
     assert(task.phase === 'free', 'a task in use came from the free list');
     task.session = this;
     task.nexus = this.nexus;
@@ -309,27 +274,4 @@ export class Session {
     this.state_ = 'gone';
     for (const callback of this.onGone.splice(0)) callback();
   }
-}
-
-function blankDataIn(): DataInPdu {
-  return {
-    final: false,
-    acknowledge: false,
-    overflow: false,
-    underflow: false,
-    hasStatus: false,
-    status: 0,
-    totalAHSLength: 0,
-    dataSegmentLength: 0,
-    lunHigh: 0,
-    lunLow: 0,
-    initiatorTaskTag: 0,
-    targetTransferTag: RESERVED_TAG,
-    statSN: 0,
-    expCmdSN: 0,
-    maxCmdSN: 0,
-    dataSN: 0,
-    bufferOffset: 0,
-    residualCount: 0,
-  };
 }

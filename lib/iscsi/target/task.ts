@@ -9,7 +9,6 @@ import { BlockIo, type IoError } from '../../block/device.js';
 import { ScsiTask, type TaskPlan } from '../../scsi/task.js';
 import type { Sense } from '../../scsi/sense.js';
 import { type PooledBuffer, Span } from './buffer-pool.js';
-import type { Session } from './session.js';
 
 const CDB_BYTES = 16;
 const NOTHING = Buffer.alloc(0);
@@ -25,10 +24,10 @@ export type TaskPhase =
 /** What becomes of the answer. */
 export type TaskFate = 'answer' | 'silence' | 'task-aborted';
 
-/** Told what a task's parts report. */
-export interface TaskOwner {
-  finished(task: Task, status: number, sense: Sense | null): void;
-  ioCompleted(task: Task, error: IoError | null): void;
+/** Told what a task's parts report. `S` is the session that the task belongs to, of which nothing is known here. */
+export interface TaskOwner<S = unknown> {
+  finished(task: Task<S>, status: number, sense: Sense | null): void;
+  ioCompleted(task: Task<S>, error: IoError | null): void;
 }
 
 /** Tasks that end together: told when the last of them has (task management waits so). */
@@ -52,10 +51,10 @@ class TaskIo extends BlockIo {
   }
 }
 
-export class Task extends ScsiTask {
+export class Task<S = unknown> extends ScsiTask {
   readonly io = new TaskIo(this);
   readonly cdbBytes = Buffer.alloc(CDB_BYTES);
-  session: Session | null = null;
+  session: S | null = null;
   phase: TaskPhase = 'free';
   fate: TaskFate = 'answer';
   /** Set while a task management function waits for this task. */
@@ -110,7 +109,7 @@ export class Task extends ScsiTask {
   failedStatus = 0;
   failure: Sense | null = null;
 
-  constructor(readonly owner: TaskOwner) {
+  constructor(readonly owner: TaskOwner<S>) {
     super();
     this.cdb = this.cdbBytes;
   }

@@ -92,8 +92,8 @@ function work(session: Session, task: Task): void {
 }
 
 /** What the device server and the devices report. */
-export const taskOwner: TaskOwner = {
-  finished(task: Task, status: number, sense: Sense | null): void {
+export const taskOwner: TaskOwner<Session> = {
+  finished(task: Task<Session>, status: number, sense: Sense | null): void {
     const session = sessionOf(task);
     // Data that the initiator announced still has to come before it is answered.
     if (task.phase === 'preparing') return failWith(task, status, sense);
@@ -106,7 +106,7 @@ export const taskOwner: TaskOwner = {
     afterActivity(session);
   },
 
-  ioCompleted(task: Task, error: IoError | null): void {
+  ioCompleted(task: Task<Session>, error: IoError | null): void {
     const session = sessionOf(task);
     assert(task.phase === 'device', `an I/O completed in phase ${task.phase}`);
     if (error !== null) {
@@ -128,7 +128,7 @@ function movedBytes(task: Task, status: number): number {
   return status === ScsiStatus.GOOD || isShort ? task.dataOutBytes : 0;
 }
 
-function sessionOf(task: Task): Session {
+function sessionOf(task: Task<Session>): Session {
   const { session } = task;
   assert(session !== null, 'a report about a task that is free');
   return session;

@@ -3,9 +3,17 @@ import { ISCSI_NAME_BYTES_MAX } from '../../../base/limits.js';
 import type { LoginRequestPdu } from '../../wire/login.js';
 import { LoginStage, LoginStatus } from '../../wire/opcodes.js';
 import type { TextPair } from '../../wire/text-keys.js';
-import type { TargetDirectory } from '../directory.js';
+import type { ServedTarget, TargetDirectory } from '../directory.js';
 import { redirectKeys } from '../redirect.js';
-import type { LoginSubject } from './phase.js';
+
+/** Who logs in, and to what; known from the first complete request on. */
+export interface LoginSubject {
+  readonly initiatorName: string;
+  readonly isid: string;
+  /** '' for a discovery session. */
+  readonly iqn: string;
+  readonly target: ServedTarget | null;
+}
 
 /** The login ends with this status. */
 export interface Refusal {

@@ -20,23 +20,20 @@ import {
 import { LoginStage, LoginStatus } from '../../wire/opcodes.js';
 import { formatText, parseText, TextAssembler, type TextPair } from '../../wire/text-keys.js';
 import type { PortalContext } from '../context.js';
-import type { ServedTarget } from '../directory.js';
-import { checkContinuity, checkFirstRequest, checkStages, identify, type Refusal } from './checks.js';
+import {
+  checkContinuity,
+  checkFirstRequest,
+  checkStages,
+  identify,
+  type LoginSubject,
+  type Refusal,
+} from './checks.js';
 import { TARGET_OFFER } from './offer.js';
 import type { SecurityConversation } from './security.js';
 
 const NOTHING = Buffer.alloc(0);
 /** We have one portal group (RFC 7143 13.9). */
 const PORTAL_GROUP_TAG = 1;
-
-/** Who logs in, and to what; known from the first complete request on. */
-export interface LoginSubject {
-  readonly initiatorName: string;
-  readonly isid: string;
-  /** '' for a discovery session. */
-  readonly iqn: string;
-  readonly target: ServedTarget | null;
-}
 
 /** What a finished login hands over. */
 export interface EstablishedLogin {
