@@ -3,10 +3,11 @@
  * both have it or when the destination's copy has been marked as lacking it. Allocated per write while its extent moves.
  */
 import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
-import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
+import { BlockIo, type BlockDevice, type BlockOp, type IoError } from '../block/device.js';
 import { PeerRequest, PeerStatus, PeerType, type PeerTypeCode } from '../peer/contract.js';
-import type { Interceptor } from './interceptor.js';
-import type { RangeHolder } from './range-locks.js';
+import type { DestinationLink } from './destination-link.js';
+import type { DirtyMap } from './dirty-map.js';
+import type { RangeHolder, RangeLocks } from './range-locks.js';
 
 const MIRROR_TYPE = new Map<BlockOp, PeerTypeCode>([
   ['write', PeerType.MIRROR_WRITE],
@@ -16,6 +17,23 @@ const MIRROR_TYPE = new Map<BlockOp, PeerTypeCode>([
 
 const NOTHING = Buffer.alloc(0);
 
+/** The extent on the move, as one write of it sees it. */
+export interface MirroringExtent {
+  readonly extent: number;
+  readonly token: number;
+  /** The destination receives. */
+  readonly attached: boolean;
+  /** The source. */
+  readonly file: Pick<BlockDevice, 'submit'>;
+  readonly destination: DestinationLink;
+  readonly dirty: DirtyMap;
+  readonly locks: RangeLocks;
+  mirrorBegan(): void;
+  mirrorEnded(): void;
+  destinationFailed(status: number, detail: string): void;
+  writeEnded(): void;
+}
+
 export class MirroredWrite extends BlockIo implements RangeHolder {
   readonly fromBytes: number;
   readonly toBytes: number;
@@ -24,7 +42,7 @@ export class MirroredWrite extends BlockIo implements RangeHolder {
   private detail = '';
 
   constructor(
-    private readonly owner: Interceptor,
+    private readonly owner: MirroringExtent,
     private readonly io: BlockIo,
   ) {
     super();

@@ -84,7 +84,7 @@ export class Session {
   private statSN_: number;
   private lastTransferTag = 0;
   private paused = false;
-  private readonly free: Task<Session>[] = [];
+  private readonly free: Task[] = [];
   private readonly taskOwner: TaskOwner<Session>;
   private readonly onIdle: (() => void)[] = [];
   private readonly onGone: (() => void)[] = [];
