@@ -143,8 +143,10 @@ export class MoveRunner {
       if (extents.length > 0) this.track(this.give(move, extents));
     }
     if (this.homeIsDue(record, routed) && !move.committingHome) this.track(this.giveHome(move, routed));
-    if (record.from === self && !move.finishing && this.isComplete(record, routed))
+    const busy = move.giving || move.finishing; // the figures of a part under way are not complete yet
+    if (record.from === self && !busy && this.isComplete(record, routed)) {
       this.track(this.finish(move, 'done', ''));
+    }
   }
 
   /** A cancelled move may still be undoing its part when the next one is asked for: one at a time. */

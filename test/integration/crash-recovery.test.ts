@@ -35,10 +35,7 @@ async function waitForMoves(group: TestGroup): Promise<MoveView[]> {
   throw new Error('the moves do not end');
 }
 
-async function filled(
-  t: Test,
-  group: TestGroup,
-): Promise<{ initiator: Initiator; ledger: Ledger }> {
+async function filled(t: Test, group: TestGroup): Promise<{ initiator: Initiator; ledger: Ledger }> {
   const initiator = await Initiator.connect(group.url('disk'));
   t.teardown(() => initiator.close());
   const ledger = new Ledger({ seed: 3, blockBytes: 4096, blocks: initiator.capacity.sizeBytes / 4096 });
