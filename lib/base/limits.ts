@@ -15,6 +15,9 @@ export const LOGIN_DATA_SEGMENT_BYTES = 8 * KiB;
 export const TEXT_BYTES_MAX = 64 * KiB;
 /** Keys in one negotiation; the standard has about thirty. */
 export const TEXT_KEYS_MAX = 256;
+/** An answer to SendTargets that our initiator reads: ten thousand targets with a long name and an address each. */
+export const DISCOVERY_BYTES_MAX = 4 * MiB;
+export const DISCOVERY_KEYS_MAX = 20_000;
 /** A key's name: RFC 7143 6.1. */
 export const TEXT_NAME_BYTES_MAX = 63;
 /** A key's value: RFC 7143 6.1 allows 255 bytes, and some 2 KiB for large binary ones. */

@@ -41,6 +41,8 @@ export abstract class ScsiTask {
   /** The eight-byte LUN as it stood in the PDU, as a number when it is a simple one, −1 otherwise (scsi/lun.ts). */
   lun = 0;
   nexus!: ScsiNexus;
+  /** What the initiator means to send, 0 when nothing: set before prepare(). */
+  expectedDataOutBytes = 0;
 
   // ---- set by prepare()
   /** Data-out the command needs: parameter list or payload. */

@@ -67,6 +67,7 @@ export function scsiRunner(
     const bytes = typeof cdb === 'string' ? Buffer.from(cdb.replaceAll(' ', ''), 'hex') : cdb;
     task.cdb = Buffer.concat([bytes, Buffer.alloc(Math.max(0, 16 - bytes.length))]);
     task.lun = lun;
+    task.expectedDataOutBytes = offered.length;
     // A reused task still holds what the last command left; prepare() has to clear it.
     Object.assign(task, {
       dataOutBytes: 99,

@@ -65,6 +65,8 @@ for (const { name, cdb } of WRITE_SAMES) {
       );
     }
     t.equal(said(await run(cdb(0, 0, 1), ZEROS.subarray(256))), SAID.INVALID_FIELD_IN_CDB, 'half a block');
+    const two = Buffer.alloc(2 * BLOCK);
+    t.equal(said(await run(cdb(0, 0, 1), two)), SAID.INVALID_FIELD_IN_CDB, 'two blocks');
     t.equal(said(await rig(true).run(cdb(UNMAP, 0, 1), ZEROS)), SAID.WRITE_PROTECTED);
   });
 }

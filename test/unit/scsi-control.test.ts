@@ -251,7 +251,7 @@ t.test('TEST UNIT READY, REQUEST SENSE, START STOP UNIT', async (t) => {
 });
 
 const CACHING = `08 12 04${' 00'.repeat(17)}`;
-const CONTROL = `0a 0a 00 10${' 00'.repeat(8)}`;
+const CONTROL = `0a 0a 00 10 00 40${' 00'.repeat(6)}`;
 const CONTROL_EXTENSION = `4a 01 00 1c${' 00'.repeat(28)}`;
 const EXCEPTIONS = `1c 0a 08${' 00'.repeat(9)}`;
 

@@ -4,7 +4,7 @@ import { BHS_BYTES, opcodeOf } from '../wire/bhs.js';
 import { describePdu } from '../wire/describe.js';
 import { encodeLogoutRequest } from '../wire/logout.js';
 import { LogoutReason, Opcode, RESERVED_TAG } from '../wire/opcodes.js';
-import { TextAssembler, formatText, parseText } from '../wire/text-keys.js';
+import { DISCOVERY, TextAssembler, formatText, parseText } from '../wire/text-keys.js';
 import { decodeTextResponse, encodeTextRequest } from '../wire/text.js';
 import { logIn, type LoggedIn } from './login.js';
 import { settle, type InitiatorOptions, type Settings } from './options.js';
@@ -34,7 +34,7 @@ export async function discover(
 async function sendTargets(login: LoggedIn, settings: Settings): Promise<Buffer> {
   const { connection } = login;
   const bhs = Buffer.alloc(BHS_BYTES);
-  const text = new TextAssembler();
+  const text = new TextAssembler(DISCOVERY);
   let question = formatText([{ key: 'SendTargets', value: 'All' }]);
   let targetTransferTag = RESERVED_TAG;
   let { expStatSN } = login;
@@ -82,7 +82,7 @@ async function logOut(login: LoggedIn, settings: Settings): Promise<void> {
 
 function parseTargets(text: Buffer): DiscoveredTarget[] {
   const targets: { iqn: string; addresses: TargetAddress[] }[] = [];
-  for (const { key, value } of parseText(text, 'allow')) {
+  for (const { key, value } of parseText(text, 'allow', DISCOVERY)) {
     if (key === 'TargetName') targets.push({ iqn: value, addresses: [] });
     else if (key === 'TargetAddress') targets.at(-1)?.addresses.push(parseTargetAddress(value));
   }

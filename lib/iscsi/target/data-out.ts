@@ -30,7 +30,7 @@ export function beginGather(session: Session, task: Task, immediate: Buffer, fin
   session.setPhase(task, 'gathering');
   task.receivedBytes = immediate.length;
   task.unsolicited = !final;
-  task.unsolicitedEnd = Math.min(task.expectedWriteBytes, parameters.firstBurstLength);
+  task.unsolicitedEnd = Math.min(task.expectedDataOutBytes, parameters.firstBurstLength);
   if (immediate.length > 0 && !parameters.immediateData) fail(task, SENSE.UNEXPECTED_UNSOLICITED_DATA);
   else if (!final && parameters.initialR2T) fail(task, SENSE.UNEXPECTED_UNSOLICITED_DATA);
   else if (immediate.length > task.unsolicitedEnd) fail(task, SENSE.NOT_ENOUGH_UNSOLICITED_DATA);

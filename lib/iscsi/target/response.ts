@@ -18,10 +18,10 @@ const SENSE_LENGTH_BYTES = 2;
  * Of a command that moves data, only what was expected in that direction counts.
  */
 export function residualOf(task: Task): number {
-  const { plan, actualBytes, expectedReadBytes, expectedWriteBytes } = task;
+  const { plan, actualBytes, expectedReadBytes, expectedDataOutBytes } = task;
   if (plan === 'read' && actualBytes > 0) return actualBytes - expectedReadBytes;
-  if (plan === 'write' && actualBytes > 0) return actualBytes - expectedWriteBytes;
-  return actualBytes - expectedReadBytes - expectedWriteBytes;
+  if (plan === 'write' && actualBytes > 0) return actualBytes - expectedDataOutBytes;
+  return actualBytes - expectedReadBytes - expectedDataOutBytes;
 }
 
 /** Ends the task with `status`, as its fate says: answered, silently, or as aborted for another initiator's sake. */

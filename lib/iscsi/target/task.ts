@@ -67,9 +67,8 @@ export class Task<S = unknown> extends ScsiTask {
   immediate = false;
   lunHigh = 0;
   lunLow = 0;
-  /** Expected Data Transfer Length, in the direction its flags say. */
+  /** Expected Data Transfer Length of a read; that of a write is expectedDataOutBytes. */
   expectedReadBytes = 0;
-  expectedWriteBytes = 0;
 
   plan: TaskPlan = 'finished';
 
@@ -127,7 +126,7 @@ export class Task<S = unknown> extends ScsiTask {
     this.dataOut = NOTHING;
     this.dataIn = NOTHING;
     this.io.data = NOTHING;
-    this.expectedReadBytes = this.expectedWriteBytes = this.actualBytes = 0;
+    this.expectedReadBytes = this.expectedDataOutBytes = this.actualBytes = 0;
     this.readBytes = this.sentBytes = this.pieceBytes = this.dataSN = 0;
     this.unsolicited = this.failed = false;
     this.wantedBytes = this.receivedBytes = this.budgetBytes = this.unsolicitedEnd = 0;

@@ -40,13 +40,13 @@ export function startTask(session: Session, task: Task, immediate: Buffer, final
   if (plan === 'read')
     return settleEarlyData(session, task, immediate, final) ? startRead(session, task) : undefined;
   if (plan !== 'finished') wantData(session, task, plan === 'write' ? task.transferBytes : task.dataOutBytes);
-  if (task.expectedWriteBytes === 0 && task.wantedBytes === 0) return work(session, task);
+  if (task.expectedDataOutBytes === 0 && task.wantedBytes === 0) return work(session, task);
   gathered(session, task, beginGather(session, task, immediate, final));
 }
 
 /** Data that comes with a command that reads is nobody's; it is waited for where more of it is announced. */
 function settleEarlyData(session: Session, task: Task, immediate: Buffer, final: boolean): boolean {
-  if (task.expectedWriteBytes === 0 || final) return true;
+  if (task.expectedDataOutBytes === 0 || final) return true;
   return beginGather(session, task, immediate, final) === 'complete';
 }
 
@@ -58,7 +58,7 @@ function wantData(session: Session, task: Task, neededBytes: number): void {
     return failWith(task, ScsiStatus.CHECK_CONDITION, SENSE.INVALID_FIELD_IN_CDB);
   }
   const block = task.plan === 'write' ? (session.target?.device.blockBytes ?? 1) : 1;
-  const coming = Math.min(task.expectedWriteBytes, neededBytes);
+  const coming = Math.min(task.expectedDataOutBytes, neededBytes);
   task.wantedBytes = coming - (coming % block);
   // A device writes whole blocks only. What half a parameter list means is the device server's to say.
   if (coming < neededBytes && coming % block !== 0) {

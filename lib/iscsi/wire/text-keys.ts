@@ -4,6 +4,8 @@
  */
 import { BlockferryError } from '../../base/errors.js';
 import {
+  DISCOVERY_BYTES_MAX,
+  DISCOVERY_KEYS_MAX,
   TEXT_BYTES_MAX,
   TEXT_KEYS_MAX,
   TEXT_NAME_BYTES_MAX,
@@ -22,13 +24,25 @@ function malformed(detail: string): BlockferryError {
   return new BlockferryError('PROTOCOL', `malformed text: ${detail}`);
 }
 
+/** What a text may cost: a negotiation is short, the answer to SendTargets is as long as the group is large. */
+export interface TextLimits {
+  readonly bytesMax: number;
+  readonly keysMax: number;
+}
+const NEGOTIATION: TextLimits = { bytesMax: TEXT_BYTES_MAX, keysMax: TEXT_KEYS_MAX };
+export const DISCOVERY: TextLimits = { bytesMax: DISCOVERY_BYTES_MAX, keysMax: DISCOVERY_KEYS_MAX };
+
 /**
  * Parses a whole text (all C-bit continuations joined). Throws PROTOCOL when it is not one.
  * @param repeats whether a key may stand twice: never in a negotiation, always in the answer to SendTargets
  */
-export function parseText(text: Buffer, repeats: 'refuse' | 'allow' = 'refuse'): TextPair[] {
-  if (text.length > TEXT_BYTES_MAX)
-    throw malformed(`${text.length} bytes, over the limit of ${TEXT_BYTES_MAX}`);
+export function parseText(
+  text: Buffer,
+  repeats: 'refuse' | 'allow' = 'refuse',
+  limits = NEGOTIATION,
+): TextPair[] {
+  if (text.length > limits.bytesMax)
+    throw malformed(`${text.length} bytes, over the limit of ${limits.bytesMax}`);
   const pairs: TextPair[] = [];
   const seen = new Set<string>();
   for (let at = 0; at < text.length;) {
@@ -38,7 +52,7 @@ export function parseText(text: Buffer, repeats: 'refuse' | 'allow' = 'refuse'):
     if (end > at) {
       const pair = parsePair(text.toString('utf8', at, end));
       if (repeats === 'refuse' && seen.has(pair.key)) throw malformed(`the key ${pair.key} stands twice`);
-      if (pairs.length === TEXT_KEYS_MAX) throw malformed(`more than ${TEXT_KEYS_MAX} keys`);
+      if (pairs.length === limits.keysMax) throw malformed(`more than ${limits.keysMax} keys`);
       seen.add(pair.key);
       pairs.push(pair);
     }
@@ -88,15 +102,17 @@ export function parseBinary(value: string): Buffer | undefined {
   return undefined;
 }
 
-/** Joins the text of PDUs that are continued by the C bit, within TEXT_BYTES_MAX. */
+/** Joins the text of PDUs that are continued by the C bit, within its limits. */
 export class TextAssembler {
   private parts: Buffer[] = [];
   private bytes = 0;
 
+  constructor(private readonly limits = NEGOTIATION) {}
+
   /** Keeps a copy of one PDU's data. Throws PROTOCOL when the whole grows too long. */
   add(data: Buffer): void {
-    if (this.bytes + data.length > TEXT_BYTES_MAX) {
-      throw malformed(`continued over more than ${TEXT_BYTES_MAX} bytes`);
+    if (this.bytes + data.length > this.limits.bytesMax) {
+      throw malformed(`continued over more than ${this.limits.bytesMax} bytes`);
     }
     this.bytes += data.length;
     if (data.length > 0) this.parts.push(Buffer.from(data));

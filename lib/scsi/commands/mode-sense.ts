@@ -30,7 +30,8 @@ const PAGES: readonly ModePage[] = [
   // Caching (SBC-3 6.5.6): WCE, since a write is acknowledged before it is durable.
   page(0x08, 0, 18, { 2: 0x04 }),
   // Control (SPC-4 7.5.8): QUEUE ALGORITHM MODIFIER 1: tasks may be reordered. D_SENSE 0: sense in fixed format.
-  page(0x0a, 0, 10, { 3: 0x10 }),
+  // TAS 1: a task aborted by another initiator ends with TASK ABORTED.
+  page(0x0a, 0, 10, { 3: 0x10, 5: 0x40 }),
   // Control Extension (SPC-4 7.5.9).
   page(0x0a, 1, 28, {}),
   // Informational Exceptions Control (SPC-4 7.5.14): DEXCPT, none are ever reported.

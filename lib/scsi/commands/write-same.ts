@@ -57,6 +57,8 @@ function prepare(read: Read): Command['prepare'] {
     const command = read(task.cdb);
     const fault = findFault(unit, command);
     if (fault !== null) return refuse(task, fault);
+    // SBC-3 5.48: the Data-Out Buffer is one block. Whoever sends more means something else by this command.
+    if (task.expectedDataOutBytes > unit.blockBytes) return refuse(task, invalidCdbField(command.lengthAt));
     task.dataOutBytes = command.noDataOut ? 0 : unit.blockBytes;
     return 'control';
   };

@@ -44,7 +44,7 @@ export function scsiCommand(session: Session, bhs: Buffer, data: Buffer): void {
   task.lunLow = bhs.readUInt32BE(scsiCommandField.lunLow);
   task.lun = (task.lunHigh | task.lunLow) === 0 ? 0 : decodeLun(bhs, scsiCommandField.lunHigh);
   task.expectedReadBytes = reads && !writes ? expectedBytes : 0;
-  task.expectedWriteBytes = writes ? expectedBytes : 0;
+  task.expectedDataOutBytes = writes ? expectedBytes : 0;
   bhs.copy(task.cdbBytes, 0, scsiCommandField.cdb, scsiCommandField.cdb + CDB_BYTES);
   session.commands += 1;
   const final = isFinal(bhs) || !writes;
