@@ -19,7 +19,6 @@ import { invariant } from '../base/assert.js';
 import { sleep, type Clock } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import { MOVE_EXTENTS_IN_FLIGHT, MOVE_HOLD_MS_MAX } from '../base/limits.js';
-import type { Logger } from '../base/log.js';
 import { MemberRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreCompare } from '../group/store.js';
 import { PeerStatus, PeerType } from '../peer/contract.js';
@@ -34,7 +33,6 @@ import { Transfer, type TransferContext } from './transfer.js';
 
 export interface BatchContext extends TransferContext {
   readonly clock: Clock;
-  readonly log: Logger;
   readonly store: GroupStore;
   readonly table: RoutingTable;
   readonly self: string;

@@ -179,7 +179,6 @@ export class Destination {
     const receptions = this.receptionsOf(request.volumeId);
     for (const extent of [...receptions.keys()])
       if (volume?.holdsHere(extent) === true) receptions.delete(extent);
-    if (receptions.size === 0) this.receptions.delete(request.volumeId);
     request.answer(PeerStatus.OK);
   }
 

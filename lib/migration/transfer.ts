@@ -14,6 +14,7 @@ import {
   MOVE_COPY_BYTES,
   MOVE_RESTARTS_MAX,
 } from '../base/limits.js';
+import type { Logger } from '../base/log.js';
 import { submitAndWait } from '../block/device.js';
 import { PeerStatus, PeerType } from '../peer/contract.js';
 import { DestinationError, describeStatus } from './destination-link.js';
@@ -29,6 +30,7 @@ const NOTHING = Buffer.alloc(0);
 /** What the transfers of one move share. */
 export interface TransferContext {
   readonly clock: Clock;
+  readonly log: Logger;
   readonly pacer: Pacer;
   readonly stats: MoveStats;
   readonly file: HeldFile;
@@ -100,8 +102,9 @@ export class Transfer {
   }
 
   private async backOff(error: DestinationError): Promise<void> {
-    const { stats, clock } = this.context;
+    const { stats, clock, log } = this.context;
     stats.restarts += 1;
+    log.info({ extent: this.interceptor.extent, error: error.message }, 'an extent starts over');
     stats.lastError = error.message;
     this.failure = null;
     if (LOSES_ATTEMPT.has(error.status)) this.interceptor.attached = false;
