@@ -27,6 +27,10 @@ export interface HeldVolumeContext {
   readonly log: Logger;
   /** Reads the route from the store if it is not at `epoch` yet (0: in any case), then calls back. */
   refresh(volume: string, epoch: number, done: () => void): void;
+  /** Raises the route of a volume above epoch 1, durably. */
+  begin(volume: VolumeRecord): Promise<void>;
+  /** Resolves when the file of a deleted volume of the same name is gone. */
+  readonly vacated: Promise<void>;
 }
 
 export class HeldVolume implements DestinationVolume {
@@ -104,35 +108,54 @@ export class HeldVolume implements DestinationVolume {
 
   async close(): Promise<void> {
     await this.givingBack;
-    const opening = this.opening;
-    if (opening !== null) await (await opening).close();
+    const file = await this.opening?.catch(() => undefined); // open() has told the slot and the log
+    await file?.close();
   }
 
   private openIfHeld(): void {
-    const self = this.context.ids.idOf(this.context.self);
-    if (this.opening === null && this.routed.route.holders.includes(self)) {
+    if (this.opening === null && this.holdsAny) {
       this.opening = this.open();
       this.opening.catch(() => undefined); // open() has told the slot and the log
     }
   }
 
+  private get holdsAny(): boolean {
+    return this.routed.route.holders.includes(this.context.ids.idOf(this.context.self));
+  }
+
   private async open(): Promise<SparseFile> {
-    const { folder, log } = this.context;
-    const { name, sizeBytes, blockBytes } = this.record;
+    const { log, vacated } = this.context;
+    const { name } = this.record;
     try {
-      const file = await SparseFile.open(folder.volumePath(name), {
-        sizeBytes,
-        blockBytes,
-        create: true,
-        readOnly: false,
-        log,
-      });
+      await vacated;
+      const file = await this.openFile();
       await this.punchForeign(file);
       this.local.opened(file);
       return file;
     } catch (error) {
       log.error({ volume: name, error: describeError(error) }, 'the file of a volume cannot be opened');
       this.local.failed(describeError(error));
+      throw error;
+    }
+  }
+
+  /**
+   * Epoch 1 means that nobody has had the file yet: it is left before the first I/O is served. From then on a holder's
+   * file must be there, since a new one would serve zeros for what was written (I1). Whatever lies there at epoch 1, or
+   * at a member that holds nothing, is of a volume of the same name that was deleted while this member was away.
+   */
+  private async openFile(): Promise<SparseFile> {
+    const { folder, log, begin } = this.context;
+    const { name, sizeBytes, blockBytes } = this.record;
+    const isNew = this.epoch === 1 || !this.holdsAny;
+    if (isNew) await folder.remove(name);
+    const options = { sizeBytes, blockBytes, create: isNew, readOnly: false, log };
+    const file = await SparseFile.open(folder.volumePath(name), options);
+    try {
+      if (this.epoch === 1 && this.holdsAny) await begin(this.record);
+      return file;
+    } catch (error) {
+      await file.close();
       throw error;
     }
   }

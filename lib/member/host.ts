@@ -3,6 +3,7 @@
  * when it is deleted. Forwarding, moves and sessions find their volumes here.
  */
 import { describeError } from '../base/errors.js';
+import type { VolumeRecord } from '../group/records.js';
 import type { DestinationVolumes } from '../migration/destination.js';
 import type { MovingVolumes } from '../migration/move-runner.js';
 import type { HeldVolumes } from '../peer/holder-service.js';
@@ -12,7 +13,7 @@ import type { LocalSlot } from '../volume/local-slot.js';
 import type { Volume } from '../volume/volume.js';
 import { HeldVolume, type HeldVolumeContext } from './held-volume.js';
 
-export interface VolumeHostOptions extends Omit<HeldVolumeContext, 'refresh'> {
+export interface VolumeHostOptions extends Omit<HeldVolumeContext, 'refresh' | 'begin' | 'vacated'> {
   readonly incarnation: string;
   readonly table: RoutingTable;
   /** Sessions on a target at this member. */
@@ -25,6 +26,8 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
   readonly incarnation: string;
   private readonly byName = new Map<string, HeldVolume>();
   private readonly refreshing = new Map<string, Promise<void>>();
+  /** Volumes that were deleted, until their files are gone. */
+  private readonly leaving = new Map<string, Promise<void>>();
   private suspended = true;
 
   constructor(private readonly options: VolumeHostOptions) {
@@ -134,6 +137,7 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
   }
 
   async close(): Promise<void> {
+    await Promise.all(this.leaving.values());
     const closings = await Promise.allSettled([...this.byName.values()].map((held) => held.close()));
     for (const closing of closings) {
       if (closing.status === 'rejected')
@@ -149,6 +153,8 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
         if (epoch !== 0 && known !== undefined && known.epoch >= epoch) setImmediate(done);
         else void this.refreshByName(volume).then(done);
       },
+      begin: (volume) => this.begin(volume),
+      vacated: this.leaving.get(routed.record.name) ?? Promise.resolve(),
     });
     if (this.suspended) held.volume.suspend();
     return held;
@@ -161,15 +167,30 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
     else this.byName.set(name, this.make(routed));
   }
 
+  private async begin({ name, id }: VolumeRecord): Promise<void> {
+    const { table } = this.options;
+    for (;;) {
+      const routed = table.get(name);
+      if (routed === undefined || routed.record.id !== id || routed.route.epoch > 1) return;
+      await table.commit(routed, routed.route.begun());
+    }
+  }
+
   private drop(name: string): void {
     const held = this.byName.get(name);
     if (held === undefined) return;
     this.byName.delete(name);
-    held
+    held.volume.resume(); // what it holds back ends with the file
+    const warn = (error: unknown): void =>
+      this.options.log.warn({ volume: name, error: describeError(error) }, 'removing a volume');
+    const gone = held
       .close()
+      .catch(warn)
       .then(() => this.options.folder.remove(name))
-      .catch((error: unknown) =>
-        this.options.log.warn({ volume: name, error: describeError(error) }, 'removing a volume'),
-      );
+      .catch(warn)
+      .finally(() => {
+        if (this.leaving.get(name) === gone) this.leaving.delete(name);
+      });
+    this.leaving.set(name, gone);
   }
 }

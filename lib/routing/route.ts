@@ -122,6 +122,11 @@ export class Route implements ExtentHolders {
     return { head: { ...this.head, epoch: this.head.epoch + 1 }, chunks };
   }
 
+  /** The records of the next epoch, the same otherwise: the holder's file exists from now on. */
+  begun(): RouteChange {
+    return { head: { ...this.head, epoch: this.head.epoch + 1 }, chunks: new Map() };
+  }
+
   /** The records of the next epoch, in which `home` is the home. */
   withHome(home: string): RouteChange {
     return { head: { ...this.head, home, epoch: this.head.epoch + 1 }, chunks: new Map() };
