@@ -77,7 +77,9 @@ class HolderIo extends BlockIo implements IoOrigin {
   submit(): void {
     const { volume } = this;
     if (this.op === 'flush') {
-      volume.local.submit(this, 0, this);
+      // A sender with an older route may not know every holder that it must ask (I1).
+      if (this.request.epoch < volume.epoch) this.stale();
+      else volume.local.submit(this, 0, this);
       return;
     }
     const first = Math.floor(this.offsetBytes / volume.extentBytes);
