@@ -52,6 +52,8 @@ const LOSES_ATTEMPT = new Set<number>([
 
 export class Transfer {
   private failuresInARow = 0;
+  /** Failures after it was MIRRORED: reaching that again is no progress. */
+  private lateFailures = 0;
   private attempts = 0;
   private failure: DestinationError | null = null;
   private buffer = NOTHING;
@@ -86,13 +88,14 @@ export class Transfer {
         await this.backOff(error);
       }
     }
-    this.failuresInARow = 0;
+    this.failuresInARow = this.lateFailures;
   }
 
   /** A later step (sync, commit) found that the destination does not have it: it starts from nothing. */
   async fail(error: DestinationError): Promise<void> {
     this.interceptor.attached = false;
     await this.backOff(error);
+    this.lateFailures = this.failuresInARow;
   }
 
   private throwFailure(): void {

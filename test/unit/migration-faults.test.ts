@@ -1,0 +1,48 @@
+/** Single faults at chosen moments of a move and of forwarding, in the world of migration-world.test.ts. */
+import t from 'tap';
+import { systemClock, type Clock } from '../../lib/base/clock.js';
+import { submitAndWait } from '../../lib/block/device.js';
+import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
+import { MoveWorld } from '../support/move-world.js';
+
+/** A world whose pauses take a hundredth of their time. */
+function hurried(world: MoveWorld): MoveWorld {
+  const clock: Clock = {
+    ...systemClock,
+    nowMs: () => systemClock.nowMs() * 100,
+    after: (delayMs, fire) => systemClock.after(delayMs / 100, fire),
+  };
+  return Object.assign(world, { clock });
+}
+
+t.test('a flush by an old route reaches the holders of the current one (I1, I4)', async (t) => {
+  const world = new MoveWorld(12, 2);
+  await world.start('m1', 'm2', 'm3');
+  const [m1, m2, m3] = [world.member('m1'), world.member('m2'), world.member('m3')];
+  m3.table.close(); // hears nothing more of its own accord
+  await m1.give('m2', 0, 0);
+  await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 5));
+  t.equal(m2.file.durable[0], 0, 'acknowledged, not durable');
+  t.equal(m3.volume.epoch, 1, 'm3 believes in m1');
+  await submitAndWait(m3.volume, 'flush', 0, 0);
+  t.equal(m2.file.durable[0], 5);
+  await world.close();
+});
+
+t.test('a destination whose disk never becomes durable ends the move', { timeout: 120_000 }, async (t) => {
+  const world = hurried(new MoveWorld(13, 1));
+  await world.start('m1', 'm2');
+  const m1 = world.member('m1');
+  await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 1));
+  let syncs = 0;
+  world.peers.fate = (_member, request) => {
+    if (request.type !== PeerType.MOVE_SYNC) return null;
+    syncs += 1;
+    if (syncs > 40) m1.cancelled = true;
+    return PeerStatus.IO_ERROR;
+  };
+  await t.rejects(m1.give('m2'), { code: 'IO', message: /m2 failed to write/ });
+  t.ok(syncs <= 20, `${syncs} syncs`);
+  t.equal(m1.volume.moving.size, 0);
+  await world.close();
+});
