@@ -92,6 +92,9 @@ export const MEMBER_NAME_PATTERN = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/;
 /** Members of one group: every login asks each of them to fence, and each member keeps a link to each other. */
 export const MEMBERS_MAX = 64;
 
+/** FUA writes of one file in the thread pool at once: they wait for the disk, which takes several in one go. */
+export const DURABLE_WRITES_IN_POOL = 8;
+
 // --- peers ---------------------------------------------------------------------------------------------------
 
 /** Payload of one peer frame: an I/O is split at this, so that small requests get through between large ones. */
@@ -166,6 +169,10 @@ export const FAST_CALLS_MIN = 16;
 export const FAST_CALLS_MAX = 1024;
 /** A discard is cut into pieces of this, since the kernel holds the file while it punches (13 ms per MiB seen). */
 export const PUNCH_PIECE_BYTES = 4 * MiB;
+
+/** Threads of a serving process: most of them wait for the disk, and Node's four would be taken by one file's durable
+ *  writes, with every cold read behind them. bin/blockferry.cts has the number a second time. */
+export const POOL_THREADS = 16;
 
 /** A login waits this long for a running member to drain what the initiator left there. */
 export const FENCE_DEADLINE_MS = 10_000;

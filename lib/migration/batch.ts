@@ -4,9 +4,9 @@
  *
  *   1  gate shut, local I/O drained, interceptors in place           (rule 1)
  *   2  gate open, attempts and copies until every extent is MIRRORED (transfer.ts)
- *   3  destination synced while writes go on: the long sync holds nobody up
- *   4  writes held; anything dirty again → back to 2
- *   5  destination synced again: now it has, durably, every acknowledged write (I3)
+ *   3  destination synced while writes go on, for its holes: copies and mirrored writes are durable when answered
+ *   4  writes held; anything dirty again → back to 2. Now the destination has, durably, every acknowledged write (I3)
+ *   5  is it still the process that received them?
  *   6  reads held too; nothing is in flight on the extents (I5), nothing is dirty (rule 8)
  *   7  the route is committed, if the destination's process is still the one that synced
  *   8  interceptors out: whoever waited resolves the route again; the source's bytes are given back
@@ -95,14 +95,14 @@ export class Batch {
   private async tryToCommit(): Promise<boolean> {
     const interceptors = this.transfers.map((transfer) => transfer.interceptor);
     try {
-      await this.seal();
+      await this.seal(true);
       const heldAtMs = this.context.clock.nowMs();
       await Promise.all(interceptors.map((interceptor) => interceptor.holdWrites()));
       if (!this.transfers.every((transfer) => transfer.isMirrored)) {
         this.openAll();
         return false;
       }
-      const incarnation = await this.seal(MOVE_HOLD_MS_MAX);
+      const incarnation = await this.seal(false, MOVE_HOLD_MS_MAX);
       await Promise.all(interceptors.map((interceptor) => interceptor.holdAll()));
       for (const interceptor of interceptors) interceptor.assertClean();
       const committed = await this.commit(incarnation);
@@ -120,15 +120,15 @@ export class Batch {
   }
 
   /**
-   * The destination makes all attempts of the batch durable, if it still knows them.
-   * @returns the incarnation of the process that did
+   * The destination says whether it still knows all attempts of the batch; with `sync` their holes are durable then too.
+   * @returns the incarnation of the process that does
    */
-  private async seal(deadlineMs = 0): Promise<string> {
+  private async seal(sync: boolean, deadlineMs = 0): Promise<string> {
     const attempts = this.transfers.map(({ interceptor }) => ({
       extent: interceptor.extent,
       token: interceptor.token,
     }));
-    const payload = formatSeal({ attempts });
+    const payload = formatSeal({ attempts, sync });
     const answer = await this.context.destination.step(PeerType.MOVE_SYNC, { payload, deadlineMs });
     return SealAnswer.parse(JSON.parse(answer.toString('utf8'))).incarnation;
   }

@@ -155,9 +155,9 @@ export class Destination {
     request.answer(PeerStatus.OK);
   }
 
-  /** Durable, all of it, and by this process: the answer names it. */
+  /** Are these the attempts of this process? The answer names it. Their bytes are durable; their holes once synced. */
   private async sync(request: IncomingRequest): Promise<void> {
-    const { attempts } = Seal.parse(JSON.parse(request.payload.toString('utf8')));
+    const { attempts, sync } = Seal.parse(JSON.parse(request.payload.toString('utf8')));
     const receptions = this.receptionsOf(request.volumeId);
     const files = new Set<HeldFile>();
     for (const { extent, token } of attempts) {
@@ -168,7 +168,7 @@ export class Destination {
       }
       files.add(reception.file);
     }
-    for (const file of files) await file.sync();
+    if (sync) for (const file of files) await file.sync();
     const answer: SealAnswer = { incarnation: this.volumes.incarnation };
     request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(answer)));
   }
@@ -218,7 +218,8 @@ class ReceivedWrite extends BlockIo {
   ) {
     super();
     const data = op === 'write' ? request.payload : undefined;
-    this.prepare(op, request.offsetBytes, request.lengthBytes, data);
+    // Durable when it is answered: the commit then waits for no fdatasync, which under load would take long (I3).
+    this.prepare(op, request.offsetBytes, request.lengthBytes, data, true);
   }
 
   protected override completed(error: IoError | null): void {

@@ -7,8 +7,8 @@ const attempt = z.object({
   token: z.number().int().min(1).max(0xffffffff),
 });
 
-/** MOVE_SYNC: the attempts that must be known and made durable. */
-export const Seal = z.object({ attempts: z.array(attempt).max(MOVE_BATCH_EXTENTS) });
+/** MOVE_SYNC: the attempts that must be known, and whether what was done to their holes must be made durable first. */
+export const Seal = z.object({ attempts: z.array(attempt).max(MOVE_BATCH_EXTENTS), sync: z.boolean() });
 export type Seal = z.infer<typeof Seal>;
 
 export const SealAnswer = z.object({ incarnation: z.string().min(1).max(64) });

@@ -39,6 +39,18 @@ export class Flusher {
     if (!this.running) this.start();
   }
 
+  /** Why nothing can be called durable any more, or null. */
+  get lostError(): IoError | null {
+    return this.failure === null ? null : this.lost();
+  }
+
+  /** Some bytes are known not to have reached the disk. */
+  fail(reason: string): void {
+    if (this.failure !== null) return;
+    this.failure = reason;
+    this.log.error({ reason }, 'a durable write failed: nothing more is reported durable until reopened');
+  }
+
   private start(): void {
     this.running = true;
     this.covered = this.waiting;

@@ -30,6 +30,8 @@ export interface OpenOptions {
 
 export interface OpenedFile {
   readonly fd: number;
+  /** The same file, opened with O_DSYNC; −1 for a read-only one. */
+  readonly durableFd: number;
   readonly sizeBytes: number;
 }
 
@@ -43,7 +45,9 @@ export async function openFile(path: string, options: OpenOptions, doors: Storag
     checkOptions(options);
     fd = await open(path, flagsOf(options), MODE);
     const sizeBytes = await prepare(fd, path, options, doors);
-    return { fd, sizeBytes };
+    const { O_RDWR, O_DSYNC } = fs.constants;
+    const durableFd = options.readOnly ? -1 : await open(path, O_RDWR | O_DSYNC);
+    return { fd, durableFd, sizeBytes };
   } catch (error) {
     if (fd !== -1) await closeFd(fd);
     throw openErrorOf(error, path);

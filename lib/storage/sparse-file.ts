@@ -15,6 +15,7 @@ import {
 } from '../block/device.js';
 import { type IoCounters, newCounters } from './counters.js';
 import { type StorageDoors, systemDoors } from './doors.js';
+import { DurableWriter } from './durable-writer.js';
 import { Flusher } from './flusher.js';
 import { type DataRange, dataRangesOf } from './holes.js';
 import { InFlight } from './in-flight.js';
@@ -38,10 +39,12 @@ export class SparseFile implements BlockDevice {
   readonly counters: Readonly<IoCounters>;
 
   private readonly fd: number;
+  private readonly durableFd: number;
   private readonly inFlight = new InFlight();
   private readonly flusher: Flusher;
   private readonly reader: FileReader;
   private readonly writer: FileWriter;
+  private readonly durableWriter: DurableWriter;
   private closing: Promise<void> | null = null;
 
   private constructor(
@@ -50,10 +53,11 @@ export class SparseFile implements BlockDevice {
     options: OpenOptions,
     private readonly doors: StorageDoors,
   ) {
-    const { fd } = opened;
+    const { fd, durableFd } = opened;
     const log = options.log.child({ file: path });
     const counters = newCounters();
     this.fd = fd;
+    this.durableFd = durableFd;
     this.sizeBytes = opened.sizeBytes;
     this.blockBytes = options.blockBytes;
     this.readOnly = options.readOnly;
@@ -61,6 +65,7 @@ export class SparseFile implements BlockDevice {
     this.flusher = new Flusher(fd, doors.calls, this.inFlight, log);
     this.reader = new FileReader(fd, doors, this.inFlight, counters, log);
     this.writer = new FileWriter(fd, doors, this.flusher, this.inFlight, counters, log);
+    this.durableWriter = new DurableWriter(durableFd, doors.calls, this.flusher, this.inFlight);
   }
 
   /**
@@ -91,7 +96,8 @@ export class SparseFile implements BlockDevice {
         this.reader.read(io);
         return;
       case 'write':
-        this.writer.write(io);
+        if (io.fua) this.durableWriter.write(io);
+        else this.writer.write(io);
         return;
       case 'discard':
       case 'zero':
@@ -155,6 +161,7 @@ export class SparseFile implements BlockDevice {
       throw new BlockferryError('IO', `${this.path} did not reach the disk: ${describeError(error)}`);
     } finally {
       await closeFd(this.fd);
+      if (this.durableFd !== -1) await closeFd(this.durableFd);
     }
   }
 

@@ -64,8 +64,10 @@ export class LateFile implements HeldFile {
       io.complete(failure);
       return;
     }
-    if (io.op === 'flush') this.ram.bytes.copy(this.durable);
+    const { op, fua, offsetBytes, lengthBytes } = io;
+    if (op === 'flush') this.ram.bytes.copy(this.durable);
     this.ram.submit(io);
+    if (fua) this.ram.bytes.copy(this.durable, offsetBytes, offsetBytes, offsetBytes + lengthBytes);
   }
 
   dataRanges(offsetBytes: number, lengthBytes: number): ByteRange[] {

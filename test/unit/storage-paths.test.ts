@@ -74,10 +74,10 @@ await t.test('I1: a flush is covered only by an fdatasync that started after it'
   const syncs = new HeldSyncs();
   const file = await openWith(doorsWith({ fdatasync: syncs.fdatasync }));
   const journal = new Journal();
-  journal.note('first', write(file, 0, pattern(512, 1), true));
+  journal.note('first', file.sync());
   t.equal(syncs.held.length, 1, 'one in flight');
   for (const name of ['second', 'third']) journal.note(name, file.sync());
-  journal.note('fourth', write(file, 512, pattern(512, 2), true));
+  journal.note('fourth', file.sync());
   t.equal(syncs.held.length, 1, 'the others wait for the next');
   t.strictSame(await journal.settled(), [], 'nobody is told early');
   syncs.finish();
@@ -96,7 +96,7 @@ await t.test('I1: after a failed fdatasync nothing is called durable again', asy
   const syncs = new HeldSyncs();
   const file = await openWith(doorsWith({ fdatasync: syncs.fdatasync }));
   const journal = new Journal();
-  journal.note('covered', write(file, 0, pattern(512, 1), true));
+  journal.note('covered', file.sync());
   journal.note('waiting', file.sync());
   syncs.finish(systemError('EIO'));
   t.strictSame(await journal.settled(), ['covered: medium-write', 'waiting: medium-write']);
@@ -116,19 +116,55 @@ await t.test('I1: after a failed fdatasync nothing is called durable again', asy
   await t.rejects(file.close(), { code: 'IO', message: /did not reach the disk/ });
 });
 
-await t.test('I1: a write whose bytes never reached the file is not flushed as if they had', async (t) => {
+/** Whether a descriptor was opened with O_DSYNC. */
+function isDurable(fd: number): boolean {
+  const flags = /^flags:\s+0?(\d+)$/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '0';
+  return (parseInt(flags, 8) & fs.constants.O_DSYNC) !== 0;
+}
+
+await t.test('I1: a FUA write is durable by itself: O_DSYNC, all of its bytes, no fdatasync', async (t) => {
   const syncs = new HeldSyncs();
-  const writeSync = (): number => {
-    throw systemError('EDQUOT');
-  };
-  const file = await openWith(doorsWith({ writeSync, fdatasync: syncs.fdatasync }));
-  await t.rejects(write(file, 0, pattern(512, 1), true), { code: 'no-space' });
+  const pieces: [boolean, number, number][] = [];
+  const file = await openWith(
+    doorsWith({
+      fdatasync: syncs.fdatasync,
+      write: (fd, data, offset, length, position, callback) => {
+        pieces.push([isDurable(fd), offset, position]);
+        fs.write(fd, data, offset, Math.min(length, 300), position, callback);
+      },
+    }),
+  );
+  await write(file, 512, pattern(512, 1), true);
+  t.strictSame(pieces, [
+    [true, 0, 512],
+    [true, 300, 812],
+  ]);
+  t.ok((await readBack(file, 512, 512)).equals(pattern(512, 1)));
   t.equal(syncs.held.length, 0);
   const closed = file.close();
   await new Promise((resolve) => setImmediate(resolve));
   await syncs.finishAll();
   await closed;
 });
+
+await t.test(
+  'I1: a FUA write that fails is an error; after EIO nothing is called durable again',
+  async (t) => {
+    let errno = 'EDQUOT';
+    const file = await openWith(
+      doorsWith({
+        write: (_fd, _data, _offset, _length, _position, callback) =>
+          setImmediate(callback, systemError(errno), 0),
+      }),
+    );
+    await t.rejects(write(file, 0, pattern(512, 1), true), { code: 'no-space' });
+    await file.sync();
+    errno = 'EIO';
+    await t.rejects(write(file, 0, pattern(512, 1), true), { code: 'medium-write' });
+    await t.rejects(file.sync(), { code: 'medium-write' });
+    await t.rejects(file.close(), { code: 'IO' });
+  },
+);
 
 await t.test('close waits for what is in flight, then syncs', async (t) => {
   const order: string[] = [];
