@@ -54,8 +54,8 @@ export class Batch {
 
   /** Resolves when the batch is committed. When it throws, the source serves the extents as before (rule 9). */
   async run(): Promise<void> {
-    await this.install();
     try {
+      await this.install();
       do {
         await inParallel(this.transfers, MOVE_EXTENTS_IN_FLIGHT, (transfer) => transfer.untilMirrored());
       } while (!(await this.tryToCommit()));
@@ -171,7 +171,7 @@ export class Batch {
 
   /** The answer of a commit was lost. Until the store says which, the extents stay held: nobody may serve them. */
   private async wasCommitted(error: unknown): Promise<boolean> {
-    const { table, volumeName, destination, log, clock } = this.context;
+    const { table, volumeName, self, log, clock } = this.context;
     log.warn(
       { volume: volumeName, error: describeError(error) },
       'a commit was not answered; reading it back',
@@ -183,7 +183,7 @@ export class Batch {
         return (
           routed !== undefined &&
           first !== undefined &&
-          routed.route.holderNameAt(first) === destination.member
+          routed.route.holderNameAt(first) !== self // only we give it away; it may have gone on since
         );
       } catch {
         await sleep(clock, 100);

@@ -46,3 +46,24 @@ t.test('a destination whose disk never becomes durable ends the move', { timeout
   t.equal(m1.volume.moving.size, 0);
   await world.close();
 });
+
+t.test('a commit whose answer is lost counts, even when the extent has gone on since (I2, I3)', async (t) => {
+  const world = new MoveWorld(14, 1);
+  await world.start('m1', 'm2', 'm3');
+  const [m1, m2, m3] = [world.member('m1'), world.member('m2'), world.member('m3')];
+  await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 1));
+  const txn = world.store.txn.bind(world.store);
+  let held: Promise<void> = Promise.resolve();
+  world.store.txn = async (compares, operations) => {
+    world.store.txn = txn;
+    await txn(compares, operations);
+    held = submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 2));
+    await m2.give('m3');
+    throw new Error('the answer is lost');
+  };
+  await m1.give('m2');
+  await held;
+  t.equal(m3.file.ram.bytes[0], 2, 'the write that waited went to the holder');
+  t.equal(m1.volume.moving.size, 0);
+  await world.close();
+});
