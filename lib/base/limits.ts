@@ -143,6 +143,8 @@ export const MOVE_BATCH_BYTES = 32 * MiB;
 export const MOVE_BATCH_EXTENTS = 256;
 /** The last sync of a batch holds its writes: longer than this, and they are let go and it is tried again. */
 export const MOVE_HOLD_MS_MAX = 2_000;
+/** Emptying an extent of 1 GiB, or making it durable, takes a slow disk this long; nobody is held up meanwhile. */
+export const MOVE_STEP_MS_MAX = 120_000;
 /** Extents of one move copied at the same time. */
 export const MOVE_EXTENTS_IN_FLIGHT = 8;
 /** Pause before an extent whose destination failed is copied again; doubles up to the maximum. */

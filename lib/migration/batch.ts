@@ -18,7 +18,7 @@
 import { invariant } from '../base/assert.js';
 import { sleep, type Clock } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
-import { MOVE_EXTENTS_IN_FLIGHT, MOVE_HOLD_MS_MAX } from '../base/limits.js';
+import { MOVE_EXTENTS_IN_FLIGHT, MOVE_HOLD_MS_MAX, MOVE_STEP_MS_MAX } from '../base/limits.js';
 import { MemberRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreCompare } from '../group/store.js';
 import { PeerStatus, PeerType } from '../peer/contract.js';
@@ -95,7 +95,7 @@ export class Batch {
   private async tryToCommit(): Promise<boolean> {
     const interceptors = this.transfers.map((transfer) => transfer.interceptor);
     try {
-      await this.seal(true);
+      await this.seal(true, MOVE_STEP_MS_MAX);
       const heldAtMs = this.context.clock.nowMs();
       await Promise.all(interceptors.map((interceptor) => interceptor.holdWrites()));
       if (!this.transfers.every((transfer) => transfer.isMirrored)) {
@@ -123,7 +123,7 @@ export class Batch {
    * The destination says whether it still knows all attempts of the batch; with `sync` their holes are durable then too.
    * @returns the incarnation of the process that does
    */
-  private async seal(sync: boolean, deadlineMs = 0): Promise<string> {
+  private async seal(sync: boolean, deadlineMs: number): Promise<string> {
     const attempts = this.transfers.map(({ interceptor }) => ({
       extent: interceptor.extent,
       token: interceptor.token,
@@ -181,9 +181,8 @@ export class Batch {
         const routed = await table.refresh(volumeName);
         const [first] = this.extents;
         return (
-          routed !== undefined &&
-          first !== undefined &&
-          routed.route.holderNameAt(first) !== self // only we give it away; it may have gone on since
+          // Only we give it away; by now it may have gone on.
+          routed !== undefined && first !== undefined && routed.route.holderNameAt(first) !== self
         );
       } catch {
         await sleep(clock, 100);

@@ -13,6 +13,7 @@ import {
   MOVE_BACKOFF_MS_MIN,
   MOVE_COPY_BYTES,
   MOVE_RESTARTS_MAX,
+  MOVE_STEP_MS_MAX,
 } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { submitAndWait } from '../block/device.js';
@@ -132,6 +133,7 @@ export class Transfer {
       extent: interceptor.extent,
       token,
       epoch: context.epoch(),
+      deadlineMs: MOVE_STEP_MS_MAX,
     });
     // From here to the end nothing waits: a write is either in the source already, and dirty, or will be mirrored.
     this.attempts += 1;

@@ -1,6 +1,7 @@
 /** Single faults at chosen moments of a move and of forwarding, in the world of migration-world.test.ts. */
 import t from 'tap';
 import { systemClock, type Clock } from '../../lib/base/clock.js';
+import { MOVE_HOLD_MS_MAX, MOVE_STEP_MS_MAX } from '../../lib/base/limits.js';
 import { submitAndWait } from '../../lib/block/device.js';
 import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
 import { MoveWorld } from '../support/move-world.js';
@@ -65,5 +66,20 @@ t.test('a commit whose answer is lost counts, even when the extent has gone on s
   await held;
   t.equal(m3.file.ram.bytes[0], 2, 'the write that waited went to the holder');
   t.equal(m1.volume.moving.size, 0);
+  await world.close();
+});
+
+t.test('a large extent may take long to be emptied and made durable', async (t) => {
+  const world = new MoveWorld(15, 1);
+  await world.start('m1', 'm2');
+  const m1 = world.member('m1');
+  await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 1));
+  const deadlines: number[] = [];
+  world.peers.fate = (_member, { type, deadlineMs }) => {
+    if (type === PeerType.EXTENT_BEGIN || type === PeerType.MOVE_SYNC) deadlines.push(deadlineMs);
+    return null;
+  };
+  await m1.give('m2');
+  t.same(deadlines, [MOVE_STEP_MS_MAX, MOVE_STEP_MS_MAX, MOVE_HOLD_MS_MAX]);
   await world.close();
 });
