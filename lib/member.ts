@@ -22,6 +22,7 @@ import { MemberDirectory } from './member/directory.js';
 import { DirectoryDoor } from './member/door.js';
 import { Fencer } from './member/fencer.js';
 import { VolumeHost } from './member/host.js';
+import { LoopPause } from './member/loop-pause.js';
 import { isProcessRunning } from './member/processes.js';
 import { MemberService } from './member/service.js';
 import { Destination } from './migration/destination.js';
@@ -121,12 +122,12 @@ export class Member {
     this.closers.push(() => store.close());
     await this.listen(await groupName(store));
     const membership = await this.join(store);
-    await this.openVolumes(store, folder);
+    await this.openVolumes(store, folder, membership);
     this.openService();
     this.closers.push(this.closePortal); // sessions end while there are still volumes and links to serve them
-    this.host.resume();
     membership.onLost = () => this.host.suspend();
-    membership.onRegained = () => this.host.resume();
+    membership.onRegained = () => this.host.regain();
+    if (membership.isValid) this.host.resume();
     this.door.open(this.directory());
     await this.runner.start();
     this.closers.push(() => this.runner.stop());
@@ -171,7 +172,7 @@ export class Member {
     return membership;
   }
 
-  private async openVolumes(store: GroupStore, folder: DataFolder): Promise<void> {
+  private async openVolumes(store: GroupStore, folder: DataFolder, membership: Membership): Promise<void> {
     const { options, ids, hub, incarnation, registry } = this;
     const { log, clock, random, name: self } = options;
     const table = await RoutingTable.open(store, ids, log);
@@ -180,6 +181,8 @@ export class Member {
     this.host = new VolumeHost({
       ...{ self, ids, hub, folder, clock, log, incarnation, table },
       sessionCount: (iqn) => registry.sessionsOf(iqn).length,
+      cutOff: (iqn) => registry.cutOff(iqn),
+      leaseIsValid: () => membership.check(),
       connect: (member) => hub.connect(member),
     });
     this.closers.push(() => this.host.close());
@@ -190,6 +193,8 @@ export class Member {
   private openService(): void {
     const { options, hub, host, service } = this;
     this.fencer = this.makeFencer();
+    const pause = new LoopPause();
+    this.closers.push(() => pause.close());
     service.open({
       holder: new HolderService(host),
       destination: new Destination(host, options.log),
@@ -198,6 +203,7 @@ export class Member {
         sessions: () => this.registry.list(),
         volumes: () => [...host.all].map(({ record, epoch }) => ({ name: record.name, epoch })),
         links: () => hub.stats(),
+        load: () => ({ eventLoop: { maxPauseMs: pause.maxPauseMs } }),
       },
     });
     this.closers.push(() => service.close());

@@ -75,6 +75,13 @@ export class Membership {
     return !this.hasLeft && this.options.clock.nowMs() < this.lease.validUntilMs;
   }
 
+  /** The same, and tells of a loss that no timer has come to yet: after a pause of the process, sockets come first. */
+  check(): boolean {
+    const { isValid } = this;
+    if (!isValid && this.wasValid) this.look();
+    return isValid;
+  }
+
   /** Gives the name back. */
   async leave(): Promise<void> {
     if (this.hasLeft) return;

@@ -29,6 +29,8 @@ export interface HeldVolumeContext {
   refresh(volume: string, epoch: number, done: () => void): void;
   /** Raises the route of a volume above epoch 1, durably. */
   begin(volume: VolumeRecord): Promise<void>;
+  /** Whether this member may serve, by its clock (I4); suspends every volume where not. */
+  leaseIsValid(): boolean;
   /** Resolves when the file of a deleted volume of the same name is gone. */
   readonly vacated: Promise<void>;
 }
@@ -42,6 +44,7 @@ export class HeldVolume implements DestinationVolume {
   private opening: Promise<SparseFile> | null = null;
   /** Punches under way: an extent that comes back waits for them. */
   private givingBack: Promise<void> = Promise.resolve();
+  private leftBehind = false;
 
   constructor(
     private routed: RoutedVolume,
@@ -57,6 +60,7 @@ export class HeldVolume implements DestinationVolume {
       device: this.volume,
       server: new DiskServer({ device: this.volume, identity: { serial, naa, iqn } }),
     };
+    this.guardIfAway();
     this.openIfHeld();
   }
 
@@ -80,7 +84,27 @@ export class HeldVolume implements DestinationVolume {
   adopt(routed: RoutedVolume): void {
     this.routed = routed;
     this.volume.adopt(routed.route);
+    this.guardIfAway();
     this.openIfHeld();
+  }
+
+  get isHome(): boolean {
+    return this.routed.route.home === this.context.self;
+  }
+
+  /**
+   * The lease was lost while the home was elsewhere, and the home may have admitted initiators without asking this
+   * member: nothing of their old sessions may land any more (I8). Ends when the home comes here.
+   */
+  leaveBehind(): void {
+    this.leftBehind = true;
+    this.volume.resume();
+  }
+
+  /** Only the home admits initiators; so elsewhere the lease must hold for each I/O of a session that is left here. */
+  private guardIfAway(): void {
+    if (this.isHome) this.leftBehind = false;
+    this.volume.guard = this.isHome ? null : () => !this.leftBehind && this.context.leaseIsValid();
   }
 
   /** The open file, with nothing left to give back. Rejects when it cannot be opened. */

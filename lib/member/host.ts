@@ -18,6 +18,8 @@ export interface VolumeHostOptions extends Omit<HeldVolumeContext, 'refresh' | '
   readonly table: RoutingTable;
   /** Sessions on a target at this member. */
   sessionCount(iqn: string): number;
+  /** Ends them without another word. */
+  cutOff(iqn: string): void;
   /** Asked at a hand-over to remember who dials whom for the bulk. */
   connect(member: string): void;
 }
@@ -54,6 +56,16 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
   resume(): void {
     this.suspended = false;
     for (const held of this.byName.values()) held.volume.resume();
+  }
+
+  /** Serves again after a time without a lease, when the others did not ask this member for anything (I8). */
+  regain(): void {
+    for (const held of this.byName.values()) {
+      if (held.isHome) continue;
+      this.options.cutOff(held.record.iqn);
+      held.leaveBehind();
+    }
+    this.resume();
   }
 
   // ---- finding

@@ -24,6 +24,8 @@ export class Volume implements BlockDevice, IoOrigin {
   readonly readOnly = false;
   /** Extents on the move away from this member: their interceptors stand here (migration/). Usually empty. */
   readonly moving = new Map<number, ExtentSlot>();
+  /** Asked before each I/O where set: false ends it, or holds it back if that suspended the volume. */
+  guard: (() => boolean) | null = null;
   private held: BlockIo[] | null = null;
 
   /**
@@ -69,9 +71,14 @@ export class Volume implements BlockDevice, IoOrigin {
     if (held !== null) for (const io of held) this.submit(io);
   }
 
+  private turnedAway(io: BlockIo): void {
+    if (this.held !== null) this.held.push(io);
+    else io.complete(new IoError('aborted', 'the volume is served elsewhere by now'));
+  }
+
   submit(io: BlockIo): void {
-    if (this.held !== null) {
-      this.held.push(io);
+    if (this.held !== null || (this.guard !== null && !this.guard())) {
+      this.turnedAway(io);
       return;
     }
     if (io.op === 'flush') {

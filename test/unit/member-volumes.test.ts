@@ -29,6 +29,9 @@ class Rig {
   host!: VolumeHost;
   table!: RoutingTable;
   private folder!: DataFolder;
+  readonly cutOff: string[] = [];
+  /** By the clock; a loss is told at once. */
+  leaseIsValid = true;
 
   constructor(readonly path: string) {}
 
@@ -47,6 +50,8 @@ class Rig {
       ...{ self: 'm1', ids, hub: new FakePeers(random).hub('m1'), folder: this.folder, clock: systemClock },
       ...{ log: silentLog, incarnation: 'i', table: this.table },
       sessionCount: () => 0,
+      cutOff: (iqn) => void this.cutOff.push(iqn),
+      leaseIsValid: () => this.checkLease(),
       connect: () => undefined,
     });
     this.host.resume();
@@ -61,6 +66,11 @@ class Rig {
   async create(): Promise<void> {
     const size = { sizeBytes: 3 * EXTENT_BYTES - 4096, blockBytes: 4096 as const, extentBytes: EXTENT_BYTES };
     await createVolume(this.store, doors, { name: 'v', home: 'm1', ...size });
+  }
+
+  private checkLease(): boolean {
+    if (!this.leaseIsValid) this.host.suspend();
+    return this.leaseIsValid;
   }
 
   /** Waits for the volume with that number to be here. */
@@ -138,3 +148,35 @@ t.test('so is one whose namesake was deleted while the member was away', async (
   await rig.start();
   t.equal(await rig.read(2), 0);
 });
+
+for (const home of ['m1', 'm2']) {
+  const isHome = home === 'm1';
+  const outcome = isHome ? 'is served' : 'ends, since its initiator may be served elsewhere (I8)';
+  t.test(`home ${home}: what waits for the lease of m1 ${outcome}`, async (t) => {
+    const rig = await makeRig(t);
+    await rig.create();
+    await rig.write(1, 7);
+    const routed = rig.table.get('v');
+    if (routed === undefined) throw new Error('no volume');
+    if (!isHome) await rig.table.commit(routed, routed.route.withHome(home));
+    await rig.write(1, 8);
+    rig.leaseIsValid = false; // seen before any timer has come to it
+    if (isHome) rig.host.suspend();
+    const late = rig.write(1, 9).then(
+      () => 'served',
+      (error: { code: string }) => error.code,
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+    t.notOk(rig.host.serving, 'nothing is served without a lease (I4)');
+    rig.leaseIsValid = true;
+    rig.host.regain();
+    t.equal(await late, isHome ? 'served' : 'aborted');
+    t.same(rig.cutOff, isHome ? [] : [routed.record.iqn]);
+    const now = rig.table.get('v');
+    if (now !== undefined && !isHome) {
+      await t.rejects(rig.write(1, 9), { code: 'aborted' }, 'nothing more of old sessions');
+      await rig.table.commit(now, now.route.withHome('m1'));
+    }
+    t.equal(await rig.read(1), isHome ? 9 : 8, 'the home serves');
+  });
+}

@@ -120,6 +120,12 @@ export class SessionRegistry {
     return leaving.length;
   }
 
+  /** Ends every session of `iqn` without a word: their initiators may be served elsewhere already (I8). */
+  cutOff(iqn: string): void {
+    for (const session of this.sessionsOf(iqn))
+      session.link.destroy('its volume went on without this member');
+  }
+
   private askSession(session: Session, deadlineSeconds: number): void {
     askToLeave(session, deadlineSeconds);
     const timer = this.clock.after(deadlineSeconds * 1000, () => this.dropSession(session));
