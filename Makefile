@@ -8,14 +8,21 @@ VOLUME ?= disk=1G
 TAP = ./node_modules/.bin/tap run --disable-coverage --reporter=terse
 # What an integration test may take: it starts real processes and waits for real initiators.
 TAP_SLOW = $(TAP) --timeout=120 --jobs=2
+# make bench: ROUNDS=, SECONDS= of one measurement, SIZE= of the images, ONLY='mix-qd32 move', OUT=
+ROUNDS ?= 5
+SECONDS ?= 3
+SIZE ?= 1G
+ONLY ?=
+OUT ?= ./bench-out
+BENCH = $(NODE) dist/bin/bench.js --rounds $(ROUNDS) --seconds $(SECONDS) --size $(SIZE) --only '$(ONLY)' --out $(OUT)
 DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra
 SOURCES := $(shell find lib bin -name '*.ts' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test unit integration check tools clean
+.PHONY: help build run demo test unit integration check bench bench-scale tools clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  DATA=$(DATA) MEMBERS=$(MEMBERS) VOLUME=$(VOLUME) are what 'make run' starts with"
 
 # npm writes .package-lock.json at the end of an installation: older than the lock means not what the lock says.
@@ -48,6 +55,12 @@ check: build ## lint, types, layering, format
 	./node_modules/.bin/eslint --cache --cache-location node_modules/.cache/eslint/ lib bin test
 	./node_modules/.bin/prettier --check --log-level=warn lib bin test '*.js' '*.json'
 	$(TAP) test/unit/house-layering.test.ts
+
+bench: build ## side by side with tgtd, QEMU's mirror and dd: a table, JSON, a picture
+	@$(BENCH)
+
+bench-scale: build ## what grows with volumes, extents, sessions and members
+	@$(BENCH) scale
 
 tools: ## the Debian packages that the integration tests use
 	@missing=""; for p in $(DEBIAN_PACKAGES); do \

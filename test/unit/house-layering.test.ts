@@ -30,6 +30,7 @@ const LAYERS = [
   'lib/manage',
   'lib/supervisor',
   'lib/cli',
+  'lib/bench',
   'lib/index',
   'bin',
 ];

@@ -1,0 +1,78 @@
+/** A cold page cache: reads that the disk must answer, and how long they hold up everybody else. */
+import { join } from 'node:path';
+import { BlockferryError } from '../../base/errors.js';
+import { alternately, ratio, type BenchCase } from '../case.js';
+import { dropFromCache, makeRandomImage } from '../images.js';
+import { runIscsiPerf } from '../iscsi-perf.js';
+import { forkSelf } from '../load-client.js';
+import { Running } from '../process.js';
+import type { Scope } from '../scope.js';
+import { startTgt } from '../tgt.js';
+
+const READ = { blockBytes: 4096, queueDepth: 32, isRandom: true };
+
+export const coldCases: readonly BenchCase[] = [
+  {
+    id: 'cold',
+    title: '4 KiB random read, cold cache, QD 32',
+    against: 'tgtd',
+    needs: ['tgtd', 'tgtadm', 'iscsi-perf', 'dd'],
+    figures: [
+      { name: 'ratio', unit: 'ratio', goal: { atLeast: 1 } },
+      { name: 'longest pause of the loop', unit: 'ms', goal: { atMost: 20 } },
+    ],
+    async open(settings, scope) {
+      const images = ['serve-full.img', 'tgt-full.img'].map((name) => join(settings.workFolder, name));
+      for (const image of images) await makeRandomImage(image, settings.imageBytes);
+      const [ourImage = '', theirImage = ''] = images;
+      const cold = await ColdServer.start(ourImage, scope);
+      const [tgt = ''] = await startTgt([theirImage], settings.workFolder, scope);
+      let pauseMs = 0;
+      const ours = async (): Promise<number> => {
+        await dropFromCache(ourImage);
+        await cold.longestPauseMs();
+        const iops = await runIscsiPerf(cold.url, READ, settings.seconds);
+        pauseMs = await cold.longestPauseMs();
+        return iops;
+      };
+      const theirs = async (): Promise<number> => {
+        await dropFromCache(theirImage);
+        return runIscsiPerf(tgt, READ, settings.seconds);
+      };
+      return async (round) => {
+        const [subject, baseline] = await alternately(round, ours, theirs);
+        return [ratio(subject, baseline, 'IOPS'), { value: pauseMs }];
+      };
+    },
+  },
+];
+
+/** The other side of cold-process.ts. */
+class ColdServer {
+  private constructor(
+    private readonly running: Running,
+    readonly url: string,
+  ) {}
+
+  static async start(image: string, scope: Scope): Promise<ColdServer> {
+    const running = new Running(forkSelf('cold-process', [image]));
+    scope.defer(() => running.stop());
+    const url = await nextMessage(running);
+    if (typeof url !== 'string') throw new BlockferryError('PROTOCOL', 'the server did not say its URL');
+    return new ColdServer(running, url);
+  }
+
+  /** Since it was asked last. */
+  async longestPauseMs(): Promise<number> {
+    const answer = nextMessage(this.running);
+    this.running.child.send('pause');
+    return Number(await answer);
+  }
+}
+
+function nextMessage(running: Running): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    running.child.once('message', resolve);
+    running.whenEnded().then(() => reject(running.fault('ended')), reject);
+  });
+}

@@ -1,0 +1,74 @@
+/** What a group costs a volume that does not move: nothing, or a forward where its extents are elsewhere. */
+import { join } from 'node:path';
+import { alternately, ratio, type BenchCase, type BenchSettings } from '../case.js';
+import { makeRandomImage } from '../images.js';
+import { runIscsiPerf } from '../iscsi-perf.js';
+import { fillVolume } from '../load-client.js';
+import type { Scope } from '../scope.js';
+import { moveAndWait, startGroup, startServe, type Group } from '../servers.js';
+
+const READ = { blockBytes: 4096, queueDepth: 32, isRandom: true };
+const MEMBERS = 3;
+
+/** A volume at m1, full of data. @returns its URL */
+export async function makeVolume(
+  group: Group,
+  name: string,
+  settings: BenchSettings,
+  scope: Scope,
+): Promise<string> {
+  const { url } = await group.client.createVolume({ name, size: settings.imageBytes, home: 'm1' });
+  await fillVolume(url, settings.imageBytes, scope);
+  return url;
+}
+
+export const groupCases: readonly BenchCase[] = [
+  {
+    id: 'group-idle',
+    title: '4 KiB random read, group of three, idle',
+    against: 'serve of one image',
+    needs: ['iscsi-perf'],
+    figures: [{ name: 'ratio', unit: 'ratio', goal: { atLeast: 0.95 } }],
+    async open(settings, scope) {
+      const image = join(settings.workFolder, 'serve-full.img');
+      await makeRandomImage(image, settings.imageBytes);
+      const [single = ''] = (await startServe([image], scope)).urls;
+      const group = await startGroup(MEMBERS, settings.workFolder, scope);
+      const url = await makeVolume(group, 'idle', settings, scope);
+      return async (round) => {
+        const [subject, baseline] = await alternately(
+          round,
+          () => runIscsiPerf(url, READ, settings.seconds),
+          () => runIscsiPerf(single, READ, settings.seconds),
+        );
+        return [ratio(subject, baseline, 'IOPS')];
+      };
+    },
+  },
+  {
+    id: 'forwarded',
+    title: '4 KiB random read, all extents elsewhere',
+    against: 'extents at home',
+    needs: ['iscsi-perf'],
+    figures: [{ name: 'ratio', unit: 'ratio', goal: { atLeast: 0.45 } }],
+    async open(settings, scope) {
+      const group = await startGroup(MEMBERS, settings.workFolder, scope);
+      const here = await makeVolume(group, 'here', settings, scope);
+      const elsewhere = await makeVolume(group, 'elsewhere', settings, scope);
+      const { extents } = await group.client.volume('elsewhere');
+      await moveAndWait(group.client, {
+        volume: 'elsewhere',
+        to: 'm2',
+        extents: { first: 0, last: extents - 1 },
+      });
+      return async (round) => {
+        const [subject, baseline] = await alternately(
+          round,
+          () => runIscsiPerf(elsewhere, READ, settings.seconds),
+          () => runIscsiPerf(here, READ, settings.seconds),
+        );
+        return [ratio(subject, baseline, 'IOPS')];
+      };
+    },
+  },
+];

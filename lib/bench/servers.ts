@@ -1,0 +1,89 @@
+/** Our own sides of a comparison, each in processes of its own: images served, nothing served, a group. */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { BlockferryError } from '../base/errors.js';
+import { sleep, systemClock } from '../base/clock.js';
+import { ManageClient } from '../manage/client.js';
+import type { CreateMove, MoveView } from '../manage/api.js';
+import { SERVER_ENV, forkSelf } from './load-client.js';
+import { Running } from './process.js';
+import type { Scope } from './scope.js';
+
+const PROGRAM = fileURLToPath(new URL('../../bin/blockferry.js', import.meta.url));
+const POLL_MS = 25;
+
+export function startBlockferry(args: readonly string[]): Running {
+  return Running.start(process.execPath, [PROGRAM, ...args], {
+    env: { ...SERVER_ENV, BLOCKFERRY_LOG: 'error' },
+  });
+}
+
+export interface Served {
+  readonly urls: readonly string[];
+  readonly pid: number;
+}
+
+/** `blockferry serve` on images. */
+export async function startServe(images: readonly string[], scope: Scope): Promise<Served> {
+  const running = startBlockferry(['serve', '--json', '--port', '0', ...images]);
+  scope.defer(() => running.stop());
+  const ready = await running.readyJson<{ targets: { url: string }[] }>();
+  return { urls: ready.targets.map((target) => target.url), pid: running.pid };
+}
+
+/** Targets without storage behind the same portal (null-process.ts). */
+export async function startNull(count: number, sizeBytes: number, scope: Scope): Promise<readonly string[]> {
+  const child = forkSelf('null-process', [String(count), String(sizeBytes)]);
+  const running = new Running(child);
+  scope.defer(() => running.stop());
+  return new Promise((resolve, reject) => {
+    child.once('message', (urls: readonly string[]) => resolve(urls));
+    running.whenEnded().then(() => reject(running.fault('did not start')), reject);
+  });
+}
+
+export interface GroupMember {
+  readonly name: string;
+  readonly portal: string;
+  readonly pid: number;
+}
+
+export interface Group {
+  readonly client: ManageClient;
+  readonly members: readonly GroupMember[];
+  readonly portal: string;
+}
+
+/** `blockferry up` in a folder of its own, removed at the end. */
+export async function startGroup(members: number, workFolder: string, scope: Scope): Promise<Group> {
+  const data = await mkdtemp(join(workFolder, 'group-'));
+  scope.defer(() => rm(data, { recursive: true, force: true }));
+  return startGroupAt(data, members, scope);
+}
+
+/** `blockferry up` on a folder that stays. */
+export async function startGroupAt(data: string, members: number, scope: Scope): Promise<Group> {
+  const ports = ['--port', '0', '--manage-port', '0'];
+  const running = startBlockferry(['up', '--json', ...ports, '--members', String(members), '--data', data]);
+  scope.defer(() => running.stop());
+  const ready = await running.readyJson<{ manage: string; portal: string; members: GroupMember[] }>();
+  return { client: new ManageClient(ready.manage), members: ready.members, portal: ready.portal };
+}
+
+/** Asks for a move and waits for its end. Rejects with IO when it does not end well. */
+export async function moveAndWait(client: ManageClient, wanted: CreateMove): Promise<MoveView> {
+  let move = await client.createMove(wanted);
+  while (move.state === 'active') {
+    await sleep(systemClock, POLL_MS);
+    move = await client.move(move.id);
+  }
+  if (move.state !== 'done')
+    throw new BlockferryError('IO', `the move of ${wanted.volume} ${move.state}: ${move.error}`);
+  return move;
+}
+
+/** From the wish to the last commit, in seconds. */
+export function secondsOf(move: MoveView): number {
+  return ((move.finishedAtMs ?? move.createdAtMs) - move.createdAtMs) / 1000;
+}
