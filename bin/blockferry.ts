@@ -1,5 +1,4 @@
-#!/usr/bin/env node
-/** The blockferry program: gives the command line its process. */
+/** The blockferry program: gives the command line its process. Started by blockferry.cjs. */
 import { readFileSync } from 'node:fs';
 import { commands } from '../lib/cli/commands.js';
 import { processDoor } from '../lib/cli/door.js';

@@ -14,7 +14,7 @@ import { describeReport, moveReport } from '../lib/cli/follow-move.js';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../lib/iscsi/initiator/index.js';
 import { ManageClient } from '../lib/manage/client.js';
 
-const PROGRAM = fileURLToPath(new URL('./blockferry.js', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('./blockferry.cjs', import.meta.url));
 const VOLUME = 'demo';
 const SIZE_BYTES = 1024 ** 3;
 const BLOCK_BYTES = 4096;

@@ -15,7 +15,7 @@ export interface CliDoor {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Calls back at SIGINT or SIGTERM, every time; returns how to stop listening. */
   onStopSignal(heard: (signal: string) => void): () => void;
-  /** The process that started this one, when it watches over it: tell it something; hear when it is gone. */
+  /** The process that started this one, when it watches over it: tell it something; hear that it ended the channel. */
   readonly parent: { send(message: object): void; onGone(gone: () => void): void } | undefined;
 }
 
@@ -40,6 +40,7 @@ function ipcParent(): NonNullable<CliDoor['parent']> {
       if (process.connected) process.send?.(message);
     },
     onGone: (gone) => {
+      if (!process.connected) return gone();
       process.once('disconnect', gone);
       // The channel alone must not keep a process alive whose work is done.
       process.channel?.unref();
@@ -48,14 +49,17 @@ function ipcParent(): NonNullable<CliDoor['parent']> {
 }
 
 /**
- * Resolves at the first stop signal, or when the parent process is gone. A watched-over process leaves Ctrl-C to its
- * parent: a terminal sends SIGINT to both, and the parent stops its children in order.
+ * Resolves at the first stop signal; in a process that another one watches over, when the channel to it ends and not
+ * before. SIGINT and SIGTERM often go to a whole process group (Ctrl-C, timeout, systemd): the watching process stops
+ * its children in order, and one that went by itself would look like one that died.
  */
 export function untilStopped(door: CliDoor): Promise<string> {
   return new Promise((resolve) => {
+    const { parent } = door;
+    // Listening is what keeps a signal from ending the process.
     door.onStopSignal((signal) => {
-      if (signal !== 'SIGINT' || door.parent === undefined) resolve(signal);
+      if (parent === undefined) resolve(signal);
     });
-    door.parent?.onGone(() => resolve('the supervising process is gone'));
+    parent?.onGone(() => resolve('the watching process asks, or is gone'));
   });
 }

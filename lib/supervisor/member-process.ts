@@ -6,6 +6,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { z } from 'zod';
 import type { Clock, Timer } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
+import { POOL_THREADS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 
 /** What a member's process tells the process that watches over it, once it serves. */
@@ -93,15 +94,20 @@ export class MemberProcess {
       this.options.log.error({ member: this.name }, 'the member does not stop: killed');
       child.kill('SIGKILL');
     });
-    child.kill('SIGTERM');
+    if (child.connected) child.disconnect();
     await gone;
     timer.cancel();
   }
 
   private spawn(): void {
     const { program, args, log } = this.options;
-    // stdout belongs to the supervising process, which may owe a script one line of JSON there.
-    const child = fork(program, [...args], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    const child = fork(program, [...args], {
+      // stdout belongs to the supervising process, which may owe a script one line of JSON there.
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      // A process group of its own: Ctrl-C at the terminal would end a member that does not listen to signals yet.
+      detached: true,
+      env: { ...process.env, UV_THREADPOOL_SIZE: String(POOL_THREADS) },
+    });
     this.child = child;
     child.on('message', (message) => {
       if (MemberReady.safeParse(message).success) this.becameReady();

@@ -40,6 +40,7 @@ export interface GroupOptions {
   /** To start again on what an earlier group left. */
   readonly dataFolder?: string;
   readonly args?: readonly string[];
+  readonly ownProcessGroup?: boolean;
 }
 
 interface TestLike {
@@ -55,10 +56,9 @@ export async function startGroup(t: TestLike, options: GroupOptions = {}): Promi
     '--volume',
     `${name}=${size}`,
   ]);
-  const process = Running.blockferry([
-    ...['up', '--json', '--data', dataFolder, '--members', String(options.members ?? 3)],
-    ...['--port', '0', '--manage-port', '0', ...volumes, ...(options.args ?? [])],
-  ]);
+  const args = ['up', '--json', '--data', dataFolder, '--members', String(options.members ?? 3)];
+  args.push('--port', '0', '--manage-port', '0', ...volumes, ...(options.args ?? []));
+  const process = Running.blockferry(args, options.ownProcessGroup);
   t.teardown(async () => {
     const ended = await process.stop();
     if (!t.passing()) t.comment(`the group's stderr:\n${ended.stderr}`);

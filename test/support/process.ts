@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The built program: integration tests run what users run. */
-export const PROGRAM = fileURLToPath(new URL('../../dist/bin/blockferry.js', import.meta.url));
+export const PROGRAM = fileURLToPath(new URL('../../dist/bin/blockferry.cjs', import.meta.url));
 
 export interface Ended {
   /** −1 when a signal ended it. */
@@ -29,7 +29,7 @@ export function exec(file: string, args: readonly string[], options: RunOptions 
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
       reject(new Error(`${file} ${args.join(' ')} hangs\n${output.stdout}\n${output.stderr}`));
-    }, options.timeoutMs ?? 60_000);
+    }, options.timeoutMs ?? 120_000);
     child.once('error', reject);
     child.once('close', (code) => {
       clearTimeout(timer);
@@ -57,11 +57,12 @@ export class Running {
     });
   }
 
-  static blockferry(args: readonly string[], env: Readonly<Record<string, string>> = {}): Running {
+  /** @param ownProcessGroup as a shell starts it: a signal to −pid reaches it and its children, and not the test */
+  static blockferry(args: readonly string[], ownProcessGroup = false): Running {
     return new Running(
       spawn(process.execPath, [PROGRAM, ...args], {
         stdio: ['ignore', 'pipe', 'pipe'],
-        env: { ...process.env, ...env },
+        detached: ownProcessGroup,
       }),
     );
   }
@@ -74,7 +75,7 @@ export class Running {
   }
 
   /** The first line of stdout as JSON; rejects with what it said when it ends before, or takes too long. */
-  async readyJson<T>(timeoutMs = 20_000): Promise<T> {
+  async readyJson<T>(timeoutMs = 60_000): Promise<T> {
     const deadline = Date.now() + timeoutMs;
     while (!this.output.stdout.includes('\n')) {
       if (this.child.exitCode !== null)

@@ -99,8 +99,7 @@ t.test('a watched process', async (t) => {
     program,
     `import { appendFileSync } from 'node:fs';
      appendFileSync(process.argv[2], process.pid + '\\n');
-     process.on('SIGTERM', () => { appendFileSync(process.argv[2], 'stopped\\n'); process.exit(0); });
-     process.on('disconnect', () => process.exit(0));
+     process.on('disconnect', () => { appendFileSync(process.argv[2], 'stopped\\n'); process.exit(0); });
      process.send({ type: 'noise' });
      setTimeout(() => process.send({ type: 'ready', name: 'm1' }), 10);
      setInterval(() => undefined, 1000);`,
