@@ -45,7 +45,7 @@ async function filled(t: Test, group: TestGroup): Promise<{ initiator: Initiator
 
 for (const victim of ['m1', 'm2'] as const) {
   const role = victim === 'm1' ? 'source and home' : 'destination';
-  t.test(`the ${role} dies twice in the middle of a move under load`, { timeout: 90_000 }, async (t) => {
+  t.test(`the ${role} dies twice in the middle of a move under load`, { timeout: 240_000 }, async (t) => {
     const group = await startGroup(t, { volumes: { disk: '192M' } });
     const { initiator, ledger } = await filled(t, group);
     const stop = new AbortController();
@@ -73,7 +73,7 @@ for (const victim of ['m1', 'm2'] as const) {
   });
 }
 
-t.test('an idle member that dies is started again', { timeout: 60_000 }, async (t) => {
+t.test('an idle member that dies is started again', { timeout: 240_000 }, async (t) => {
   const group = await startGroup(t, { volumes: { disk: '32M' } });
   const { initiator, ledger } = await filled(t, group);
   const before = await pidOf(group, 'm1');
@@ -87,36 +87,44 @@ t.test('an idle member that dies is started again', { timeout: 60_000 }, async (
 });
 
 for (const how of ['SIGTERM', 'kill -9 of everything'] as const) {
-  t.test(`${how}: the same volumes, bytes and identities after a restart`, { timeout: 90_000 }, async (t) => {
-    const first = await startGroup(t, { volumes: { disk: '64M', other: '16M' } });
-    const { initiator, ledger } = await filled(t, first);
-    t.equal((await first.cli('move', 'disk', '--to', 'm3', '--extents', '0-4')).code, 0);
-    t.match(await runLoad(initiator, { ledger, durationSeconds: 1 }), { ok: true });
-    await initiator.flush();
-    const before = await first.json<object>('volume', 'show', 'disk');
-    t.equal(
-      (await first.cli('move', 'disk', '--to', 'm2', '--rate', '8M', '--no-wait')).code,
-      0,
-      'a move is under way',
-    );
-    await sleepMs(500);
-    if (how === 'SIGTERM') t.equal((await first.stop()).code, 0, 'it stops in order');
-    else await first.kill();
-    await initiator.close();
-    const second = await startGroup(t, { dataFolder: first.dataFolder });
-    t.same(second.ready.volumes.map((volume) => volume.name).sort(), ['disk', 'other']);
-    const after = await second.json<object>('volume', 'show', 'disk');
-    for (const field of ['name', 'iqn', 'size', 'serial', 'naa'] as const) {
-      t.equal((after as Record<string, unknown>)[field], (before as Record<string, unknown>)[field], field);
-    }
-    const again = await Initiator.connect(second.url('disk'));
-    t.teardown(() => again.close());
-    t.match(await runVerify(again, { ledger }), { ok: true, wrongCount: 0 }, 'every flushed write is there');
-    t.match(
-      await waitForMoves(second),
-      [{ state: 'done' }, { state: 'done' }],
-      'the move that was under way finished',
-    );
-    t.match(await runVerify(again, { ledger }), { ok: true, wrongCount: 0 });
-  });
+  t.test(
+    `${how}: the same volumes, bytes and identities after a restart`,
+    { timeout: 240_000 },
+    async (t) => {
+      const first = await startGroup(t, { volumes: { disk: '64M', other: '16M' } });
+      const { initiator, ledger } = await filled(t, first);
+      t.equal((await first.cli('move', 'disk', '--to', 'm3', '--extents', '0-4')).code, 0);
+      t.match(await runLoad(initiator, { ledger, durationSeconds: 1 }), { ok: true });
+      await initiator.flush();
+      const before = await first.json<object>('volume', 'show', 'disk');
+      t.equal(
+        (await first.cli('move', 'disk', '--to', 'm2', '--rate', '8M', '--no-wait')).code,
+        0,
+        'a move is under way',
+      );
+      await sleepMs(500);
+      if (how === 'SIGTERM') t.equal((await first.stop()).code, 0, 'it stops in order');
+      else await first.kill();
+      await initiator.close();
+      const second = await startGroup(t, { dataFolder: first.dataFolder });
+      t.same(second.ready.volumes.map((volume) => volume.name).sort(), ['disk', 'other']);
+      const after = await second.json<object>('volume', 'show', 'disk');
+      for (const field of ['name', 'iqn', 'size', 'serial', 'naa'] as const) {
+        t.equal((after as Record<string, unknown>)[field], (before as Record<string, unknown>)[field], field);
+      }
+      const again = await Initiator.connect(second.url('disk'));
+      t.teardown(() => again.close());
+      t.match(
+        await runVerify(again, { ledger }),
+        { ok: true, wrongCount: 0 },
+        'every flushed write is there',
+      );
+      t.match(
+        await waitForMoves(second),
+        [{ state: 'done' }, { state: 'done' }],
+        'the move that was under way finished',
+      );
+      t.match(await runVerify(again, { ledger }), { ok: true, wrongCount: 0 });
+    },
+  );
 }
