@@ -294,6 +294,22 @@ t.test('I7: asked to leave, served until the deadline, then dropped', async (t) 
   await until(() => gone === 3);
 });
 
+t.test('I8: a session that is cut off hears nothing more, and is gone when its I/O is', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session();
+  rig.device.holding = true;
+  i.command(ONE_READ);
+  await until(() => rig.device.held.length === 1);
+  rig.registry.cutOff('iqn.2026-11.org.example:another');
+  t.equal(rig.registry.sessionsOf(IQN).length, 1, 'another volume');
+  rig.registry.cutOff(IQN);
+  t.ok(await i.closes(), 'closed without a word');
+  t.equal(rig.registry.list().length, 1, 'its I/O is still at the device');
+  rig.device.release();
+  await until(() => rig.registry.list().length === 0);
+});
+
 t.test('I7: whole seconds go out as they are', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());
