@@ -4,106 +4,10 @@
  */
 import fs from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
-import { systemClock } from '../../lib/base/clock.js';
-import { silentLog } from '../../lib/base/log.js';
-import { SeededRandom } from '../../lib/base/random.js';
+import t from 'tap';
 import { submitAndWait } from '../../lib/block/device.js';
-import { createVolume, deleteVolume } from '../../lib/group/admin-volumes.js';
-import { ensureGroup } from '../../lib/group/admin.js';
-import { MemoryStore } from '../../lib/group/memory-store.js';
-import { formatRecord, keys } from '../../lib/group/records.js';
-import { VolumeHost } from '../../lib/member/host.js';
-import { MemberIds } from '../../lib/routing/member-ids.js';
-import { RoutingTable } from '../../lib/routing/table.js';
-import { DataFolder } from '../../lib/storage/data-folder.js';
-import { FakePeers } from '../support/fake-peers.js';
-
-const EXTENT_BYTES = 64 * 1024;
-const random = new SeededRandom(5);
-const doors = { clock: systemClock, random };
-
-/** A group of one member that can be away. */
-class Rig {
-  readonly store = new MemoryStore(doors);
-  host!: VolumeHost;
-  table!: RoutingTable;
-  private folder!: DataFolder;
-  readonly cutOff: string[] = [];
-  /** By the clock; a loss is told at once. */
-  leaseIsValid = true;
-
-  constructor(readonly path: string) {}
-
-  async found(): Promise<void> {
-    await ensureGroup(this.store, doors);
-    const address = { host: '127.0.0.1', port: 1 };
-    const record = { name: 'm1', portal: address, peer: address, pid: 1, incarnation: 'i', startedAtMs: 0 };
-    await this.store.txn([], [{ put: keys.member('m1'), value: formatRecord(record) }]);
-  }
-
-  async start(): Promise<void> {
-    const ids = new MemberIds();
-    this.folder = await DataFolder.open(this.path, { log: silentLog });
-    this.table = await RoutingTable.open(this.store, ids, silentLog);
-    this.host = new VolumeHost({
-      ...{ self: 'm1', ids, hub: new FakePeers(random).hub('m1'), folder: this.folder, clock: systemClock },
-      ...{ log: silentLog, incarnation: 'i', table: this.table },
-      sessionCount: () => 0,
-      cutOff: (iqn) => void this.cutOff.push(iqn),
-      leaseIsValid: () => this.checkLease(),
-      connect: () => undefined,
-    });
-    this.host.resume();
-  }
-
-  async stop(): Promise<void> {
-    await this.host.close();
-    this.table.close();
-    await this.folder.close();
-  }
-
-  async create(): Promise<void> {
-    const size = { sizeBytes: 3 * EXTENT_BYTES - 4096, blockBytes: 4096 as const, extentBytes: EXTENT_BYTES };
-    await createVolume(this.store, doors, { name: 'v', home: 'm1', ...size });
-  }
-
-  private checkLease(): boolean {
-    if (!this.leaseIsValid) this.host.suspend();
-    return this.leaseIsValid;
-  }
-
-  /** Waits for the volume with that number to be here. */
-  async volume(id: number) {
-    for (;;) {
-      const volume = this.host.volumeById(id);
-      if (volume !== undefined) return volume;
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  }
-
-  async write(id: number, byte: number): Promise<void> {
-    await submitAndWait(await this.volume(id), 'write', 4096, 4096, Buffer.alloc(4096, byte), true);
-  }
-
-  async read(id: number): Promise<number | undefined> {
-    const data = Buffer.alloc(4096, 0xee);
-    await submitAndWait(await this.volume(id), 'read', 4096, 4096, data);
-    return data[0];
-  }
-}
-
-async function makeRig(t: Test): Promise<Rig> {
-  const path = t.testdir({});
-  const rig = new Rig(path);
-  await rig.found();
-  await rig.start();
-  t.teardown(async () => {
-    await rig.stop();
-    await rig.store.close();
-  });
-  return rig;
-}
+import { deleteVolume } from '../../lib/group/admin-volumes.js';
+import { EXTENT_BYTES, makeRig } from '../support/member-rig.js';
 
 t.test('a restart finds what was written', async (t) => {
   const rig = await makeRig(t);
@@ -156,8 +60,7 @@ for (const home of ['m1', 'm2']) {
     const rig = await makeRig(t);
     await rig.create();
     await rig.write(1, 7);
-    const routed = rig.table.get('v');
-    if (routed === undefined) throw new Error('no volume');
+    const { routed } = rig;
     if (!isHome) await rig.table.commit(routed, routed.route.withHome(home));
     await rig.write(1, 8);
     rig.leaseIsValid = false; // seen before any timer has come to it
@@ -172,11 +75,30 @@ for (const home of ['m1', 'm2']) {
     rig.host.regain();
     t.equal(await late, isHome ? 'served' : 'aborted');
     t.same(rig.cutOff, isHome ? [] : [routed.record.iqn]);
-    const now = rig.table.get('v');
-    if (now !== undefined && !isHome) {
+    if (!isHome) {
       await t.rejects(rig.write(1, 9), { code: 'aborted' }, 'nothing more of old sessions');
-      await rig.table.commit(now, now.route.withHome('m1'));
+      await rig.table.commit(rig.routed, rig.routed.route.withHome('m1'));
     }
     t.equal(await rig.read(1), isHome ? 9 : 8, 'the home serves');
   });
 }
+
+t.test('what a member does not hold any more is a hole when it starts again', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  const file = join(rig.path, 'v.volume');
+  const all = 3 * EXTENT_BYTES - 4096;
+  await submitAndWait(await rig.volume(1), 'write', 0, all, Buffer.alloc(all, 7));
+  await rig.stop();
+  const table = await rig.openTable();
+  const routed = table.get('v');
+  if (routed === undefined) throw new Error('no volume');
+  await table.commit(routed, routed.route.withHolder([0, 2], 'm2'));
+  table.close();
+  await rig.start();
+  await rig.host.get('v')?.file();
+  const bytes = fs.readFileSync(file);
+  const held = Buffer.alloc(all);
+  held.fill(7, EXTENT_BYTES, 2 * EXTENT_BYTES);
+  t.ok(bytes.equals(held), 'the middle is there, the rest reads as zeros');
+});

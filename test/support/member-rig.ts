@@ -1,0 +1,118 @@
+/** One member's volumes on a real data folder, over a memory store; it can be away, and its lease is the test's. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { systemClock } from '../../lib/base/clock.js';
+import { silentLog } from '../../lib/base/log.js';
+import { SeededRandom } from '../../lib/base/random.js';
+import { submitAndWait } from '../../lib/block/device.js';
+import { createVolume } from '../../lib/group/admin-volumes.js';
+import { ensureGroup } from '../../lib/group/admin.js';
+import { MemoryStore } from '../../lib/group/memory-store.js';
+import { formatRecord, keys } from '../../lib/group/records.js';
+import { VolumeHost } from '../../lib/member/host.js';
+import { MemberIds } from '../../lib/routing/member-ids.js';
+import { RoutingTable, type RoutedVolume } from '../../lib/routing/table.js';
+import { DataFolder } from '../../lib/storage/data-folder.js';
+import { FakePeers } from './fake-peers.js';
+
+export const EXTENT_BYTES = 64 * 1024;
+const random = new SeededRandom(5);
+const doors = { clock: systemClock, random };
+
+/** A group of one member that can be away. */
+export class MemberRig {
+  readonly store = new MemoryStore(doors);
+  readonly peers = new FakePeers(random);
+  host!: VolumeHost;
+  table!: RoutingTable;
+  private folder!: DataFolder;
+  readonly cutOff: string[] = [];
+  /** By the clock; a loss is told at once. */
+  leaseIsValid = true;
+
+  constructor(readonly path: string) {}
+
+  async found(): Promise<void> {
+    await ensureGroup(this.store, doors);
+    const address = { host: '127.0.0.1', port: 1 };
+    const record = { name: 'm1', portal: address, peer: address, pid: 1, incarnation: 'i', startedAtMs: 0 };
+    await this.store.txn([], [{ put: keys.member('m1'), value: formatRecord(record) }]);
+  }
+
+  async start(): Promise<void> {
+    const ids = new MemberIds();
+    this.folder = await DataFolder.open(this.path, { log: silentLog });
+    this.table = await this.openTable(ids);
+    this.host = new VolumeHost({
+      ...{ self: 'm1', ids, hub: this.peers.hub('m1'), folder: this.folder, clock: systemClock },
+      ...{ log: silentLog, incarnation: 'i', table: this.table },
+      sessionCount: () => 0,
+      cutOff: (iqn) => void this.cutOff.push(iqn),
+      leaseIsValid: () => this.checkLease(),
+      connect: () => undefined,
+    });
+    this.host.resume();
+  }
+
+  /** The routes as another member, or this one later, sees them. */
+  openTable(ids = new MemberIds()): Promise<RoutingTable> {
+    return RoutingTable.open(this.store, ids, silentLog);
+  }
+
+  /** The volume by this member's table. */
+  get routed(): RoutedVolume {
+    const routed = this.table.get('v');
+    if (routed === undefined) throw new Error('no volume');
+    return routed;
+  }
+
+  async stop(): Promise<void> {
+    await this.host.close();
+    this.table.close();
+    await this.folder.close();
+  }
+
+  async create(): Promise<void> {
+    const size = { sizeBytes: 3 * EXTENT_BYTES - 4096, blockBytes: 4096 as const, extentBytes: EXTENT_BYTES };
+    await createVolume(this.store, doors, { name: 'v', home: 'm1', ...size });
+  }
+
+  private checkLease(): boolean {
+    if (!this.leaseIsValid) this.host.suspend();
+    return this.leaseIsValid;
+  }
+
+  /** Waits for the volume with that number to be here. */
+  async volume(id: number) {
+    for (;;) {
+      const volume = this.host.volumeById(id);
+      if (volume !== undefined) return volume;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  async write(id: number, byte: number): Promise<void> {
+    await submitAndWait(await this.volume(id), 'write', 4096, 4096, Buffer.alloc(4096, byte), true);
+  }
+
+  async read(id: number): Promise<number | undefined> {
+    const data = Buffer.alloc(4096, 0xee);
+    await submitAndWait(await this.volume(id), 'read', 4096, 4096, data);
+    return data[0];
+  }
+}
+
+export async function makeRig(t: Test): Promise<MemberRig> {
+  const path = await mkdtemp(join(tmpdir(), 'blockferry-'));
+  const rig = new MemberRig(path);
+  await rig.found();
+  await rig.start();
+  t.teardown(async () => {
+    await rig.stop();
+    await rig.store.close();
+    await rm(path, { recursive: true });
+  });
+  return rig;
+}

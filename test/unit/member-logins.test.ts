@@ -1,0 +1,90 @@
+/** What a member answers to logins: who serves a volume by the store (I10), and whom it has fenced before (I8). */
+import t from 'tap';
+import { systemClock } from '../../lib/base/clock.js';
+import type { MemberRecord } from '../../lib/group/records.js';
+import { MemberDirectory } from '../../lib/member/directory.js';
+import { Fencer } from '../../lib/member/fencer.js';
+import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
+import { makeRig, type MemberRig } from '../support/member-rig.js';
+
+const IQN = 'iqn.2026-11.org.blockferry:v';
+const LOGIN = { iqn: IQN, initiatorName: 'iqn.1993-08.org.debian:host', isid: '001122334455' };
+const PORTAL = { host: '127.0.0.2', port: 3261 };
+
+function other(name: string): MemberRecord {
+  return { name, portal: PORTAL, peer: PORTAL, pid: 1, incarnation: `${name}-1`, startedAtMs: 0 };
+}
+
+/** A member beside others; `running` says whose process is there. */
+function directoryOf(rig: MemberRig, others: MemberRecord[] = [], running: string[] = []): MemberDirectory {
+  const fencer = new Fencer({
+    hub: rig.peers.hub('m1'),
+    clock: { ...systemClock, nowMs: () => systemClock.nowMs() * 100 },
+    others: () => others,
+    mayBeRunning: ({ name }) => running.includes(name),
+    fenceHere: () => Promise.resolve({ fenced: 0, stallMs: 0 }),
+    fenced: () => undefined,
+    catchUp: () => Promise.resolve(),
+  });
+  const portalOf = (name: string) => (name === 'm2' ? PORTAL : undefined);
+  return new MemberDirectory('m1', rig.table, rig.host, { portalOf }, fencer);
+}
+
+t.test('the home serves, another redirects to it, nobody without a lease does', async (t) => {
+  const rig = await makeRig(t);
+  const directory = directoryOf(rig);
+  await rig.create();
+  t.match(await directory.resolve(IQN), { kind: 'serve' });
+  rig.host.suspend();
+  t.match(await directory.resolve(IQN), { kind: 'unavailable' });
+  rig.host.resume();
+  await rig.volume(1);
+  await rig.table.commit(rig.routed, rig.routed.route.withHome('m2'));
+  t.same(await directory.resolve(IQN), { kind: 'redirect', ...PORTAL });
+  await rig.table.commit(rig.routed, rig.routed.route.withHome('m3'));
+  t.match(await directory.resolve(IQN), { kind: 'unavailable' }, 'a home that is away is no address');
+  t.match(await directory.resolve(`${IQN}x`), { kind: 'unknown' });
+});
+
+t.test('a home that has not heard of its office serves, and sends nobody back (I10)', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  await rig.volume(1);
+  await rig.table.commit(rig.routed, rig.routed.route.withHome('m2'));
+  rig.table.close(); // no news from here on
+  const elsewhere = await rig.openTable();
+  const routed = elsewhere.get('v');
+  if (routed === undefined) throw new Error('no volume');
+  await elsewhere.commit(routed, routed.route.withHome('m1'));
+  elsewhere.close();
+  t.equal(rig.routed.route.home, 'm2', 'it believes that m2 is');
+  t.match(await directoryOf(rig).resolve(IQN), { kind: 'serve' });
+});
+
+t.test('a login waits until every running member has fenced the initiator (I8)', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  await rig.volume(1);
+  const asked: IncomingRequest[] = [];
+  rig.peers.join('m2', { handle: (request) => void asked.push(request) });
+  const directory = directoryOf(rig, [other('m2'), other('gone')], ['m2']);
+  let admitted = false;
+  const admitting = directory.admit(LOGIN).then(() => (admitted = true));
+  while (asked.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+  t.notOk(admitted, 'm2 still drains');
+  const [request] = asked;
+  t.equal(request?.type, PeerType.FENCE);
+  const { initiatorName, isid } = LOGIN;
+  t.same(JSON.parse(String(request?.payload)), { volume: 'v', initiatorName, isid });
+  request?.answer(PeerStatus.OK);
+  await admitting;
+  t.ok(admitted);
+});
+
+t.test('a running member that does not fence keeps the initiator out', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  await rig.volume(1);
+  await t.rejects(directoryOf(rig, [other('m2')], ['m2']).admit(LOGIN), { code: 'UNAVAILABLE' });
+});
