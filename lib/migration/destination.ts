@@ -37,6 +37,9 @@ export interface DestinationVolume {
 class Reception {
   inFlight = 0;
   private idle: (() => void) | null = null;
+  /** Writes of it are refused. */
+  isOver = false;
+  private emptying: Promise<void> | null = null;
 
   constructor(
     readonly token: number,
@@ -50,8 +53,16 @@ class Reception {
     if (this.inFlight === 0) this.idle?.();
   }
 
-  /** Resolves when no write of this attempt is in flight any more. */
-  whenIdle(): Promise<void> {
+  /** Ends the attempt; resolves when none of its bytes is left, nor on its way. */
+  empty(): Promise<void> {
+    this.isOver = true;
+    this.emptying ??= this.whenIdle()
+      .then(() => this.file.punch(this.fromBytes, this.toBytes - this.fromBytes))
+      .finally(() => (this.emptying = null));
+    return this.emptying;
+  }
+
+  private whenIdle(): Promise<void> {
     if (this.inFlight === 0) return Promise.resolve();
     return new Promise((resolve) => {
       this.idle = resolve;
@@ -134,9 +145,7 @@ export class Destination {
     }
     const file = await volume.file();
     const receptions = this.receptionsOf(request.volumeId);
-    const before = receptions.get(extent);
-    receptions.delete(extent); // late messages of the attempt before are refused from here on
-    await before?.whenIdle();
+    await receptions.get(extent)?.empty(); // late messages of the attempt before are refused from here on
     const fromBytes = extent * volume.extentBytes;
     const toBytes = Math.min(fromBytes + volume.extentBytes, volume.sizeBytes);
     await file.punch(fromBytes, toBytes - fromBytes);
@@ -148,9 +157,8 @@ export class Destination {
     const receptions = this.receptionsOf(request.volumeId);
     const reception = receptions.get(request.extent);
     if (reception !== undefined && reception.token === request.token) {
-      receptions.delete(request.extent);
-      await reception.whenIdle();
-      await reception.file.punch(reception.fromBytes, reception.toBytes - reception.fromBytes);
+      await reception.empty(); // it stays in its place meanwhile, so that the next attempt waits for it
+      if (receptions.get(request.extent) === reception) receptions.delete(request.extent);
     }
     request.answer(PeerStatus.OK);
   }
@@ -162,7 +170,7 @@ export class Destination {
     const files = new Set<HeldFile>();
     for (const { extent, token } of attempts) {
       const reception = receptions.get(extent);
-      if (reception === undefined || reception.token !== token) {
+      if (reception === undefined || reception.token !== token || reception.isOver) {
         request.answer(PeerStatus.STALE, Buffer.from(`extent ${extent} was not begun here`));
         return;
       }
@@ -185,7 +193,7 @@ export class Destination {
   /** The bulk: copies and mirrored writes. */
   private write(request: IncomingRequest, op: BlockOp): void {
     const reception = this.receptions.get(request.volumeId)?.get(request.extent);
-    if (reception === undefined || reception.token !== request.token) {
+    if (reception === undefined || reception.token !== request.token || reception.isOver) {
       request.answer(PeerStatus.STALE);
       return;
     }

@@ -2,9 +2,14 @@
 import t from 'tap';
 import { systemClock, type Clock } from '../../lib/base/clock.js';
 import { MOVE_HOLD_MS_MAX, MOVE_STEP_MS_MAX } from '../../lib/base/limits.js';
-import { submitAndWait } from '../../lib/block/device.js';
-import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
+import { submitAndWait, type BlockIo } from '../../lib/block/device.js';
+import { ask } from '../../lib/peer/ask.js';
+import { PeerStatus, PeerType, type PeerTypeCode } from '../../lib/peer/contract.js';
 import { MoveWorld } from '../support/move-world.js';
+
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
+}
 
 /** A world whose pauses take a hundredth of their time. */
 function hurried(world: MoveWorld): MoveWorld {
@@ -81,5 +86,72 @@ t.test('a large extent may take long to be emptied and made durable', async (t) 
   };
   await m1.give('m2');
   t.same(deadlines, [MOVE_STEP_MS_MAX, MOVE_STEP_MS_MAX, MOVE_HOLD_MS_MAX]);
+  await world.close();
+});
+
+t.test('I/O by an old route is sent back to find the holder, not forwarded further (I4)', async (t) => {
+  const world = new MoveWorld(16, 2);
+  await world.start('m1', 'm2', 'm3');
+  const [m1, m2, m3] = [world.member('m1'), world.member('m2'), world.member('m3')];
+  m3.table.close(); // hears nothing more of its own accord
+  await m1.give('m2', 0, 0);
+  await submitAndWait(m3.volume, 'write', 0, 512, Buffer.alloc(512, 5));
+  t.equal(m2.file.ram.bytes[0], 5);
+  t.equal(m1.file.ram.bytes[0], 0);
+  t.equal(m3.volume.epoch, m1.volume.epoch, 'm3 was told of the epoch');
+  await world.close();
+});
+
+t.test('a move begins when what was in flight before it has ended (rule 1)', async (t) => {
+  const world = new MoveWorld(17, 1);
+  await world.start('m1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  const late: BlockIo[] = [];
+  const submit = m1.file.submit.bind(m1.file);
+  m1.file.submit = (io) => void (io.op === 'write' ? late.push(io) : submit(io));
+  let begun = false;
+  world.peers.fate = (_member, { type }) => {
+    begun ||= type === PeerType.EXTENT_BEGIN;
+    return null;
+  };
+  const written = submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 5));
+  const moved = m1.give('m2');
+  await turns(50);
+  t.notOk(begun, 'the move waits');
+  m1.file.submit = submit;
+  for (const io of late) submit(io);
+  await written;
+  await moved;
+  t.equal(m2.file.ram.bytes[0], 5);
+  await world.close();
+});
+
+t.test('nothing of an attempt that is over lands in the next one', async (t) => {
+  const world = new MoveWorld(18, 1);
+  await world.start('m1', 'm2');
+  const { file } = world.member('m2');
+  const send = async (type: PeerTypeCode, token: number, byte = 0): Promise<number> => {
+    const data = type === PeerType.MIRROR_WRITE ? Buffer.alloc(512, byte) : Buffer.alloc(0);
+    const fields = { type, volumeId: 1, token, epoch: 1, lengthBytes: data.length };
+    return (await ask(world.peers.hub('m1'), 'm2', fields, data)).status;
+  };
+  t.equal(await send(PeerType.EXTENT_BEGIN, 5), PeerStatus.OK);
+  t.equal(await send(PeerType.MIRROR_WRITE, 4, 4), PeerStatus.STALE, 'of an attempt before');
+  const late: BlockIo[] = [];
+  const submit = file.submit.bind(file);
+  file.submit = (io) => void (io.op === 'write' ? late.push(io) : submit(io));
+  const slow = send(PeerType.MIRROR_WRITE, 5, 5);
+  while (late.length === 0) await turns(1);
+  file.submit = submit;
+  const aborted = send(PeerType.EXTENT_ABORT, 5);
+  await turns(20);
+  const begun = send(PeerType.EXTENT_BEGIN, 6);
+  await turns(20);
+  t.equal(await send(PeerType.MIRROR_WRITE, 5, 5), PeerStatus.STALE, 'of the one that is being aborted');
+  for (const io of late) submit(io);
+  t.same(await Promise.all([slow, aborted, begun]), [PeerStatus.OK, PeerStatus.OK, PeerStatus.OK]);
+  t.equal(await send(PeerType.MIRROR_WRITE, 6, 6), PeerStatus.OK);
+  await turns(20);
+  t.equal(file.ram.bytes[0], 6);
   await world.close();
 });
