@@ -32,8 +32,13 @@ class NullDirectory implements TargetDirectory {
   }
 }
 
-/** Serves until it is told to stop; tells its URLs by a message. */
-export async function runNullProcess(count: number, sizeBytes: number): Promise<void> {
+export interface NullServer {
+  readonly urls: readonly string[];
+  close(): Promise<void>;
+}
+
+/** Serves `count` targets that store nothing, in this process, at a free port. */
+export async function startNullServer(count: number, sizeBytes: number): Promise<NullServer> {
   const paths = Array.from({ length: count }, (_, i) => `/null/${i}`);
   const targets = new Map<string, ServedTarget>();
   for (const identity of identifyImages(paths)) {
@@ -48,8 +53,14 @@ export async function runNullProcess(count: number, sizeBytes: number): Promise<
     log: pino({ level: 'error' }),
   });
   const address = formatAddress(await portal.listen('127.0.0.1', 0));
-  process.send?.([...targets.keys()].map((iqn) => volumeUrl(address, iqn)));
-  const stop = (): void => void portal.close().then(() => process.exit());
+  return { urls: [...targets.keys()].map((iqn) => volumeUrl(address, iqn)), close: () => portal.close() };
+}
+
+/** The same as a process: tells its URLs by a message and serves until it is told to stop. */
+export async function runNullProcess(count: number, sizeBytes: number): Promise<void> {
+  const server = await startNullServer(count, sizeBytes);
+  process.send?.(server.urls);
+  const stop = (): void => void server.close().then(() => process.exit());
   process.on('SIGTERM', stop);
   process.on('disconnect', stop);
 }

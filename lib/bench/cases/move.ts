@@ -8,6 +8,7 @@ import type { LoadSpec } from '../lean-load.js';
 import { LoadClient } from '../load-client.js';
 import { runToEnd } from '../process.js';
 import { moveAndWait, secondsOf, startGroup } from '../servers.js';
+import { secondsOfTcpCopy } from '../tcp-copy.js';
 import { makeVolume } from './group.js';
 
 export const FOREGROUND: LoadSpec = { blockBytes: 4096, queueDepth: 32, readPercent: 70, isRandom: true };
@@ -55,7 +56,10 @@ export const moveCases: readonly BenchCase[] = [
     title: 'move of a volume at rest',
     against: 'dd conv=fdatasync',
     needs: ['dd'],
-    figures: [{ name: 'ratio', unit: 'ratio', goal: { atLeast: 0.6 } }],
+    figures: [
+      { name: 'ratio', unit: 'ratio', goal: { atLeast: 0.6 } },
+      { name: 'to a plain TCP copy', unit: 'ratio' },
+    ],
     async open(settings, scope) {
       const image = join(settings.workFolder, 'serve-full.img');
       await makeRandomImage(image, settings.imageBytes);
@@ -70,7 +74,10 @@ export const moveCases: readonly BenchCase[] = [
           async () => secondsOf(await moveAndWait(group.client, { volume: 'resting', to: goal(round) })),
           () => secondsOfCopy(image, copy),
         );
-        return [ratio(megabytesPerSecond(subject), megabytesPerSecond(baseline), 'MB/s')];
+        const wire = await secondsOfTcpCopy(image, copy, scope);
+        return [baseline, wire].map((seconds) =>
+          ratio(megabytesPerSecond(subject), megabytesPerSecond(seconds), 'MB/s'),
+        );
       };
     },
   },
