@@ -137,7 +137,7 @@ export class WorldMember {
     await this.table.refresh(VOLUME);
     for (let extent = 0; extent < this.world.extents; extent++) {
       if (!this.volume.holdsHere(extent))
-        await this.file.punch(extent * this.world.extentBytes, this.world.extentBytes);
+        await this.file.punch(extent * this.world.extentBytes, this.world.lengthOf(extent));
     }
     this.serve();
   }
@@ -220,7 +220,7 @@ export class WorldMember {
       },
       giveBack: (extents) => {
         for (const extent of extents)
-          givenBack.push(file.punch(extent * world.extentBytes, world.extentBytes));
+          givenBack.push(file.punch(extent * world.extentBytes, world.lengthOf(extent)));
       },
     };
   }
@@ -235,18 +235,28 @@ export class MoveWorld {
   readonly peers: FakePeers;
   readonly store: MemoryStore;
   readonly clock: Clock = systemClock;
-  readonly extentBytes = 256 * 1024;
   readonly extents: number;
   readonly sizeBytes: number;
   readonly members = new Map<string, WorldMember>();
   incarnations = 0;
 
-  constructor(seed: number, extents = 6) {
+  /** @param missingBytes what the last extent is short of */
+  constructor(
+    seed: number,
+    extents = 6,
+    readonly extentBytes = 256 * 1024,
+    missingBytes = 0,
+  ) {
     this.random = new SeededRandom(seed);
     this.peers = new FakePeers(this.random);
     this.store = new MemoryStore({ clock: this.clock, random: this.random });
     this.extents = extents;
-    this.sizeBytes = extents * this.extentBytes;
+    this.sizeBytes = extents * this.extentBytes - missingBytes;
+  }
+
+  /** The last extent may be short. */
+  lengthOf(extent: number): number {
+    return Math.min(this.extentBytes, this.sizeBytes - extent * this.extentBytes);
   }
 
   async start(...names: string[]): Promise<void> {
@@ -359,8 +369,9 @@ export class Foreground {
 
   /** Everything, at the end. */
   async checkAll(): Promise<void> {
-    for (let from = 0; from < this.world.sizeBytes; from += this.world.extentBytes) {
-      await this.check(from, this.world.extentBytes);
+    const { extents, extentBytes } = this.world;
+    for (let extent = 0; extent < extents; extent++) {
+      await this.check(extent * extentBytes, this.world.lengthOf(extent));
     }
   }
 }

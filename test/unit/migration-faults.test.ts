@@ -1,11 +1,11 @@
 /** Single faults at chosen moments of a move and of forwarding, in the world of migration-world.test.ts. */
 import t from 'tap';
 import { systemClock, type Clock } from '../../lib/base/clock.js';
-import { MOVE_HOLD_MS_MAX, MOVE_STEP_MS_MAX } from '../../lib/base/limits.js';
+import { EXTENT_BYTES_MIN, MOVE_HOLD_MS_MAX, MOVE_STEP_MS_MAX } from '../../lib/base/limits.js';
 import { submitAndWait, type BlockIo } from '../../lib/block/device.js';
 import { ask } from '../../lib/peer/ask.js';
 import { PeerStatus, PeerType, type PeerTypeCode } from '../../lib/peer/contract.js';
-import { MoveWorld } from '../support/move-world.js';
+import { Foreground, MoveWorld } from '../support/move-world.js';
 
 async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
@@ -155,3 +155,28 @@ t.test('nothing of an attempt that is over lands in the next one', async (t) => 
   t.equal(file.ram.bytes[0], 6);
   await world.close();
 });
+
+for (const [what, extentBytes, missingBytes] of [
+  ['the smallest extents, the last of one block', EXTENT_BYTES_MIN, EXTENT_BYTES_MIN - 512],
+  ['extents of no whole number of chunks, the last short', 3.5 * EXTENT_BYTES_MIN, 12_800],
+] as const) {
+  t.test(`${what}: there and back under load, with a failing destination`, async (t) => {
+    const world = hurried(new MoveWorld(19, 10, extentBytes, missingBytes));
+    await world.start('m1', 'm2');
+    const [m1, m2] = [world.member('m1'), world.member('m2')];
+    const load = new Foreground(world, m1);
+    load.start(6);
+    let failures = 0;
+    world.peers.fate = (_member, { type }) =>
+      (type === PeerType.MIRROR_WRITE || type === PeerType.COPY) && failures++ < 280 && failures % 7 === 3
+        ? PeerStatus.NO_SPACE
+        : null;
+    await m1.give('m2');
+    await m2.give('m1');
+    await load.stop();
+    await load.checkAll();
+    t.same(load.wrong, [], `after ${load.operations} operations and ${failures} failures`);
+    t.ok(m1.file.ram.bytes.equals(load.model), 'the holder has every byte');
+    await world.close();
+  });
+}
