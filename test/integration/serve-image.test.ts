@@ -10,9 +10,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { POOL_THREADS } from '../../lib/base/limits.js';
+import { BLOCKFERRY } from '../support/process.js';
 
 const MiB = 1024 * 1024;
-const PROGRAM = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'dist', 'bin', 'blockferry.cjs');
+const [FILE, ...BEFORE] = BLOCKFERRY;
 /** What DESIGN promises. The best of many starts is judged, since other tests share the processors. */
 const READY_MS = 500;
 const READY_ATTEMPTS = 30;
@@ -48,7 +49,7 @@ class Server {
 
   static async start(...args: string[]): Promise<Server> {
     const startedMs = performance.now();
-    const child = spawn(process.execPath, [PROGRAM, 'serve', '--json', '--port', '0', ...args], {
+    const child = spawn(FILE, [...BEFORE, 'serve', '--json', '--port', '0', ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     t.teardown(() => child.kill('SIGKILL'));
@@ -100,7 +101,7 @@ async function qemuIo(target: string, commands: readonly string[], ...options: s
 
 /** Runs blockferry for a command that is to fail; its exit code and what it wrote. */
 function runFailing(...args: string[]): { code: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, 'serve', '--port', '0', ...args], {
+  const { status, stdout, stderr } = spawnSync(FILE, [...BEFORE, 'serve', '--port', '0', ...args], {
     encoding: 'utf8',
     timeout: 20_000,
   });

@@ -5,8 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The built program: integration tests run what users run. */
-export const PROGRAM = fileURLToPath(new URL('../../dist/bin/blockferry.cjs', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../../dist/bin/blockferry.cjs', import.meta.url));
+/**
+ * The built program and its first arguments: integration tests run what users run. The test runner adds a loader of
+ * TypeScript to every process that a test starts, by NODE_OPTIONS: three times the start, and a thread pool in use.
+ */
+export const BLOCKFERRY = ['env', '-u', 'NODE_OPTIONS', process.execPath, PROGRAM] as const;
 
 export interface Ended {
   /** −1 when a signal ended it. */
@@ -42,7 +46,8 @@ export function exec(file: string, args: readonly string[], options: RunOptions 
 
 /** Runs one blockferry command to its end. */
 export function blockferry(args: readonly string[], options: RunOptions = {}): Promise<Ended> {
-  return exec(process.execPath, [PROGRAM, ...args], options);
+  const [file, ...before] = BLOCKFERRY;
+  return exec(file, [...before, ...args], options);
 }
 
 /** A program that stays until it is told to stop. */
@@ -59,8 +64,9 @@ export class Running {
 
   /** @param ownProcessGroup as a shell starts it: a signal to −pid reaches it and its children, and not the test */
   static blockferry(args: readonly string[], ownProcessGroup = false): Running {
+    const [file, ...before] = BLOCKFERRY;
     return new Running(
-      spawn(process.execPath, [PROGRAM, ...args], {
+      spawn(file, [...before, ...args], {
         stdio: ['ignore', 'pipe', 'pipe'],
         detached: ownProcessGroup,
       }),
