@@ -96,7 +96,7 @@ export class Member {
       await member.open();
       return member;
     } catch (error) {
-      await member.stop();
+      await member.stop().catch(() => undefined); // why it did not start says more
       throw error;
     }
   }
@@ -109,9 +109,20 @@ export class Member {
     return this.peerAddress;
   }
 
-  /** Ends sessions, moves and links in order; what was acknowledged is durable when it resolves. */
+  /**
+   * Ends sessions, moves and links in order; what was acknowledged is durable when it resolves. A part that fails (a full
+   * disk under the store) keeps no other from ending; the first failure is thrown when all is closed.
+   */
   async stop(): Promise<void> {
-    for (let close = this.closers.pop(); close !== undefined; close = this.closers.pop()) await close();
+    const failures: unknown[] = [];
+    for (let close = this.closers.pop(); close !== undefined; close = this.closers.pop()) {
+      try {
+        await close();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 
   private async open(): Promise<void> {

@@ -87,7 +87,7 @@ function addCommon(command: Command, blockSize: string): Command {
     .option('--block-size <size>', `bytes of one command (default: ${blockSize})`)
     .option('--queue-depth <commands>', 'outstanding at once', '32')
     .option('--rate <bytes>', 'at most this much a second, such as 50M')
-    .option('--seed <number>', 'of patterns and places (default: 1)')
+    .option('--seed <number>', 'of patterns and places (default: a new one each time)')
     .option('--ledger <file>', 'acknowledged writes, kept from run to run')
     .option('--digests', 'CRC32C on headers and data');
 }

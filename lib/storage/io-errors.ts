@@ -32,6 +32,8 @@ export function openErrorOf(error: unknown, path: string): BlockferryError {
       return new BlockferryError('NOT_FOUND', `${path} does not exist`, 'create it, or give a size', cause);
     case 'ENOTDIR':
       return new BlockferryError('NOT_FOUND', `a part of the path ${path} is no folder`, undefined, cause);
+    case 'EEXIST': // making a folder where something else is
+      return new BlockferryError('INVALID', `${path} is no folder`, 'name another, or remove it', cause);
     case 'EISDIR':
       return new BlockferryError('INVALID', `${path} is a folder`, 'name a file', cause);
     case 'EACCES':

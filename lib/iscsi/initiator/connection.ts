@@ -68,7 +68,10 @@ export class Connection implements FramerSink {
       const fail = (reason: string): void => {
         timer.cancel();
         connection.close(reason);
-        reject(new BlockferryError('UNAVAILABLE', `cannot connect to ${formatPortal(address)}: ${reason}`));
+        const hint = 'is a target running there?';
+        reject(
+          new BlockferryError('UNAVAILABLE', `cannot connect to ${formatPortal(address)}: ${reason}`, hint),
+        );
       };
       const timer = settings.clock.after(deadlineMs, () => fail(`no answer in ${deadlineMs} ms`));
       const failed = (error: Error): void => fail(error.message);

@@ -239,8 +239,12 @@ export class Initiator extends EventEmitter<InitiatorEvents> {
   private async becomeReady(): Promise<void> {
     for (let tries = 0; ; tries++) {
       const result = await this.testUnitReady();
-      const isAttention = cdb.parseSense(result.sense)?.key === 0x6;
+      const sense = cdb.parseSense(result.sense);
+      const isAttention = sense?.key === 0x6;
       if (result.status === 0) return;
+      // LOGICAL UNIT NOT SUPPORTED (SPC-4 4.5.2): the number at the end of the URL is wrong.
+      if (sense?.asc === 0x25)
+        throw new BlockferryError('NOT_FOUND', 'the target has no such LUN', 'use LUN 0');
       if (!isAttention || tries === UNIT_ATTENTIONS_MAX) expectGood('TEST UNIT READY', result);
     }
   }

@@ -39,8 +39,12 @@ export class LoginRefused extends BlockferryError {
     where: string,
   ) {
     const name = nameOf(LoginStatus, loginStatus);
-    const code = loginStatus === LoginStatus.NOT_FOUND ? 'NOT_FOUND' : 'UNAVAILABLE';
-    super(code, `${where} refused the login: ${name} (${loginStatus.toString(16).padStart(4, '0')}h)`);
+    const isUnknown = loginStatus === LoginStatus.NOT_FOUND;
+    super(
+      isUnknown ? 'NOT_FOUND' : 'UNAVAILABLE',
+      `${where} refused the login: ${name} (${loginStatus.toString(16).padStart(4, '0')}h)`,
+      isUnknown ? 'there is no target of that name; list them with iscsi-ls' : undefined,
+    );
   }
 
   /** Status classes 1 and 2 will be the same next time; class 3 is the target's trouble, and may pass. */
