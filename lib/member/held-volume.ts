@@ -159,6 +159,7 @@ export class HeldVolume implements DestinationVolume {
     } catch (error) {
       log.error({ volume: name, error: describeError(error) }, 'the file of a volume cannot be opened');
       this.local.failed(describeError(error));
+      this.opening = null; // whoever needs it next tries again
       throw error;
     }
   }

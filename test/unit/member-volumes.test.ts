@@ -26,7 +26,11 @@ t.test('a holder whose file is missing refuses instead of serving zeros (I1)', a
   fs.unlinkSync(join(rig.path, 'v.volume'));
   await rig.start();
   await t.rejects(rig.read(1), { code: 'medium-read', message: /does not exist/ });
-  t.notOk(fs.existsSync(join(rig.path, 'v.volume')), 'none is made in its place');
+  const file = join(rig.path, 'v.volume');
+  t.notOk(fs.existsSync(file), 'none is made in its place');
+  fs.writeFileSync(file, Buffer.alloc(3 * EXTENT_BYTES - 4096, 6));
+  await rig.host.get('v')?.file();
+  t.equal(await rig.read(1), 6, 'once it is put back it is served');
 });
 
 t.test('a volume made anew under the name of one just deleted is empty, and stays', async (t) => {
