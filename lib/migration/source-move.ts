@@ -2,14 +2,15 @@
  * The source's whole part in a move: every extent that this member holds of what is asked for, in batches, in a few
  * lanes. It ends when all are committed, when the move is cancelled, or when the destination will not take them.
  */
-import { MOVE_BATCH_BYTES, MOVE_BATCH_EXTENTS, MOVE_LANES } from '../base/limits.js';
+import { MOVE_BATCH_BYTES, MOVE_BATCH_EXTENTS, MOVE_LANES, MOVE_RESTARTS_MAX } from '../base/limits.js';
 import { sleep } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
-import { PeerType } from '../peer/contract.js';
+import { PeerStatus, PeerType } from '../peer/contract.js';
 import { Batch, type BatchContext } from './batch.js';
 import { DestinationError } from './destination-link.js';
 
 const OPEN_RETRY_MS = 200;
+const AWAY = new Set<number>([PeerStatus.LINK_LOST, PeerStatus.DEADLINE, PeerStatus.UNAVAILABLE]);
 
 /** Moves `extents`, all held here, in ascending order. Throws the first failure that cannot be waited out. */
 export async function moveExtents(context: BatchContext, extents: readonly number[]): Promise<void> {
@@ -30,8 +31,9 @@ export async function moveExtents(context: BatchContext, extents: readonly numbe
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }
 
-/** The destination opens the volume's file and dials us for the bulk. One that is away is waited for. */
+/** The destination opens the volume's file and dials us for the bulk. One that is away is waited for; one that cannot is not. */
 async function openDestination(context: BatchContext): Promise<void> {
+  let refusals = 0;
   for (;;) {
     context.checkGoing();
     try {
@@ -44,6 +46,8 @@ async function openDestination(context: BatchContext): Promise<void> {
     } catch (error) {
       if (!(error instanceof DestinationError)) throw error;
       context.stats.lastError = error.message;
+      if (!AWAY.has(error.status)) refusals += 1;
+      if (refusals > MOVE_RESTARTS_MAX) throw new BlockferryError('IO', error.message);
       await sleep(context.clock, OPEN_RETRY_MS);
     }
   }

@@ -180,3 +180,21 @@ for (const [what, extentBytes, missingBytes] of [
     await world.close();
   });
 }
+
+t.test('a destination that cannot open the volume ends the move, one that is away does not', async (t) => {
+  const world = hurried(new MoveWorld(20, 1));
+  await world.start('m1', 'm2');
+  const m1 = world.member('m1');
+  let status: number = PeerStatus.LINK_LOST;
+  let opens = 0;
+  world.peers.fate = (_member, { type }) => {
+    if (type !== PeerType.MOVE_OPEN) return null;
+    opens += 1;
+    if (opens === 30) status = PeerStatus.IO_ERROR;
+    if (opens > 60) m1.cancelled = true;
+    return status;
+  };
+  await t.rejects(m1.give('m2'), { code: 'IO', message: /m2 failed to write/ });
+  t.ok(opens > 30 && opens <= 45, `${opens} tries`);
+  await world.close();
+});
