@@ -112,9 +112,10 @@ export class MemberProcess {
     child.on('message', (message) => {
       if (MemberReady.safeParse(message).success) this.becameReady();
     });
-    child.once('error', (error) =>
-      log.error({ member: this.name, err: error }, 'the member cannot be started'),
-    );
+    child.once('error', (error) => {
+      log.error({ member: this.name, err: error }, 'the member cannot be started');
+      if (child.pid === undefined) this.left('no process'); // no 'exit' follows then
+    });
     child.once('exit', (code, signal) => this.left(signal ?? `exit code ${code}`));
   }
 

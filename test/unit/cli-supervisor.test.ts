@@ -132,3 +132,21 @@ t.test('a watched process', async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 300));
   t.equal(member.pid, 0, 'it stays stopped');
 });
+
+t.test('a process that cannot be made is tried again, and can be stopped', { timeout: 10_000 }, async (t) => {
+  const program = join(folder, 'plain.mjs');
+  await writeFile(
+    program,
+    `process.send({ type: 'ready', name: 'm1' }); process.on('disconnect', () => process.exit());`,
+  );
+  const member = new MemberProcess({ name: 'm1', program, args: [], clock: systemClock, log: silentLog });
+  const { execPath } = process;
+  t.teardown(() => (process.execPath = execPath));
+  process.execPath = join(folder, 'no-such-node');
+  const starting = member.start();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  process.execPath = execPath;
+  await starting;
+  await member.stop();
+  t.equal(member.pid, 0);
+});
