@@ -3,9 +3,10 @@
  * serves nothing itself; who serves asks isValid, or is told by onLost and onRegained.
  */
 import type { Clock, Timer } from '../base/clock.js';
-import { BlockferryError, describeError, errnoOf } from '../base/errors.js';
+import { BlockferryError, describeError } from '../base/errors.js';
 import { LEASE_TTL_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
+import { isProcessGone } from '../base/processes.js';
 import { MemberRecord, formatRecord, keys, parseRecord } from './records.js';
 import type { GroupStore, StoreLease } from './store.js';
 
@@ -153,19 +154,10 @@ async function takeName(store: GroupStore, record: MemberRecord, ttlMs: number):
 function refuseIfAlive(other: MemberRecord, self: MemberRecord): void {
   if (other.incarnation === self.incarnation) return;
   // A process number means something only on the machine that gave it: the one whose address we share.
-  if (other.peer.host === self.peer.host && isGone(other.pid)) return;
+  if (other.peer.host === self.peer.host && isProcessGone(other.pid)) return;
   throw new BlockferryError(
     'BUSY',
     `member ${self.name} is running already (process ${other.pid})`,
     'stop it, or give this one another --name',
   );
-}
-
-function isGone(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch (error) {
-    return errnoOf(error) === 'ESRCH';
-  }
 }

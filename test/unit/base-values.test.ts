@@ -1,6 +1,9 @@
 /** The small arithmetic that everything stands on, each against a naive model: serial, bitmap, random, units. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import t from 'tap';
 import fc from 'fast-check';
+import { isProcessGone } from '../../lib/base/processes.js';
 import { Bitmap } from '../../lib/base/bitmap.js';
 import { BlockferryError } from '../../lib/base/errors.js';
 import { randomBelow, randomToken, SeededRandom, systemRandom } from '../../lib/base/random.js';
@@ -194,4 +197,20 @@ await t.test('what is no size is wrong usage', async (t) => {
     t.throws(() => parseSize(text), BlockferryError, `'${text}'`);
     t.throws(() => parseSize(text), { code: 'USAGE' }, `'${text}'`);
   }
+});
+
+t.test('a killed process that nobody has reaped is gone', async (t) => {
+  t.equal(isProcessGone(process.pid), false);
+  // The shell leaves its child unreaped: it sleeps in the exec'd program, which waits for nobody.
+  const parent = spawn('sh', ['-c', 'sleep 0.01 & echo $!; exec sleep 30'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+  const pid = Number(line.toString());
+  for (let i = 0; i < 200 && !isProcessGone(pid); i++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  t.equal(isProcessGone(pid), true, 'a zombie');
+  t.doesNotThrow(() => process.kill(pid, 0), 'whose number is still taken');
+  parent.kill('SIGKILL');
+  t.equal(isProcessGone(0x3fffffff), true, 'a number that was never given');
 });

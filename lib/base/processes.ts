@@ -1,0 +1,24 @@
+/** Is a process of this machine still there? By its number, as the kernel knows it. */
+import { readFileSync } from 'node:fs';
+import { errnoOf } from './errors.js';
+
+/**
+ * True only when it is certain that the process has ended. One that was killed and not yet reaped by its parent (a
+ * zombie) has: it holds no file, socket or lock any more, though its number is still taken. A number that was given
+ * to another process in the meantime counts as there.
+ */
+export function isProcessGone(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    return errnoOf(error) === 'ESRCH';
+  }
+  try {
+    // proc(5): "pid (comm) state …"; comm may hold anything, so the last parenthesis counts.
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const state = stat.charAt(stat.lastIndexOf(')') + 2);
+    return state === 'Z' || state === 'X';
+  } catch {
+    return false;
+  }
+}
