@@ -30,11 +30,13 @@ export interface LoadFigures {
 export type LoadRequest = { start: LoadOrder } | 'mark' | 'stop';
 export type LoadAnswer = 'started' | { figures: LoadFigures } | 'ended' | { failed: string };
 
+export const RANDOM_READ: LoadSpec = { queueDepth: 32, blockBytes: 4096, readPercent: 100, isRandom: true };
+
 /** Connections, pools and the just-in-time compiler settle in this time. */
 const WARM_UP_MS = 500;
 
-/** A server has the thread pool that the installed program gives itself. */
-export const SERVER_ENV = { UV_THREADPOOL_SIZE: String(POOL_THREADS) };
+/** A forked server has the thread pool that the installed program gives itself. */
+const SERVER_ENV = { UV_THREADPOOL_SIZE: String(POOL_THREADS) };
 
 /** Forks this very program in another role (bin/bench.ts). */
 export function forkSelf(role: string, args: readonly string[] = []): ChildProcess {
@@ -110,6 +112,11 @@ export async function measureLoad(order: LoadOrder, seconds: number, scope: Scop
   const figures = await client.mark();
   await client.stop();
   return figures;
+}
+
+/** 4 KiB random reads of one volume at depth 32: what most comparisons are made with. */
+export function measureRandomReads(url: string, seconds: number, scope: Scope): Promise<LoadFigures> {
+  return measureLoad({ urls: [url], spec: RANDOM_READ, digests: false }, seconds, scope);
 }
 
 /** Writes the whole of a volume once. */

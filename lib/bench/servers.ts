@@ -6,16 +6,16 @@ import { BlockferryError } from '../base/errors.js';
 import { sleep, systemClock } from '../base/clock.js';
 import { ManageClient } from '../manage/client.js';
 import type { CreateMove, MoveView } from '../manage/api.js';
-import { SERVER_ENV, forkSelf } from './load-client.js';
+import { forkSelf } from './load-client.js';
 import { Running } from './process.js';
 import type { Scope } from './scope.js';
 
-const PROGRAM = fileURLToPath(new URL('../../bin/blockferry.js', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../../bin/blockferry.cjs', import.meta.url));
 const POLL_MS = 25;
 
 export function startBlockferry(args: readonly string[]): Running {
   return Running.start(process.execPath, [PROGRAM, ...args], {
-    env: { ...SERVER_ENV, BLOCKFERRY_LOG: 'error' },
+    env: { BLOCKFERRY_LOG: 'error' },
   });
 }
 

@@ -3,20 +3,17 @@ import { join } from 'node:path';
 import { BlockferryError } from '../../base/errors.js';
 import { alternately, ratio, type BenchCase } from '../case.js';
 import { dropFromCache, makeRandomImage } from '../images.js';
-import { runIscsiPerf } from '../iscsi-perf.js';
-import { forkSelf } from '../load-client.js';
+import { forkSelf, measureRandomReads, type LoadFigures } from '../load-client.js';
 import { Running } from '../process.js';
 import type { Scope } from '../scope.js';
 import { startTgt } from '../tgt.js';
-
-const READ = { blockBytes: 4096, queueDepth: 32, isRandom: true };
 
 export const coldCases: readonly BenchCase[] = [
   {
     id: 'cold',
     title: '4 KiB random read, cold cache, QD 32',
     against: 'tgtd',
-    needs: ['tgtd', 'tgtadm', 'iscsi-perf', 'dd'],
+    needs: ['tgtd', 'tgtadm', 'dd'],
     figures: [
       { name: 'ratio', unit: 'ratio', goal: { atLeast: 1 } },
       { name: 'longest pause of the loop', unit: 'ms', goal: { atMost: 20 } },
@@ -28,20 +25,20 @@ export const coldCases: readonly BenchCase[] = [
       const cold = await ColdServer.start(ourImage, scope);
       const [tgt = ''] = await startTgt([theirImage], settings.workFolder, scope);
       let pauseMs = 0;
-      const ours = async (): Promise<number> => {
+      const ours = async (): Promise<LoadFigures> => {
         await dropFromCache(ourImage);
         await cold.longestPauseMs();
-        const iops = await runIscsiPerf(cold.url, READ, settings.seconds);
+        const figures = await measureRandomReads(cold.url, settings.seconds, scope);
         pauseMs = await cold.longestPauseMs();
-        return iops;
+        return figures;
       };
-      const theirs = async (): Promise<number> => {
+      const theirs = async (): Promise<LoadFigures> => {
         await dropFromCache(theirImage);
-        return runIscsiPerf(tgt, READ, settings.seconds);
+        return measureRandomReads(tgt, settings.seconds, scope);
       };
       return async (round) => {
         const [subject, baseline] = await alternately(round, ours, theirs);
-        return [ratio(subject, baseline, 'IOPS'), { value: pauseMs }];
+        return [ratio(subject.iops, baseline.iops, 'IOPS', subject.busy), { value: pauseMs }];
       };
     },
   },

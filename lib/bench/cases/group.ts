@@ -2,12 +2,10 @@
 import { join } from 'node:path';
 import { alternately, ratio, type BenchCase, type BenchSettings } from '../case.js';
 import { makeRandomImage } from '../images.js';
-import { runIscsiPerf } from '../iscsi-perf.js';
-import { fillVolume } from '../load-client.js';
+import { fillVolume, measureRandomReads } from '../load-client.js';
 import type { Scope } from '../scope.js';
 import { moveAndWait, startGroup, startServe, type Group } from '../servers.js';
 
-const READ = { blockBytes: 4096, queueDepth: 32, isRandom: true };
 const MEMBERS = 3;
 
 /** A volume at m1, full of data. @returns its URL */
@@ -27,7 +25,7 @@ export const groupCases: readonly BenchCase[] = [
     id: 'group-idle',
     title: '4 KiB random read, group of three, idle',
     against: 'serve of one image',
-    needs: ['iscsi-perf'],
+    needs: [],
     figures: [{ name: 'ratio', unit: 'ratio', goal: { atLeast: 0.95 } }],
     async open(settings, scope) {
       const image = join(settings.workFolder, 'serve-full.img');
@@ -38,10 +36,10 @@ export const groupCases: readonly BenchCase[] = [
       return async (round) => {
         const [subject, baseline] = await alternately(
           round,
-          () => runIscsiPerf(url, READ, settings.seconds),
-          () => runIscsiPerf(single, READ, settings.seconds),
+          () => measureRandomReads(url, settings.seconds, scope),
+          () => measureRandomReads(single, settings.seconds, scope),
         );
-        return [ratio(subject, baseline, 'IOPS')];
+        return [ratio(subject.iops, baseline.iops, 'IOPS', subject.busy)];
       };
     },
   },
@@ -49,7 +47,7 @@ export const groupCases: readonly BenchCase[] = [
     id: 'forwarded',
     title: '4 KiB random read, all extents elsewhere',
     against: 'extents at home',
-    needs: ['iscsi-perf'],
+    needs: [],
     figures: [{ name: 'ratio', unit: 'ratio', goal: { atLeast: 0.45 } }],
     async open(settings, scope) {
       const group = await startGroup(MEMBERS, settings.workFolder, scope);
@@ -64,10 +62,10 @@ export const groupCases: readonly BenchCase[] = [
       return async (round) => {
         const [subject, baseline] = await alternately(
           round,
-          () => runIscsiPerf(elsewhere, READ, settings.seconds),
-          () => runIscsiPerf(here, READ, settings.seconds),
+          () => measureRandomReads(elsewhere, settings.seconds, scope),
+          () => measureRandomReads(here, settings.seconds, scope),
         );
-        return [ratio(subject, baseline, 'IOPS')];
+        return [ratio(subject.iops, baseline.iops, 'IOPS', subject.busy)];
       };
     },
   },

@@ -2,19 +2,15 @@
 import { join } from 'node:path';
 import { alternately, ratio, type BenchCase } from '../case.js';
 import { makeRandomImage } from '../images.js';
-import { runIscsiPerf } from '../iscsi-perf.js';
-import type { LoadSpec } from '../lean-load.js';
-import { measureLoad, type LoadFigures } from '../load-client.js';
+import { RANDOM_READ, measureLoad, measureRandomReads, type LoadFigures } from '../load-client.js';
 import { startNull, startServe } from '../servers.js';
-
-const READ: LoadSpec = { blockBytes: 4096, queueDepth: 32, readPercent: 100, isRandom: true };
 
 export const limitCases: readonly BenchCase[] = [
   {
     id: 'null',
     title: '4 KiB random read of a cached file',
     against: 'null backend',
-    needs: ['iscsi-perf'],
+    needs: [],
     figures: [{ name: 'ratio', unit: 'ratio', goal: { atLeast: 0.85 } }],
     async open(settings, scope) {
       const image = join(settings.workFolder, 'serve-full.img');
@@ -24,10 +20,10 @@ export const limitCases: readonly BenchCase[] = [
       return async (round) => {
         const [subject, baseline] = await alternately(
           round,
-          () => runIscsiPerf(file, READ, settings.seconds),
-          () => runIscsiPerf(nothing, READ, settings.seconds),
+          () => measureRandomReads(file, settings.seconds, scope),
+          () => measureRandomReads(nothing, settings.seconds, scope),
         );
-        return [ratio(subject, baseline, 'IOPS')];
+        return [ratio(subject.iops, baseline.iops, 'IOPS', subject.busy)];
       };
     },
   },
@@ -42,7 +38,7 @@ export const limitCases: readonly BenchCase[] = [
       await makeRandomImage(image, settings.imageBytes);
       const { urls } = await startServe([image], scope);
       const measure = (digests: boolean): Promise<LoadFigures> =>
-        measureLoad({ urls, spec: READ, digests }, settings.seconds, scope);
+        measureLoad({ urls, spec: RANDOM_READ, digests }, settings.seconds, scope);
       return async (round) => {
         const [subject, baseline] = await alternately(
           round,
