@@ -178,6 +178,10 @@ export class MoveRunner {
     stats.extents = stats.extentsDone + extents.length;
     options.log.info({ volume: volumeName, to: record.to, extents: extents.length }, 'giving extents');
     try {
+      // Another source may end the move before we write again: it counts our part then.
+      await this.writeProgress(move).catch((error: unknown) => {
+        options.log.warn({ error: describeError(error) }, 'the figures of a move could not be written');
+      });
       const source = await options.volumes.source(volumeName);
       const routed = options.table.get(volumeName);
       if (routed === undefined) throw new BlockferryError('NOT_FOUND', `volume ${volumeName} was deleted`);
@@ -187,7 +191,7 @@ export class MoveRunner {
           ...source,
           volumeName,
           stats,
-          pacer: new Pacer(options.clock, record.rateBytesPerSecond),
+          pacer: new Pacer(options.clock, record.rateBytesPerSecond, () => source.local.begun),
           destination: new DestinationLink(options.hub, record.to, routed.record.id),
           epoch: () => source.volume.epoch,
           nextToken: () => (this.token = this.token === 0xffffffff ? 1 : this.token + 1),
