@@ -147,6 +147,11 @@ export const MOVE_HOLD_MS_MAX = 2_000;
 export const MOVE_STEP_MS_MAX = 120_000;
 /** Extents of one move copied at the same time. */
 export const MOVE_EXTENTS_IN_FLIGHT = 8;
+/** What the copy of a move takes while initiators are at work. Measured on 2 cores, 4 KiB 70/30 at depth 32: they keep
+ *  nearly six tenths of their rate at this, and a fifth when the copy goes as fast as it can. */
+export const MOVE_BUSY_BYTES_PER_SECOND = 104 * MiB;
+/** I/Os a second on the volume at its source from which initiators count as at work. */
+export const MOVE_BUSY_OPS_PER_SECOND = 100;
 /** Pause before an extent whose destination failed is copied again; doubles up to the maximum. */
 export const MOVE_BACKOFF_MS_MIN = 50;
 export const MOVE_BACKOFF_MS_MAX = 5_000;

@@ -17,9 +17,15 @@ export class LocalSlot implements ExtentSlot, IoPin {
   private failure: IoError | null = null;
   private waitingForFile: BlockIo[] = [];
   private generation = 0;
+  private begun_ = 0;
   private readonly inFlight = [0, 0];
   private drained: (() => void) | null = null;
   private readonly oneDrain = new Mutex();
+
+  /** I/Os served here, ever: what initiators ask of this member's extents. */
+  get begun(): number {
+    return this.begun_;
+  }
 
   /** The file is open: what waited goes on. */
   opened(file: BlockDevice): void {
@@ -48,6 +54,7 @@ export class LocalSlot implements ExtentSlot, IoPin {
       return;
     }
     assert(io.pin === null, 'an I/O is pinned once');
+    this.begun_ += 1;
     io.pin = this;
     io.pinGeneration = this.generation;
     this.inFlight[this.generation] = (this.inFlight[this.generation] as number) + 1;

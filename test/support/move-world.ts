@@ -211,7 +211,12 @@ export class WorldMember {
     const givenBack: Promise<void>[] = [];
     return {
       ...{ table, volume, local, file, stats, volumeName: VOLUME, self: this.name },
-      ...{ clock: world.clock, log: silentLog, store: world.store, pacer: new Pacer(world.clock, null) },
+      ...{
+        clock: world.clock,
+        log: silentLog,
+        store: world.store,
+        pacer: new Pacer(world.clock, null, () => 0),
+      },
       destination: new DestinationLink(world.peers.hub(this.name), to, 1),
       epoch: () => volume.epoch,
       nextToken: () => (this.token += 1) + 1000 * world.incarnations,
