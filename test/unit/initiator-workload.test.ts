@@ -237,6 +237,12 @@ t.test('runs without a ledger do not mistake each other', async (t) => {
   target.disk.write('x', 4096 * 9 + 100);
   t.match((await runVerify(initiator, { seed: 9 })).wrong, [{ lba: 72, kind: 'torn' }]);
   await t.rejects(runVerify(initiator), { code: 'USAGE' });
+  await t.rejects(
+    runVerify(initiator, { seed: 10 }),
+    { code: 'NOT_FOUND' },
+    'the wrong seed is not "all well"',
+  );
+  await t.rejects(runVerify(initiator, { ledgerFile: '/nowhere/ledger' }), { code: 'NOT_FOUND' });
 });
 
 t.test('a session that is lost for good ends the run', async (t) => {

@@ -70,7 +70,7 @@ export async function runFill(initiator: Initiator, options: WorkloadOptions = {
 
 /**
  * Reads every block of the range once, in order, and checks it. With a seed and no ledger it can only tell whether each
- * block is whole and in its place. Rejects with USAGE when there is neither.
+ * block is whole and in its place. Rejects with USAGE when there is neither, with NOT_FOUND when not one block is of it.
  */
 export async function runVerify(
   initiator: Initiator,
@@ -80,10 +80,34 @@ export async function runVerify(
     const hint = 'give the ledger, or the seed, of an earlier run';
     throw new BlockferryError('USAGE', 'there is nothing to verify against', hint);
   }
-  const job = await prepare(initiator, options, FILL_BYTES);
+  const job = await prepare(initiator, await withLedger(options), FILL_BYTES);
   job.readPercent = 100;
   job.places = new SequentialPlaces(job.slots, 1);
-  return finish(initiator, job, options, false);
+  const report = await finish(initiator, job, options, false);
+  // A wrong seed or a ledger that is not there would find nothing wrong anywhere.
+  if (job.ledger.writtenBlocks === 0) {
+    const hint = 'give the seed or the ledger of the run that wrote it';
+    throw new BlockferryError(
+      'NOT_FOUND',
+      `no block of seed ${job.ledger.geometry.seed} is here: nothing was verified`,
+      hint,
+    );
+  }
+  return report;
+}
+
+/** A verify needs its ledger file to be there; the others make one. */
+async function withLedger(options: WorkloadOptions): Promise<WorkloadOptions> {
+  if (options.ledger !== undefined || options.ledgerFile === undefined) return options;
+  const ledger = await Ledger.load(options.ledgerFile);
+  if (ledger === undefined) {
+    throw new BlockferryError(
+      'NOT_FOUND',
+      `there is no ledger ${options.ledgerFile}`,
+      'name the one of an earlier run',
+    );
+  }
+  return { ...options, ledger };
 }
 
 /** Reads and writes for a time or a number of bytes. */
