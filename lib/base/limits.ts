@@ -5,8 +5,6 @@ const MiB = 1024 * KiB;
 
 // --- iSCSI -------------------------------------------------------------------------------------------------
 
-/** AHS bytes accepted: TotalAHSLength is one byte of words (RFC 7143 11.2.1.5); we use none but read past them. */
-export const AHS_BYTES_MAX = 255 * 4;
 /** Largest data segment we declare and accept in full feature phase: a whole 256 KiB burst in one PDU. */
 export const RECV_DATA_SEGMENT_BYTES = 256 * KiB;
 /** Login and discovery-stage data segments: the default of RFC 7143 13.12, which applies before negotiation ends. */
@@ -190,8 +188,6 @@ export const FENCE_DEADLINE_MS = 10_000;
 export const LEASE_TTL_MS = 6_000;
 /** Largest record a member believes from the store. */
 export const STORE_VALUE_BYTES_MAX = 1 * MiB;
-/** How long a member or initiator waits for the store before it gives up. */
-export const STORE_DEADLINE_MS = 5_000;
 
 // --- management ------------------------------------------------------------------------------------------------
 
