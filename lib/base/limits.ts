@@ -131,6 +131,8 @@ export const FORWARD_RETRY_MS = 20;
 export const MOVE_CHUNK_BYTES = 64 * KiB;
 /** One piece of the background copy: large enough to be cheap, small enough not to stand before a foreground I/O. */
 export const MOVE_COPY_BYTES = 256 * KiB;
+/** Pause before the moves are listed again when the store did not answer. */
+export const MOVE_LIST_RETRY_MS = 1_000;
 /** How often a member writes the figures of its moves: what a progress bar can show. */
 export const PROGRESS_INTERVAL_MS = 200;
 /** Batches of one move under way: one is copied while the other is made durable and committed. */

@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
-import { PROGRESS_INTERVAL_MS } from '../base/limits.js';
+import { MOVE_LIST_RETRY_MS, PROGRESS_INTERVAL_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomBelow, type Random } from '../base/random.js';
 import { MoveRecord, ProgressRecord, formatRecord, keys, parseRecord } from '../group/records.js';
@@ -66,15 +66,19 @@ export class MoveRunner {
   }
 
   async start(): Promise<void> {
-    const { store, table } = this.options;
+    this.options.table.onChange((now) => {
+      if (now !== undefined) this.reconcileVolume(now.record.name);
+    });
+    await this.follow();
+  }
+
+  private async follow(): Promise<void> {
+    const { store } = this.options;
     const listing = await store.list(keys.moves);
     for (const entry of listing.entries) await this.take(parseRecord(MoveRecord, entry));
     this.watch = store.watch(keys.moves, listing.revision, {
       events: (events) => this.events(events),
-      compacted: () => this.restart(),
-    });
-    table.onChange((now) => {
-      if (now !== undefined) this.reconcileVolume(now.record.name);
+      compacted: () => this.followAgain(),
     });
   }
 
@@ -98,9 +102,17 @@ export class MoveRunner {
     return 'ask';
   }
 
-  private restart(): void {
+  /** The history is gone: list again, as often as it takes, or this member would never hear of a move any more. */
+  private followAgain(): void {
     this.watch?.close();
-    if (!this.stopping) this.track(this.start());
+    if (this.stopping) return;
+    const { clock, log } = this.options;
+    this.track(
+      this.follow().catch((error: unknown) => {
+        log.warn({ error: describeError(error) }, 'the moves cannot be listed; trying again');
+        clock.after(MOVE_LIST_RETRY_MS, () => this.followAgain());
+      }),
+    );
   }
 
   private events(events: readonly StoreEvent[]): void {
@@ -256,11 +268,14 @@ export class MoveRunner {
         error: error.slice(0, 1024),
         finishedAtMs: clock.wallMs(),
       };
-      move.record = ended; // whatever becomes of the transaction, this member's part is over
+      move.record = ended; // this member's part is over, also when somebody else ends the move first
       await store.txn(
         [{ key: entry.key, revision: entry.revision }],
         [{ put: entry.key, value: formatRecord(ended) }, { delete: keys.moving(record.volume) }],
       );
+    } catch (failure) {
+      move.record = record; // not ended after all: the next upkeep looks again
+      throw failure;
     } finally {
       move.finishing = false;
     }
@@ -282,8 +297,8 @@ export class MoveRunner {
   private async writeProgress(move: Running): Promise<void> {
     const value = formatRecord(move.stats.toRecord());
     if (value === move.written) return;
-    move.written = value;
     await this.options.store.txn([], [{ put: keys.progressOf(move.record.id, this.options.self), value }]);
+    move.written = value;
   }
 
   private track(task: Promise<void>): void {
