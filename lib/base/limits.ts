@@ -41,6 +41,9 @@ export const NOP_INTERVAL_MS = 30_000;
 /** ... and is closed when it does not answer within this. */
 export const NOP_DEADLINE_MS = 15_000;
 
+/** One socket read: two dozen commands with 4 KiB of data each; it should stay in the processor's second cache. */
+export const READ_BUFFER_BYTES = 256 * KiB;
+
 // --- SCSI -----------------------------------------------------------------------------------------------------
 
 /** Logical blocks of one WRITE SAME (VPD B0h): what its 10-byte form can say, so that one command stays short. */

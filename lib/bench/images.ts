@@ -1,9 +1,16 @@
 /** Image files as the cases need them: full of random bytes, sparse, or out of the page cache. */
 import { randomFillSync } from 'node:crypto';
+import { writeSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { runToEnd } from './process.js';
 
 const PIECE_BYTES = 8 * 1024 * 1024;
+/**
+ * What is written at once decides how the page cache keeps it (folios of up to 2 MiB on Linux 6.16 and newer), and ext4
+ * walks the whole folio at every later write: 18 µs for 4 KiB written into 2 MiB, 3 µs into 64 KiB. This is what a file
+ * looks like that initiators have written; both sides are served one.
+ */
+const WRITE_BYTES = 64 * 1024;
 
 /** Every block written with random bytes and durable: cached, allocated, nothing left to write back. Kept if it is there. */
 export async function makeRandomImage(path: string, sizeBytes: number): Promise<void> {
@@ -14,7 +21,9 @@ export async function makeRandomImage(path: string, sizeBytes: number): Promise<
     const piece = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, sizeBytes));
     for (let at = 0; at < sizeBytes; at += piece.length) {
       randomFillSync(piece);
-      await file.write(piece, 0, Math.min(piece.length, sizeBytes - at), at);
+      for (let from = 0; from < piece.length && at + from < sizeBytes; from += WRITE_BYTES) {
+        writeSync(file.fd, piece, from, Math.min(WRITE_BYTES, sizeBytes - at - from), at + from);
+      }
     }
     await file.datasync();
   } finally {

@@ -2,7 +2,7 @@
  * Large buffers used again. A fresh 256 KiB buffer costs more in page faults than the copy into it; small ones are left
  * to the allocator. Who gives a buffer back must not touch it, or any view of it, any more.
  */
-export const POOLED_BYTES_MIN = 32 * 1024;
+const POOLED_BYTES_MIN = 32 * 1024;
 /** Room beyond the power of two, so that a header in front of the data does not double the buffer. */
 const SLACK_BYTES = 4096;
 /** What a pool keeps at most. */
@@ -28,7 +28,7 @@ export class BufferPool {
     const bytes = view.buffer.byteLength;
     if (bytes < POOLED_BYTES_MIN || this.keptBytes + bytes > KEPT_BYTES_MAX) return;
     const exponent = exponentFor(bytes);
-    // Chunks read by node:net are 64 KiB exactly: not ours, since ours have the slack.
+    // Not ours: ours have the slack.
     if (bytes !== 2 ** exponent + SLACK_BYTES) return;
     this.kept[exponent]?.push(Buffer.from(view.buffer));
     this.keptBytes += bytes;

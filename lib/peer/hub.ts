@@ -3,6 +3,7 @@
  * and connections to associations; it keeps no request itself.
  */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { readInto } from '../base/accepted-socket.js';
 import type { Clock } from '../base/clock.js';
 import { BlockferryError, describeError, errnoOf } from '../base/errors.js';
 import { PEER_CONNECTIONS_MAX } from '../base/limits.js';
@@ -58,7 +59,7 @@ export class Hub implements PeerHub, LinkOwner {
 
   /** Opens the peer port; port 0 takes a free one. Throws BUSY when it is taken. */
   listen(host: string, port: number): Promise<PeerAddress> {
-    const server = createServer((socket) => this.accept(socket));
+    const server = createServer({ pauseOnConnect: true }, (socket) => this.accept(socket));
     server.maxConnections = PEER_CONNECTIONS_MAX;
     this.server = server;
     return new Promise((resolve, reject) => {
@@ -119,7 +120,9 @@ export class Hub implements PeerHub, LinkOwner {
 
   // --- the accepting side, until it is known who is there -------------------------------------------------------
 
-  private accept(socket: Socket): void {
+  private accept(accepted: Socket): void {
+    // Nothing is received before this returns.
+    const socket = readInto(accepted, this.context.readBuffer, (chunk) => link.receive(chunk));
     // Set once it has said its name; then everything about the link is the association's.
     let owner: LinkOwner = this;
     const link: Link = new Link(
@@ -142,7 +145,6 @@ export class Hub implements PeerHub, LinkOwner {
       this.context.pool,
     );
     this.strangers.add(link);
-    socket.on('data', (chunk: Buffer) => link.receive(chunk));
   }
 
   /** Reads a HELLO; returns who owns the link from now on. */

@@ -15,7 +15,7 @@ import {
   PEER_REQUEST_DEADLINE_MS,
   PEER_SEND_QUEUE_BYTES_MAX,
 } from '../base/limits.js';
-import { POOLED_BYTES_MIN, type BufferPool } from './buffer-pool.js';
+import type { BufferPool } from './buffer-pool.js';
 import { PeerStatus, PeerType, type PeerRequest } from './contract.js';
 import {
   CONTROL_TYPE_MIN,
@@ -84,7 +84,7 @@ export class Link implements FrameSink, AnswerSender {
   private timer: Timer;
   private readonly pulse = new Pulse();
 
-  /** @param isDialled we dialled; then received chunks are views of a buffer that is used again. */
+  /** @param isDialled we dialled */
   constructor(
     readonly socket: Socket,
     readonly isDialled: boolean,
@@ -283,9 +283,8 @@ export class Link implements FrameSink, AnswerSender {
     const bytes = this.incomingBytes + chargeOf(header.type, header.payloadBytes, header.lengthBytes);
     if (this.incoming >= PEER_REQUESTS_MAX || bytes > PEER_BYTES_MAX)
       throw frameError('more requests than agreed');
-    // The service may keep the payload until it answers, the chunk of a dialled link lives only until we return.
-    const mustCopy = this.isDialled || header.payloadBytes >= POOLED_BYTES_MIN;
-    return mustCopy && header.payloadBytes > 0 ? this.pool.take(header.payloadBytes) : null;
+    // The service may keep the payload until it answers; what was received lives only until we return.
+    return header.payloadBytes > 0 ? this.pool.take(header.payloadBytes) : null;
   }
 
   /** FrameSink. */

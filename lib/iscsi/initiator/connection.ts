@@ -38,7 +38,6 @@ export class Connection implements FramerSink {
   private readonly socket: Socket;
   private readonly framer: Framer;
   private readonly readBuffer = Buffer.allocUnsafeSlow(INITIATOR_READ_BUFFER_BYTES);
-  private readonly bhs = Buffer.alloc(BHS_BYTES);
   private sink: ConnectionSink | null = null;
   private received: ReceivedPdu | null = null;
   private waiter: Waiter | null = null;
@@ -134,7 +133,7 @@ export class Connection implements FramerSink {
     this.sink?.closed(reason);
   }
 
-  /** False stops the socket, so that the framer may keep views of the one read buffer while it is paused. */
+  /** False stops the socket: while the framer is paused nothing more is read. */
   private onBytes(bytesRead: number): boolean {
     this.lastReceivedMs = this.settings.clock.nowMs();
     this.framer.push(this.readBuffer.subarray(0, bytesRead));
@@ -146,20 +145,18 @@ export class Connection implements FramerSink {
     if (!this.framer.paused && this.closedReason === null) this.socket.resume();
   }
 
-  /** Keeps a copy of the header: the read buffer may be filled again before the data is complete. */
   header(bhs: Buffer, dataSegmentLength: number): Buffer | null {
-    bhs.copy(this.bhs, 0, 0, BHS_BYTES);
-    if (this.sink !== null) return this.sink.header(this.bhs, dataSegmentLength);
+    if (this.sink !== null) return this.sink.header(bhs, dataSegmentLength);
     return Buffer.allocUnsafe(dataSegmentLength);
   }
 
   /** While nobody is attached, delivery stops after each PDU: what follows may be a session's already. */
-  payload(_bhs: Buffer, data: Buffer, digestOk: boolean): void {
+  payload(bhs: Buffer, data: Buffer, digestOk: boolean): void {
     if (this.sink !== null) {
-      this.sink.payload(this.bhs, data, digestOk);
+      this.sink.payload(bhs, data, digestOk);
       return;
     }
-    this.received = { bhs: Buffer.from(this.bhs), data, digestOk };
+    this.received = { bhs: Buffer.from(bhs), data, digestOk };
     this.framer.pause();
     this.handOver();
   }

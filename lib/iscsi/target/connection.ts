@@ -63,7 +63,6 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     this.login = new LoginPhase(context, this);
     this.deadline = context.clock.after(LOGIN_DEADLINE_MS, () => this.destroy('login took too long'));
     socket.setNoDelay(true);
-    socket.on('data', (chunk: Buffer) => this.receive(chunk));
     socket.on('end', () => this.destroy('the initiator closed the connection'));
     socket.on('error', (error) => this.destroy(describeError(error)));
     socket.on('close', () => this.destroy('closed'));
@@ -75,7 +74,8 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
 
   // ---- bytes in
 
-  private receive(chunk: Buffer): void {
+  /** Takes what the socket brought; the bytes are the caller's again when this returns. */
+  receive(chunk: Buffer): void {
     this.chunks += 1;
     this.context.poll.activity();
     this.run(() => this.framer.push(chunk));

@@ -5,7 +5,8 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { BlockferryError, errnoOf } from '../../base/errors.js';
 import type { Clock } from '../../base/clock.js';
-import { CONNECTIONS_MAX } from '../../base/limits.js';
+import { readInto } from '../../base/accepted-socket.js';
+import { CONNECTIONS_MAX, READ_BUFFER_BYTES } from '../../base/limits.js';
 import type { Logger } from '../../base/log.js';
 import type { Random } from '../../base/random.js';
 import { BufferPool } from './buffer-pool.js';
@@ -40,6 +41,8 @@ export interface PortalParts {
 export class Portal {
   private readonly context: PortalContext;
   private readonly connections = new Set<Connection>();
+  /** One for all connections: each read is taken in before the next one begins. */
+  private readonly readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
   private server: Server | null = null;
 
   constructor(parts: PortalParts) {
@@ -63,7 +66,7 @@ export class Portal {
    * @throws BUSY when the address is taken, IO when it cannot be had otherwise
    */
   async listen(host: string, port: number): Promise<{ host: string; port: number }> {
-    const server = createServer({ noDelay: true }, (socket) => this.accept(socket));
+    const server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) => this.accept(socket));
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => reject(listenError(error, host, port)));
       server.listen({ host, port }, resolve);
@@ -91,7 +94,10 @@ export class Portal {
       socket.destroy();
       return;
     }
-    this.connections.add(new Connection(socket, this.context, (gone) => this.connections.delete(gone)));
+    // Nothing is received before this returns.
+    const own = readInto(socket, this.readBuffer, (chunk) => connection.receive(chunk));
+    const connection = new Connection(own, this.context, (gone) => this.connections.delete(gone));
+    this.connections.add(connection);
   }
 
   private async end(connection: Connection): Promise<void> {

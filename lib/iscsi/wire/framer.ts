@@ -13,8 +13,8 @@
  * Back-pressure: a sink may pause() from a callback; the rest of the chunk, and chunks pushed meanwhile, are retained
  * until resume(). Between header() and payload() of one PDU nothing else is delivered.
  *
- * Views: Node gives a fresh buffer with each 'data' event, so a sink may keep what it is given. It then keeps the whole
- * chunk alive (64 KiB): copy what is to live long.
+ * Views: a chunk is borrowed, since sockets read into one buffer again and again. What a sink is given is its own only
+ * until it returns; what the framer has to keep when the chunk ends, it copies.
  */
 import { BHS_BYTES, DIGEST_BYTES, dataSegmentLengthOf, paddedLength, totalAHSLengthOf } from './bhs.js';
 import { dataCrc32c, headerCrc32c, readDigest } from './digests.js';
@@ -26,7 +26,10 @@ export interface FramerSink {
    * a view of the chunk where the data is whole there, and a new buffer otherwise.
    */
   header(bhs: Buffer, dataSegmentLength: number): Buffer | null;
-  /** The PDU is complete; `data` is empty when it has none, and the buffer that header() returned otherwise. */
+  /**
+   * The PDU is complete. `data` is empty when it has none, the buffer that header() returned where it returned one, and
+   * otherwise a view that holds until this returns.
+   */
   payload(bhs: Buffer, data: Buffer, digestOk: boolean): void;
   /** The stream cannot be followed any further; nothing more will be delivered. Close the connection. */
   framingError(reason: string): void;
@@ -44,6 +47,7 @@ export class Framer {
   private stage: number = Stage.HEADER;
   private bhs = EMPTY;
   private data = EMPTY;
+  private dataIsView = false;
   private dataFilled = 0;
   /** Padding and digest after the data: at most 3 + 4 bytes. */
   private readonly trailer = Buffer.alloc(3 + DIGEST_BYTES);
@@ -59,6 +63,7 @@ export class Framer {
 
   private chunk = EMPTY;
   private at = 0;
+  /** Chunks pushed while delivery was held back; copies. */
   private readonly waiting: Buffer[] = [];
   private running = false;
   private paused_ = false;
@@ -70,11 +75,18 @@ export class Framer {
     private maxDataSegmentBytes: number,
   ) {}
 
-  /** Takes the next bytes of the stream; the buffer must not be changed afterwards. */
+  /** Takes the next bytes of the stream. The buffer is the caller's again when this returns. */
   push(chunk: Buffer): void {
     if (this.stopped_ || chunk.length === 0) return;
-    this.waiting.push(chunk);
+    if (this.running || this.at < this.chunk.length || this.waiting.length > 0) {
+      this.waiting.push(Buffer.from(chunk));
+      this.run();
+      return;
+    }
+    this.chunk = chunk;
+    this.at = 0;
     this.run();
+    if (!this.stopped_) this.keepRest();
   }
 
   /** Holds delivery back after the callback that is running. */
@@ -125,6 +137,17 @@ export class Framer {
     let bytes = this.chunk.length - this.at;
     for (const chunk of this.waiting) bytes += chunk.length;
     return bytes;
+  }
+
+  /** Copies what is still needed of a borrowed chunk: its rest, and the views of the PDU under way. */
+  private keepRest(): void {
+    const { chunk, at } = this;
+    this.chunk = at < chunk.length ? Buffer.from(chunk.subarray(at)) : EMPTY;
+    this.at = 0;
+    if (this.stage === Stage.HEADER) return;
+    this.bhs = Buffer.from(this.bhs);
+    if (this.dataIsView) this.data = Buffer.from(this.data);
+    this.dataIsView = false;
   }
 
   private run(): void {
@@ -226,6 +249,7 @@ export class Framer {
 
   private beginData(length: number, destination: Buffer | null): void {
     this.data = EMPTY;
+    this.dataIsView = false;
     this.dataFilled = 0;
     this.trailerFilled = 0;
     this.trailerBytes = length === 0 ? 0 : paddedLength(length) - length + this.dataDigestBytes;
@@ -237,6 +261,7 @@ export class Framer {
       this.data = destination;
     } else if (this.chunk.length - this.at >= length) {
       this.data = this.chunk.subarray(this.at, this.at + length);
+      this.dataIsView = true;
       this.at += length;
       this.dataComplete();
     } else {

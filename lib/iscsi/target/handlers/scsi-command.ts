@@ -11,12 +11,9 @@ import { putReject } from '../reject.js';
 import type { Session } from '../session.js';
 import { gathered, startTask } from '../transfers.js';
 
-/** Immediate data longer than this is rarely whole in one chunk: it is gathered in a pooled buffer. */
-const VIEW_BYTES_MAX = 16 * 1024;
-
-/** Where a command's immediate data goes: a buffer of ours, or null for a view of what was received. */
+/** Where a command's immediate data goes: it outlives what was received, since the device may take its time. */
 export function placeImmediateData(session: Session, lengthBytes: number): Buffer | null {
-  if (lengthBytes <= VIEW_BYTES_MAX || !session.accepting) return null;
+  if (lengthBytes === 0 || !session.accepting) return null;
   const buffer = session.pool.take(lengthBytes);
   buffer.hold();
   session.immediateBuffer = buffer;
