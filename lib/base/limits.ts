@@ -41,6 +41,9 @@ export const NOP_INTERVAL_MS = 30_000;
 /** ... and is closed when it does not answer within this. */
 export const NOP_DEADLINE_MS = 15_000;
 
+/** Answers sent in one write. At depth 32 one write of all makes both ends take turns: 150,000 commands a second, and
+ *  220,000 at this (4 KiB, on 2 cores); at 8 the writes cost more than the waiting. */
+export const BATCH_SPANS_MAX = 16;
 /** One socket read: two dozen commands with 4 KiB of data each; it should stay in the processor's second cache. */
 export const READ_BUFFER_BYTES = 256 * KiB;
 

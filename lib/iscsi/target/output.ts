@@ -1,10 +1,12 @@
 /**
  * The way out of one connection, and the only place that writes to its socket. Answers are reserved as spans, filled in
- * place, committed in the order in which they go out, and sent together: all that one socket read produced leaves in
- * one write; what completes later leaves with the next turn of the loop.
+ * place, committed in the order in which they go out, and sent together: what one socket read produced leaves in one
+ * write, or in a few where it is much, so that the initiator is at work on the first answers while we are at the next;
+ * what completes later leaves with the next turn of the loop.
  */
 import type { Socket } from 'node:net';
 import { assert } from '../../base/assert.js';
+import { BATCH_SPANS_MAX } from '../../base/limits.js';
 import { isShared, type PooledBuffer, type BufferPool, SLAB_BYTES, Span } from './buffer-pool.js';
 
 export class Output {
@@ -12,6 +14,8 @@ export class Output {
   /** Committed and not yet given to the socket. Neighbours in one buffer are one entry. */
   private queued: Span[] = [];
   private queuedCount = 0;
+  /** Committed since the last flush. */
+  private spansInBatch = 0;
   /** Given to the socket, oldest first; the write callbacks come in the same order. */
   private readonly writing: PooledBuffer[] = [];
   private readonly writingBytes: number[] = [];
@@ -77,7 +81,9 @@ export class Output {
       last.end = end;
       buffer.letGo(); // the entry holds it already
     } else this.enqueue(buffer, start, end);
+    this.spansInBatch += 1;
     if (!this.batching) this.scheduleFlush();
+    else if (this.spansInBatch >= BATCH_SPANS_MAX) this.flush();
   }
 
   /** Gives a span up unsent; what was reserved last becomes room again. */
@@ -89,7 +95,7 @@ export class Output {
     this.discard(buffer, end - start);
   }
 
-  /** Between begin and end everything is held back, then sent in one write. */
+  /** Between begin and end what is committed is held back and sent together. */
   beginBatch(): void {
     this.batching = true;
   }
@@ -104,6 +110,7 @@ export class Output {
     const count = this.queuedCount;
     if (count === 0 || this.dead) return;
     this.queuedCount = 0;
+    this.spansInBatch = 0;
     if (count > 1) this.socket.cork();
     for (let i = 0; i < count; i++) {
       const entry = this.queued[i];
