@@ -1,8 +1,10 @@
 /**
- * Large buffers used again. A fresh 256 KiB buffer costs more in page faults than the copy into it; small ones are left
- * to the allocator. Who gives a buffer back must not touch it, or any view of it, any more.
+ * Buffers used again. A fresh one of 4 KiB costs more than the copy into it, one of 256 KiB many times more; what is
+ * smaller comes from Node's own pool. Who gives a buffer back must not touch it, or any view of it, any more.
  */
-const POOLED_BYTES_MIN = 32 * 1024;
+const POOLED_BYTES_MIN = 1024;
+/** The smallest class: 32 KiB and the slack. */
+const EXPONENT_MIN = 15;
 /** Room beyond the power of two, so that a header in front of the data does not double the buffer. */
 const SLACK_BYTES = 4096;
 /** What a pool keeps at most. */
@@ -37,5 +39,5 @@ export class BufferPool {
 
 /** The class of buffers that `bytes` fit in. */
 function exponentFor(bytes: number): number {
-  return Math.max(15, 32 - Math.clz32(bytes - SLACK_BYTES - 1));
+  return Math.max(EXPONENT_MIN, 32 - Math.clz32(bytes - SLACK_BYTES - 1));
 }

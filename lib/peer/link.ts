@@ -189,6 +189,7 @@ export class Link implements FrameSink, AnswerSender {
     this.incomingBytes -= request.charge;
     this.pool.give(request.payload);
     if (this.phase !== 'open') {
+      if (framed !== null) this.pool.give(framed);
       if (this.incoming === 0) this.owner.drained(this);
       return;
     }
@@ -201,9 +202,10 @@ export class Link implements FrameSink, AnswerSender {
       encodeHeader(header, framed, 0);
       this.stats.bytesOut += framed.length;
       this.outbox.appendLent(framed);
-      this.holdBack();
+      this.sent();
     } else {
       this.write(header, payload.length > INLINE_BYTES_MAX ? Buffer.from(payload) : payload);
+      if (framed !== null) this.pool.give(framed);
     }
   }
 
@@ -226,14 +228,15 @@ export class Link implements FrameSink, AnswerSender {
     if (!isInline) this.outbox.append(payload);
     else if (payload.length > 0) payload.copy(this.outbox.slab, at + FRAME_HEADER_BYTES);
     this.stats.bytesOut += bytes;
-    this.holdBack();
+    this.sent();
   }
 
   /**
-   * Who asks and asks and does not read the answers is not listened to (I11). Two honest ends cannot both come to this,
+   * A frame was written. Who asks and asks and does not read the answers is not listened to (I11). Two honest ends cannot both come to this,
    * since what each has outstanding is bounded; so they cannot stop each other for good.
    */
-  private holdBack(): void {
+  private sent(): void {
+    this.outbox.endFrame();
     if (this.outbox.queuedBytes > PEER_SEND_QUEUE_BYTES_MAX) this.socket.pause();
   }
 

@@ -3,6 +3,7 @@
  * are packed into a slab, large payloads go by reference.
  */
 import type { Socket } from 'node:net';
+import { BATCH_SPANS_MAX } from '../base/limits.js';
 import type { BufferPool } from './buffer-pool.js';
 
 const SLAB_BYTES = 256 * 1024;
@@ -15,6 +16,8 @@ export class Outbox {
   private parts: Buffer[] = [];
   private partBytes = 0;
   private scheduled = false;
+  /** Complete and not yet given to the socket. */
+  private frames = 0;
   /** Given back to the pool once the kernel has them. */
   private lent: Buffer[] = [];
 
@@ -55,9 +58,20 @@ export class Outbox {
     this.lent.push(bytes);
   }
 
+  /** A frame is complete: enough of them are sent without waiting for the tick's end, so that both ends have work. */
+  endFrame(): void {
+    this.frames += 1;
+    if (this.frames >= BATCH_SPANS_MAX) this.flush();
+  }
+
+  endTick(): void {
+    this.scheduled = false;
+    this.flush();
+  }
+
   /** Hands everything to the socket now. */
   flush(): void {
-    this.scheduled = false;
+    this.frames = 0;
     this.seal();
     const socket = this.socket;
     const parts = this.parts;
@@ -98,5 +112,5 @@ export class Outbox {
 }
 
 function flushOutbox(outbox: Outbox): void {
-  outbox.flush();
+  outbox.endTick();
 }
