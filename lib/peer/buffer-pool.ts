@@ -39,5 +39,5 @@ export class BufferPool {
 
 /** The class of buffers that `bytes` fit in. */
 function exponentFor(bytes: number): number {
-  return Math.max(EXPONENT_MIN, 32 - Math.clz32(bytes - SLACK_BYTES - 1));
+  return Math.max(EXPONENT_MIN, 32 - Math.clz32(Math.max(0, bytes - SLACK_BYTES - 1)));
 }
