@@ -141,8 +141,9 @@ export const MOVE_COPY_BYTES = 256 * KiB;
 export const MOVE_LIST_RETRY_MS = 1_000;
 /** How often a member writes the figures of its moves: what a progress bar can show. */
 export const PROGRESS_INTERVAL_MS = 200;
-/** Batches of one move under way: one is copied while the other is made durable and committed. */
-export const MOVE_LANES = 2;
+/** Batches of one move under way. One: a second keeps twice as many extents under the interceptor, whose writes are slow
+ *  ones, and the foreground loses more by that than the move gains. */
+export const MOVE_LANES = 1;
 /** Data in one batch: what one sync at the destination makes durable. */
 export const MOVE_BATCH_BYTES = 32 * MiB;
 /** Extents in one batch, most of them empty then: bounds the requests sent at once. */
@@ -151,8 +152,9 @@ export const MOVE_BATCH_EXTENTS = 256;
 export const MOVE_HOLD_MS_MAX = 2_000;
 /** Emptying an extent of 1 GiB, or making it durable, takes a slow disk this long; nobody is held up meanwhile. */
 export const MOVE_STEP_MS_MAX = 120_000;
-/** Extents of one move copied at the same time. */
-export const MOVE_EXTENTS_IN_FLIGHT = 8;
+/** Extents of one move copied at the same time. More fill the destination's receive window, and forwarded I/O behind
+ *  the copies waits out TCP's timers (40 ms at 8, 10 ms at 2). */
+export const MOVE_EXTENTS_IN_FLIGHT = 2;
 /** What the copy of a move takes while initiators are at work. Measured on 2 cores, 4 KiB 70/30 at depth 32: they keep
  *  nearly six tenths of their rate at this, and a fifth when the copy goes as fast as it can. */
 export const MOVE_BUSY_BYTES_PER_SECOND = 104 * MiB;

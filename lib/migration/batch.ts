@@ -4,7 +4,8 @@
  *
  *   1  gate shut, local I/O drained, interceptors in place           (rule 1)
  *   2  gate open, attempts and copies until every extent is MIRRORED (transfer.ts)
- *   3  destination synced while writes go on, for its holes: copies and mirrored writes are durable when answered
+ *   3  destination synced while writes go on; then mirrored writes are durable when answered, and a second, short sync
+ *      covers those answered before that
  *   4  writes held; anything dirty again → back to 2. Now the destination has, durably, every acknowledged write (I3)
  *   5  is it still the process that received them?
  *   6  reads held too; nothing is in flight on the extents (I5), nothing is dirty (rule 8)
@@ -96,6 +97,8 @@ export class Batch {
     const interceptors = this.transfers.map((transfer) => transfer.interceptor);
     try {
       await this.seal(true, MOVE_STEP_MS_MAX);
+      await Promise.all(interceptors.map((interceptor) => interceptor.mirrorDurably()));
+      await this.seal(true, MOVE_STEP_MS_MAX);
       const heldAtMs = this.context.clock.nowMs();
       await Promise.all(interceptors.map((interceptor) => interceptor.holdWrites()));
       if (!this.transfers.every((transfer) => transfer.isMirrored)) {
@@ -120,7 +123,7 @@ export class Batch {
   }
 
   /**
-   * The destination says whether it still knows all attempts of the batch; with `sync` their holes are durable then too.
+   * The destination says whether it still knows all attempts of the batch; with `sync` what it answered before is durable then.
    * @returns the incarnation of the process that does
    */
   private async seal(sync: boolean, deadlineMs: number): Promise<string> {

@@ -163,7 +163,7 @@ export class Destination {
     request.answer(PeerStatus.OK);
   }
 
-  /** Are these the attempts of this process? The answer names it. Their bytes are durable; their holes once synced. */
+  /** Are these the attempts of this process? The answer names it. With `sync`, what was answered before is durable then. */
   private async sync(request: IncomingRequest): Promise<void> {
     const { attempts, sync } = Seal.parse(JSON.parse(request.payload.toString('utf8')));
     const receptions = this.receptionsOf(request.volumeId);
@@ -226,8 +226,8 @@ class ReceivedWrite extends BlockIo {
   ) {
     super();
     const data = op === 'write' ? request.payload : undefined;
-    // Durable when it is answered: the commit then waits for no fdatasync, which under load would take long (I3).
-    this.prepare(op, request.offsetBytes, request.lengthBytes, data, true);
+    // Durable when it is answered if the source says so, at the next MOVE_SYNC otherwise (I3).
+    this.prepare(op, request.offsetBytes, request.lengthBytes, data, request.fua);
   }
 
   protected override completed(error: IoError | null): void {

@@ -30,6 +30,12 @@ import { RangeLocks } from './range-locks.js';
 /** What is held back at the moment. */
 type Gate = 'open' | 'writes' | 'all';
 
+/** Who waits for a count to reach zero. */
+interface Waiter {
+  readonly condition: () => boolean;
+  readonly resolve: () => void;
+}
+
 /** Told when a mirrored write could not reach the destination. */
 export type DestinationFailure = (extent: Interceptor, status: number, detail: string) => void;
 
@@ -44,10 +50,12 @@ export class Interceptor implements ExtentSlot, IoPin {
   private queue: { io: BlockIo; extent: number; origin: IoOrigin }[] = [];
   private readsInFlight = 0;
   private writesInFlight = 0;
-  /** Writes that wait for the destination's answer. */
+  /** Mirrored writes are durable at the destination when it answers; if not, a later sync makes them so. */
+  private isDurable = false;
+  /** Writes that wait for the destination's answer, and those of them that will not be durable then. */
   private mirroring = 0;
-  private mirroringEnded: (() => void) | null = null;
-  private quiet: (() => void) | null = null;
+  private mirroringSoftly = 0;
+  private waiters: Waiter[] = [];
   private closed = false;
 
   /**
@@ -94,25 +102,33 @@ export class Interceptor implements ExtentSlot, IoPin {
     this.settle();
   }
 
-  mirrorBegan(): void {
+  /** @returns whether the destination has to make this write durable before it answers */
+  mirrorBegan(): boolean {
     this.mirroring += 1;
+    if (!this.isDurable) this.mirroringSoftly += 1;
+    return this.isDurable;
   }
 
-  mirrorEnded(): void {
+  /** @param wasDurable what mirrorBegan() said */
+  mirrorEnded(wasDurable: boolean): void {
     this.mirroring -= 1;
-    assert(this.mirroring >= 0, 'more mirrored writes ended than began');
-    if (this.mirroring === 0) this.mirroringEnded?.();
+    if (!wasDurable) this.mirroringSoftly -= 1;
+    this.settle();
   }
 
   /** Writes go to the source alone from now on; resolves when no answer of the destination is outstanding. */
   async detach(): Promise<void> {
     this.attached = false;
-    if (this.mirroring === 0) return;
-    assert(this.mirroringEnded === null, 'one detach at a time');
-    await new Promise<void>((resolve) => {
-      this.mirroringEnded = resolve;
-    });
-    this.mirroringEnded = null;
+    await this.when(() => this.mirroring === 0);
+  }
+
+  /**
+   * Until the gate is opened anew, mirrored writes are durable when the destination answers. Resolves when those before
+   * have been answered: a sync of the destination after that covers them.
+   */
+  async mirrorDurably(): Promise<void> {
+    this.isDurable = true;
+    await this.when(() => this.mirroringSoftly === 0);
   }
 
   destinationFailed(status: number, detail: string): void {
@@ -122,6 +138,7 @@ export class Interceptor implements ExtentSlot, IoPin {
   /** Lets everything through again, the oldest first. */
   open(): void {
     this.gate = 'open';
+    this.isDurable = false;
     const queue = this.queue;
     this.queue = [];
     for (const { io, extent, origin } of queue) this.submit(io, extent, origin);
@@ -130,32 +147,30 @@ export class Interceptor implements ExtentSlot, IoPin {
   /** Holds new writes back; resolves when those under way have been answered. */
   async holdWrites(): Promise<void> {
     this.gate = 'writes';
-    await this.whenQuiet(() => this.writesInFlight === 0);
+    await this.when(() => this.writesInFlight === 0);
   }
 
   /** Holds everything back; resolves when nothing is in flight on the extent (I5). */
   async holdAll(): Promise<void> {
     this.gate = 'all';
-    await this.whenQuiet(() => this.writesInFlight === 0 && this.readsInFlight === 0);
+    await this.when(() => this.writesInFlight === 0 && this.readsInFlight === 0);
   }
 
-  private quietWhen: () => boolean = () => true;
-
-  private whenQuiet(condition: () => boolean): Promise<void> {
+  private when(condition: () => boolean): Promise<void> {
     if (condition()) return Promise.resolve();
-    assert(this.quiet === null, 'one waiter for quiet at a time');
-    return new Promise((resolve) => {
-      this.quiet = resolve;
-      this.quietWhen = condition;
-    });
+    return new Promise((resolve) => this.waiters.push({ condition, resolve }));
   }
 
+  /** Something ended: whoever waited for just that goes on. */
   private settle(): void {
-    assert(this.readsInFlight >= 0 && this.writesInFlight >= 0, 'more I/O ended than began');
-    if (this.quiet === null || !this.quietWhen()) return;
-    const { quiet } = this;
-    this.quiet = null;
-    quiet();
+    assert(
+      this.readsInFlight >= 0 && this.writesInFlight >= 0 && this.mirroring >= this.mirroringSoftly,
+      'more I/O ended than began',
+    );
+    if (this.waiters.length === 0) return;
+    const due = this.waiters.filter(({ condition }) => condition());
+    this.waiters = this.waiters.filter((waiter) => !due.includes(waiter));
+    for (const { resolve } of due) resolve();
   }
 
   /** Rule 8. */

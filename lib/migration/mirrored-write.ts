@@ -28,8 +28,9 @@ export interface MirroringExtent {
   readonly destination: DestinationLink;
   readonly dirty: DirtyMap;
   readonly locks: RangeLocks;
-  mirrorBegan(): void;
-  mirrorEnded(): void;
+  /** See Interceptor. */
+  mirrorBegan(): boolean;
+  mirrorEnded(wasDurable: boolean): void;
   destinationFailed(status: number, detail: string): void;
   writeEnded(): void;
 }
@@ -38,6 +39,7 @@ export class MirroredWrite extends BlockIo implements RangeHolder {
   readonly fromBytes: number;
   readonly toBytes: number;
   private pending = 0;
+  private isDurable = false;
   private status: number = PeerStatus.OK;
   private detail = '';
 
@@ -75,7 +77,7 @@ export class MirroredWrite extends BlockIo implements RangeHolder {
 
   private sendToDestination(): void {
     const carriesData = this.op === 'write';
-    this.owner.mirrorBegan();
+    this.isDurable = this.owner.mirrorBegan();
     const partBytes = carriesData ? PEER_PAYLOAD_BYTES_MAX : this.lengthBytes;
     this.pending = Math.ceil(this.lengthBytes / partBytes);
     for (let at = 0; at < this.lengthBytes; at += partBytes) {
@@ -86,6 +88,7 @@ export class MirroredWrite extends BlockIo implements RangeHolder {
       part.volumeId = this.owner.destination.volumeId;
       part.extent = this.owner.extent;
       part.token = this.owner.token;
+      part.fua = this.isDurable;
       this.owner.destination.hub.send(this.owner.destination.member, part);
     }
   }
@@ -102,7 +105,7 @@ export class MirroredWrite extends BlockIo implements RangeHolder {
       this.owner.dirty.mark(this.fromBytes, this.toBytes);
       this.owner.destinationFailed(this.status, this.detail);
     }
-    this.owner.mirrorEnded();
+    this.owner.mirrorEnded(this.isDurable);
     this.end(null);
   }
 
