@@ -157,7 +157,7 @@ export const MOVE_STEP_MS_MAX = 120_000;
 export const MOVE_EXTENTS_IN_FLIGHT = 2;
 /** What the copy of a move takes while initiators are at work. Measured on 2 cores, 4 KiB 70/30 at depth 32: they keep
  *  nearly six tenths of their rate at this, and a fifth when the copy goes as fast as it can. */
-export const MOVE_BUSY_BYTES_PER_SECOND = 104 * MiB;
+export const MOVE_BUSY_BYTES_PER_SECOND = 108 * MiB;
 /** I/Os a second on the volume at its source from which initiators count as at work. */
 export const MOVE_BUSY_OPS_PER_SECOND = 100;
 /** Pause before an extent whose destination failed is copied again; doubles up to the maximum. */

@@ -31,3 +31,50 @@ export function dataRangesOf(
   }
   return ranges;
 }
+
+/** The distance of two looks: what a hole between two of them costs is a copy of so many zeros. */
+const STEP_BYTES = 64 * 1024;
+
+/**
+ * The same for a part of a large file, at a cost of that part alone. SEEK_HOLE walks all the data that follows, to the
+ * end of the file if need be: a millisecond for each GiB in pieces, on the event loop. So SEEK_DATA looks at every
+ * 64 KiB whether there is still data, and SEEK_HOLE is asked only where a hole is near. A hole that lies between two looks
+ * counts as data.
+ */
+export function dataRangesWithin(
+  native: NativeCalls | null,
+  fd: number,
+  fromBytes: number,
+  toBytes: number,
+): DataRange[] {
+  if (native === null) return dataRangesOf(native, fd, fromBytes, toBytes);
+  const ranges: DataRange[] = [];
+  let at = fromBytes;
+  while (at < toBytes) {
+    const data = native.seekData(fd, at);
+    if (data === NO_DATA || data >= toBytes) break;
+    if (data === UNKNOWN) {
+      ranges.push({ fromBytes: at, toBytes });
+      break;
+    }
+    const end = endOfData(native, fd, data, toBytes);
+    ranges.push({ fromBytes: data, toBytes: end });
+    at = end;
+  }
+  return ranges;
+}
+
+/** Where the data that begins at `fromBytes` ends, `toBytes` at the latest. */
+function endOfData(native: NativeCalls, fd: number, fromBytes: number, toBytes: number): number {
+  let seen = fromBytes;
+  for (;;) {
+    const look = (Math.floor(seen / STEP_BYTES) + 1) * STEP_BYTES;
+    if (look >= toBytes) break;
+    if (native.seekData(fd, look) !== look) {
+      const hole = native.seekHole(fd, seen);
+      return hole > seen && hole < look ? hole : look;
+    }
+    seen = look;
+  }
+  return toBytes;
+}

@@ -17,7 +17,7 @@ import { type IoCounters, newCounters } from './counters.js';
 import { type StorageDoors, systemDoors } from './doors.js';
 import { DurableWriter } from './durable-writer.js';
 import { Flusher } from './flusher.js';
-import { type DataRange, dataRangesOf } from './holes.js';
+import { type DataRange, dataRangesWithin } from './holes.js';
 import { InFlight } from './in-flight.js';
 import { closeFd, type OpenedFile, openFile, type OpenOptions } from './open-file.js';
 import { FileReader } from './reader.js';
@@ -110,13 +110,13 @@ export class SparseFile implements BlockDevice {
   }
 
   /**
-   * The stretches of the given range that hold data, ascending; the rest reads as zeros. Synchronous and about 1 µs a
-   * stretch; without koffi, one stretch that covers all.
+   * The stretches of the given range that hold data, ascending; the rest reads as zeros. Synchronous and about 1 µs for
+   * 64 KiB of data; without koffi, one stretch that covers all.
    */
   dataRanges(offsetBytes: number, lengthBytes: number): DataRange[] {
     assert(this.closing === null, 'dataRanges of a closed file');
     const toBytes = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
-    return dataRangesOf(this.doors.native, this.fd, offsetBytes, toBytes);
+    return dataRangesWithin(this.doors.native, this.fd, offsetBytes, toBytes);
   }
 
   /** From the map of holes; a block is mapped when any of it is. */
