@@ -19,10 +19,12 @@ ONLY ?=
 OUT ?= ./bench-out
 BENCH = $(NODE) dist/bin/bench.js --rounds $(ROUNDS) --seconds $(SECONDS) --size $(SIZE) --only '$(ONLY)' --out $(OUT)
 DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra
+# What Blockferry is measured beside; libiscsi-bin brings iscsi-perf.
+BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-system-common
 SOURCES := $(shell find lib bin -name '*.ts' -o -name '*.cts' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test unit integration check bench bench-scale tools clean
+.PHONY: help build run demo test unit integration check bench bench-scale tools bench-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,20 +67,31 @@ bench: build ## side by side with tgtd, QEMU's mirror and dd: a table, JSON, a p
 bench-scale: build ## what grows with volumes, extents, sessions and members
 	@$(BENCH) scale
 
+tools: PACKAGES = $(DEBIAN_PACKAGES)
+tools: WITHOUT = the suites of test/integration that use iscsi-ls, iscsi-inq, qemu-img and qemu-io are skipped
 tools: ## the Debian packages that the integration tests use
-	@missing=""; for p in $(DEBIAN_PACKAGES); do \
-	  dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
-	if [ -z "$$missing" ]; then echo "tools: all there ($(DEBIAN_PACKAGES))"; exit 0; fi; \
-	if ! command -v apt-get >/dev/null; then as=none; \
-	elif [ "$$(id -u)" = 0 ]; then as=""; \
-	elif sudo -n true 2>/dev/null; then as=sudo; \
-	else as=none; fi; \
-	if [ "$$as" = none ]; then \
-	  echo "tools: missing:$$missing; install them as root (apt-get install$$missing)."; \
-	  echo "tools: until then the suites of test/integration that use iscsi-ls, iscsi-inq, qemu-img and qemu-io are skipped."; \
-	  exit 0; fi; \
-	$$as env DEBIAN_FRONTEND=noninteractive apt-get -q update && \
-	$$as env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $$missing
+	@$(INSTALL_PACKAGES)
+
+bench-tools: PACKAGES = $(BENCH_PACKAGES)
+bench-tools: WITHOUT = the cases of make bench that need tgtd, iscsi-perf or qemu-storage-daemon are skipped
+bench-tools: ## the Debian packages that the benchmarks compare with
+	@$(INSTALL_PACKAGES)
+
+define INSTALL_PACKAGES
+missing=""; for p in $(PACKAGES); do \
+  dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+if [ -z "$$missing" ]; then echo "$@: all there ($(PACKAGES))"; exit 0; fi; \
+if ! command -v apt-get >/dev/null; then as=none; \
+elif [ "$$(id -u)" = 0 ]; then as=""; \
+elif sudo -n true 2>/dev/null; then as=sudo; \
+else as=none; fi; \
+if [ "$$as" = none ]; then \
+  echo "$@: missing:$$missing; install them as root (apt-get install$$missing)."; \
+  echo "$@: until then $(WITHOUT)."; \
+  exit 0; fi; \
+$$as env DEBIAN_FRONTEND=noninteractive apt-get -q update && \
+$$as env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $$missing
+endef
 
 clean: ## remove what was built and cached (the data of 'make run' stays)
 	rm -rf dist .tap node_modules/.cache
