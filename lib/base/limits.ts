@@ -44,6 +44,10 @@ export const NOP_DEADLINE_MS = 15_000;
 /** Answers sent in one write. At depth 32 one write of all makes both ends take turns: 150,000 commands a second, and
  *  220,000 at this (4 KiB, on 2 cores); at 8 the writes cost more than the waiting. */
 export const BATCH_SPANS_MAX = 16;
+/** What one session may move before the others' sockets are looked at: 0.2 ms of copying. */
+export const TURN_BYTES_MAX = 512 * KiB;
+/** What is put aside of a socket read when a turn ends within it: three hundred commands. */
+export const TURN_REST_BYTES_MAX = 16 * KiB;
 /** One socket read: two dozen commands with 4 KiB of data each; it should stay in the processor's second cache. */
 export const READ_BUFFER_BYTES = 256 * KiB;
 

@@ -11,6 +11,8 @@ import {
   NOP_DEADLINE_MS,
   NOP_INTERVAL_MS,
   RECV_DATA_SEGMENT_BYTES,
+  TURN_BYTES_MAX,
+  TURN_REST_BYTES_MAX,
 } from '../../base/limits.js';
 import { opcodeOf } from '../wire/bhs.js';
 import { Framer, type FramerSink } from '../wire/framer.js';
@@ -47,6 +49,16 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   private finishing = false;
   private departed = false;
   private closed_ = false;
+  /** Nothing is read: the session is out of memory, or it is the others' turn. */
+  private paused = false;
+  private heldBySession = false;
+  private yielding = false;
+  /** What the session had moved when its turn began. */
+  private turnFromBytes = 0;
+  private readonly goOn = (): void => {
+    this.yielding = false;
+    this.applyPace();
+  };
 
   /** @param onClosed called once, when the socket is gone (its session may still be draining) */
   constructor(
@@ -79,6 +91,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     this.chunks += 1;
     this.context.poll.activity();
     this.run(() => this.framer.push(chunk));
+    if (this.session !== null) this.yieldIfDue(this.session);
   }
 
   /** Whatever goes wrong in here costs this connection, and no other. */
@@ -99,7 +112,10 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   }
 
   payload(bhs: Buffer, data: Buffer, digestOk: boolean): void {
-    if (this.session !== null) return receivePdu(this.session, bhs, data, digestOk, this.context);
+    if (this.session !== null) {
+      receivePdu(this.session, bhs, data, digestOk, this.context);
+      return this.yieldIfDue(this.session);
+    }
     // Before login ends nothing else is allowed, nor answered (RFC 7143 6.3).
     if (opcodeOf(bhs) !== Opcode.LOGIN_REQUEST) return this.destroy('not a login');
     this.login.request(bhs, data);
@@ -112,7 +128,14 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   // ---- pace
 
   setPaused(paused: boolean): void {
-    if (this.closed_ || this.framer.stopped) return;
+    this.heldBySession = paused;
+    this.applyPace();
+  }
+
+  private applyPace(): void {
+    const paused = this.heldBySession || this.yielding;
+    if (paused === this.paused || this.closed_ || this.framer.stopped) return;
+    this.paused = paused;
     if (paused) {
       this.framer.pause();
       this.socket.pause();
@@ -120,6 +143,18 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
       this.socket.resume();
       this.run(() => this.framer.resume());
     }
+  }
+
+  /** Others get their turn once this session has moved so much: a greedy one would keep the loop for itself. */
+  private yieldIfDue(session: Session): void {
+    const movedBytes = session.bytesRead + session.bytesWritten;
+    if (movedBytes - this.turnFromBytes < TURN_BYTES_MAX || this.yielding) return;
+    // The rest of a chunk is copied. A few KiB can ask for any number of reads; more is data, and ends with the chunk.
+    if (this.framer.retainedBytes > TURN_REST_BYTES_MAX) return;
+    this.turnFromBytes = movedBytes;
+    this.yielding = true;
+    this.applyPace();
+    setImmediate(this.goOn);
   }
 
   stopReading(): void {
