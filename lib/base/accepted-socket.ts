@@ -24,6 +24,7 @@ export function readInto(accepted: Socket, readBuffer: Buffer, receive: (chunk: 
   if (!handle || !server) {
     // Gone already, or a Node that keeps them elsewhere: slower, and as right.
     accepted.on('data', receive);
+    accepted.resume(); // pauseOnConnect is not undone by a listener
     return accepted;
   }
   const onread = {

@@ -113,6 +113,8 @@ export const PEER_REQUESTS_MAX = 1024;
 export const PEER_BYTES_MAX = 16 * MiB;
 /** Bytes waiting in a peer link's send queue before it is read no further; two honest members never get there. */
 export const PEER_SEND_QUEUE_BYTES_MAX = 2 * PEER_BYTES_MAX + 4 * MiB;
+/** One read of a peer socket: a whole frame of bulk. */
+export const PEER_READ_BUFFER_BYTES = 1 * MiB;
 /** Connections a peer port accepts: two per member and direction, and the management process. */
 export const PEER_CONNECTIONS_MAX = 4 * MEMBERS_MAX;
 /** A peer that has not said hello by then is closed. */
@@ -145,9 +147,6 @@ export const MOVE_COPY_BYTES = 256 * KiB;
 export const MOVE_LIST_RETRY_MS = 1_000;
 /** How often a member writes the figures of its moves: what a progress bar can show. */
 export const PROGRESS_INTERVAL_MS = 200;
-/** Batches of one move under way. One: a second keeps twice as many extents under the interceptor, whose writes are slow
- *  ones, and the foreground loses more by that than the move gains. */
-export const MOVE_LANES = 1;
 /** Data in one batch: what one sync at the destination makes durable. */
 export const MOVE_BATCH_BYTES = 32 * MiB;
 /** Extents in one batch, most of them empty then: bounds the requests sent at once. */
@@ -160,7 +159,7 @@ export const MOVE_STEP_MS_MAX = 120_000;
  *  the copies waits out TCP's timers (40 ms at 8, 10 ms at 2). */
 export const MOVE_EXTENTS_IN_FLIGHT = 2;
 /** What the copy of a move takes while initiators are at work. Measured on 2 cores, 4 KiB 70/30 at depth 32: they keep
- *  nearly six tenths of their rate at this, and a fifth when the copy goes as fast as it can. */
+ *  53 % of their rate at this, and a fifth when the copy goes as fast as it can. */
 export const MOVE_BUSY_BYTES_PER_SECOND = 108 * MiB;
 /** I/Os a second on the volume at its source from which initiators count as at work. */
 export const MOVE_BUSY_OPS_PER_SECOND = 100;

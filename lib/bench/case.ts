@@ -79,3 +79,19 @@ export async function alternately<T>(
   const first = await baseline();
   return [await subject(), first];
 }
+
+/** What one side did, and how busy its client was where that is known. */
+export interface IopsMeasured {
+  readonly iops: number;
+  readonly busy: number | undefined;
+}
+
+/** A round of one figure: the ratio of both sides' IOPS. */
+export async function iopsRound(
+  round: number,
+  subject: () => Promise<IopsMeasured>,
+  baseline: () => Promise<IopsMeasured>,
+): Promise<readonly Sample[]> {
+  const [ours, theirs] = await alternately(round, subject, baseline);
+  return [ratio(ours.iops, theirs.iops, 'IOPS', ours.busy)];
+}

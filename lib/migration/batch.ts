@@ -123,7 +123,8 @@ export class Batch {
   }
 
   /**
-   * The destination says whether it still knows all attempts of the batch; with `sync` what it answered before is durable then.
+   * The destination says whether it still knows all attempts of the batch; with `sync`, what it answered before is
+   * durable then.
    * @returns the incarnation of the process that does
    */
   private async seal(sync: boolean, deadlineMs: number): Promise<string> {

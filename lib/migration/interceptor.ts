@@ -1,7 +1,7 @@
 /**
  * The interceptor: what stands in the slot of an extent on its way to another member. It writes every write to source
  * and destination, holds writes (and at the very end reads) at its gate while the route is committed, and knows what
- * the destination still lacks. It decides nothing about when: copier.ts and source-extents.ts do.
+ * the destination still lacks. It decides nothing about when: transfer.ts and batch.ts do.
  *
  *                submit(read)                         submit(write)
  *                     │  gate: 'all' → queue               │  gate: 'writes' or 'all' → queue
@@ -30,7 +30,7 @@ import { RangeLocks } from './range-locks.js';
 /** What is held back at the moment. */
 type Gate = 'open' | 'writes' | 'all';
 
-/** Who waits for a count to reach zero. */
+/** Who waits for counts of what is in flight to reach zero. */
 interface Waiter {
   readonly condition: () => boolean;
   readonly resolve: () => void;

@@ -1,8 +1,8 @@
 /**
- * The source's whole part in a move: every extent that this member holds of what is asked for, in batches, in a few
- * lanes. It ends when all are committed, when the move is cancelled, or when the destination will not take them.
+ * The source's whole part in a move: every extent that this member holds of what is asked for, in one batch
+ * after the other. It ends when all are committed, when the move is cancelled, or when the destination will not take them.
  */
-import { MOVE_BATCH_BYTES, MOVE_BATCH_EXTENTS, MOVE_LANES, MOVE_RESTARTS_MAX } from '../base/limits.js';
+import { MOVE_BATCH_BYTES, MOVE_BATCH_EXTENTS, MOVE_RESTARTS_MAX } from '../base/limits.js';
 import { sleep } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
 import { PeerStatus, PeerType } from '../peer/contract.js';
@@ -15,20 +15,9 @@ const AWAY = new Set<number>([PeerStatus.LINK_LOST, PeerStatus.DEADLINE, PeerSta
 /** Moves `extents`, all held here, in ascending order. Throws the first failure that cannot be waited out. */
 export async function moveExtents(context: BatchContext, extents: readonly number[]): Promise<void> {
   await openDestination(context);
-  const batches = cutIntoBatches(context, extents);
-  let failed = false;
-  const lane = async (): Promise<void> => {
-    for (let batch = batches.next(); batch.done !== true && !failed; batch = batches.next()) {
-      try {
-        await new Batch(context, batch.value).run();
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
-  };
-  const outcomes = await Promise.allSettled(Array.from({ length: MOVE_LANES }, lane));
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  // One at a time: a second batch would keep twice as many extents under the interceptor, whose writes are slow ones, and
+  // initiators lose more by that than the move gains.
+  for (const batch of cutIntoBatches(context, extents)) await new Batch(context, batch).run();
 }
 
 /** The destination opens the volume's file and dials us for the bulk. One that is away is waited for; one that cannot is not. */

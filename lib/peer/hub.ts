@@ -6,7 +6,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import { readInto } from '../base/accepted-socket.js';
 import type { Clock } from '../base/clock.js';
 import { BlockferryError, describeError, errnoOf } from '../base/errors.js';
-import { PEER_CONNECTIONS_MAX } from '../base/limits.js';
+import { PEER_CONNECTIONS_MAX, PEER_READ_BUFFER_BYTES } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import { Association, readHello, type AssociationContext } from './association.js';
@@ -15,9 +15,6 @@ import type { PeerAddress, PeerHub, PeerRequest, PeerService } from './contract.
 import { ControlType, frameError } from './frame.js';
 import { encodeHello, type PeerSelf } from './hello.js';
 import { Link, answerLost, type LinkOwner, type LinkStats } from './link.js';
-
-/** libuv fills one of these per read of a dialled link: large reads are what makes bulk fast (DEPENDENCIES). */
-const READ_BUFFER_BYTES = 1024 * 1024;
 
 export interface HubOptions {
   readonly group: string;
@@ -51,7 +48,7 @@ export class Hub implements PeerHub, LinkOwner {
       clock: options.clock,
       random: options.random,
       log: options.log,
-      readBuffer: Buffer.allocUnsafeSlow(READ_BUFFER_BYTES),
+      readBuffer: Buffer.allocUnsafeSlow(PEER_READ_BUFFER_BYTES),
       pool: new BufferPool(),
       serve: (request) => options.service.handle(request),
     };

@@ -64,6 +64,7 @@ export class Outbox {
     if (this.frames >= BATCH_SPANS_MAX) this.flush();
   }
 
+  /** What the tick has left. */
   endTick(): void {
     this.scheduled = false;
     this.flush();

@@ -104,3 +104,23 @@ t.test('a socket that is gone already is returned as it is', async (t) => {
   server.close();
   await once(server, 'close');
 });
+
+t.test('where Node does not show what it keeps, the socket receives all the same', async (t) => {
+  let text = '';
+  const server = createServer({ pauseOnConnect: true }, (accepted) => {
+    const shown = accepted as Socket & { _server: unknown };
+    const counter = shown._server;
+    shown._server = undefined;
+    readInto(accepted, Buffer.alloc(16), (chunk) => (text += chunk.toString()));
+    shown._server = counter;
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  client.write('by events');
+  await until(() => text === 'by events');
+  t.equal(text, 'by events');
+  client.destroy();
+  server.close();
+  await once(server, 'close');
+});

@@ -1,6 +1,6 @@
 /** The data path beside tgtd: the same image size on the same disk, the same client, one after the other. */
 import { join } from 'node:path';
-import { alternately, ratio, type BenchCase, type BenchSettings, type Round } from '../case.js';
+import { iopsRound, type BenchCase, type BenchSettings, type IopsMeasured, type Round } from '../case.js';
 import { makeRandomImage, makeSparseImage } from '../images.js';
 import { runIscsiPerf } from '../iscsi-perf.js';
 import { measureLoad } from '../load-client.js';
@@ -68,21 +68,13 @@ async function openWork(work: Work, settings: BenchSettings, scope: Scope): Prom
   const ours = await makeImages(work, settings, 'serve');
   const tgt = await startTgt(theirs, settings.workFolder, scope);
   const { urls } = await startServe(ours, scope);
-  const measure = (of: readonly string[]): Promise<Measured> => measureWork(work, of, settings, scope);
-  return async (round) => {
-    const [subject, baseline] = await alternately(
+  const measure = (of: readonly string[]): Promise<IopsMeasured> => measureWork(work, of, settings, scope);
+  return (round) =>
+    iopsRound(
       round,
       () => measure(urls),
       () => measure(tgt),
     );
-    return [ratio(subject.iops, baseline.iops, 'IOPS', subject.busy)];
-  };
-}
-
-interface Measured {
-  readonly iops: number;
-  /** Undefined where the client is not ours. */
-  readonly busy: number | undefined;
 }
 
 async function measureWork(
@@ -90,7 +82,7 @@ async function measureWork(
   urls: readonly string[],
   settings: BenchSettings,
   scope: Scope,
-): Promise<Measured> {
+): Promise<IopsMeasured> {
   const [first = ''] = urls;
   if (isForIscsiPerf(work))
     return { iops: await runIscsiPerf(first, work.spec, settings.seconds), busy: undefined };

@@ -1,6 +1,6 @@
 /** What a group costs a volume that does not move: nothing, or a forward where its extents are elsewhere. */
 import { join } from 'node:path';
-import { alternately, ratio, type BenchCase, type BenchSettings } from '../case.js';
+import { iopsRound, type BenchCase, type BenchSettings } from '../case.js';
 import { makeRandomImage } from '../images.js';
 import { fillVolume, measureRandomReads } from '../load-client.js';
 import type { Scope } from '../scope.js';
@@ -33,14 +33,12 @@ export const groupCases: readonly BenchCase[] = [
       const [single = ''] = (await startServe([image], scope)).urls;
       const group = await startGroup(MEMBERS, settings.workFolder, scope);
       const url = await makeVolume(group, 'idle', settings, scope);
-      return async (round) => {
-        const [subject, baseline] = await alternately(
+      return (round) =>
+        iopsRound(
           round,
           () => measureRandomReads(url, settings.seconds, scope),
           () => measureRandomReads(single, settings.seconds, scope),
         );
-        return [ratio(subject.iops, baseline.iops, 'IOPS', subject.busy)];
-      };
     },
   },
   {
@@ -59,14 +57,12 @@ export const groupCases: readonly BenchCase[] = [
         to: 'm2',
         extents: { first: 0, last: extents - 1 },
       });
-      return async (round) => {
-        const [subject, baseline] = await alternately(
+      return (round) =>
+        iopsRound(
           round,
           () => measureRandomReads(elsewhere, settings.seconds, scope),
           () => measureRandomReads(here, settings.seconds, scope),
         );
-        return [ratio(subject.iops, baseline.iops, 'IOPS', subject.busy)];
-      };
     },
   },
 ];

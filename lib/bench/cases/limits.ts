@@ -1,6 +1,6 @@
 /** Ourselves against ourselves: what storage costs beside none, and digests beside none. */
 import { join } from 'node:path';
-import { alternately, ratio, type BenchCase } from '../case.js';
+import { iopsRound, type BenchCase } from '../case.js';
 import { makeRandomImage } from '../images.js';
 import { RANDOM_READ, measureLoad, measureRandomReads, type LoadFigures } from '../load-client.js';
 import { startNull, startServe } from '../servers.js';
@@ -17,14 +17,12 @@ export const limitCases: readonly BenchCase[] = [
       await makeRandomImage(image, settings.imageBytes);
       const [file = ''] = (await startServe([image], scope)).urls;
       const [nothing = ''] = await startNull(1, settings.imageBytes, scope);
-      return async (round) => {
-        const [subject, baseline] = await alternately(
+      return (round) =>
+        iopsRound(
           round,
           () => measureRandomReads(file, settings.seconds, scope),
           () => measureRandomReads(nothing, settings.seconds, scope),
         );
-        return [ratio(subject.iops, baseline.iops, 'IOPS', subject.busy)];
-      };
     },
   },
   {
@@ -39,14 +37,12 @@ export const limitCases: readonly BenchCase[] = [
       const { urls } = await startServe([image], scope);
       const measure = (digests: boolean): Promise<LoadFigures> =>
         measureLoad({ urls, spec: RANDOM_READ, digests }, settings.seconds, scope);
-      return async (round) => {
-        const [subject, baseline] = await alternately(
+      return (round) =>
+        iopsRound(
           round,
           () => measure(true),
           () => measure(false),
         );
-        return [ratio(subject.iops, baseline.iops, 'IOPS', subject.busy)];
-      };
     },
   },
 ];
