@@ -44,6 +44,8 @@ export const NOP_DEADLINE_MS = 15_000;
 /** Answers sent in one write. At depth 32 one write of all makes both ends take turns: 150,000 commands a second, and
  *  220,000 at this (4 KiB, on 2 cores); at 8 the writes cost more than the waiting. */
 export const BATCH_SPANS_MAX = 16;
+/** Bytes sent in one write, unless one answer alone is more: the initiator has something to do meanwhile. */
+export const BATCH_BYTES_MAX = 512 * KiB;
 /** What one session may move before the others' sockets are looked at: 0.2 ms of copying. */
 export const TURN_BYTES_MAX = 512 * KiB;
 /** What is put aside of a socket read when a turn ends within it: three hundred commands. */
@@ -175,6 +177,9 @@ export const HANDOVER_DEADLINE_SECONDS = 3;
 
 /** Reads and writes up to this run on the event loop when the page cache can take them: 1 MiB is about 0.3 ms of copying. */
 export const LOOP_IO_BYTES_MAX = 1 * MiB;
+/** How long the kernel's word holds that a page is cached. A page that leaves the cache meanwhile makes the loop wait for
+ *  the disk; asking costs 10 µs for 2 MiB, which at this is 1 % of a processor for 2 GiB read over and over. */
+export const RESIDENT_MS = 1_000;
 /**
  * A write on the loop that took longer was throttled (dirty pages, a slow disk): writes go to the thread pool for a while.
  * Above a time slice or two of a busy machine, so that being preempted does not look like it.

@@ -3,6 +3,7 @@
  * a BlockDevice serves it and completes it exactly once, often before submit() returns. No promises, no closures:
  * this is the path of every READ and WRITE.
  */
+import type { PageMap } from './page-map.js';
 
 /**
  * read: fill `data`. write: store `data`. discard: the range reads as zeros afterwards and its space may be given back.
@@ -96,6 +97,11 @@ export interface BlockDevice {
   readonly blockBytes: number;
   readonly readOnly: boolean;
   submit(io: BlockIo): void;
+  /**
+   * Where the bytes of a range stand in memory, for somebody who can send them from there before the running turn of the
+   * event loop ends; null when the device has to be asked by submit(). The read is done with that: nothing completes.
+   */
+  mapped?(offsetBytes: number, lengthBytes: number): PageMap | null;
   /**
    * What stands at a block-aligned offset, looking at most `lengthBytes` ahead; at once, without I/O. A device that
    * does not know its holes leaves it out: then all is mapped.

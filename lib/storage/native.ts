@@ -3,12 +3,15 @@
  * (locks and holes). Both are prebuilt, and Blockferry works without either; it holds no policy.
  */
 import { createRequire } from 'node:module';
-import type Koffi from 'koffi';
+import { loadLibc } from '../base/libc.js';
+import type { MapCalls } from './mapped-file.js';
+import { makeMapCalls } from './map-calls.js';
 import { makeNowaitRead, type NowaitRead } from './page-cache-read.js';
 
 /** System calls through koffi. Linux only. */
 export interface NativeCalls {
   readonly readNowait: NowaitRead;
+  readonly maps: MapCalls;
   /** The offset of the first data at or after `fromBytes`, `NO_DATA` if none follows, `UNKNOWN` if it cannot be said. */
   seekData(fd: number, fromBytes: number): number;
   /** The offset of the first hole at or after `fromBytes` (the end of the file counts as one), or UNKNOWN. */
@@ -36,11 +39,11 @@ const SEEK_HOLE = 4;
 
 /** koffi's calls, or null where koffi or a call is missing. Never throws. */
 export function loadNativeCalls(): NativeCalls | null {
-  if (process.platform !== 'linux') return null;
+  const libc = loadLibc();
+  if (libc === null) return null;
   try {
-    const koffi = require('koffi') as typeof Koffi;
-    const libc = koffi.load(null);
-    const lseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)') as (
+    const { koffi, library } = libc;
+    const lseek = library.func('int64_t lseek(int fd, int64_t offset, int whence)') as (
       fd: number,
       offset: number,
       whence: number,
@@ -52,7 +55,8 @@ export function loadNativeCalls(): NativeCalls | null {
       return koffi.errno() === ENXIO ? NO_DATA : UNKNOWN;
     };
     return {
-      readNowait: makeNowaitRead(koffi, libc),
+      readNowait: makeNowaitRead(koffi, library),
+      maps: makeMapCalls(koffi, library),
       seekData: (fd, fromBytes) => seek(fd, fromBytes, SEEK_DATA),
       seekHole: (fd, fromBytes) => seek(fd, fromBytes, SEEK_HOLE),
     };

@@ -4,6 +4,8 @@
  * With koffi the kernel says which is which: preadv2(RWF_NOWAIT) reads what is cached and refuses the rest (and starts
  * read-ahead, so the pool's read that follows finds it under way). Without it, we read on the loop as long as that is fast
  * and through the pool once a read took as long as a disk does (latency-gate.ts).
+ *
+ * Who can take the bytes from the page cache itself gets a map of it instead (mapped-file.ts): no call, no copy.
  */
 import { assert } from '../base/assert.js';
 import { LOOP_IO_BYTES_MAX, SLOW_READ_MS } from '../base/limits.js';
@@ -13,6 +15,7 @@ import type { StorageDoors } from './doors.js';
 import type { InFlight } from './in-flight.js';
 import { ioErrorOf } from './io-errors.js';
 import { LatencyGate } from './latency-gate.js';
+import { MappedFile } from './mapped-file.js';
 import { type NowaitRead, UNSUPPORTED } from './page-cache-read.js';
 import { type IoCounters, notePause } from './counters.js';
 
@@ -33,9 +36,13 @@ export class FileReader {
   private readonly idlePoolReads: PoolRead[] = [];
   private readonly gate = new LatencyGate(SLOW_READ_MS);
   private readNowait: NowaitRead | null;
+  /** Made when first asked for; null: there is none. */
+  private map: MappedFile | null | undefined;
 
   constructor(
     private readonly fd: number,
+    private readonly sizeBytes: number,
+    private readonly mayMap: boolean,
     private readonly doors: StorageDoors,
     private readonly inFlight: InFlight,
     private readonly counters: IoCounters,
@@ -51,6 +58,25 @@ export class FileReader {
     else if (this.readNowait !== null) this.readCached(io, this.readNowait);
     else if (this.gate.onLoop) this.readOnLoop(io);
     else this.readInPool(io, 0);
+  }
+
+  /** The file's page cache, when it had all of the range a moment ago. The range has been checked. */
+  mapped(offsetBytes: number, lengthBytes: number): MappedFile | null {
+    const { fd, doors } = this;
+    if (this.map === undefined) {
+      const maps = this.mayMap ? doors.native?.maps : undefined;
+      this.map = maps === undefined ? null : MappedFile.open(fd, this.sizeBytes, maps, doors.calls);
+    }
+    const { map } = this;
+    if (map === null || !map.has(offsetBytes, lengthBytes, doors.nowMs())) return null;
+    this.counters.hits += 1;
+    return map;
+  }
+
+  /** Nobody reads any more. */
+  close(): void {
+    this.map?.close();
+    this.map = null;
   }
 
   private readCached(io: BlockIo, readNowait: NowaitRead): void {
@@ -94,6 +120,7 @@ export class FileReader {
     read.io = io;
     read.doneBytes = doneBytes;
     read.startedMs = this.doors.nowMs();
+    this.map?.missed(read.startedMs);
     this.issue(read, io);
   }
 

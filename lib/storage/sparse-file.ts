@@ -13,6 +13,7 @@ import {
   type Provisioning,
   submitAndWait,
 } from '../block/device.js';
+import type { PageMap } from '../block/page-map.js';
 import { type IoCounters, newCounters } from './counters.js';
 import { type StorageDoors, systemDoors } from './doors.js';
 import { DurableWriter } from './durable-writer.js';
@@ -63,7 +64,15 @@ export class SparseFile implements BlockDevice {
     this.readOnly = options.readOnly;
     this.counters = counters;
     this.flusher = new Flusher(fd, doors.calls, this.inFlight, log);
-    this.reader = new FileReader(fd, doors, this.inFlight, counters, log);
+    this.reader = new FileReader(
+      fd,
+      opened.sizeBytes,
+      !options.readOnly,
+      doors,
+      this.inFlight,
+      counters,
+      log,
+    );
     this.writer = new FileWriter(fd, doors, this.flusher, this.inFlight, counters, log);
     this.durableWriter = new DurableWriter(durableFd, doors.calls, this.flusher, this.inFlight);
   }
@@ -107,6 +116,11 @@ export class SparseFile implements BlockDevice {
         if (this.readOnly) io.complete(null);
         else this.flusher.add(io);
     }
+  }
+
+  mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
+    if (this.closing !== null || offsetBytes + lengthBytes > this.sizeBytes) return null;
+    return this.reader.mapped(offsetBytes, lengthBytes);
   }
 
   /**
@@ -160,6 +174,7 @@ export class SparseFile implements BlockDevice {
     } catch (error) {
       throw new BlockferryError('IO', `${this.path} did not reach the disk: ${describeError(error)}`);
     } finally {
+      this.reader.close();
       await closeFd(this.fd);
       if (this.durableFd !== -1) await closeFd(this.durableFd);
     }

@@ -5,6 +5,7 @@
 import { Mutex } from 'async-mutex';
 import { assert } from '../base/assert.js';
 import { IoError, type BlockDevice, type BlockIo, type IoPin, type Provisioning } from '../block/device.js';
+import type { PageMap } from '../block/page-map.js';
 import type { ExtentSlot } from './slot.js';
 
 /**
@@ -59,6 +60,13 @@ export class LocalSlot implements ExtentSlot, IoPin {
     io.pinGeneration = this.generation;
     this.inFlight[this.generation] = (this.inFlight[this.generation] as number) + 1;
     backing.submit(io);
+  }
+
+  /** Needs no pin: the bytes are taken before anything else can happen here. */
+  mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
+    const map = this.backing?.mapped?.(offsetBytes, lengthBytes) ?? null;
+    if (map !== null) this.begun_ += 1;
+    return map;
   }
 
   /** See BlockDevice; all is mapped while the file is not open. */

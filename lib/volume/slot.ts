@@ -3,6 +3,7 @@
  * (ExtentSlot). Routing, peers and migration plug into them; the volume imports none of those.
  */
 import type { BlockIo, Provisioning } from '../block/device.js';
+import type { PageMap } from '../block/page-map.js';
 
 /** The answer to "who?", replaced as a whole at each epoch. Members are small integers. */
 export interface ExtentHolders {
@@ -21,6 +22,8 @@ export interface IoOrigin {
 /** Serves the I/O of one extent or of many alike. `extent` is the first that the I/O touches. */
 export interface ExtentSlot {
   submit(io: BlockIo, extent: number, origin: IoOrigin): void;
+  /** See BlockDevice; a slot whose reads must be asked for leaves it out. */
+  mapped?(offsetBytes: number, lengthBytes: number): PageMap | null;
   /** See BlockDevice; a slot that does not know leaves it out. */
   provisioning?(offsetBytes: number, lengthBytes: number): Provisioning;
 }

@@ -5,6 +5,7 @@
  */
 import { assert } from '../base/assert.js';
 import { IoError, type BlockDevice, type BlockIo, type Provisioning } from '../block/device.js';
+import type { PageMap } from '../block/page-map.js';
 import { JoinedIo, PartIo } from './joined-io.js';
 import type { ExtentHolders, ExtentSlot, IoOrigin } from './slot.js';
 
@@ -95,6 +96,16 @@ export class Volume implements BlockDevice, IoOrigin {
     const slot = this.slotAt(first);
     if (first === last) slot.submit(io, first, this);
     else this.submitAcross(io, first, last, slot);
+  }
+
+  /** Of what one slot of this member serves; whatever has to wait, be split or be forwarded is asked for by submit(). */
+  mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
+    if (this.held !== null || (this.guard !== null && !this.guard())) return null;
+    const end = offsetBytes + lengthBytes;
+    if (offsetBytes < 0 || lengthBytes <= 0 || end > this.sizeBytes) return null;
+    const extent = Math.floor(offsetBytes / this.extentBytes);
+    if (end > (extent + 1) * this.extentBytes) return null;
+    return this.slotAt(extent).mapped?.(offsetBytes, lengthBytes) ?? null;
   }
 
   /** The route changed under an I/O that a slot had not begun. */

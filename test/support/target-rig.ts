@@ -20,6 +20,8 @@ export class HeldDevice implements BlockDevice {
   readonly blockBytes = 512;
   readonly held: BlockIo[] = [];
   holding = false;
+  /** See BlockDevice; none unless a test gives one. */
+  mapped?: NonNullable<BlockDevice['mapped']>;
   /** The next I/O fails with this. */
   failure: IoError | null = null;
 

@@ -5,6 +5,7 @@
  * leaves the rest to the garbage collector. It knows no PDUs and no sockets.
  */
 import { assert } from '../../base/assert.js';
+import { addressOf } from '../../base/libc.js';
 
 const KiB = 1024;
 /** Small answers share buffers of this size. */
@@ -21,11 +22,15 @@ export class PooledBuffer {
   private holds = 0;
   /** Bytes handed out from the start. */
   used = 0;
+  /** Of the first byte, for the kernel; the memory is ours alone and stays where it is. 0 where koffi does not load. */
+  readonly address: number;
 
   constructor(
     readonly bytes: Buffer,
     private readonly home: BufferPool,
-  ) {}
+  ) {
+    this.address = addressOf(bytes);
+  }
 
   get room(): number {
     return this.bytes.length - this.used;

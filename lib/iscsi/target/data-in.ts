@@ -23,7 +23,29 @@ export function startRead(session: Session, task: Task): void {
   task.actualBytes = task.transferBytes;
   task.readBytes = Math.min(task.expectedReadBytes, task.transferBytes);
   if (task.readBytes === 0) endWithStatus(session, task, ScsiStatus.GOOD, null);
-  else readPiece(session, task);
+  else if (!sendMapped(session, task)) readPiece(session, task);
+}
+
+/**
+ * Sends all of the data straight from the page cache, if the socket can take it now and the device has it there: nothing
+ * is asked, waited for or copied. What the socket leaves over is copied by the output.
+ */
+function sendMapped(session: Session, task: Task): boolean {
+  const { writer, target } = session;
+  const { span, offsetBytes, readBytes } = task;
+  if (!writer.takesMapped || readBytes > READ_PIECE_BYTES) return false;
+  const map = target?.device.mapped?.(offsetBytes, readBytes) ?? null;
+  if (map === null) return false;
+  session.bytesRead += readBytes;
+  while (task.sentBytes < readBytes) {
+    const start = offsetBytes + task.sentBytes;
+    const length = Math.min(readBytes - task.sentBytes, pduRoom(session, task.sentBytes));
+    writer.reserveHeader(span);
+    putDataIn(session, task, bytesOf(span), span.start, length);
+    writer.sendMapped(span, map, start, start + length);
+  }
+  session.endTask(task);
+  return true;
 }
 
 /** Reads the next piece, or waits until the socket has taken what is queued. */

@@ -3,17 +3,24 @@
  * place, committed in the order in which they go out, and sent together: what one socket read produced leaves in one
  * write, or in a few where it is much, so that the initiator is at work on the first answers while we are at the next;
  * what completes later leaves with the next turn of the loop.
+ *
+ *   commit, commitMapped ─► Outgoing ─┬─ nothing in the socket's queue ─► writev, at once          (base/gather-write.ts)
+ *                                     └─ else, and what writev left over ─► socket.write, buffer by buffer
+ *
+ * What is mapped never waits: it leaves within the batch it was committed in, or is copied then.
  */
 import type { Socket } from 'node:net';
 import { assert } from '../../base/assert.js';
-import { BATCH_SPANS_MAX } from '../../base/limits.js';
-import { isShared, type PooledBuffer, type BufferPool, SLAB_BYTES, Span } from './buffer-pool.js';
+import { type GatherWrite, gatherWriteTo } from '../../base/gather-write.js';
+import { BATCH_BYTES_MAX, BATCH_SPANS_MAX, SEND_QUEUE_BYTES_MAX } from '../../base/limits.js';
+import type { PageMap } from '../../block/page-map.js';
+import { isShared, type PooledBuffer, type BufferPool, SLAB_BYTES, type Span } from './buffer-pool.js';
+import { Outgoing, type Piece } from './outgoing.js';
 
 export class Output {
   private slab: PooledBuffer | null = null;
-  /** Committed and not yet given to the socket. Neighbours in one buffer are one entry. */
-  private queued: Span[] = [];
-  private queuedCount = 0;
+  private readonly outgoing = new Outgoing();
+  private readonly gatherWrite: GatherWrite | null;
   /** Committed since the last flush. */
   private spansInBatch = 0;
   /** Given to the socket, oldest first; the write callbacks come in the same order. */
@@ -34,11 +41,18 @@ export class Output {
     private readonly socket: Socket,
     private readonly pool: BufferPool,
     private readonly drained: () => void,
-  ) {}
+  ) {
+    this.gatherWrite = gatherWriteTo(socket);
+  }
 
   /** Bytes reserved, committed or in the socket's queue. */
   get heldBytes(): number {
     return this.heldBytes_;
+  }
+
+  /** What is committed now goes to the socket within this turn of the loop, as far as that takes it. */
+  get isDirect(): boolean {
+    return this.batching && this.writing.length === 0 && this.gatherWrite !== null;
   }
 
   /** Points `span` at `lengthBytes` of memory to be filled, then committed or released. */
@@ -76,14 +90,24 @@ export class Output {
     assert(buffer !== null, 'an empty span was committed');
     span.clear();
     if (this.dead) return this.discard(buffer, end - start);
-    const last = this.queuedCount > 0 ? this.queued[this.queuedCount - 1] : undefined;
-    if (last !== undefined && last.buffer === buffer && last.end === start) {
-      last.end = end;
-      buffer.letGo(); // the entry holds it already
-    } else this.enqueue(buffer, start, end);
+    this.outgoing.add(buffer, start, end);
+    this.committed();
+  }
+
+  /** Sends a range of a mapped device after everything committed before it. Only while isDirect. */
+  commitMapped(map: PageMap, start: number, end: number): void {
+    assert(this.batching, 'mapped bytes are sent within a batch');
+    if (this.dead) return;
+    this.heldBytes_ += end - start;
+    this.outgoing.addMapped(map, start, end);
+    this.committed();
+  }
+
+  private committed(): void {
     this.spansInBatch += 1;
     if (!this.batching) this.scheduleFlush();
-    else if (this.spansInBatch >= BATCH_SPANS_MAX) this.flush();
+    else if (this.spansInBatch >= BATCH_SPANS_MAX || this.outgoing.lengthBytes >= BATCH_BYTES_MAX)
+      this.flush();
   }
 
   /** Gives a span up unsent; what was reserved last becomes room again. */
@@ -107,29 +131,53 @@ export class Output {
 
   /** Hands everything committed to the socket. */
   flush(): void {
-    const count = this.queuedCount;
-    if (count === 0 || this.dead) return;
-    this.queuedCount = 0;
+    const { outgoing, gatherWrite } = this;
+    if (outgoing.count === 0 || this.dead) return;
     this.spansInBatch = 0;
-    if (count > 1) this.socket.cork();
-    for (let i = 0; i < count; i++) {
-      const entry = this.queued[i];
-      if (entry?.buffer) this.write(entry.buffer, entry.start, entry.end);
-      entry?.clear();
+    const isDirect = gatherWrite !== null && this.writing.length === 0;
+    const sentBytes = isDirect ? gatherWrite(outgoing.vector) : 0;
+    if (sentBytes === outgoing.lengthBytes) this.allSent();
+    else this.queueFrom(sentBytes);
+  }
+
+  /** All of it is the kernel's. */
+  private allSent(): void {
+    const { outgoing } = this;
+    const wasFull = this.heldBytes_ >= SEND_QUEUE_BYTES_MAX;
+    this.heldBytes_ -= outgoing.lengthBytes;
+    outgoing.letGo();
+    this.rewindSlab();
+    if (wasFull) setImmediate(this.drained); // no callback of the socket's will say so
+  }
+
+  /** Leaves to the socket's queue what the kernel did not take. */
+  private queueFrom(sentBytes: number): void {
+    const { outgoing, socket } = this;
+    let skipBytes = sentBytes;
+    socket.cork();
+    try {
+      for (let i = 0; i < outgoing.count; i++) {
+        const piece = outgoing.at(i);
+        const skippedBytes = Math.min(skipBytes, piece.end - piece.start);
+        skipBytes -= skippedBytes;
+        this.heldBytes_ -= skippedBytes;
+        piece.start += skippedBytes;
+        if (piece.start < piece.end) this.write(piece);
+      }
+    } catch (error) {
+      // The PDU was begun and cannot be ended: the connection is worth nothing. Another read will say what is wrong.
+      socket.destroy(error instanceof Error ? error : new Error(String(error)));
     }
-    if (count > 1) this.socket.uncork();
+    outgoing.letGo();
+    socket.uncork();
   }
 
   /** Nothing is sent any more. Spans still being filled are released as usual; bytes in the socket are forgotten. */
   abandon(): void {
     if (this.dead) return;
     this.dead = true;
-    for (let i = 0; i < this.queuedCount; i++) {
-      const entry = this.queued[i];
-      if (entry?.buffer) this.discard(entry.buffer, entry.lengthBytes);
-      entry?.clear();
-    }
-    this.queuedCount = 0;
+    this.heldBytes_ -= this.outgoing.lengthBytes;
+    this.outgoing.letGo();
     this.slab = null;
   }
 
@@ -143,16 +191,22 @@ export class Output {
     return fresh;
   }
 
-  private enqueue(buffer: PooledBuffer, start: number, end: number): void {
-    let entry = this.queued[this.queuedCount];
-    if (entry === undefined) this.queued.push((entry = new Span()));
-    entry.buffer = buffer;
-    entry.start = start;
-    entry.end = end;
-    this.queuedCount += 1;
+  private write(piece: Piece): void {
+    const lengthBytes = piece.end - piece.start;
+    const { buffer, map } = piece;
+    if (buffer !== null) {
+      buffer.hold();
+      this.queue(buffer, piece.start, piece.end);
+    } else if (map !== null) {
+      // By the time the socket has room the page cache may be another's, or empty.
+      const copy = this.pool.take(lengthBytes);
+      map.copyOut(piece.start, copy.bytes.subarray(0, lengthBytes));
+      copy.hold();
+      this.queue(copy, 0, lengthBytes);
+    }
   }
 
-  private write(buffer: PooledBuffer, start: number, end: number): void {
+  private queue(buffer: PooledBuffer, start: number, end: number): void {
     this.writing.push(buffer);
     this.writingBytes.push(end - start);
     this.socket.write(buffer.bytes.subarray(start, end), this.written);
@@ -166,7 +220,7 @@ export class Output {
     const lengthBytes = this.writingBytes.shift();
     assert(buffer !== undefined && lengthBytes !== undefined, 'a write completed that was never begun');
     this.discard(buffer, lengthBytes);
-    if (this.writing.length === 0 && this.queuedCount === 0) this.rewindSlab();
+    if (this.writing.length === 0 && this.outgoing.count === 0) this.rewindSlab();
     this.drained();
   }
 

@@ -4,6 +4,7 @@
  *
  *   | BHS 48 | header digest 4? | data | padding 0–3 | data digest 4? |
  */
+import type { PageMap } from '../../block/page-map.js';
 import { BHS_BYTES, DIGEST_BYTES, paddedLength } from '../wire/bhs.js';
 import { dataCrc32c, headerCrc32c, writeDigest } from '../wire/digests.js';
 import { type PooledBuffer, Span } from './buffer-pool.js';
@@ -73,6 +74,23 @@ export class PduWriter {
       );
       writeDigest(trailer, at + padding, crc);
     }
+    this.output.commit(this.part);
+  }
+
+  /** Data can go out from where a device has it mapped: nothing has to be computed over it. */
+  get takesMapped(): boolean {
+    return !this.dataDigest && this.output.isDirect;
+  }
+
+  /** Sends a header, then a range of a mapped device. Only while takesMapped. */
+  sendMapped(header: Span, map: PageMap, start: number, end: number): void {
+    if (this.headerDigest) this.putHeaderDigest(bytesOf(header), header.start);
+    this.output.commit(header);
+    this.output.commitMapped(map, start, end);
+    const padding = paddedLength(end - start) - (end - start);
+    if (padding === 0) return;
+    this.output.reserve(this.part, padding);
+    bytesOf(this.part).fill(0, this.part.start, this.part.end);
     this.output.commit(this.part);
   }
 

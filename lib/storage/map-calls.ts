@@ -1,0 +1,35 @@
+/** The koffi door to mmap, munmap and mincore. It decides nothing: mapped-file.ts does. */
+import type Koffi from 'koffi';
+import type { LibraryHandle } from 'koffi';
+import type { MapCalls } from './mapped-file.js';
+
+// <sys/mman.h>, Linux
+const PROT_READ = 1;
+const MAP_SHARED = 1;
+/** What mmap returns when it cannot: (void *) -1. */
+const MAP_FAILED = 2 ** 64;
+
+/** Throws where a call or 64-bit pointers are missing. */
+export function makeMapCalls(koffi: typeof Koffi, library: LibraryHandle): MapCalls {
+  if (koffi.sizeof('void *') !== 8) throw new Error('pointers are not 64 bits wide');
+  const mmap = library.func(
+    'uintptr_t mmap(uintptr_t at, size_t length, int protection, int flags, int fd, int64_t offset)',
+  ) as (at: number, length: number, protection: number, flags: number, fd: number, offset: number) => number;
+  const munmap = library.func('int munmap(uintptr_t at, size_t length)') as (
+    at: number,
+    length: number,
+  ) => number;
+  const mincore = library.func('int mincore(uintptr_t at, size_t length, void *pages)') as (
+    at: number,
+    length: number,
+    pages: Uint8Array,
+  ) => number;
+  return {
+    map(fd, sizeBytes) {
+      const address = Number(mmap(0, sizeBytes, PROT_READ, MAP_SHARED, fd, 0));
+      return address >= MAP_FAILED ? 0 : address;
+    },
+    unmap: (address, sizeBytes) => void munmap(address, sizeBytes),
+    resident: (address, lengthBytes, pages) => mincore(address, lengthBytes, pages) === 0,
+  };
+}
