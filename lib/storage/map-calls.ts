@@ -1,7 +1,15 @@
 /** The koffi door to mmap, munmap and mincore. It decides nothing: mapped-file.ts does. */
 import type Koffi from 'koffi';
 import type { LibraryHandle } from 'koffi';
-import type { MapCalls } from './mapped-file.js';
+
+/** What a map needs of the system. */
+export interface MapCalls {
+  /** Maps a whole file for reading; 0 when that cannot be. */
+  map(fd: number, sizeBytes: number): number;
+  unmap(address: number, sizeBytes: number): void;
+  /** Fills a byte a page, bit 0: it is in the page cache. False when the kernel does not say. */
+  resident(address: number, lengthBytes: number, pages: Uint8Array): boolean;
+}
 
 // <sys/mman.h>, Linux
 const PROT_READ = 1;

@@ -12,16 +12,8 @@ import type { IoError } from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
 import { ioErrorOf } from './io-errors.js';
 import type { FileCalls } from './doors.js';
+import type { MapCalls } from './map-calls.js';
 import { RESIDENT_MS } from '../base/limits.js';
-
-/** The koffi door to what a map needs. */
-export interface MapCalls {
-  /** Maps a whole file for reading; 0 when that cannot be. */
-  map(fd: number, sizeBytes: number): number;
-  unmap(address: number, sizeBytes: number): void;
-  /** Fills a byte a page, bit 0: it is in the page cache. False when the kernel does not say. */
-  resident(address: number, lengthBytes: number, pages: Uint8Array): boolean;
-}
 
 const PAGE_BYTES = 4096;
 const CHUNK_BYTES = 64 * 1024;

@@ -4,8 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import { loadLibc } from '../base/libc.js';
-import type { MapCalls } from './mapped-file.js';
-import { makeMapCalls } from './map-calls.js';
+import { makeMapCalls, type MapCalls } from './map-calls.js';
 import { makeNowaitRead, type NowaitRead } from './page-cache-read.js';
 
 /** System calls through koffi. Linux only. */
