@@ -51,6 +51,8 @@ export interface MemberOptions {
   readonly random: Random;
   /** How long the loop keeps turning after activity, in microseconds; 0: not at all. */
   readonly busyPollUs?: number;
+  /** A CRC32C in every frame between members. */
+  readonly peerDigests?: boolean;
 }
 
 /** What is open already, so that a start that fails halfway closes it again, last first. */
@@ -147,7 +149,8 @@ export class Member {
   private async listen(group: string): Promise<void> {
     const { options, incarnation, service } = this;
     const { log, clock, random, name } = options;
-    this.hub = new Hub({ group, self: { name, incarnation }, service, log, clock, random });
+    const digests = options.peerDigests === true;
+    this.hub = new Hub({ group, self: { name, incarnation }, digests, service, log, clock, random });
     this.closers.push(() => this.hub.close());
     this.peerAddress = await this.hub.listen(options.peer.host, options.peer.port);
     const poll = options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs };

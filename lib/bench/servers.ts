@@ -56,16 +56,27 @@ export interface Group {
 }
 
 /** `blockferry up` in a folder of its own, removed at the end. */
-export async function startGroup(members: number, workFolder: string, scope: Scope): Promise<Group> {
+export async function startGroup(
+  members: number,
+  workFolder: string,
+  scope: Scope,
+  more: readonly string[] = [],
+): Promise<Group> {
   const data = await mkdtemp(join(workFolder, 'group-'));
   scope.defer(() => rm(data, { recursive: true, force: true }));
-  return startGroupAt(data, members, scope);
+  return startGroupAt(data, members, scope, more);
 }
 
 /** `blockferry up` on a folder that stays. */
-export async function startGroupAt(data: string, members: number, scope: Scope): Promise<Group> {
+export async function startGroupAt(
+  data: string,
+  members: number,
+  scope: Scope,
+  more: readonly string[] = [],
+): Promise<Group> {
   const ports = ['--port', '0', '--manage-port', '0'];
-  const running = startBlockferry(['up', '--json', ...ports, '--members', String(members), '--data', data]);
+  const group = ['--members', String(members), '--data', data];
+  const running = startBlockferry(['up', '--json', ...ports, ...group, ...more]);
   scope.defer(() => running.stop());
   const ready = await running.readyJson<{ manage: string; portal: string; members: GroupMember[] }>();
   return { client: new ManageClient(ready.manage), members: ready.members, portal: ready.portal };

@@ -18,6 +18,7 @@ const Options = z.object({
   peer: address,
   data: z.string().min(1),
   busyPollUs: whole(0, 10_000).optional(),
+  peerDigests: flag,
   allowUnauthenticated: flag,
 });
 
@@ -30,6 +31,7 @@ export function addMember(program: Command, door: CliDoor): void {
     .requiredOption('--peer <host:port>', 'where the other members reach it')
     .requiredOption('--data <folder>', 'where its volumes are kept')
     .option('--busy-poll-us <microseconds>', 'poll this long before sleeping; 0: never')
+    .option('--peer-digests', 'a CRC32C in every frame to and from other members')
     .option('--allow-unauthenticated', 'listen where other machines can reach it')
     .action((raw: Record<string, unknown>) => runMember(door, raw));
 }
@@ -49,6 +51,7 @@ async function runMember(door: CliDoor, raw: Record<string, unknown>): Promise<v
     log,
     clock: systemClock,
     random: systemRandom,
+    peerDigests: options.peerDigests,
     ...(options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs }),
   });
   const ready = {

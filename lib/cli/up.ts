@@ -23,6 +23,7 @@ const Options = z.object({
   managePort: port,
   volume: z.array(volumeAndSize),
   busyPollUs: whole(0, 10_000).optional(),
+  peerDigests: flag,
   allowUnauthenticated: flag,
 });
 
@@ -52,6 +53,7 @@ export function addUp(program: Command, door: CliDoor): void {
     .option('--manage-port <port>', 'of the management API; 0: any free one', '3280')
     .option('--volume <name=size>', 'create it unless it is there; may be repeated', collect, [])
     .option('--busy-poll-us <microseconds>', 'members poll this long before they sleep; 0: never')
+    .option('--peer-digests', 'a CRC32C in every frame between members')
     .option('--allow-unauthenticated', 'listen where other machines can reach it')
     .action((raw: Record<string, unknown>) => runUp(door, raw));
 }
@@ -78,6 +80,7 @@ function supervisorOptions(
   const memberArgs: string[] = [];
   if (options.allowUnauthenticated) memberArgs.push('--allow-unauthenticated');
   if (options.busyPollUs !== undefined) memberArgs.push('--busy-poll-us', String(options.busyPollUs));
+  if (options.peerDigests) memberArgs.push('--peer-digests');
   return {
     dataFolder: resolve(options.data),
     host: options.host,

@@ -215,7 +215,7 @@ export class Association implements LinkOwner {
   }
 
   private welcomed(link: Link, hello: Hello): void {
-    negotiate(this.context.self, hello);
+    link.terms = negotiate(this.context.self, hello);
     if (hello.member !== this.member) {
       throw new BlockferryError('PROTOCOL', `'${hello.member}' answers at the address of '${this.member}'`);
     }
@@ -329,7 +329,7 @@ export class Association implements LinkOwner {
 export function readHello(self: PeerSelf, link: Link, magic: number, payload: Buffer): Hello | null {
   try {
     const hello = decodeHello(magic, payload);
-    negotiate(self, hello);
+    link.terms = negotiate(self, hello);
     return hello;
   } catch (error) {
     link.refuse(describeError(error));

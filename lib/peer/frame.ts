@@ -2,7 +2,7 @@
  * Peer frames: the fixed header and its codec, pure and synchronous. What the fields mean to each other (which answer
  * belongs to which request, budgets, deadlines) is link.ts's business.
  *
- * Every frame is one header of 48 bytes, little-endian, and then `payloadBytes` of payload:
+ * Every frame is one header of 52 bytes, little-endian, and then `payloadBytes` of payload:
  *
  *        0        1        2        3
  *    0 | payloadBytes                      |   at most PEER_PAYLOAD_BYTES_MAX
@@ -16,13 +16,20 @@
  *   32 | offsetBytes, low half             |
  *   36 | offsetBytes, high half            |   below 2^21
  *   40 | lengthBytes                       |
- *   44 | 0                                 |
+ *   44 | CRC32C of the payload             |
+ *   48 | CRC32C of the 48 bytes before it  |
+ *
+ * The digests are 0 where they are not agreed on (hello.ts). The header's own one stands apart, so that a header is known
+ * to be right before anything in it is believed, its payloadBytes first of all.
  */
 import { assert } from '../base/assert.js';
+import { dataCrc32c, headerCrc32c } from '../base/crc32c.js';
 import { BlockferryError } from '../base/errors.js';
 import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
 
-export const FRAME_HEADER_BYTES = 48;
+export const FRAME_HEADER_BYTES = 52;
+const PAYLOAD_DIGEST_AT = 44;
+const HEADER_DIGEST_AT = 48;
 
 /** Frames of the link itself; the other types are PeerType's (contract.ts). */
 export const ControlType = {
@@ -54,9 +61,10 @@ export class FrameHeader {
   epoch = 0;
   offsetBytes = 0;
   lengthBytes = 0;
+  payloadDigest = 0;
 }
 
-/** Writes the header at `at`; the fields must be in range (a RangeError is our own defect). */
+/** Writes the header at `at`, without digests; the fields must be in range (a RangeError is our own defect). */
 export function encodeHeader(header: FrameHeader, target: Buffer, at: number): void {
   assert(header.payloadBytes <= PEER_PAYLOAD_BYTES_MAX, `peer payload of ${header.payloadBytes} bytes`);
   target.writeUInt32LE(header.payloadBytes, at);
@@ -71,7 +79,33 @@ export function encodeHeader(header: FrameHeader, target: Buffer, at: number): v
   writeExact(header.epoch, target, at + 24);
   writeExact(header.offsetBytes, target, at + 32);
   target.writeUInt32LE(header.lengthBytes, at + 40);
-  target.writeUInt32LE(0, at + 44);
+  target.writeUInt32LE(0, at + PAYLOAD_DIGEST_AT);
+  target.writeUInt32LE(0, at + HEADER_DIGEST_AT);
+}
+
+/** Puts the digests into a header that is written. */
+export function addDigests(target: Buffer, at: number, payload: Buffer): void {
+  if (payload.length > 0) target.writeUInt32LE(dataCrc32c(payload), at + PAYLOAD_DIGEST_AT);
+  target.writeUInt32LE(headerCrc32c(target, at, at + HEADER_DIGEST_AT), at + HEADER_DIGEST_AT);
+}
+
+/** Throws PROTOCOL when the header at `at` is not what was sent. */
+export function checkHeaderDigest(source: Buffer, at: number): void {
+  const digest = source.readUInt32LE(at + HEADER_DIGEST_AT);
+  if (headerCrc32c(source, at, at + HEADER_DIGEST_AT) !== digest) throw digestError('header');
+}
+
+/** Throws PROTOCOL when the payload is not what was sent. */
+export function checkPayloadDigest(header: FrameHeader, payload: Buffer): void {
+  if (dataCrc32c(payload) !== header.payloadDigest) throw digestError('payload');
+}
+
+function digestError(part: string): BlockferryError {
+  return new BlockferryError(
+    'PROTOCOL',
+    `peer frame: the digest of its ${part} is wrong`,
+    'bytes were changed on the way between the members: look at the network',
+  );
 }
 
 /** Reads the header at `at` into `header`. Throws PROTOCOL for what no Blockferry sends. */
@@ -89,6 +123,7 @@ export function decodeHeader(source: Buffer, at: number, header: FrameHeader): v
   header.epoch = readExact(source, at + 24);
   header.offsetBytes = readExact(source, at + 32);
   header.lengthBytes = source.readUInt32LE(at + 40);
+  header.payloadDigest = source.readUInt32LE(at + PAYLOAD_DIGEST_AT);
   if ((flags & ~(FLAG_ANSWER | FLAG_FUA)) !== 0) throw frameError(`unknown flags ${flags}`);
 }
 

@@ -20,6 +20,8 @@ export interface HubOptions {
   readonly group: string;
   /** name '' for the management process, which serves nobody and is fenced by nobody. */
   readonly self: { readonly name: string; readonly incarnation: string };
+  /** Wants a CRC32C in every frame, on every link (hello.ts). */
+  readonly digests?: boolean;
   readonly service: PeerService;
   readonly clock: Clock;
   readonly random: Random;
@@ -30,6 +32,7 @@ export interface HubOptions {
 export interface HubLinkStats extends Readonly<LinkStats> {
   readonly member: string;
   readonly isDialled: boolean;
+  readonly digests: boolean;
 }
 
 export class Hub implements PeerHub, LinkOwner {
@@ -42,7 +45,8 @@ export class Hub implements PeerHub, LinkOwner {
   private isClosed = false;
 
   constructor(private readonly options: HubOptions) {
-    this.self = { group: options.group, name: options.self.name, incarnation: options.self.incarnation };
+    const { group, self, digests = false } = options;
+    this.self = { group, name: self.name, incarnation: self.incarnation, digests };
     this.context = {
       self: this.self,
       clock: options.clock,
@@ -90,6 +94,7 @@ export class Hub implements PeerHub, LinkOwner {
       association.links.map((link) => ({
         member: association.member,
         isDialled: link.isDialled,
+        digests: link.terms.digests,
         ...link.stats,
       })),
     );

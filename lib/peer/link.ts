@@ -22,10 +22,11 @@ import {
   ControlType,
   FRAME_HEADER_BYTES,
   FrameHeader,
+  addDigests,
   encodeHeader,
   frameError,
 } from './frame.js';
-import { HELLO_BYTES_MAX, HELLO_MAGIC } from './hello.js';
+import { HELLO_BYTES_MAX, HELLO_MAGIC, type LinkTerms } from './hello.js';
 import { LinkRequest, type AnswerSender } from './incoming.js';
 import { Outbox } from './outbox.js';
 import { FrameParser, type FrameSink } from './parser.js';
@@ -69,6 +70,8 @@ export class Link implements FrameSink, AnswerSender {
   incarnation = '';
   /** The other end's round when it said hello (association.ts). */
   round = 0;
+  /** What the hellos came to; counts from open() on. */
+  terms: LinkTerms = { version: 0, digests: true };
   /** WELCOME was sent: READY may come. */
   mayBeReady = false;
   /** One line: why it was closed, '' while it is not. */
@@ -79,6 +82,8 @@ export class Link implements FrameSink, AnswerSender {
   private readonly table = new RequestTable();
   /** The header being written; its fields are set anew for every frame. */
   private readonly out = new FrameHeader();
+  /** Of the frames we send; those of the handshake always have them. */
+  private withDigests = true;
   private incoming = 0;
   private incomingBytes = 0;
   private timer: Timer;
@@ -133,6 +138,7 @@ export class Link implements FrameSink, AnswerSender {
     assert(this.phase === 'hello', 'a link is opened once');
     this.phase = 'open';
     this.parser.payloadBytesMax = PEER_PAYLOAD_BYTES_MAX;
+    this.parser.withDigests = this.withDigests = this.terms.digests;
     this.timer.cancel();
     this.pulse.start(this.clock.nowMs());
     this.ping();
@@ -200,6 +206,7 @@ export class Link implements FrameSink, AnswerSender {
     header.epoch = epoch;
     if (framed !== null && framed.length > INLINE_BYTES_MAX) {
       encodeHeader(header, framed, 0);
+      if (this.withDigests) addDigests(framed, 0, payload);
       this.stats.bytesOut += framed.length;
       this.outbox.appendLent(framed);
       this.sent();
@@ -225,6 +232,7 @@ export class Link implements FrameSink, AnswerSender {
     const bytes = FRAME_HEADER_BYTES + payload.length;
     const at = this.outbox.reserve(isInline ? bytes : FRAME_HEADER_BYTES);
     encodeHeader(header, this.outbox.slab, at);
+    if (this.withDigests) addDigests(this.outbox.slab, at, payload);
     if (!isInline) this.outbox.append(payload);
     else if (payload.length > 0) payload.copy(this.outbox.slab, at + FRAME_HEADER_BYTES);
     this.stats.bytesOut += bytes;

@@ -1,8 +1,16 @@
 /**
  * Cuts a byte stream into peer frames, however TCP cut it. A header is judged before a byte of its payload is kept, and
- * a payload is copied at most once: to where its reader wants it. Knows nothing of what the frames mean.
+ * a payload is copied at most once: to where its reader wants it. With digests, a frame that is not what was sent is
+ * never given to the reader. Knows nothing of what the frames mean.
  */
-import { FRAME_HEADER_BYTES, FrameHeader, decodeHeader, frameError } from './frame.js';
+import {
+  FRAME_HEADER_BYTES,
+  FrameHeader,
+  checkHeaderDigest,
+  checkPayloadDigest,
+  decodeHeader,
+  frameError,
+} from './frame.js';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -13,7 +21,7 @@ export interface FrameSink {
    * of the chunk when it is there as a whole). Throws PROTOCOL to refuse the frame.
    */
   begin(header: FrameHeader): Buffer | null;
-  /** The payload is complete. */
+  /** The payload is complete, and what was sent. */
   end(header: FrameHeader, payload: Buffer): void;
 }
 
@@ -25,6 +33,8 @@ export class FrameParser {
   /** The payload being gathered; null between frames. */
   private payload: Buffer | null = null;
   private stopped = false;
+  /** Whether digests are checked; may be changed between frames. */
+  withDigests = true;
 
   /** @param payloadBytesMax larger frames are refused; may be changed between frames. */
   constructor(
@@ -48,19 +58,20 @@ export class FrameParser {
 
   private takeHeader(chunk: Buffer, at: number): number {
     if (this.filled === 0 && chunk.length - at >= FRAME_HEADER_BYTES) {
-      decodeHeader(chunk, at, this.header);
-      return this.beginPayload(chunk, at + FRAME_HEADER_BYTES);
+      return this.beginPayload(chunk, at + FRAME_HEADER_BYTES, chunk, at);
     }
     const taken = chunk.copy(this.headerBytes, this.filled, at);
     this.filled += taken;
     if (this.filled < FRAME_HEADER_BYTES) return at + taken;
     this.filled = 0;
-    decodeHeader(this.headerBytes, 0, this.header);
-    return this.beginPayload(chunk, at + taken);
+    return this.beginPayload(chunk, at + taken, this.headerBytes, 0);
   }
 
-  private beginPayload(chunk: Buffer, at: number): number {
+  /** The header is complete, at `headerAt` of `source`. */
+  private beginPayload(chunk: Buffer, at: number, source: Buffer, headerAt: number): number {
     const header = this.header;
+    if (this.withDigests) checkHeaderDigest(source, headerAt);
+    decodeHeader(source, headerAt, header);
     const bytes = header.payloadBytes;
     if (bytes > this.payloadBytesMax)
       throw frameError(`a payload of ${bytes} bytes, at most ${this.payloadBytesMax}`);
@@ -71,7 +82,7 @@ export class FrameParser {
       return at;
     }
     if (target === null && chunk.length - at >= bytes) {
-      this.sink.end(header, chunk.subarray(at, at + bytes));
+      this.endPayload(chunk.subarray(at, at + bytes));
       return at + bytes;
     }
     this.payload = target ?? Buffer.allocUnsafe(bytes);
@@ -90,8 +101,13 @@ export class FrameParser {
     if (this.filled === payload.length) {
       this.filled = 0;
       this.payload = null;
-      this.sink.end(this.header, payload);
+      this.endPayload(payload);
     }
     return at + taken;
+  }
+
+  private endPayload(payload: Buffer): void {
+    if (this.withDigests) checkPayloadDigest(this.header, payload);
+    this.sink.end(this.header, payload);
   }
 }

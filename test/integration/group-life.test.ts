@@ -3,7 +3,10 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/initiator/index.js';
+import { askJson } from '../../lib/peer/ask.js';
+import { PeerType } from '../../lib/peer/contract.js';
 import { startGroup, type TestGroup } from '../support/group.js';
+import { makeHub } from '../support/peer-rig.js';
 import { blockferry, Running, tempFolder } from '../support/process.js';
 
 const MiB = 1024 * 1024;
@@ -17,6 +20,7 @@ interface Status {
     readonly pid: number;
     readonly alive: boolean;
     readonly portal: string;
+    readonly peer: string;
   }[];
 }
 interface Volume {
@@ -56,6 +60,19 @@ async function killMember(group: TestGroup, name: string): Promise<void> {
     return now !== undefined && now.alive && now.pid !== before.pid && now.portal === before.portal;
   });
 }
+
+t.test('--peer-digests reaches every member', async (t) => {
+  const group = await startGroup(t, { members: 2, volumes: { disk: '64M' }, args: ['--peer-digests'] });
+  await group.json('move', 'disk', '--to', 'm2');
+  const asker = makeHub('', undefined, { group: group.ready.group });
+  t.teardown(() => asker.close());
+  for (const { name, peer } of (await group.json<Status>('status')).members) {
+    const [host = '', port] = peer.split(':');
+    asker.setAddress(name, { host, port: Number(port) });
+    const links = await askJson(asker, name, { type: PeerType.QUERY }, { what: 'links' });
+    t.match(links, [{ digests: true }], `${name}: its links to the other have digests`);
+  }
+});
 
 t.test('ready, and what is refused', async (t) => {
   const group = await startGroup(t, { members: 3, volumes: { disk: '64M' } });

@@ -4,36 +4,21 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import t from 'tap';
 import { systemClock, sleep } from '../../lib/base/clock.js';
 import { PEER_BYTES_MAX, PEER_PAYLOAD_BYTES_MAX, PEER_REQUESTS_MAX } from '../../lib/base/limits.js';
-import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import { ask, askJson } from '../../lib/peer/ask.js';
-import { PeerRequest, PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
+import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
 import {
   ControlType,
   FRAME_HEADER_BYTES,
   FrameHeader,
+  addDigests,
   decodeHeader,
   encodeHeader,
 } from '../../lib/peer/frame.js';
 import { HELLO_MAGIC, encodeHello } from '../../lib/peer/hello.js';
-import { Hub } from '../../lib/peer/hub.js';
+import type { Hub } from '../../lib/peer/hub.js';
 import { Pulse } from '../../lib/peer/pulse.js';
-
-type Handler = (request: IncomingRequest) => void;
-
-const echo: Handler = (request) => request.answer(PeerStatus.OK, request.payload, request.epoch);
-
-function makeHub(name: string, handle: Handler = echo, incarnation = `${name}-1`, group = 'g'): Hub {
-  const random = new SeededRandom(7);
-  return new Hub({
-    group,
-    self: { name, incarnation },
-    service: { handle },
-    clock: systemClock,
-    random,
-    log: silentLog,
-  });
-}
+import { echo, makeHub, write, type Handler } from '../support/peer-rig.js';
 
 /** Two hubs that know each other; a dials b on demand and b dials a. */
 async function makePair(
@@ -48,40 +33,6 @@ async function makePair(
   a.setAddress('b', bt);
   b.setAddress('a', at);
   return [a, b, at.port, bt.port];
-}
-
-class Counted extends PeerRequest {
-  answers = 0;
-  status = -1;
-  insideSend = false;
-  private sending = false;
-  private readonly done: Promise<void>;
-  private resolve: () => void = () => {};
-  constructor() {
-    super();
-    this.done = new Promise((resolve) => (this.resolve = resolve));
-  }
-  override answered(status: number): void {
-    this.answers += 1;
-    this.status = status;
-    if (this.sending) this.insideSend = true;
-    this.resolve();
-  }
-  through(hub: Hub, member: string): Promise<void> {
-    this.sending = true;
-    hub.send(member, this);
-    this.sending = false;
-    return this.done;
-  }
-}
-
-function write(bytes: number, offsetBytes = 0): Counted {
-  const request = new Counted();
-  request.type = PeerType.WRITE;
-  request.payload = Buffer.alloc(bytes, 7);
-  request.lengthBytes = bytes;
-  request.offsetBytes = offsetBytes;
-  return request;
 }
 
 namespace Tap {
@@ -181,7 +132,7 @@ t.test('a lost link answers every request exactly once, never inside send()', as
   const nobody = write(1);
   await nobody.through(a, 'nobody');
   t.match(nobody, { answers: 1, status: PeerStatus.LINK_LOST, insideSend: false });
-  const successor = makeHub('b', echo, 'b-2');
+  const successor = makeHub('b', echo, { incarnation: 'b-2' });
   t.teardown(() => successor.close());
   await successor.listen('127.0.0.1', port);
   const after = write(1);
@@ -235,8 +186,8 @@ t.test('I8: a hello waits until the requests of the lost link are done', async (
     }
   });
   const address = await b.listen('127.0.0.1', 0);
-  const first = makeHub('a', echo, 'a-1');
-  const second = makeHub('a', echo, 'a-2');
+  const first = makeHub('a', echo);
+  const second = makeHub('a', echo, { incarnation: 'a-2' });
   t.teardown(() => Promise.all([first.close(), second.close(), b.close()]));
   first.setAddress('b', address);
   second.setAddress('b', address);
@@ -313,6 +264,7 @@ function frame(type: number, payload: Buffer, change: (header: FrameHeader) => v
   const bytes = Buffer.alloc(FRAME_HEADER_BYTES + payload.length);
   encodeHeader(header, bytes, 0);
   payload.copy(bytes, FRAME_HEADER_BYTES);
+  addDigests(bytes, 0, payload);
   return bytes;
 }
 
@@ -331,7 +283,7 @@ t.test('a stranger is told why and turned away', async (t) => {
   const { port } = await b.listen('127.0.0.1', 0);
   const hello = (change: object): Buffer => {
     const json = JSON.parse(
-      encodeHello({ group: 'g', name: 'a', incarnation: 'a-1' }, 0).toString(),
+      encodeHello({ group: 'g', name: 'a', incarnation: 'a-1', digests: false }, 0).toString(),
     ) as object;
     return frame(ControlType.HELLO, Buffer.from(JSON.stringify({ ...json, ...change })));
   };
@@ -343,7 +295,7 @@ t.test('a stranger is told why and turned away', async (t) => {
   t.match(await say(frame(ControlType.READY, Buffer.alloc(0))), /out of place/);
   t.match(await say(frame(PeerType.WRITE, Buffer.from('x'))), /a request before the hello/);
   t.match(
-    await say(Buffer.from('GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8.0.0\r\n\r\n')),
+    await say(Buffer.from('GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8.0.0\r\nAccept: */*\r\n\r\n')),
     /peer frame/,
   );
   t.match(
@@ -361,7 +313,10 @@ t.test('I11: hostile bytes, however cut, cost a closed connection and nothing el
     request.answer(PeerStatus.OK);
   });
   await write(1).through(a, 'b');
-  const hello = frame(ControlType.HELLO, encodeHello({ group: 'g', name: '', incarnation: 'm' }, 0));
+  const hello = frame(
+    ControlType.HELLO,
+    encodeHello({ group: 'g', name: '', incarnation: 'm', digests: false }, 0),
+  );
   const ready = frame(ControlType.READY, Buffer.alloc(0));
   const seed = 20261123;
   await fc.assert(
@@ -405,7 +360,7 @@ t.test('the management process asks, and is asked nothing', async (t) => {
   const b = makeHub('b', (request) =>
     request.answer(PeerStatus.OK, Buffer.from(JSON.stringify({ from: request.from }))),
   );
-  const m = makeHub('', echo, 'manage');
+  const m = makeHub('', echo, { incarnation: 'manage' });
   t.teardown(() => Promise.all([b.close(), m.close()]));
   m.setAddress('b', await b.listen('127.0.0.1', 0));
   t.same(await askJson(m, 'b', { type: PeerType.QUERY }, { what: 'stats' }), { from: '' });

@@ -20,6 +20,15 @@ export async function makeVolume(
   return url;
 }
 
+/** A volume whose home is m1, and whose extents are all at m2. @returns its URL */
+async function makeElsewhere(group: Group, settings: BenchSettings, scope: Scope): Promise<string> {
+  const volume = 'elsewhere';
+  const url = await makeVolume(group, volume, settings, scope);
+  const { extents } = await group.client.volume(volume);
+  await moveAndWait(group.client, { volume, to: 'm2', extents: { first: 0, last: extents - 1 } });
+  return url;
+}
+
 export const groupCases: readonly BenchCase[] = [
   {
     id: 'group-idle',
@@ -50,18 +59,33 @@ export const groupCases: readonly BenchCase[] = [
     async open(settings, scope) {
       const group = await startGroup(MEMBERS, settings.workFolder, scope);
       const here = await makeVolume(group, 'here', settings, scope);
-      const elsewhere = await makeVolume(group, 'elsewhere', settings, scope);
-      const { extents } = await group.client.volume('elsewhere');
-      await moveAndWait(group.client, {
-        volume: 'elsewhere',
-        to: 'm2',
-        extents: { first: 0, last: extents - 1 },
-      });
+      const elsewhere = await makeElsewhere(group, settings, scope);
       return (round) =>
         iopsRound(
           round,
           () => measureRandomReads(elsewhere, settings.seconds, scope),
           () => measureRandomReads(here, settings.seconds, scope),
+        );
+    },
+  },
+  {
+    id: 'peer-digests',
+    title: '4 KiB random read, all extents elsewhere, digests between members',
+    against: 'no digests',
+    needs: [],
+    figures: [{ name: 'ratio', unit: 'ratio' }],
+    async open(settings, scope) {
+      const [withDigests = '', without = ''] = await Promise.all(
+        [['--peer-digests'], []].map(async (more) => {
+          const group = await startGroup(MEMBERS, settings.workFolder, scope, more);
+          return makeElsewhere(group, settings, scope);
+        }),
+      );
+      return (round) =>
+        iopsRound(
+          round,
+          () => measureRandomReads(withDigests, settings.seconds, scope),
+          () => measureRandomReads(without, settings.seconds, scope),
         );
     },
   },
