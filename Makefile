@@ -20,7 +20,7 @@ OUT ?= ./bench-out
 BENCH = $(NODE) dist/bin/bench.js --rounds $(ROUNDS) --seconds $(SECONDS) --size $(SIZE) --only '$(ONLY)' --out $(OUT)
 DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra
 # What Blockferry is measured beside; libiscsi-bin brings iscsi-perf.
-BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-system-common
+BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common
 SOURCES := $(shell find lib bin -name '*.ts' -o -name '*.cts' 2>/dev/null)
 
 .DEFAULT_GOAL := help
@@ -73,7 +73,7 @@ tools: ## the Debian packages that the integration tests use
 	@$(INSTALL_PACKAGES)
 
 bench-tools: PACKAGES = $(BENCH_PACKAGES)
-bench-tools: WITHOUT = the cases of make bench that need tgtd, iscsi-perf or qemu-storage-daemon are skipped
+bench-tools: WITHOUT = the cases of make bench that need tgtd, iscsi-perf, qemu-img or qemu-storage-daemon are skipped
 bench-tools: ## the Debian packages that the benchmarks compare with
 	@$(INSTALL_PACKAGES)
 

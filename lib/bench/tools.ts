@@ -1,5 +1,5 @@
 /** Which foreign programs are installed. A case whose tools are missing is skipped with this file's reason. */
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /** Each with the Debian package that has it. */
@@ -8,6 +8,8 @@ const PACKAGES = {
   tgtadm: 'tgt',
   'iscsi-perf': 'libiscsi-bin',
   fio: 'fio',
+  'qemu-img': 'qemu-utils',
+  'block-iscsi.so': 'qemu-block-extra',
   'qemu-storage-daemon': 'qemu-system-common',
   dd: 'coreutils',
 } as const;
@@ -16,9 +18,13 @@ export type ToolName = keyof typeof PACKAGES;
 
 /** Where administrators' programs live, which a user's PATH may not name. */
 const MORE_FOLDERS = ['/usr/sbin', '/sbin'];
+/** Where QEMU's drivers live: modules, and not executable. */
+const MODULE_FOLDERS = ['/usr/lib/x86_64-linux-gnu/qemu', '/usr/lib/aarch64-linux-gnu/qemu', '/usr/lib/qemu'];
 
 /** The path of a tool, or undefined. */
 export function findTool(name: ToolName): string | undefined {
+  if (name.endsWith('.so'))
+    return MODULE_FOLDERS.map((folder) => join(folder, name)).find((path) => existsSync(path));
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...MORE_FOLDERS];
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }

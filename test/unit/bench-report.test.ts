@@ -4,6 +4,7 @@ import t from 'tap';
 import { alternately, ratio, type Figure, type Sample } from '../../lib/bench/case.js';
 import { parseFio } from '../../lib/bench/cases/mirror.js';
 import { parseIscsiPerf } from '../../lib/bench/iscsi-perf.js';
+import { parseQemuImgBench } from '../../lib/bench/qemu-img.js';
 import { caseResult, curveResult, figureResult, type CaseResult } from '../../lib/bench/report.js';
 import { isReached, median, shortfall, spreadOf } from '../../lib/bench/stats.js';
 import { barsSvg, curvesSvg, escapeXml, logScale } from '../../lib/bench/svg.js';
@@ -182,6 +183,9 @@ t.test('what foreign programs print', async (t) => {
   t.equal(parseIscsiPerf(perf), 43336);
   t.equal(parseIscsiPerf(`iops average 5 (0 MB/s)${perf}`), 43336, 'the last one counts');
   t.throws(() => parseIscsiPerf('connect failed'), { code: 'PROTOCOL' });
+
+  t.equal(parseQemuImgBench('Sending 9 read requests\nRun completed in 0.482 seconds.\n'), 0.482);
+  t.throws(() => parseQemuImgBench('Run completed in 0.000 seconds.'), { code: 'PROTOCOL' });
 
   const side = (iops: number, ns: number): object => ({ iops, clat_ns: { percentile: { '99.900000': ns } } });
   const fio = JSON.stringify({ jobs: [{ read: side(700, 2_000_000), write: side(300, 9_000_000) }] });

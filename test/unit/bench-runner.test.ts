@@ -81,6 +81,11 @@ t.test('missing tools are named with their package, and nothing is started', asy
   t.teardown(() => (process.env['PATH'] = path));
   process.env['PATH'] = '';
   t.match(whatIsMissing(['fio']), /^fio not installed \(Debian: apt-get install fio\)$/);
+  t.match(
+    whatIsMissing(['qemu-img', 'block-iscsi.so']) ?? '',
+    /^qemu-img(, block-iscsi.so)? not installed \(Debian: apt-get install qemu-utils/,
+    "QEMU's driver is no program: it is looked for where modules are",
+  );
   const needy = { ...fakeCase('needy', neverOpened), needs: ['fio'] as const } as BenchCase;
   const [result] = await runCases([needy], SETTINGS, noSignal, silent);
   t.match(result?.skipped, /fio not installed/);
