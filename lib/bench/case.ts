@@ -8,8 +8,8 @@ import type { Scope } from './scope.js';
 import type { Goal } from './stats.js';
 import type { ToolName } from './tools.js';
 
-/** 'ratio' is of the subject to the baseline. */
-export type Unit = 'ratio' | 'share' | 'ms' | 's' | 'MB/s' | 'IOPS' | 'MiB' | 'KiB' | 'ns';
+/** 'ratio' is of the subject to the baseline; 'each' is a bare count per something. */
+export type Unit = 'ratio' | 'share' | 'ms' | 's' | 'MB/s' | 'IOPS' | 'MiB' | 'KiB' | 'B' | 'ns' | 'each';
 
 export interface Figure {
   readonly name: string;

@@ -7,6 +7,7 @@ import { BlockferryError } from '../base/errors.js';
 import { parseSize } from '../base/units.js';
 import type { BenchCase, BenchSettings } from './case.js';
 import { coldCases } from './cases/cold.js';
+import { countCases } from './cases/counts.js';
 import { dataPathCases } from './cases/data-path.js';
 import { groupCases } from './cases/group.js';
 import { limitCases } from './cases/limits.js';
@@ -25,6 +26,7 @@ const CASES: readonly BenchCase[] = [
   ...moveCases,
   ...mirrorCases,
   ...coldCases,
+  ...countCases,
 ];
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);

@@ -13,9 +13,15 @@ import type { Scope } from './scope.js';
 const PROGRAM = fileURLToPath(new URL('../../bin/blockferry.cjs', import.meta.url));
 const POLL_MS = 25;
 
-export function startBlockferry(args: readonly string[]): Running {
-  return Running.start(process.execPath, [PROGRAM, ...args], {
-    env: { BLOCKFERRY_LOG: 'error' },
+/** What a case wants of a server besides the usual. */
+export interface StartMore {
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export function startBlockferry(args: readonly string[], more: StartMore = {}): Running {
+  return Running.start(process.execPath, [PROGRAM, ...args, ...(more.args ?? [])], {
+    env: { BLOCKFERRY_LOG: 'error', ...more.env },
   });
 }
 
@@ -25,8 +31,12 @@ export interface Served {
 }
 
 /** `blockferry serve` on images. */
-export async function startServe(images: readonly string[], scope: Scope): Promise<Served> {
-  const running = startBlockferry(['serve', '--json', '--port', '0', ...images]);
+export async function startServe(
+  images: readonly string[],
+  scope: Scope,
+  more: StartMore = {},
+): Promise<Served> {
+  const running = startBlockferry(['serve', '--json', '--port', '0', ...images], more);
   scope.defer(() => running.stop());
   const ready = await running.readyJson<{ targets: { url: string }[] }>();
   return { urls: ready.targets.map((target) => target.url), pid: running.pid };
@@ -60,7 +70,7 @@ export async function startGroup(
   members: number,
   workFolder: string,
   scope: Scope,
-  more: readonly string[] = [],
+  more: StartMore = {},
 ): Promise<Group> {
   const data = await mkdtemp(join(workFolder, 'group-'));
   scope.defer(() => rm(data, { recursive: true, force: true }));
@@ -72,11 +82,11 @@ export async function startGroupAt(
   data: string,
   members: number,
   scope: Scope,
-  more: readonly string[] = [],
+  more: StartMore = {},
 ): Promise<Group> {
   const ports = ['--port', '0', '--manage-port', '0'];
   const group = ['--members', String(members), '--data', data];
-  const running = startBlockferry(['up', '--json', ...ports, ...group, ...more]);
+  const running = startBlockferry(['up', '--json', ...ports, ...group], more);
   scope.defer(() => running.stop());
   const ready = await running.readyJson<{ manage: string; portal: string; members: GroupMember[] }>();
   return { client: new ManageClient(ready.manage), members: ready.members, portal: ready.portal };

@@ -70,6 +70,7 @@ export function formatValue(value: number, unit: Unit): string {
   if (unit === 'ratio') return `${value.toFixed(2)}×`;
   if (unit === 'share') return `${(value * 100).toFixed(0)} %`;
   if (unit === 'IOPS') return `${formatCount(Math.round(value))} IOPS`;
+  if (unit === 'each') return value.toFixed(3);
   const digits = value >= 100 ? 0 : value >= 10 ? 1 : 2;
   return `${value.toFixed(digits)} ${unit}`;
 }

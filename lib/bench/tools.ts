@@ -11,6 +11,7 @@ const PACKAGES = {
   'qemu-img': 'qemu-utils',
   'block-iscsi.so': 'qemu-block-extra',
   'qemu-storage-daemon': 'qemu-system-common',
+  perf: 'linux-perf',
   dd: 'coreutils',
 } as const;
 

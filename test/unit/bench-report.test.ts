@@ -4,6 +4,7 @@ import t from 'tap';
 import { alternately, ratio, type Figure, type Sample } from '../../lib/bench/case.js';
 import { parseFio } from '../../lib/bench/cases/mirror.js';
 import { parseIscsiPerf } from '../../lib/bench/iscsi-perf.js';
+import { parsePerfStat, parseProcIo } from '../../lib/bench/counts.js';
 import { parseQemuImgBench } from '../../lib/bench/qemu-img.js';
 import { caseResult, curveResult, figureResult, type CaseResult } from '../../lib/bench/report.js';
 import { isReached, median, shortfall, spreadOf } from '../../lib/bench/stats.js';
@@ -186,6 +187,10 @@ t.test('what foreign programs print', async (t) => {
 
   t.equal(parseQemuImgBench('Sending 9 read requests\nRun completed in 0.482 seconds.\n'), 0.482);
   t.throws(() => parseQemuImgBench('Run completed in 0.000 seconds.'), { code: 'PROTOCOL' });
+
+  t.equal(parseProcIo('rchar: 5\nsyscr: 41\nsyscw: 2\nread_bytes: 0\n'), 43);
+  t.equal(parsePerfStat('1234,,raw_syscalls:sys_enter,2000,100.00,,\n'), 1234);
+  t.ok(Number.isNaN(parsePerfStat('<not counted>,,raw_syscalls:sys_enter,0,0.00,,\n')));
 
   const side = (iops: number, ns: number): object => ({ iops, clat_ns: { percentile: { '99.900000': ns } } });
   const fio = JSON.stringify({ jobs: [{ read: side(700, 2_000_000), write: side(300, 9_000_000) }] });

@@ -1,6 +1,7 @@
 /** How `make bench` runs its cases: rounds, skips, failures, and that what was started ends. Cases here measure nothing. */
 import t from 'tap';
 import { SkipCase, type BenchCase, type BenchSettings } from '../../lib/bench/case.js';
+import { Probe } from '../../lib/bench/count-probe.js';
 import { Running, freePort, runToEnd } from '../../lib/bench/process.js';
 import { runCases } from '../../lib/bench/runner.js';
 import { Scope } from '../../lib/bench/scope.js';
@@ -102,6 +103,24 @@ t.test('an interrupt ends the run after its round', async (t) => {
     results.map((result) => [result.id, result.failed]),
     [['first', 'interrupted']],
   );
+});
+
+t.test('a probe counts heap bytes exactly, collections or not, and promises', async (t) => {
+  const probe = new Probe();
+  const nothing = probe.take();
+  const rounds = 200_000;
+  const kept: number[][] = [];
+  for (let i = 0; i < rounds; i++) kept[i % 100] = new Array<number>(125).fill(i); // of 1 KiB each, with their headers
+  const { heapBytes, collections, promises } = probe.take();
+  t.ok(collections > 2, `${collections} collections in between`);
+  const share = (heapBytes - nothing.heapBytes) / (rounds * 1032);
+  t.ok(share > 0.95 && share < 1.1, `${share} of what was allocated`);
+  t.equal(promises, 0);
+  const made = Array.from({ length: 10 }, () => new Promise<void>((resolve) => resolve()));
+  t.match(probe.take(), { promises: 10, jobs: 0 });
+  for (const promise of made) void promise.then(() => undefined);
+  await new Promise(setImmediate);
+  t.ok(probe.take().jobs >= 10, 'a job for each');
 });
 
 t.test('processes are heard and ended', async (t) => {

@@ -1,5 +1,6 @@
 /** Data in both directions, PDU by PDU: sequences, R2Ts, digests, residual counts, and what must not be accepted. */
 import fc from 'fast-check';
+import { promiseHooks } from 'node:v8';
 import t from 'tap';
 import { IoError } from '../../lib/block/device.js';
 import { ScsiStatus } from '../../lib/scsi/task.js';
@@ -46,6 +47,50 @@ async function readAll(
     if (pdu.hasStatus) return { data: Buffer.concat(parts), pdus };
   }
 }
+
+t.test('no command makes a promise', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const initiator = await rig.session({ ImmediateData: 'Yes', InitialR2T: 'Yes' });
+  const BATCH = 20; // within the window
+  const BYTES = 8 * BLOCK;
+  const data = pattern(BYTES);
+  const command = (kind: 'read' | 'write', lba: number): void => {
+    if (kind === 'read') initiator.command({ cdb: read10(lba, 8), read: true, expectedBytes: BYTES });
+    else initiator.command({ cdb: write10(lba, 8), write: true, expectedBytes: BYTES, data });
+  };
+  for (const [kind, answerBytes] of [
+    ['read', 48 + BYTES],
+    ['write', 48],
+  ] as const) {
+    let commands = 0;
+    let promises = 0;
+    await new Promise<void>((resolve) => {
+      let awaited = 0;
+      const sendBatch = (): void => {
+        awaited = BATCH * answerBytes;
+        for (let i = 0; i < BATCH; i++) command(kind, 8 * (commands++ % 1000));
+      };
+      let stopCounting: () => void;
+      const onData = (chunk: Buffer): void => {
+        awaited -= chunk.length;
+        if (awaited > 0) return;
+        if (commands < 1000) return sendBatch();
+        stopCounting();
+        initiator.socket.off('data', onData);
+        resolve();
+      };
+      initiator.socket.on('data', onData);
+      // Not in this turn: the await below makes promises of its own.
+      setImmediate(() => {
+        stopCounting = promiseHooks.onInit(() => (promises += 1)) as () => void;
+        sendBatch();
+      });
+    });
+    t.equal(promises, 0, `${commands} commands of kind ${kind}`);
+  }
+  t.match(rig.device.ram.counts, { read: 1000, write: 1000 }, 'all of them reached the device');
+});
 
 t.test('a small read is one PDU with its status', async (t) => {
   const rig = await TargetRig.start();

@@ -76,8 +76,8 @@ export const groupCases: readonly BenchCase[] = [
     figures: [{ name: 'ratio', unit: 'ratio' }],
     async open(settings, scope) {
       const [withDigests = '', without = ''] = await Promise.all(
-        [['--peer-digests'], []].map(async (more) => {
-          const group = await startGroup(MEMBERS, settings.workFolder, scope, more);
+        [['--peer-digests'], []].map(async (args) => {
+          const group = await startGroup(MEMBERS, settings.workFolder, scope, { args });
           return makeElsewhere(group, settings, scope);
         }),
       );
