@@ -197,6 +197,10 @@ export const PUNCH_PIECE_BYTES = 4 * MiB;
  *  writes, with every cold read behind them. bin/blockferry.cts has the number a second time. */
 export const POOL_THREADS = 16;
 
+/** Calls that one file may have in the pool for each thread that is free. At 2 a file alone holds 11 of 16 threads, and 3 of
+ *  Node's four; of two that hang each holds 7, and two stay free. A smaller one would leave cold reads less than a disk takes. */
+export const POOL_SHARE = 2;
+
 /** A login waits this long for a running member to drain what the initiator left there. */
 export const FENCE_DEADLINE_MS = 10_000;
 

@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs';
 import { loadNativeCalls, loadNativeExtensions, type NativeCalls, type NativeExtensions } from './native.js';
+import { poolThreads, PoolShares } from './pool-share.js';
 
 export type TransferCallback = (error: NodeJS.ErrnoException | null, bytes: number) => void;
 
@@ -36,6 +37,8 @@ export interface StorageDoors {
   readonly native: NativeCalls | null;
   /** null: fs-native-extensions does not load here. */
   readonly extensions: NativeExtensions | null;
+  /** The thread pool that the calls with a callback run in. */
+  readonly pool: PoolShares;
   /** Monotonic milliseconds with fractions, cheap enough to be asked twice per write. */
   nowMs(): number;
 }
@@ -54,6 +57,7 @@ export function systemDoors(): StorageDoors {
     },
     native: loadNativeCalls(),
     extensions: loadNativeExtensions(),
+    pool: new PoolShares(poolThreads(process.env['UV_THREADPOOL_SIZE'])),
     nowMs: () => performance.now(),
   };
   return loaded;

@@ -7,8 +7,9 @@ import { type BlockIo, IoError } from '../block/device.js';
 import type { FileCalls } from './doors.js';
 import type { InFlight } from './in-flight.js';
 import { ioErrorOf } from './io-errors.js';
+import type { PoolShare, PoolWork } from './pool-share.js';
 
-export class Flusher {
+export class Flusher implements PoolWork {
   /** Arrived since the running fdatasync started: it may have passed their pages already, so the next one covers them. */
   private waiting: BlockIo[] = [];
   /** Covered by the running fdatasync. */
@@ -24,6 +25,7 @@ export class Flusher {
   constructor(
     private readonly fd: number,
     private readonly calls: Pick<FileCalls, 'fdatasync'>,
+    private readonly share: PoolShare,
     private readonly inFlight: InFlight,
     private readonly log: Logger,
   ) {}
@@ -36,7 +38,7 @@ export class Flusher {
     }
     this.inFlight.begin();
     this.waiting.push(io);
-    if (!this.running) this.start();
+    if (!this.running) this.enter();
   }
 
   /** Why nothing can be called durable any more, or null. */
@@ -51,8 +53,13 @@ export class Flusher {
     this.log.error({ reason }, 'a durable write failed: nothing more is reported durable until reopened');
   }
 
-  private start(): void {
+  private enter(): void {
     this.running = true;
+    this.share.run(this);
+  }
+
+  /** There is room in the pool: whoever has asked by now is covered. */
+  start(): void {
     this.covered = this.waiting;
     this.waiting = [];
     this.calls.fdatasync(this.fd, this.onSynced);
@@ -60,6 +67,7 @@ export class Flusher {
 
   private readonly onSynced = (cause: NodeJS.ErrnoException | null): void => {
     this.running = false;
+    this.share.ended();
     let done = this.covered;
     this.covered = [];
     let error: IoError | null = null;
@@ -74,7 +82,7 @@ export class Flusher {
       done = done.concat(this.waiting);
       this.waiting = [];
     } else if (this.waiting.length > 0) {
-      this.start();
+      this.enter();
     }
     for (const io of done) {
       this.inFlight.end();

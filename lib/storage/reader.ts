@@ -18,14 +18,19 @@ import { LatencyGate } from './latency-gate.js';
 import { MappedFile } from './mapped-file.js';
 import { type NowaitRead, UNSUPPORTED } from './page-cache-read.js';
 import { type IoCounters, notePause } from './counters.js';
+import type { PoolShare, PoolWork } from './pool-share.js';
 
 /** One read in the thread pool. Reused, so that a miss costs no closure. */
-class PoolRead {
+class PoolRead implements PoolWork {
   io: BlockIo | null = null;
   doneBytes = 0;
   startedMs = 0;
 
   constructor(private readonly reader: FileReader) {}
+
+  start(): void {
+    this.reader.startInPool(this);
+  }
 
   readonly callback = (error: NodeJS.ErrnoException | null, bytes: number): void => {
     this.reader.poolAnswered(this, error, bytes);
@@ -44,6 +49,7 @@ export class FileReader {
     private readonly sizeBytes: number,
     private readonly mayMap: boolean,
     private readonly doors: StorageDoors,
+    private readonly share: PoolShare,
     private readonly inFlight: InFlight,
     private readonly counters: IoCounters,
     private readonly log: Logger,
@@ -119,9 +125,15 @@ export class FileReader {
     const read = this.idlePoolReads.pop() ?? new PoolRead(this);
     read.io = io;
     read.doneBytes = doneBytes;
+    this.share.run(read);
+  }
+
+  /** There is room in the pool for this one. */
+  startInPool(read: PoolRead): void {
+    assert(read.io !== null, 'a read went to the pool without its request');
     read.startedMs = this.doors.nowMs();
     this.map?.missed(read.startedMs);
-    this.issue(read, io);
+    this.issue(read, read.io);
   }
 
   private issue(read: PoolRead, io: BlockIo): void {
@@ -143,6 +155,7 @@ export class FileReader {
     const complete = read.doneBytes === io.lengthBytes;
     read.io = null;
     this.idlePoolReads.push(read);
+    this.share.ended();
     this.inFlight.end();
     if (error !== null) io.complete(ioErrorOf(error, 'read'));
     else

@@ -63,18 +63,12 @@ export class SparseFile implements BlockDevice {
     this.blockBytes = options.blockBytes;
     this.readOnly = options.readOnly;
     this.counters = counters;
-    this.flusher = new Flusher(fd, doors.calls, this.inFlight, log);
-    this.reader = new FileReader(
-      fd,
-      opened.sizeBytes,
-      !options.readOnly,
-      doors,
-      this.inFlight,
-      counters,
-      log,
-    );
-    this.writer = new FileWriter(fd, doors, this.flusher, this.inFlight, counters, log);
-    this.durableWriter = new DurableWriter(durableFd, doors.calls, this.flusher, this.inFlight);
+    const share = doors.pool.share();
+    const mayMap = !options.readOnly;
+    this.flusher = new Flusher(fd, doors.calls, share, this.inFlight, log);
+    this.reader = new FileReader(fd, opened.sizeBytes, mayMap, doors, share, this.inFlight, counters, log);
+    this.writer = new FileWriter(fd, doors, share, this.flusher, this.inFlight, counters, log);
+    this.durableWriter = new DurableWriter(durableFd, doors.calls, share, this.flusher, this.inFlight);
   }
 
   /**

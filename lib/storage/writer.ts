@@ -23,6 +23,7 @@ import type { Flusher } from './flusher.js';
 import type { InFlight } from './in-flight.js';
 import { ioErrorOf } from './io-errors.js';
 import { LatencyGate } from './latency-gate.js';
+import type { PoolShare, PoolWork } from './pool-share.js';
 
 /** A request in the lane and how far it is. */
 class LaneWork {
@@ -33,9 +34,9 @@ class LaneWork {
 /** What is written where holes cannot be punched. */
 const ZEROS = Buffer.alloc(LOOP_IO_BYTES_MAX);
 
-export class FileWriter {
+export class FileWriter implements PoolWork {
   private readonly lane: LaneWork[] = [];
-  /** What is in the pool. */
+  /** What is in the pool, or next to go there. */
   private current: LaneWork | null = null;
   /** A piece is in the pool, or the lane is being worked off. */
   private laneBusy = false;
@@ -46,6 +47,7 @@ export class FileWriter {
   constructor(
     private readonly fd: number,
     private readonly doors: StorageDoors,
+    private readonly share: PoolShare,
     private readonly flusher: Flusher,
     private readonly inFlight: InFlight,
     private readonly counters: IoCounters,
@@ -119,8 +121,15 @@ export class FileWriter {
   }
 
   private issue(work: LaneWork): void {
-    const { io, doneBytes } = work;
     this.current = work;
+    this.share.run(this);
+  }
+
+  /** There is room in the pool for the current piece. */
+  start(): void {
+    const work = this.current;
+    assert(work !== null, 'the lane went to the pool without work');
+    const { io, doneBytes } = work;
     this.startedMs = this.doors.nowMs();
     if (io.op === 'write') this.issueWrite(work, io.data, doneBytes, io.lengthBytes);
     else if (this.canPunch) this.issuePunch(work);
@@ -166,6 +175,7 @@ export class FileWriter {
     assert(work !== null, 'the lane was answered without having asked');
     work.doneBytes += bytes;
     this.current = null;
+    this.share.ended();
     const unfinished = error === null && work.doneBytes < work.io.lengthBytes;
     if (unfinished) {
       // A cut write goes on at once; a clear lets the others have their turn between two pieces.
