@@ -16,6 +16,7 @@ import { GroupView, Membership } from './group/membership.js';
 import { openStore } from './group/open-store.js';
 import { GroupRecord, keys, parseRecord } from './group/records.js';
 import type { GroupStore } from './group/store.js';
+import { MemoryBudget } from './iscsi/target/memory-budget.js';
 import { Portal } from './iscsi/target/portal.js';
 import { SessionRegistry } from './iscsi/target/registry.js';
 import { MemberDirectory } from './member/directory.js';
@@ -62,6 +63,7 @@ export class Member {
   private readonly closers: Closer[] = [];
   private readonly incarnation: string;
   private readonly registry: SessionRegistry;
+  private readonly memory = new MemoryBudget();
   private readonly ids = new MemberIds();
   private readonly door = new DirectoryDoor();
   private readonly service: MemberService;
@@ -160,6 +162,7 @@ export class Member {
       log,
       clock,
       random,
+      memory: this.memory,
       options: poll,
     });
     this.portalAddress = await portal.listen(options.portal.host, options.portal.port);
@@ -217,7 +220,7 @@ export class Member {
         sessions: () => this.registry.list(),
         volumes: () => [...host.all].map(({ record, epoch }) => ({ name: record.name, epoch })),
         links: () => hub.stats(),
-        load: () => ({ eventLoop: { maxPauseMs: pause.maxPauseMs } }),
+        load: () => ({ eventLoop: { maxPauseMs: pause.maxPauseMs }, memory: this.memory.figures }),
       },
     });
     this.closers.push(() => service.close());

@@ -34,6 +34,17 @@ export const TRANSFER_BYTES_MAX = 8 * MiB;
 export const SESSION_WRITE_BYTES_MAX = 64 * MiB;
 /** Bytes waiting in a socket's send queue before reads of that session are held back. */
 export const SEND_QUEUE_BYTES_MAX = 8 * MiB;
+/** Write data and queued read data of all sessions of a member: what four sessions may hold each by itself. Most hold
+ *  some KiB, since what is answered is gone; it is for those whose disk or initiator is slow. */
+export const MEMBER_DATA_BYTES_MAX = 256 * MiB;
+/** Data that comes unasked is kept beyond that up to this much: the first bursts of one session's whole window. */
+export const MEMBER_UNASKED_BYTES_MAX = 64 * MiB;
+/** Write data that a session may hold however little is left: the first burst of one command. */
+export const WRITE_SHARE_BYTES = 256 * KiB;
+/** Read data that a session may queue however little is left; more would only wait for a slow reader. */
+export const READ_SHARE_BYTES = 64 * KiB;
+/** What a session comes to within its shares: those, a PDU that is being received, the answers to its pings. */
+export const SESSION_SHARE_BYTES_MAX = 1 * MiB;
 /** Connections a portal accepts at once, logged in or not. */
 export const CONNECTIONS_MAX = 2048;
 /** A silent connection gets a NOP-In after this long ... */

@@ -5,6 +5,7 @@ import { type Clock, systemClock, type Timer } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import type { LoginIdentity, TargetAnswer, TargetDirectory } from '../../lib/iscsi/target/directory.js';
+import { MemoryBudget } from '../../lib/iscsi/target/memory-budget.js';
 import { Portal } from '../../lib/iscsi/target/portal.js';
 import { SessionRegistry } from '../../lib/iscsi/target/registry.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
@@ -99,7 +100,10 @@ export class TargetRig implements TargetDirectory {
   private readonly portal: Portal;
   private readonly initiators: TargetInitiator[] = [];
 
-  private constructor(clock: Clock) {
+  private constructor(
+    clock: Clock,
+    readonly memory: MemoryBudget,
+  ) {
     this.registry = new SessionRegistry(clock);
     this.portal = new Portal({
       directory: this,
@@ -107,12 +111,13 @@ export class TargetRig implements TargetDirectory {
       log: silentLog,
       clock,
       random: new SeededRandom(1),
+      memory,
       options: { busyPollUs: 0 },
     });
   }
 
-  static async start(clock: Clock = systemClock): Promise<TargetRig> {
-    const rig = new TargetRig(clock);
+  static async start(clock: Clock = systemClock, memory = new MemoryBudget()): Promise<TargetRig> {
+    const rig = new TargetRig(clock, memory);
     rig.port = (await rig.portal.listen('127.0.0.1', 0)).port;
     return rig;
   }

@@ -12,6 +12,8 @@ const KiB = 1024;
 export const SLAB_BYTES = 256 * KiB;
 /** A span larger than this gets a buffer of its own. */
 const SHARED_SPAN_BYTES_MAX = 32 * KiB;
+/** The smallest buffer: the data of a small write. */
+const BUFFER_BYTES_MIN = 4 * KiB;
 /** Room for a header, padding and digests beside a power of two of payload. */
 const SLACK_BYTES = 512;
 /** What the pool keeps for reuse at most. */
@@ -95,14 +97,9 @@ export function isShared(lengthBytes: number): boolean {
   return lengthBytes <= SHARED_SPAN_BYTES_MAX;
 }
 
+/** At most twice what is asked for, so that what sessions are counted for is about what they hold. */
 function sizeClass(lengthBytes: number): number {
-  if (lengthBytes <= SLAB_BYTES)
-    return lengthBytes <= SHARED_SPAN_BYTES_MAX ? SLAB_BYTES : roundUp(lengthBytes);
-  return roundUp(lengthBytes);
-}
-
-function roundUp(lengthBytes: number): number {
-  let size = SHARED_SPAN_BYTES_MAX;
+  let size = BUFFER_BYTES_MIN;
   while (size + SLACK_BYTES < lengthBytes) size *= 2;
   return size + SLACK_BYTES;
 }

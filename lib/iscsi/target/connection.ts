@@ -27,6 +27,7 @@ import { putPing } from './nop-in.js';
 import { Output } from './output.js';
 import { bytesOf, PduWriter } from './pdu-writer.js';
 import { Session } from './session.js';
+import { SessionMemory } from './session-memory.js';
 import type { SessionLink } from './session-parts.js';
 import { afterActivity, taskOwner } from './transfers.js';
 
@@ -193,7 +194,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   }
 
   establish(login: EstablishedLogin): number {
-    const { registry, pool, clock } = this.context;
+    const { registry, pool, memory, clock } = this.context;
     const { subject, values, cmdSN, statSN } = login;
     this.cid = login.cid;
     const session = new Session({
@@ -203,6 +204,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
       parameters: values,
       link: this,
       pool,
+      memory: new SessionMemory(memory, this.output, () => this.run(() => this.drained())),
       taskOwner,
       cmdSN,
       statSN,
@@ -265,6 +267,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
       const { iqn, initiatorName } = this.session.identity;
       this.context.log.info({ peer: this.peer, iqn, initiatorName, reason }, 'session ended');
       this.session.close();
+      this.session.memory.settle();
     }
     this.onClosed(this);
   }

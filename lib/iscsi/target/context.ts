@@ -6,6 +6,7 @@ import type { BufferPool } from './buffer-pool.js';
 import type { BusyPoll } from './busy-poll.js';
 import type { TargetDirectory } from './directory.js';
 import type { Authenticator } from './login/security.js';
+import type { MemoryBudget } from './memory-budget.js';
 import type { SessionRegistry } from './registry.js';
 
 export interface PortalContext {
@@ -15,6 +16,7 @@ export interface PortalContext {
   readonly clock: Clock;
   readonly random: Random;
   readonly pool: BufferPool;
+  readonly memory: MemoryBudget;
   readonly poll: BusyPoll;
   readonly authenticator: Authenticator;
 }

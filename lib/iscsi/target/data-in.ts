@@ -48,22 +48,27 @@ function sendMapped(session: Session, task: Task): boolean {
   return true;
 }
 
-/** Reads the next piece, or waits until the socket has taken what is queued. */
+/** Reads the next piece, as long as memory allows, or waits until the socket has taken what is queued. */
 export function readPiece(session: Session, task: Task): void {
-  if (task.sentBytes > 0 && session.sendQueueFull) {
+  const piece = grantedPiece(session, task);
+  if (piece === 0) {
     session.setPhase(task, 'parked');
     session.stalled.push(task);
     return;
   }
   const device = session.target?.device;
   assert(device !== undefined, 'a read in a session without a target');
-  const piece = Math.min(task.readBytes - task.sentBytes, READ_PIECE_BYTES);
   // The initiator may expect less than whole blocks; the device reads nothing else.
   const lengthBytes = Math.ceil(piece / device.blockBytes) * device.blockBytes;
   task.pieceBytes = piece;
   session.setPhase(task, 'device');
   const data = placeFor(session, task, lengthBytes);
   device.submit(task.io.prepare('read', task.offsetBytes + task.sentBytes, lengthBytes, data));
+}
+
+/** How much of a task may be read now; 0: it has to wait for the socket. */
+export function grantedPiece(session: Session, task: Task): number {
+  return session.memory.readGrant(Math.min(task.readBytes - task.sentBytes, READ_PIECE_BYTES));
 }
 
 /** Memory for a piece: behind its header when one PDU takes it, by itself otherwise. */
@@ -74,10 +79,7 @@ function placeFor(session: Session, task: Task, lengthBytes: number): Buffer {
     const start = writer.dataStart(task.span);
     return bytesOf(task.span).subarray(start, start + lengthBytes);
   }
-  const buffer = session.pool.take(lengthBytes);
-  buffer.hold();
-  task.readBuffer = buffer;
-  return buffer.bytes.subarray(0, lengthBytes);
+  return session.takeReadBuffer(task, lengthBytes);
 }
 
 /** The longest data segment that may start at `offset` of a command's data. */
@@ -108,8 +110,7 @@ function sendApart(session: Session, task: Task): void {
     session.writer.sendApart(span, readBuffer, at, at + length);
     at += length;
   }
-  task.readBuffer = null;
-  readBuffer.letGo();
+  session.dropReadBuffer(task);
 }
 
 /** Sends data that the device server produced, then ends the task. */

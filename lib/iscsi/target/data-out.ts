@@ -7,7 +7,6 @@
  *      └────────────── receivedBytes grows ──────────────────────────────────────────▶│ the rest is dropped
  */
 import { assert } from '../../base/assert.js';
-import { SESSION_WRITE_BYTES_MAX } from '../../base/limits.js';
 import { SENSE, type Sense } from '../../scsi/sense.js';
 import { ScsiStatus } from '../../scsi/task.js';
 import type { DataOutPdu } from '../wire/data-out.js';
@@ -34,8 +33,16 @@ export function beginGather(session: Session, task: Task, immediate: Buffer, fin
   if (immediate.length > 0 && !parameters.immediateData) fail(task, SENSE.UNEXPECTED_UNSOLICITED_DATA);
   else if (!final && parameters.initialR2T) fail(task, SENSE.UNEXPECTED_UNSOLICITED_DATA);
   else if (immediate.length > task.unsolicitedEnd) fail(task, SENSE.NOT_ENOUGH_UNSOLICITED_DATA);
+  else if (!session.memory.mayKeepUnasked(unaskedBytes(task, immediate))) {
+    failWith(task, ScsiStatus.TASK_SET_FULL, null);
+  }
   if (!task.failed) keepImmediate(session, task, immediate);
   return goOn(session, task);
+}
+
+/** What is kept of the data that comes before any R2T. */
+function unaskedBytes(task: Task, immediate: Buffer): number {
+  return Math.min(task.wantedBytes, task.unsolicited ? task.unsolicitedEnd : immediate.length);
 }
 
 /** The task fails with this outcome (the first one counts), once the data that is on its way has come. */
@@ -61,19 +68,13 @@ function keepImmediate(session: Session, task: Task, immediate: Buffer): void {
     session.immediateBuffer = null;
     return;
   }
-  const whole = affordable(session, task.wantedBytes);
-  const unsolicitedBytes = Math.min(task.wantedBytes, task.unsolicitedEnd);
-  takeBuffer(session, task, whole ? task.wantedBytes : Math.max(unsolicitedBytes, immediate.length, 1));
+  const whole = session.memory.hasRoom(task.wantedBytes) && session.memory.mayTake(task.wantedBytes);
+  takeBuffer(session, task, whole ? task.wantedBytes : Math.max(unaskedBytes(task, immediate), 1));
   immediate.copy(task.writeData);
 }
 
-/** What the budget allows; a task alone may always have what it needs. */
-function affordable(session: Session, lengthBytes: number): boolean {
-  return session.writeBytes === 0 || session.writeBytes + lengthBytes <= SESSION_WRITE_BYTES_MAX;
-}
-
 function spend(session: Session, task: Task, lengthBytes: number): void {
-  session.writeBytes += lengthBytes - task.budgetBytes;
+  session.memory.writeBytes += lengthBytes - task.budgetBytes;
   task.budgetBytes = lengthBytes;
 }
 
@@ -102,7 +103,7 @@ function goOn(session: Session, task: Task, overdraw = false): Gathered {
   if (!task.failed) {
     if (task.receivedBytes >= task.wantedBytes) return 'complete';
     if (task.writeData.length < task.wantedBytes) {
-      if (!overdraw && !affordable(session, task.wantedBytes - task.budgetBytes)) return park(session, task);
+      if (!overdraw && !mayTakeAll(session, task)) return park(session, task);
       growBuffer(session, task);
     }
     solicit(session, task);
@@ -116,18 +117,31 @@ function park(session: Session, task: Task): Gathered {
   return 'waiting';
 }
 
-/** Lets parked tasks go on as far as the budget allows; one at least, when nobody else could free any. */
+function mayTakeAll({ memory }: Session, task: Task): boolean {
+  const neededBytes = task.wantedBytes - task.budgetBytes;
+  return memory.hasRoom(neededBytes) && memory.mayTake(neededBytes);
+}
+
+/** Lets parked tasks go on as far as the budgets allow. */
 export function unpark(session: Session): void {
-  while (session.parked.length > 0) {
-    const task = session.parked[0];
-    const stuck = session.gathering === 0 && session.busy === 0;
-    if (task === undefined) return;
-    if (!stuck && !affordable(session, task.wantedBytes - task.budgetBytes)) return;
+  for (let task = session.parked[0]; task !== undefined; task = session.parked[0]) {
+    if (!mayGoOn(session, task)) return;
     session.parked.shift();
     session.setPhase(task, 'gathering');
     const gathered = goOn(session, task, true);
     assert(gathered === 'waiting', 'a parked task had all of its data');
   }
+}
+
+/** Within the session one goes on at least, when no other could free any memory; among all sessions likewise. */
+function mayGoOn(session: Session, task: Task): boolean {
+  const { memory } = session;
+  const neededBytes = task.wantedBytes - task.budgetBytes;
+  const isStuck = session.gathering === 0 && session.busy === 0;
+  if (!isStuck && !memory.hasRoom(neededBytes)) return false;
+  if (memory.mayTake(neededBytes)) return true;
+  task.isOverdrawn = memory.overdraw();
+  return task.isOverdrawn;
 }
 
 /** Sends R2Ts up to MaxOutstandingR2T, each for at most MaxBurstLength (RFC 7143 13.17, 13.13). */

@@ -179,6 +179,7 @@ export class Output {
     this.heldBytes_ -= this.outgoing.lengthBytes;
     this.outgoing.letGo();
     this.slab = null;
+    for (const lengthBytes of this.writingBytes.splice(0)) this.heldBytes_ -= lengthBytes;
   }
 
   private slabWithRoom(lengthBytes: number): PooledBuffer {

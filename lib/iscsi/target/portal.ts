@@ -16,6 +16,7 @@ import type { PortalContext } from './context.js';
 import { retire } from './departure.js';
 import type { TargetDirectory } from './directory.js';
 import { type Authenticator, openAuthenticator } from './login/security.js';
+import { MemoryBudget } from './memory-budget.js';
 import type { SessionRegistry } from './registry.js';
 
 /** What sessions get to finish their commands when the portal closes. */
@@ -35,6 +36,8 @@ export interface PortalParts {
   readonly log: Logger;
   readonly clock: Clock;
   readonly random: Random;
+  /** Of all sessions of this process; a portal without one has its own. */
+  readonly memory?: MemoryBudget;
   readonly options?: PortalOptions;
 }
 
@@ -46,7 +49,7 @@ export class Portal {
   private server: Server | null = null;
 
   constructor(parts: PortalParts) {
-    const { directory, registry, log, clock, random, options } = parts;
+    const { directory, registry, log, clock, random, memory, options } = parts;
     this.context = {
       directory,
       registry,
@@ -54,6 +57,7 @@ export class Portal {
       clock,
       random,
       pool: new BufferPool(),
+      memory: memory ?? new MemoryBudget(),
       poll: new BusyPoll(clock, options?.busyPollUs ?? BUSY_POLL_US),
       authenticator: options?.authenticator ?? openAuthenticator,
     };

@@ -9,7 +9,7 @@
  *      gone     nothing of it can reach the device
  */
 import { assert, invariant } from '../../base/assert.js';
-import { COMMAND_WINDOW, SEND_QUEUE_BYTES_MAX, SESSION_WRITE_BYTES_MAX } from '../../base/limits.js';
+import { COMMAND_WINDOW } from '../../base/limits.js';
 import { serialAdd } from '../../base/serial.js';
 import type { ScsiNexus } from '../../scsi/task.js';
 import type { DataInPdu } from '../wire/data-in.js';
@@ -17,6 +17,7 @@ import type { OperationalParameters } from '../wire/negotiation.js';
 import type { BufferPool, PooledBuffer } from './buffer-pool.js';
 import type { LoginIdentity, ServedTarget } from './directory.js';
 import type { PduWriter } from './pdu-writer.js';
+import type { SessionMemory } from './session-memory.js';
 import { blankDataIn, type EarlyPdu, type SessionLink, type TextExchange } from './session-parts.js';
 import { Task, type TaskOwner } from './task.js';
 import { CommandWindow } from './window.js';
@@ -31,6 +32,7 @@ export interface SessionOptions {
   readonly parameters: OperationalParameters;
   readonly link: SessionLink;
   readonly pool: BufferPool;
+  readonly memory: SessionMemory;
   readonly taskOwner: TaskOwner<Session>;
   /** CmdSN of the login, and the next StatSN. */
   readonly cmdSN: number;
@@ -47,6 +49,7 @@ export class Session {
   readonly link: SessionLink;
   readonly writer: PduWriter;
   readonly pool: BufferPool;
+  readonly memory: SessionMemory;
   readonly nexus: ScsiNexus;
   readonly window: CommandWindow;
   readonly tasks = new Map<number, Task>();
@@ -66,8 +69,6 @@ export class Session {
   gathering = 0;
   /** Tasks in phase 'device' or 'executing'. */
   busy = 0;
-  /** Write data held in tasks. */
-  writeBytes = 0;
   immediateTasks = 0;
   /** Whether the framer puts the data of the PDU under way where it belongs (handlers/data-out.ts). */
   dataPlaced = false;
@@ -98,6 +99,7 @@ export class Session {
     this.link = options.link;
     this.writer = options.link.writer;
     this.pool = options.pool;
+    this.memory = options.memory;
     this.taskOwner = options.taskOwner;
     this.nexus = { initiatorName, initiatorPortName: `${initiatorName},i,0x${isid}` };
     this.window = new CommandWindow(options.cmdSN);
@@ -176,12 +178,10 @@ export class Session {
     const { group } = task;
     this.setPhase(task, 'free');
     this.tasks.delete(task.initiatorTaskTag);
-    if (task.budgetBytes > 0) this.writeBytes -= task.budgetBytes;
+    if (task.budgetBytes > 0) this.memory.writeBytes -= task.budgetBytes;
+    if (task.isOverdrawn) this.memory.overdraftEnded();
     if (task.span.buffer !== null) this.writer.output.release(task.span);
-    if (task.readBuffer !== null) {
-      task.readBuffer.letGo();
-      task.readBuffer = null;
-    }
+    if (task.readBuffer !== null) this.dropReadBuffer(task);
     if (task.writeBuffer !== null) {
       task.writeBuffer.letGo();
       task.writeBuffer = null;
@@ -194,12 +194,21 @@ export class Session {
 
   // ---- pressure (I11): memory is bounded by not reading and by not letting the window grow
 
-  get sendQueueFull(): boolean {
-    return this.writer.output.heldBytes >= SEND_QUEUE_BYTES_MAX;
+  /** A buffer for a piece of read data that takes several PDUs. */
+  takeReadBuffer(task: Task, lengthBytes: number): Buffer {
+    const buffer = this.pool.take(lengthBytes);
+    buffer.hold();
+    task.readBuffer = buffer;
+    task.readBufferBytes = lengthBytes;
+    this.memory.pieceBytes += lengthBytes;
+    return buffer.bytes.subarray(0, lengthBytes);
   }
 
-  get writeBudgetFull(): boolean {
-    return this.writeBytes >= SESSION_WRITE_BYTES_MAX;
+  dropReadBuffer(task: Task): void {
+    task.readBuffer?.letGo();
+    task.readBuffer = null;
+    this.memory.pieceBytes -= task.readBufferBytes;
+    task.readBufferBytes = 0;
   }
 
   /**
@@ -208,8 +217,8 @@ export class Session {
    * @returns true when the window opened, which an initiator with nothing outstanding has to be told
    */
   balance(): boolean {
-    const writeFull = this.writeBudgetFull;
-    const pause = this.sendQueueFull || (writeFull && this.gathering === 0 && this.busy > 0);
+    const { writeFull, sendQueueFull } = this.memory;
+    const pause = sendQueueFull || (writeFull && this.gathering === 0 && this.busy > 0);
     if (pause !== this.paused) {
       this.paused = pause;
       this.link.setPaused(pause);
@@ -244,11 +253,14 @@ export class Session {
   dropWaiting(): void {
     this.link.stopReading();
     this.early.clear();
+    this.memory.earlyBytes = 0;
+    this.memory.leaveLine();
     this.stalled.length = 0;
     this.parked.length = 0;
     for (const task of [...this.tasks.values()]) {
       if (task.phase === 'gathering' || task.phase === 'parked') this.endTask(task);
     }
+    this.memory.settle();
   }
 
   /** Calls back once no command is in flight: at once if that is so. */
@@ -272,6 +284,7 @@ export class Session {
       'a session went while its I/O was at the device',
     );
     this.state_ = 'gone';
+    this.memory.end();
     for (const callback of this.onGone.splice(0)) callback();
   }
 }

@@ -79,6 +79,7 @@ export class Task<S = unknown> extends ScsiTask {
   readonly span = new Span();
   /** Holds a piece of read data that takes several Data-In PDUs; null when one does. */
   readBuffer: PooledBuffer | null = null;
+  readBufferBytes = 0;
   readBytes = 0;
   sentBytes = 0;
   pieceBytes = 0;
@@ -94,6 +95,8 @@ export class Task<S = unknown> extends ScsiTask {
   writeBuffer: PooledBuffer | null = null;
   /** Counted against the session's budget of write data. */
   budgetBytes = 0;
+  /** Its memory is beyond the budget of all sessions (memory-budget.ts). */
+  isOverdrawn = false;
   /** Unsolicited Data-Out PDUs are still to come (the command had F = 0). */
   unsolicited = false;
   /** How far unsolicited data may go. */
@@ -128,7 +131,7 @@ export class Task<S = unknown> extends ScsiTask {
     this.io.data = NOTHING;
     this.expectedReadBytes = this.expectedDataOutBytes = this.actualBytes = 0;
     this.readBytes = this.sentBytes = this.pieceBytes = this.dataSN = 0;
-    this.unsolicited = this.failed = false;
+    this.unsolicited = this.failed = this.isOverdrawn = false;
     this.wantedBytes = this.receivedBytes = this.budgetBytes = this.unsolicitedEnd = 0;
     this.writeData = NOTHING;
     this.expectedDataSN = this.r2tSN = this.solicitedEnd = 0;

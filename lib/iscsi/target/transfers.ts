@@ -12,7 +12,7 @@ import { TRANSFER_BYTES_MAX } from '../../base/limits.js';
 import type { IoError } from '../../block/device.js';
 import { SENSE, SenseKey, type Sense, senseOfIoError } from '../../scsi/sense.js';
 import { ScsiStatus } from '../../scsi/task.js';
-import { readPiece, pieceRead, sendControlData, startRead } from './data-in.js';
+import { grantedPiece, readPiece, pieceRead, sendControlData, startRead } from './data-in.js';
 import { beginGather, failWith, type Gathered, unpark } from './data-out.js';
 import { putWindow } from './nop-in.js';
 import { endWithStatus } from './response.js';
@@ -134,13 +134,20 @@ function sessionOf(task: Task<Session>): Session {
   return session;
 }
 
+/** Lets those that waited read, in their order, as far as memory goes. */
+function goOnReading(session: Session): void {
+  for (let task = session.stalled[0]; task !== undefined; task = session.stalled[0]) {
+    if (grantedPiece(session, task) === 0) return;
+    session.stalled.shift();
+    readPiece(session, task);
+  }
+}
+
 /** The upkeep after anything has happened: budgets, waiting tasks, the window. Cheap when nothing waits. */
 export function afterActivity(session: Session): void {
+  session.memory.settle();
   if (!session.answering) return;
   if (session.parked.length > 0) unpark(session);
-  while (session.stalled.length > 0 && !session.sendQueueFull) {
-    const task = session.stalled.shift();
-    if (task !== undefined) readPiece(session, task);
-  }
+  if (session.stalled.length > 0) goOnReading(session);
   if (session.balance()) putWindow(session);
 }

@@ -64,14 +64,22 @@ function inOrder(session: Session, opcode: number, bhs: Buffer, data: Buffer, co
   // Outside the window: "MUST silently ignore" (4.2.2.1); so with duplicates of what is waiting.
   if (verdict === 'outside') return;
   if (verdict === 'ahead') {
-    // Copies, since a view would keep a whole chunk alive for as long as the gap lasts.
-    if (!early.has(cmdSN)) early.set(cmdSN, { bhs: Buffer.from(bhs), data: Buffer.from(data) });
+    if (!early.has(cmdSN)) keepEarly(session, cmdSN, bhs, data);
     return;
   }
   window.accept();
   if (opcode !== Opcode.SCSI_COMMAND) window.ended();
   deliver(session, opcode, bhs, data, context);
   if (early.size > 0) deliverEarly(session, context);
+}
+
+/** Copies, since a view would keep a whole chunk alive for as long as the gap lasts. */
+function keepEarly(session: Session, cmdSN: number, bhs: Buffer, data: Buffer): void {
+  // On a session's one connection nothing overtakes anything: who leaves gaps is owed no memory.
+  if (!session.memory.mayKeepUnasked(data.length))
+    return session.link.destroy('no memory for early commands');
+  session.early.set(cmdSN, { bhs: Buffer.from(bhs), data: Buffer.from(data) });
+  session.memory.earlyBytes += data.length;
 }
 
 /** Those whose turn has come. */
@@ -82,6 +90,7 @@ function deliverEarly(session: Session, context: PortalContext): void {
     const pdu = early.get(cmdSN);
     if (pdu === undefined) return;
     early.delete(cmdSN);
+    session.memory.earlyBytes -= pdu?.data.length ?? 0;
     window.accept();
     const opcode = pdu === null ? -1 : opcodeOf(pdu.bhs);
     if (opcode !== Opcode.SCSI_COMMAND) window.ended();

@@ -83,7 +83,10 @@ function abortOne(session: Session, pdu: TaskManagementRequestPdu): void {
   }
   // A command that has not come, but is due before this request, counts as received and aborted (11.6.1).
   const due = session.window.verdict(pdu.refCmdSN) !== 'outside' && serialLess(pdu.refCmdSN, pdu.cmdSN);
-  if (due) session.early.set(pdu.refCmdSN, null);
+  if (due) {
+    session.memory.earlyBytes -= session.early.get(pdu.refCmdSN)?.data.length ?? 0;
+    session.early.set(pdu.refCmdSN, null);
+  }
   putTaskManagementResponse(session, pdu, due ? Response.COMPLETE : Response.NO_TASK);
 }
 
