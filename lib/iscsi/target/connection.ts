@@ -56,6 +56,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   private yielding = false;
   /** What the session had moved when its turn began. */
   private turnFromBytes = 0;
+  private readonly onDrained = (): void => this.run(() => this.drained());
   private readonly goOn = (): void => {
     this.yielding = false;
     this.applyPace();
@@ -105,7 +106,16 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
       this.destroy('internal error');
     } finally {
       this.output.endBatch();
+      this.batchEnded();
     }
+  }
+
+  /** The socket may have taken all there was, at once: who waited for room goes on, in another turn of the loop. */
+  private batchEnded(): void {
+    const { session } = this;
+    if (session === null || !this.output.isIdle) return;
+    session.memory.settle();
+    if (session.waitsForSocket) setImmediate(this.onDrained);
   }
 
   header(bhs: Buffer, dataSegmentLength: number): Buffer | null {

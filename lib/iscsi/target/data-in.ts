@@ -33,7 +33,7 @@ export function startRead(session: Session, task: Task): void {
 function sendMapped(session: Session, task: Task): boolean {
   const { writer, target } = session;
   const { span, offsetBytes, readBytes } = task;
-  if (!writer.takesMapped || readBytes > READ_PIECE_BYTES) return false;
+  if (!writer.takesMapped || grantedPiece(session, task) < readBytes) return false;
   const map = target?.device.mapped?.(offsetBytes, readBytes) ?? null;
   if (map === null) return false;
   session.bytesRead += readBytes;

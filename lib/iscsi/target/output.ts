@@ -12,7 +12,7 @@
 import type { Socket } from 'node:net';
 import { assert } from '../../base/assert.js';
 import { type GatherWrite, gatherWriteTo } from '../../base/gather-write.js';
-import { BATCH_BYTES_MAX, BATCH_SPANS_MAX, SEND_QUEUE_BYTES_MAX } from '../../base/limits.js';
+import { BATCH_BYTES_MAX, BATCH_SPANS_MAX } from '../../base/limits.js';
 import type { PageMap } from '../../block/page-map.js';
 import { isShared, type PooledBuffer, type BufferPool, SLAB_BYTES, type Span } from './buffer-pool.js';
 import { Outgoing, type Piece } from './outgoing.js';
@@ -32,11 +32,13 @@ export class Output {
   private dead = false;
   private readonly flushLater = (): void => {
     this.flushScheduled = false;
-    if (!this.batching) this.flush();
+    if (this.batching) return;
+    this.flush();
+    if (this.isIdle) this.drained();
   };
   private readonly written = (error?: Error | null): void => this.onWritten(error ?? null);
 
-  /** @param drained called whenever the socket has taken bytes */
+  /** @param drained called whenever the socket has taken bytes, outside of a batch */
   constructor(
     private readonly socket: Socket,
     private readonly pool: BufferPool,
@@ -48,6 +50,11 @@ export class Output {
   /** Bytes reserved, committed or in the socket's queue. */
   get heldBytes(): number {
     return this.heldBytes_;
+  }
+
+  /** Everything committed is the kernel's. What it took at once, no callback of the socket tells. */
+  get isIdle(): boolean {
+    return this.writing.length === 0 && this.outgoing.count === 0;
   }
 
   /** What is committed now goes to the socket within this turn of the loop, as far as that takes it. */
@@ -143,11 +150,9 @@ export class Output {
   /** All of it is the kernel's. */
   private allSent(): void {
     const { outgoing } = this;
-    const wasFull = this.heldBytes_ >= SEND_QUEUE_BYTES_MAX;
     this.heldBytes_ -= outgoing.lengthBytes;
     outgoing.letGo();
     this.rewindSlab();
-    if (wasFull) setImmediate(this.drained); // no callback of the socket's will say so
   }
 
   /** Leaves to the socket's queue what the kernel did not take. */

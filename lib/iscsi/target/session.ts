@@ -230,6 +230,11 @@ export class Session {
     return false;
   }
 
+  /** Only room in the socket's queue lets it go on. */
+  get waitsForSocket(): boolean {
+    return this.stalled.length > 0 || this.paused;
+  }
+
   // ---- the end
 
   markTold(): void {
