@@ -201,6 +201,8 @@ export const SLOW_READ_MS = 0.5;
 /** Fast calls in a row in the pool before the loop is trusted again; doubles at each relapse up to the maximum. */
 export const FAST_CALLS_MIN = 16;
 export const FAST_CALLS_MAX = 1024;
+/** How much of a file is known together to be a hole: 16 TiB take 2 MiB of bits. */
+export const HOLE_GRAIN_BYTES = 1 * MiB;
 /** A discard is cut into pieces of this, since the kernel holds the file while it punches (13 ms per MiB seen). */
 export const PUNCH_PIECE_BYTES = 4 * MiB;
 

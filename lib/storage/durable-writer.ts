@@ -43,6 +43,11 @@ export class DurableWriter {
     for (let i = 0; i < DURABLE_WRITES_IN_POOL; i++) this.idle.push(new PoolWrite(this));
   }
 
+  /** Nothing is in the pool, or waits for it. */
+  get isIdle(): boolean {
+    return this.idle.length === DURABLE_WRITES_IN_POOL;
+  }
+
   /** Stores io.data durably, and completes io. */
   write(io: BlockIo): void {
     const lost = this.flusher.lostError;

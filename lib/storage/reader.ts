@@ -12,10 +12,11 @@ import { LOOP_IO_BYTES_MAX, SLOW_READ_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { type BlockIo, IoError } from '../block/device.js';
 import type { StorageDoors } from './doors.js';
+import type { HoleMap } from './hole-map.js';
 import type { InFlight } from './in-flight.js';
 import { ioErrorOf } from './io-errors.js';
 import { LatencyGate } from './latency-gate.js';
-import { MappedFile } from './mapped-file.js';
+import type { MappedFile } from './mapped-file.js';
 import { type NowaitRead, UNSUPPORTED } from './page-cache-read.js';
 import { type IoCounters, notePause } from './counters.js';
 import type { PoolShare, PoolWork } from './pool-share.js';
@@ -46,10 +47,10 @@ export class FileReader {
 
   constructor(
     private readonly fd: number,
-    private readonly sizeBytes: number,
-    private readonly mayMap: boolean,
+    private readonly openMap: () => MappedFile | null,
     private readonly doors: StorageDoors,
     private readonly share: PoolShare,
+    private readonly holes: HoleMap | null,
     private readonly inFlight: InFlight,
     private readonly counters: IoCounters,
     private readonly log: Logger,
@@ -61,20 +62,23 @@ export class FileReader {
   /** Fills io.data and completes io. The range has been checked. */
   read(io: BlockIo): void {
     if (io.lengthBytes > LOOP_IO_BYTES_MAX) this.readInPool(io, 0);
+    else if (this.holes?.covers(io.offsetBytes, io.lengthBytes) === true) this.readHole(io);
     else if (this.readNowait !== null) this.readCached(io, this.readNowait);
     else if (this.gate.onLoop) this.readOnLoop(io);
     else this.readInPool(io, 0);
   }
 
+  private readHole(io: BlockIo): void {
+    this.counters.hits += 1;
+    io.data.fill(0);
+    io.complete(null);
+  }
+
   /** The file's page cache, when it had all of the range a moment ago. The range has been checked. */
   mapped(offsetBytes: number, lengthBytes: number): MappedFile | null {
-    const { fd, doors } = this;
-    if (this.map === undefined) {
-      const maps = this.mayMap ? doors.native?.maps : undefined;
-      this.map = maps === undefined ? null : MappedFile.open(fd, this.sizeBytes, maps, doors.calls);
-    }
+    if (this.map === undefined) this.map = this.openMap();
     const { map } = this;
-    if (map === null || !map.has(offsetBytes, lengthBytes, doors.nowMs())) return null;
+    if (map === null || !map.has(offsetBytes, lengthBytes, this.doors.nowMs())) return null;
     this.counters.hits += 1;
     return map;
   }
@@ -153,6 +157,7 @@ export class FileReader {
     }
     this.gate.tookInPool(this.doors.nowMs() - read.startedMs);
     const complete = read.doneBytes === io.lengthBytes;
+    if (complete && io.data[0] === 0) this.holes?.look(io.offsetBytes);
     read.io = null;
     this.idlePoolReads.push(read);
     this.share.ended();

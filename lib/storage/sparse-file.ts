@@ -18,9 +18,11 @@ import { type IoCounters, newCounters } from './counters.js';
 import { type StorageDoors, systemDoors } from './doors.js';
 import { DurableWriter } from './durable-writer.js';
 import { Flusher } from './flusher.js';
+import { HoleMap } from './hole-map.js';
 import { type DataRange, dataRangesWithin } from './holes.js';
 import { InFlight } from './in-flight.js';
 import { closeFd, type OpenedFile, openFile, type OpenOptions } from './open-file.js';
+import { MappedFile } from './mapped-file.js';
 import { FileReader } from './reader.js';
 import { FileWriter } from './writer.js';
 
@@ -46,6 +48,7 @@ export class SparseFile implements BlockDevice {
   private readonly reader: FileReader;
   private readonly writer: FileWriter;
   private readonly durableWriter: DurableWriter;
+  private readonly holes: HoleMap | null;
   private closing: Promise<void> | null = null;
 
   private constructor(
@@ -64,9 +67,10 @@ export class SparseFile implements BlockDevice {
     this.readOnly = options.readOnly;
     this.counters = counters;
     const share = doors.pool.share();
-    const mayMap = !options.readOnly;
     this.flusher = new Flusher(fd, doors.calls, share, this.inFlight, log);
-    this.reader = new FileReader(fd, opened.sizeBytes, mayMap, doors, share, this.inFlight, counters, log);
+    this.holes = this.makeHoleMap();
+    const openMap = (): MappedFile | null => this.openMap();
+    this.reader = new FileReader(fd, openMap, doors, share, this.holes, this.inFlight, counters, log);
     this.writer = new FileWriter(fd, doors, share, this.flusher, this.inFlight, counters, log);
     this.durableWriter = new DurableWriter(durableFd, doors.calls, share, this.flusher, this.inFlight);
   }
@@ -99,6 +103,7 @@ export class SparseFile implements BlockDevice {
         this.reader.read(io);
         return;
       case 'write':
+        this.holes?.forget(io.offsetBytes, io.lengthBytes);
         if (io.fua) this.durableWriter.write(io);
         else this.writer.write(io);
         return;
@@ -110,6 +115,13 @@ export class SparseFile implements BlockDevice {
         if (this.readOnly) io.complete(null);
         else this.flusher.add(io);
     }
+  }
+
+  /** A file that is open for reading alone has none: see MappedFile.open. */
+  private openMap(): MappedFile | null {
+    const { calls, native } = this.doors;
+    if (this.readOnly || native === null) return null;
+    return MappedFile.open(this.fd, this.sizeBytes, native.maps, calls);
   }
 
   mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
@@ -172,6 +184,14 @@ export class SparseFile implements BlockDevice {
       await closeFd(this.fd);
       if (this.durableFd !== -1) await closeFd(this.durableFd);
     }
+  }
+
+  /** Only where the file is locked for us alone, and the kernel tells its holes. */
+  private makeHoleMap(): HoleMap | null {
+    const { native, extensions } = this.doors;
+    if (native === null || extensions === null || this.readOnly) return null;
+    const seekData = (fromBytes: number): number => native.seekData(this.fd, fromBytes);
+    return new HoleMap(this.sizeBytes, seekData, () => this.writer.isIdle && this.durableWriter.isIdle);
   }
 
   /** Why this request cannot be served at all, or null. */

@@ -57,6 +57,11 @@ export class FileWriter implements PoolWork {
     if (!this.canPunch) this.sayZeros('fs-native-extensions does not load');
   }
 
+  /** Nothing is in the pool, or waits for it. */
+  get isIdle(): boolean {
+    return !this.laneBusy;
+  }
+
   /** Stores io.data and completes io. The range has been checked. */
   write(io: BlockIo): void {
     if (!this.laneBusy && this.mayRunOnLoop(io)) this.writeOnLoop(io);
