@@ -26,8 +26,9 @@ import { PeerType, type PeerAddress, type PeerRequest } from './contract.js';
 import { ControlType, frameError } from './frame.js';
 import { decodeHello, encodeHello, negotiate, type Hello, type PeerSelf } from './hello.js';
 import { Link, answerLost, type LinkOwner } from './link.js';
+import { chargeOf } from './request-table.js';
 
-/** Payloads from here on prefer the link whose receiver dialled: it reads into one large buffer. */
+/** Requests that bring or ask for so much go over the link for bulk. */
 const BULK_BYTES_MIN = 64 * 1024;
 /** Replaced incarnations remembered; a process older than that many restarts is long dead. */
 const REPLACED_MAX = 16;
@@ -115,14 +116,18 @@ export class Association implements LinkOwner {
     this.giveUpWaiting();
   }
 
+  /**
+   * Of two links one carries bulk and the other the rest, in both directions, so that no small request or answer stands
+   * behind the copies of a move. Both ends go by the same rule: the member that is first by name dialled the one for the
+   * rest. Where there is one link, it carries all.
+   */
   private choose(request: PeerRequest): Link | null {
     const isBulk =
-      request.payload.length >= BULK_BYTES_MIN ||
       request.type === PeerType.COPY ||
-      request.type === PeerType.MIRROR_WRITE;
-    if (isBulk && this.accepted !== null) return this.accepted;
-    if (this.dialled === null) this.dial();
-    return this.dialled ?? this.accepted;
+      chargeOf(request.type, request.payload.length, request.lengthBytes) >= BULK_BYTES_MIN;
+    const prefersDialled = isBulk !== this.context.self.name < this.member;
+    if (this.dialled === null && (prefersDialled || this.accepted === null)) this.dial();
+    return prefersDialled ? (this.dialled ?? this.accepted) : (this.accepted ?? this.dialled);
   }
 
   // --- waiting for a link --------------------------------------------------------------------------------------

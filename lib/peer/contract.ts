@@ -110,11 +110,11 @@ export interface PeerAddress {
 /** Every link of this process to the others: dials when needed, dials again with back-off when lost. */
 export interface PeerHub {
   /**
-   * Sends to a member over the link that suits the request: bulk writes prefer the link that the receiver dialled.
+   * Sends to a member over the link that suits the request: bulk goes over another link than the rest.
    * A member that cannot be reached answers LINK_LOST (after at most a dial deadline), one that has no address too.
    */
   send(member: string, request: PeerRequest): void;
-  /** Makes sure that we have a link that *we* dialled to this member (the receiver of the bulk dials). */
+  /** Makes sure that we have a link that *we* dialled to this member, so that there are two with the one it dials. */
   connect(member: string): void;
   /** The address book: null forgets the member and closes its links. */
   setAddress(member: string, address: PeerAddress | null): void;

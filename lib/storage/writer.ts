@@ -14,7 +14,12 @@
  */
 import { assert } from '../base/assert.js';
 import { errnoOf } from '../base/errors.js';
-import { LOOP_IO_BYTES_MAX, PUNCH_PIECE_BYTES, SLOW_WRITE_MS } from '../base/limits.js';
+import {
+  LOOP_IO_BYTES_MAX,
+  PUNCH_PIECE_BYTES,
+  SLOW_WRITE_MS,
+  WRITE_CALL_BYTES_MAX,
+} from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { BlockIo, IoError } from '../block/device.js';
 import { type IoCounters, notePause } from './counters.js';
@@ -92,8 +97,8 @@ export class FileWriter implements PoolWork {
   }
 
   private writePiece(io: BlockIo, doneBytes: number): number {
-    const left = io.lengthBytes - doneBytes;
-    const bytes = this.doors.calls.writeSync(this.fd, io.data, doneBytes, left, io.offsetBytes + doneBytes);
+    const most = Math.min(io.lengthBytes - doneBytes, WRITE_CALL_BYTES_MAX);
+    const bytes = this.doors.calls.writeSync(this.fd, io.data, doneBytes, most, io.offsetBytes + doneBytes);
     if (bytes === 0) throw new Error('the file takes no bytes');
     return bytes;
   }
