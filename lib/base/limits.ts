@@ -171,11 +171,27 @@ export const MOVE_STEP_MS_MAX = 120_000;
 /** Extents of one move copied at the same time. More fill the destination's receive window, and forwarded I/O behind
  *  the copies waits out TCP's timers (40 ms at 8, 10 ms at 2). */
 export const MOVE_EXTENTS_IN_FLIGHT = 2;
-/** What the copy of a move takes while initiators are at work. Measured on 2 cores, 4 KiB 70/30 at depth 32: they keep
- *  53 % of their rate at this, and a fifth when the copy goes as fast as it can. */
-export const MOVE_BUSY_BYTES_PER_SECOND = 108 * MiB;
+/** What the copy of a move may take beside initiators who want all that the member has, and what it begins with. Measured
+ *  on 2 cores, 4 KiB 70/30 at depth 32: they keep half of their rate at this, and a fifth when the copy goes as fast as it
+ *  can; a move of 1 GiB is done in 10 s, its syncs and the hand-over included. */
+export const MOVE_BYTES_PER_SECOND_FLOOR = 108 * MiB;
+/** ... and beside initiators who want little: half of what the copy can, so that who comes next finds some of the loop
+ *  free until the pace is looked at again. */
+export const MOVE_BYTES_PER_SECOND_CEILING = 256 * MiB;
+/** Share of the source's event loop in use from which a move slows down, and below which it may go faster: at 70 % a
+ *  command waits for two others on average. The busy poll counts as use, so that one initiator at depth 1 has it whole. */
+export const MOVE_LOOP_BUSY_HIGH = 0.7;
+export const MOVE_LOOP_BUSY_LOW = 0.55;
+/** The same for the destination's answer to a copy, as a mirrored write would wait for it: 0.4 ms where all is quiet,
+ *  1 ms beside a load at depth 32; beyond, the destination's loop or its disk is behind. */
+export const MOVE_LATENCY_MS_HIGH = 4;
+export const MOVE_LATENCY_MS_LOW = 2;
 /** I/Os a second on the volume at its source from which initiators count as at work. */
 export const MOVE_BUSY_OPS_PER_SECOND = 100;
+/** Bytes of extents given away that a home leaves in its file while initiators write to the rest of it, and for how long
+ *  after the last batch (a batch is committed about every 300 ms): a punch of 4 MiB holds the file's writes for 2 ms. */
+export const GIVE_BACK_BYTES_MAX = 1024 * MiB;
+export const GIVE_BACK_DELAY_MS = 1_000;
 /** Pause before an extent whose destination failed is copied again; doubles up to the maximum. */
 export const MOVE_BACKOFF_MS_MIN = 50;
 export const MOVE_BACKOFF_MS_MAX = 5_000;
@@ -203,8 +219,8 @@ export const FAST_CALLS_MIN = 16;
 export const FAST_CALLS_MAX = 1024;
 /** How much of a file is known together to be a hole: 16 TiB take 2 MiB of bits. */
 export const HOLE_GRAIN_BYTES = 1 * MiB;
-/** A discard is cut into pieces of this, since the kernel holds the file while it punches (0.5 ms per MiB, 13 seen). */
-export const PUNCH_PIECE_BYTES = 1 * MiB;
+/** A discard is cut into pieces of this, since the kernel holds the file while it punches (13 ms per MiB seen). */
+export const PUNCH_PIECE_BYTES = 4 * MiB;
 /** One write call on the loop. What it writes lies in one folio of the page cache, and ext4 walks the whole folio for each
  *  small write into it later: 4 KiB take 6 µs into 64 KiB, 12 µs into 256 KiB, 14 to 30 µs into 1 MiB. */
 export const WRITE_CALL_BYTES_MAX = 64 * KiB;

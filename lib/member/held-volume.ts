@@ -2,8 +2,10 @@
  * One volume at one member: its route, its slots, its file once it has one, and the SCSI disk that initiators see. The
  * file is opened when this member holds or is to receive an extent, not before; a mere home has none.
  */
-import type { Clock } from '../base/clock.js';
+import { invariant } from '../base/assert.js';
+import type { Clock, Timer } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
+import { GIVE_BACK_BYTES_MAX, GIVE_BACK_DELAY_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { VolumeRecord } from '../group/records.js';
 import type { ServedTarget } from '../iscsi/target/directory.js';
@@ -44,6 +46,9 @@ export class HeldVolume implements DestinationVolume {
   private opening: Promise<SparseFile> | null = null;
   /** Punches under way: an extent that comes back waits for them. */
   private givingBack: Promise<void> = Promise.resolve();
+  /** Extents given away whose bytes are still in the file. */
+  private given: number[] = [];
+  private givenTimer: Timer | null = null;
   private leftBehind = false;
 
   constructor(
@@ -85,6 +90,7 @@ export class HeldVolume implements DestinationVolume {
     this.routed = routed;
     this.volume.adopt(routed.route);
     this.guardIfAway();
+    if (!this.isHome) this.giveBackNow();
     this.openIfHeld();
   }
 
@@ -111,15 +117,34 @@ export class HeldVolume implements DestinationVolume {
   async file(): Promise<SparseFile> {
     this.opening ??= this.open();
     const file = await this.opening;
+    this.giveBackNow();
     await this.givingBack;
     return file;
   }
 
-  /** Makes holes of extents that are held elsewhere now; their I/O has ended. */
+  /**
+   * Makes holes of extents that are held elsewhere now; their I/O has ended. While initiators are at work here that waits:
+   * a punch holds the file, and every write with it. It is done when the home has gone, when the move is over, or when
+   * enough has gathered. A crash before that leaves bytes that the next open punches.
+   */
   giveBack(extents: readonly number[]): void {
+    this.given.push(...extents);
+    this.givenTimer?.cancel();
+    this.givenTimer = null;
+    if (!this.isHome || this.given.length * this.extentBytes >= GIVE_BACK_BYTES_MAX) this.giveBackNow();
+    else this.givenTimer = this.context.clock.after(GIVE_BACK_DELAY_MS, () => this.giveBackNow());
+  }
+
+  private giveBackNow(): void {
+    this.givenTimer?.cancel();
+    this.givenTimer = null;
+    if (this.given.length === 0) return;
+    const extents = this.given;
+    this.given = [];
     this.givingBack = this.givingBack.then(async () => {
       try {
-        const file = await (this.opening ?? this.file());
+        const file = await this.opening;
+        if (file === null) return; // the next open punches them
         for (const extent of extents) await this.punch(file, extent);
       } catch (error) {
         this.context.log.warn(
@@ -131,6 +156,7 @@ export class HeldVolume implements DestinationVolume {
   }
 
   async close(): Promise<void> {
+    this.giveBackNow();
     await this.givingBack;
     const file = await this.opening?.catch(() => undefined); // open() has told the slot and the log
     await file?.close();
@@ -203,6 +229,7 @@ export class HeldVolume implements DestinationVolume {
   }
 
   private async punch(file: SparseFile, extent: number): Promise<void> {
+    invariant('I1', !this.volume.holdsHere(extent), `extent ${extent} is held here and given back`);
     const fromBytes = extent * this.record.extentBytes;
     await file.punch(fromBytes, Math.min(this.record.extentBytes, this.record.sizeBytes - fromBytes));
   }

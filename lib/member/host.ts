@@ -2,6 +2,7 @@
  * Every volume of the group at one member: made when the routing table speaks of it, changed at each epoch, forgotten
  * when it is deleted. Forwarding, moves and sessions find their volumes here.
  */
+import { performance } from 'node:perf_hooks';
 import { describeError } from '../base/errors.js';
 import type { VolumeRecord } from '../group/records.js';
 import type { DestinationVolumes } from '../migration/destination.js';
@@ -103,6 +104,11 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
 
   connect(member: string): void {
     this.options.connect(member);
+  }
+
+  /** DestinationVolumes and MovingVolumes. */
+  loopIdleMs(): number {
+    return performance.eventLoopUtilization().idle;
   }
 
   // ---- MovingVolumes

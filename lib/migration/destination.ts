@@ -9,11 +9,13 @@ import type { Logger } from '../base/log.js';
 import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
 import type { HeldFile } from './held-file.js';
-import { Seal, type SealAnswer } from './messages.js';
+import { Seal, type BeginAnswer, type SealAnswer } from './messages.js';
 
 /** What the destination needs of its member. */
 export interface DestinationVolumes {
   readonly incarnation: string;
+  /** How long this process's event loop has had nothing to do, ever. */
+  loopIdleMs(): number;
   /** Current by the store when its epoch is at least `epoch`; undefined: no such volume. */
   current(volumeId: number, epoch: number): Promise<DestinationVolume | undefined>;
   /** Reads the route: a commit was announced. */
@@ -152,7 +154,8 @@ export class Destination {
     if (file.dataRanges(fromBytes, toBytes - fromBytes).length > 0)
       await file.punch(fromBytes, toBytes - fromBytes);
     receptions.set(extent, new Reception(request.token, file, fromBytes, toBytes));
-    request.answer(PeerStatus.OK);
+    const answer: BeginAnswer = { loopIdleMs: this.volumes.loopIdleMs() };
+    request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(answer)));
   }
 
   private async abort(request: IncomingRequest): Promise<void> {

@@ -28,3 +28,10 @@ export type FenceAnswer = z.infer<typeof FenceAnswer>;
 export function formatSeal(seal: Seal): Buffer {
   return Buffer.from(JSON.stringify(seal));
 }
+
+/** The destination has begun an attempt. */
+export const BeginAnswer = z.object({
+  /** How long its event loop has had nothing to do, ever: the pace of the copy depends on it. */
+  loopIdleMs: z.number(),
+});
+export type BeginAnswer = z.infer<typeof BeginAnswer>;

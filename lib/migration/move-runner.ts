@@ -28,6 +28,8 @@ export interface MovingVolumes {
   giveBack(name: string, extents: readonly number[]): void;
   /** Sessions of initiators on the volume at this member. */
   sessionCount(name: string): number;
+  /** How long this process's event loop has had nothing to do, ever. */
+  loopIdleMs(): number;
 }
 
 export interface MoveRunnerOptions {
@@ -203,7 +205,10 @@ export class MoveRunner {
           ...source,
           volumeName,
           stats,
-          pacer: new Pacer(options.clock, record.rateBytesPerSecond, () => source.local.begun),
+          pacer: new Pacer(options.clock, record.rateBytesPerSecond, {
+            operations: () => source.local.begun,
+            idleMs: () => options.volumes.loopIdleMs(),
+          }),
           destination: new DestinationLink(options.hub, record.to, routed.record.id),
           epoch: () => source.volume.epoch,
           nextToken: () => (this.token = this.token === 0xffffffff ? 1 : this.token + 1),

@@ -1,54 +1,127 @@
 /**
- * The pace of a move's background copy: a token bucket in bytes, under the ceiling that was asked for, and under a lower
- * one while initiators are at work, so that a live move stays one. The lower one is also a floor: a move converges at
- * any load, since mirrored writes, which are never paced, make nothing dirty.
+ * The pace of a move's background copy: a token bucket in bytes, under the rate that was asked for, and beside initiators
+ * under one that a control loop finds between a floor and a ceiling. Nothing is measured per I/O for it:
+ *
+ *   - how busy the event loops of source and destination are, whichever is busier: what a command of an initiator has to
+ *     wait for at its home, which may be either;
+ *   - how long the destination takes to answer a copy: what a mirrored or forwarded write has to wait for there.
+ *
+ * The floor makes a move converge at any load, since mirrored writes, which are never paced, make nothing dirty.
  */
 import { sleep, type Clock } from '../base/clock.js';
-import { MOVE_BUSY_BYTES_PER_SECOND, MOVE_BUSY_OPS_PER_SECOND } from '../base/limits.js';
+import {
+  MOVE_BUSY_OPS_PER_SECOND,
+  MOVE_BYTES_PER_SECOND_CEILING,
+  MOVE_BYTES_PER_SECOND_FLOOR,
+  MOVE_LATENCY_MS_HIGH,
+  MOVE_LATENCY_MS_LOW,
+  MOVE_LOOP_BUSY_HIGH,
+  MOVE_LOOP_BUSY_LOW,
+} from '../base/limits.js';
 
 /** What may be sent at once after a pause: enough to keep the flow even, little enough not to be felt. */
 const BURST_SECONDS = 0.05;
-/** How often the foreground is looked at. */
-const LOOK_MS = 50;
+/** How often the loop decides: long enough for some forty copies at the floor, so that one preemption is not a trend. */
+const LOOK_MS = 100;
+/** Down fast, up slowly, and not at all in between: so it comes to rest instead of hunting. */
+const DOWN = 0.7;
+const UP = 1.1;
 
-/** How many I/Os initiators have begun on the volume here, ever. */
-export type ForegroundCount = () => number;
+/** What the pacer looks at now and then; counts since the start of the process. */
+export interface PaceSignals {
+  /** I/Os that initiators have begun on the volume here. */
+  operations(): number;
+  /** Milliseconds that the event loop had nothing to do. */
+  idleMs(): number;
+}
+
+/** What came of one interval at one rate. */
+export interface PaceEffect {
+  /** Share of the time, 0 to 1. */
+  readonly loopBusy: number;
+  /** The mean of the copies that were answered; 0 when none was. */
+  readonly latencyMs: number;
+}
+
+/** The rate for the next interval: the whole control loop. */
+export function nextRate(bytesPerSecond: number, { loopBusy, latencyMs }: PaceEffect): number {
+  if (loopBusy > MOVE_LOOP_BUSY_HIGH || latencyMs > MOVE_LATENCY_MS_HIGH)
+    return Math.max(MOVE_BYTES_PER_SECOND_FLOOR, bytesPerSecond * DOWN);
+  if (loopBusy < MOVE_LOOP_BUSY_LOW && latencyMs < MOVE_LATENCY_MS_LOW)
+    return Math.min(MOVE_BYTES_PER_SECOND_CEILING, bytesPerSecond * UP);
+  return bytesPerSecond;
+}
 
 export class Pacer {
   private nextFreeMs = 0;
   private lookedAtMs: number;
-  private seen: number;
+  private operations: number;
+  private idleMs: number;
+  private answers = 0;
+  private answersMs = 0;
   /** Until the first look, initiators are taken to be at work. */
-  private busy = true;
+  private isBusy = true;
+  private bytesPerSecond = MOVE_BYTES_PER_SECOND_FLOOR;
+  /** The destination's loop: its idle time when it last counted, and the share in use since the time before. */
+  private there = { atMs: 0, idleMs: 0 };
+  private busyThere = 0;
 
-  /** @param rateBytesPerSecond null: no ceiling */
+  /** @param askedBytesPerSecond null: as fast as initiators allow */
   constructor(
     private readonly clock: Clock,
-    private readonly rateBytesPerSecond: number | null,
-    private readonly foreground: ForegroundCount,
+    private readonly askedBytesPerSecond: number | null,
+    private readonly signals: PaceSignals,
   ) {
     this.lookedAtMs = clock.nowMs();
-    this.seen = foreground();
+    this.operations = signals.operations();
+    this.idleMs = signals.idleMs();
   }
 
   /** Resolves when `bytes` may be sent. */
   async take(bytes: number): Promise<void> {
     const nowMs = this.clock.nowMs();
-    const rate = this.rateAt(nowMs);
+    this.look(nowMs);
     const dueMs = Math.max(this.nextFreeMs, nowMs - BURST_SECONDS * 1000);
-    this.nextFreeMs = dueMs + (bytes / rate) * 1000;
+    this.nextFreeMs = dueMs + (bytes / this.rate()) * 1000;
     if (dueMs > nowMs) await sleep(this.clock, dueMs - nowMs);
   }
 
-  private rateAt(nowMs: number): number {
+  /** A copy was answered so long after it was sent. */
+  answered(tookMs: number): void {
+    this.answers += 1;
+    this.answersMs += tookMs;
+  }
+
+  /** The destination says how long its event loop has had nothing to do, ever. */
+  destinationIdle(idleMs: number): void {
+    const { there } = this;
+    const atMs = this.clock.nowMs();
+    if (atMs - there.atMs < LOOK_MS) return;
+    if (there.atMs !== 0) this.busyThere = 1 - (idleMs - there.idleMs) / (atMs - there.atMs);
+    this.there = { atMs, idleMs };
+  }
+
+  private rate(): number {
+    const asked = this.askedBytesPerSecond ?? Infinity;
+    return this.isBusy ? Math.min(asked, this.bytesPerSecond) : asked;
+  }
+
+  private look(nowMs: number): void {
     const elapsedMs = nowMs - this.lookedAtMs;
-    if (elapsedMs >= LOOK_MS) {
-      const count = this.foreground();
-      this.busy = ((count - this.seen) / elapsedMs) * 1000 > MOVE_BUSY_OPS_PER_SECOND;
-      this.lookedAtMs = nowMs;
-      this.seen = count;
-    }
-    const ceiling = this.rateBytesPerSecond ?? Infinity;
-    return this.busy ? Math.min(ceiling, MOVE_BUSY_BYTES_PER_SECOND) : ceiling;
+    if (elapsedMs < LOOK_MS) return;
+    const operations = this.signals.operations();
+    const idleMs = this.signals.idleMs();
+    this.isBusy = ((operations - this.operations) / elapsedMs) * 1000 > MOVE_BUSY_OPS_PER_SECOND;
+    // Beside nobody the copy fills the loop by itself, which says nothing: whoever comes next meets the floor.
+    this.bytesPerSecond = this.isBusy
+      ? nextRate(this.bytesPerSecond, {
+          loopBusy: Math.max(1 - (idleMs - this.idleMs) / elapsedMs, this.busyThere),
+          latencyMs: this.answers === 0 ? 0 : this.answersMs / this.answers,
+        })
+      : MOVE_BYTES_PER_SECOND_FLOOR;
+    this.lookedAtMs = nowMs;
+    this.operations = operations;
+    this.idleMs = idleMs;
+    this.answers = this.answersMs = 0;
   }
 }

@@ -22,6 +22,7 @@ import { DestinationError, describeStatus } from './destination-link.js';
 import type { ByteRange } from './dirty-map.js';
 import type { HeldFile } from './held-file.js';
 import type { Interceptor } from './interceptor.js';
+import { BeginAnswer } from './messages.js';
 import type { MoveStats } from './move-stats.js';
 import type { Pacer } from './pacer.js';
 import type { RangeHolder } from './range-locks.js';
@@ -129,12 +130,13 @@ export class Transfer {
     const { interceptor, context } = this;
     await interceptor.detach();
     const token = context.nextToken();
-    await interceptor.destination.step(PeerType.EXTENT_BEGIN, {
+    const begun = await interceptor.destination.step(PeerType.EXTENT_BEGIN, {
       extent: interceptor.extent,
       token,
       epoch: context.epoch(),
       deadlineMs: MOVE_STEP_MS_MAX,
     });
+    context.pacer.destinationIdle(BeginAnswer.parse(JSON.parse(begun.toString('utf8'))).loopIdleMs);
     // From here to the end nothing waits: a write is either in the source already, and dirty, or will be mirrored.
     this.attempts += 1;
     interceptor.token = token;
@@ -195,7 +197,9 @@ export class Transfer {
     const payload = this.buffer.subarray(0, lengthBytes);
     await context.pacer.take(lengthBytes);
     await submitAndWait(context.file, 'read', fromBytes, lengthBytes, payload);
+    const sentAtMs = context.clock.nowMs();
     await interceptor.destination.step(PeerType.COPY, this.stepFields(fromBytes, lengthBytes, payload));
+    context.pacer.answered(context.clock.nowMs() - sentAtMs);
     context.stats.bytesCopied += lengthBytes;
     if (this.attempts > 1) context.stats.bytesRecopied += lengthBytes;
   }

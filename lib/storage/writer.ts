@@ -14,12 +14,7 @@
  */
 import { assert } from '../base/assert.js';
 import { errnoOf } from '../base/errors.js';
-import {
-  LOOP_IO_BYTES_MAX,
-  PUNCH_PIECE_BYTES,
-  SLOW_WRITE_MS,
-  WRITE_CALL_BYTES_MAX,
-} from '../base/limits.js';
+import { LOOP_IO_BYTES_MAX, PUNCH_PIECE_BYTES, SLOW_WRITE_MS, WRITE_CALL_BYTES_MAX } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { BlockIo, IoError } from '../block/device.js';
 import { type IoCounters, notePause } from './counters.js';

@@ -161,6 +161,7 @@ export class WorldMember {
     const destination = new Destination(
       {
         incarnation: this.incarnation,
+        loopIdleMs: () => 0,
         current: async (id, epoch) => {
           if (this.volume.epoch < epoch) await this.table.refresh(VOLUME);
           return id === 1 ? this.asDestination() : undefined;
@@ -215,7 +216,7 @@ export class WorldMember {
         clock: world.clock,
         log: silentLog,
         store: world.store,
-        pacer: new Pacer(world.clock, null, () => 0),
+        pacer: new Pacer(world.clock, null, { operations: () => 0, idleMs: () => 0 }),
       },
       destination: new DestinationLink(world.peers.hub(this.name), to, 1),
       epoch: () => volume.epoch,

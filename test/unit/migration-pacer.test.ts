@@ -1,10 +1,16 @@
 /** The pace of the copy, under a clock that the test owns. */
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { Clock } from '../../lib/base/clock.js';
-import { MOVE_BUSY_BYTES_PER_SECOND } from '../../lib/base/limits.js';
-import { Pacer } from '../../lib/migration/pacer.js';
+import {
+  MOVE_BYTES_PER_SECOND_CEILING as CEILING,
+  MOVE_BYTES_PER_SECOND_FLOOR as FLOOR,
+  MOVE_LATENCY_MS_HIGH,
+  MOVE_LOOP_BUSY_HIGH,
+} from '../../lib/base/limits.js';
+import { Pacer, nextRate } from '../../lib/migration/pacer.js';
 
 const MiB = 1024 * 1024;
+const PIECE_BYTES = 256 * 1024;
 
 /** Time that passes only by waiting. */
 class WaitingClock implements Clock {
@@ -18,37 +24,127 @@ class WaitingClock implements Clock {
   }
 }
 
-/** Bytes per second over 2 s of a copy that does nothing but ask; each piece takes `pieceMs` by itself. */
-async function rateOf(rate: number | null, opsPerSecond: number, pieceMs = 0.1): Promise<number> {
-  const clock = new WaitingClock();
-  const pacer = new Pacer(clock, rate, () => (clock.now * opsPerSecond) / 1000);
-  let bytes = 0;
-  const startMs = clock.now;
-  while (clock.now - startMs < 2000) {
-    await pacer.take(256 * 1024);
-    clock.now += pieceMs;
-    bytes += 256 * 1024;
-  }
-  return (bytes / (clock.now - startMs)) * 1000;
+/** A source and its initiators, as a pacer sees them. */
+interface Place {
+  readonly opsPerSecond?: number;
+  /** Share of the loop that initiators use. */
+  readonly loopBusy?: number;
+  /** What a piece takes of the loop. */
+  readonly pieceMs?: number;
+  readonly latencyMs?: number;
 }
 
-function near(t: { ok(value: boolean, message: string): boolean }, found: number, wanted: number): void {
+/** Bytes per second in each half second of `seconds`, of a copy that does nothing but ask. */
+async function ratesOf(
+  asked: number | null,
+  seconds: number,
+  place: (atMs: number) => Place,
+): Promise<number[]> {
+  const clock = new WaitingClock();
+  const startMs = clock.now;
+  let [operations, idleMs, seenMs] = [0, 0, startMs];
+  /** Lets the initiators have done what they do in the time that has passed. */
+  const catchUp = (): Place => {
+    const now = place(clock.now - startMs);
+    operations += ((now.opsPerSecond ?? 0) * (clock.now - seenMs)) / 1000;
+    idleMs += (clock.now - seenMs) * (1 - (now.loopBusy ?? 0));
+    seenMs = clock.now;
+    return now;
+  };
+  const pacer = new Pacer(clock, asked, {
+    operations: () => (catchUp(), operations),
+    idleMs: () => (catchUp(), idleMs),
+  });
+  const halves = new Array<number>(seconds * 2).fill(0);
+  while (clock.now - startMs < seconds * 1000) {
+    await pacer.take(PIECE_BYTES);
+    const { pieceMs = 0.1, latencyMs = 0.5 } = catchUp();
+    pacer.answered(latencyMs);
+    clock.now += pieceMs;
+    seenMs += pieceMs; // busy with the piece
+    const half = Math.floor((clock.now - startMs) / 500);
+    if (half < halves.length) halves[half] = (halves[half] ?? 0) + PIECE_BYTES * 2;
+  }
+  return halves;
+}
+
+function near(t: Pick<Test, 'ok'>, found: number | undefined, wanted: number, within = 0.1): void {
   t.ok(
-    Math.abs(found / wanted - 1) < 0.1,
-    `${(found / MiB).toFixed(1)} MiB/s, wanted ${(wanted / MiB).toFixed(1)}`,
+    Math.abs((found ?? 0) / wanted - 1) < within,
+    `${((found ?? 0) / MiB).toFixed(1)} MiB/s, wanted ${(wanted / MiB).toFixed(1)}`,
   );
 }
 
-t.test('the ceiling holds, with and without a foreground', async (t) => {
-  near(t, await rateOf(10 * MiB, 0), 10 * MiB);
-  near(t, await rateOf(10 * MiB, 50_000), 10 * MiB);
+t.test('the rate that was asked for holds, with and without a foreground', async (t) => {
+  for (const opsPerSecond of [0, 200, 50_000]) {
+    near(t, (await ratesOf(10 * MiB, 2, () => ({ opsPerSecond }))).at(-1), 10 * MiB);
+  }
 });
 
-t.test('a busy foreground lowers the pace, and never to a halt', async (t) => {
-  near(t, await rateOf(null, 50_000), MOVE_BUSY_BYTES_PER_SECOND);
-  near(t, await rateOf(1000 * MiB, 50_000), MOVE_BUSY_BYTES_PER_SECOND);
+t.test('initiators who want all of the loop bring it to the floor, and never below', async (t) => {
+  const full = { opsPerSecond: 50_000, loopBusy: 1, latencyMs: 1000 };
+  near(t, (await ratesOf(null, 2, () => full)).at(-1), FLOOR);
+  near(t, (await ratesOf(1000 * MiB, 2, () => full)).at(-1), FLOOR);
 });
 
-t.test('a foreground that hardly does anything does not', async (t) => {
-  t.ok((await rateOf(null, 10)) > 5 * MOVE_BUSY_BYTES_PER_SECOND);
+t.test('nobody at work: no ceiling', async (t) => {
+  t.ok(
+    (await ratesOf(null, 2, () => ({ opsPerSecond: 10 }))).every((rate, i) => i === 0 || rate > 3 * CEILING),
+  );
+});
+
+t.test('initiators who want little let it rise to the ceiling, within two seconds', async (t) => {
+  const rates = await ratesOf(null, 4, () => ({ opsPerSecond: 1000, loopBusy: 0.05 }));
+  for (const rate of rates.slice(4)) near(t, rate, CEILING);
+});
+
+t.test('a slow destination holds it down, however idle the source is', async (t) => {
+  const rates = await ratesOf(null, 3, () => ({ opsPerSecond: 1000, latencyMs: MOVE_LATENCY_MS_HIGH + 1 }));
+  near(t, rates.at(-1), FLOOR);
+});
+
+t.test('a destination whose loop is full holds it down as well: the home may be there', async (t) => {
+  const clock = new WaitingClock();
+  const pacer = new Pacer(clock, null, { operations: () => clock.now, idleMs: () => clock.now });
+  let bytes = 0;
+  for (const busyThere of [0, 0.9]) {
+    const startMs = clock.now;
+    for (bytes = 0; clock.now - startMs < 3000; bytes += PIECE_BYTES) {
+      await pacer.take(PIECE_BYTES);
+      pacer.destinationIdle((clock.now - 1000) * (1 - busyThere));
+    }
+    if (busyThere === 0) t.ok(bytes / 3 > 1.5 * FLOOR, 'idle at both ends');
+  }
+  near(t, bytes / 3, FLOOR, 0.15);
+});
+
+t.test('it comes to rest between them, without hunting', async (t) => {
+  // The copy itself takes 1 ms of the loop a piece: at the ceiling that would be all of it.
+  const rates = await ratesOf(null, 12, () => ({ opsPerSecond: 5000, loopBusy: 0.2, pieceMs: 1 }));
+  const later = rates.slice(8);
+  const [least, most] = [Math.min(...later), Math.max(...later)];
+  t.ok(least > FLOOR * 1.05 && most < CEILING * 0.95, `${least / MiB} to ${most / MiB} MiB/s`);
+  t.ok(most / least < 1.05, `it stays within a twentieth: ${least / MiB} to ${most / MiB} MiB/s`);
+});
+
+t.test('a burst of initiators is answered within half a second, and forgotten within two', async (t) => {
+  const rates = await ratesOf(null, 9, (atMs) => ({
+    opsPerSecond: 1000,
+    loopBusy: atMs >= 3000 && atMs < 5000 ? 0.9 : 0.05,
+  }));
+  near(t, rates[5], CEILING);
+  for (const rate of rates.slice(7, 10)) near(t, rate, FLOOR);
+  near(t, rates[14], CEILING);
+});
+
+t.test('the decision: down fast, up slowly, within its bounds, and a band where it rests', async (t) => {
+  const quiet = { loopBusy: 0.1, latencyMs: 0.5 };
+  const busy = { loopBusy: MOVE_LOOP_BUSY_HIGH + 0.01, latencyMs: 0.5 };
+  const middle = 150 * MiB;
+  t.ok(nextRate(middle, quiet) > middle && nextRate(middle, quiet) < 1.2 * middle);
+  t.ok(nextRate(middle, busy) < 0.8 * middle);
+  t.equal(nextRate(middle, { loopBusy: 0.6, latencyMs: 0.5 }), middle);
+  t.equal(nextRate(middle, { loopBusy: 0.1, latencyMs: 3 }), middle);
+  t.equal(nextRate(FLOOR, busy), FLOOR);
+  t.equal(nextRate(CEILING, quiet), CEILING);
 });
