@@ -31,6 +31,7 @@ const LAYERS = [
   'lib/supervisor',
   'lib/cli',
   'lib/bench',
+  'lib/proof',
   'lib/index',
   'bin',
 ];

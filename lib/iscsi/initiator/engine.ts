@@ -37,6 +37,12 @@ export interface EngineJob {
   progressMs: number;
 }
 
+/** What a workload runs on: our initiator, or a foreign one behind the same face. */
+export type LoadedUnit = Pick<
+  Initiator,
+  'capacity' | 'nowMs' | 'submit' | 'flush' | 'recoveries' | 'redirects' | 'violations'
+>;
+
 const NO_DATA = Buffer.alloc(0);
 /** How often a rate limit hands out commands. */
 const RATE_TICK_MS = 2;
@@ -83,6 +89,8 @@ export class Engine {
   private errors = 0;
   private wrongCount = 0;
   private stallMsMax = 0;
+  /** The slowest since progress was told. */
+  private progressStallMs = 0;
   private exhausted = false;
   private readonly errorTexts: string[] = [];
   private readonly wrong: WrongBlock[] = [];
@@ -93,7 +101,7 @@ export class Engine {
   private resolve!: () => void;
 
   constructor(
-    private readonly initiator: Initiator,
+    private readonly initiator: LoadedUnit,
     private readonly job: EngineJob,
   ) {
     this.ledgerBlocks = job.blockBytes / job.ledger.geometry.blockBytes;
@@ -239,6 +247,7 @@ export class Engine {
     const tookMs = this.initiator.nowMs() - task.submittedAtMs;
     this.histogram.record(Math.max(1, Math.round(tookMs * 1000)));
     if (tookMs > this.stallMsMax) this.stallMsMax = tookMs;
+    if (tookMs > this.progressStallMs) this.progressStallMs = tookMs;
     if (task.isRead) this.reads += 1;
     else this.writes += 1;
     if (error !== null || task.status !== 0) this.failed(task, error);
@@ -284,7 +293,9 @@ export class Engine {
       this.progressOps = ops;
       const MBps = Math.round((iops * this.job.blockBytes) / 1e4) / 100;
       const seconds = (this.initiator.nowMs() - this.startMs) / 1000;
-      onProgress?.({ seconds, ops, iops, MBps, errors: this.errors, wrongCount: this.wrongCount });
+      const { errors, wrongCount, progressStallMs: longestMs } = this;
+      this.progressStallMs = 0;
+      onProgress?.({ seconds, ops, iops, MBps, longestMs, errors, wrongCount });
       this.scheduleProgress();
     });
   }

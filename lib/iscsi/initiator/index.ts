@@ -21,4 +21,4 @@ export type { Recovery } from './recovery.js';
 export { formatIscsiUrl, formatPortal, parseIscsiUrl, parseTargetAddress } from './url.js';
 export type { IscsiUrl, PortalAddress, TargetAddress } from './url.js';
 export { runFill, runLoad, runVerify } from './workload.js';
-export type { LoadOptions, Progress, WorkloadOptions, WorkloadReport } from './workload.js';
+export type { LoadedUnit, LoadOptions, Progress, WorkloadOptions, WorkloadReport } from './workload.js';

@@ -52,6 +52,8 @@ export interface Progress {
   /** Of this interval alone. */
   readonly iops: number;
   readonly MBps: number;
+  /** The slowest command answered in it. */
+  readonly longestMs: number;
   readonly errors: number;
   readonly wrongCount: number;
 }

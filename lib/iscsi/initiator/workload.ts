@@ -5,12 +5,12 @@
  */
 import { BlockferryError } from '../../base/errors.js';
 import { SeededRandom, systemRandom } from '../../base/random.js';
-import { Engine, type EngineJob } from './engine.js';
-import type { Initiator } from './initiator.js';
+import { Engine, type EngineJob, type LoadedUnit } from './engine.js';
 import { Ledger } from './ledger.js';
 import type { Progress, WorkloadReport } from './report.js';
 import { RandomPlaces, SequentialPlaces, type Places } from './places.js';
 
+export type { LoadedUnit } from './engine.js';
 export type { Progress, WorkloadReport } from './report.js';
 
 /** What all three have in common. */
@@ -61,7 +61,7 @@ const LOAD_READ_PERCENT = 70;
 const LEDGER_BLOCK_BYTES = 4096;
 
 /** Writes every block of the range once, in order, and flushes. */
-export async function runFill(initiator: Initiator, options: WorkloadOptions = {}): Promise<WorkloadReport> {
+export async function runFill(initiator: LoadedUnit, options: WorkloadOptions = {}): Promise<WorkloadReport> {
   const job = await prepare(initiator, options, FILL_BYTES);
   job.readPercent = 0;
   job.places = new SequentialPlaces(job.slots, 1);
@@ -73,7 +73,7 @@ export async function runFill(initiator: Initiator, options: WorkloadOptions = {
  * block is whole and in its place. Rejects with USAGE when there is neither, with NOT_FOUND when not one block is of it.
  */
 export async function runVerify(
-  initiator: Initiator,
+  initiator: LoadedUnit,
   options: WorkloadOptions = {},
 ): Promise<WorkloadReport> {
   if (options.ledger === undefined && options.ledgerFile === undefined && options.seed === undefined) {
@@ -111,7 +111,7 @@ async function withLedger(options: WorkloadOptions): Promise<WorkloadOptions> {
 }
 
 /** Reads and writes for a time or a number of bytes. */
-export async function runLoad(initiator: Initiator, options: LoadOptions = {}): Promise<WorkloadReport> {
+export async function runLoad(initiator: LoadedUnit, options: LoadOptions = {}): Promise<WorkloadReport> {
   const job = await prepare(initiator, options, LOAD_BYTES);
   job.readPercent = options.readPercent ?? LOAD_READ_PERCENT;
   job.verifyReads = options.verifyReads ?? true;
@@ -124,7 +124,7 @@ export async function runLoad(initiator: Initiator, options: LoadOptions = {}): 
 }
 
 async function prepare(
-  initiator: Initiator,
+  initiator: LoadedUnit,
   options: WorkloadOptions,
   blockBytes: number,
 ): Promise<EngineJob> {
@@ -165,7 +165,7 @@ async function prepare(
 }
 
 async function ledgerFor(
-  initiator: Initiator,
+  initiator: LoadedUnit,
   options: WorkloadOptions,
   commandBytes: number,
 ): Promise<Ledger> {
@@ -196,7 +196,7 @@ async function ledgerFor(
 }
 
 async function finish(
-  initiator: Initiator,
+  initiator: LoadedUnit,
   job: EngineJob,
   options: WorkloadOptions,
   writes: boolean,

@@ -1,0 +1,24 @@
+/** Distributions of a few hundred measured values, and lines that hold or do not. Pure arithmetic. */
+
+export interface Distribution {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+/** By nearest rank: each is a value that was measured. Zeros for none. */
+export function distributionOf(values: readonly number[]): Distribution {
+  const sorted = [...values].sort((a, b) => a - b);
+  const rank = (share: number): number => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0;
+  return { p50: rank(0.5), p99: rank(0.99), max: rank(1) };
+}
+
+/** One promise, held or not. */
+export interface Line {
+  readonly text: string;
+  readonly holds: boolean;
+}
+
+export function describeLine({ text, holds }: Line): string {
+  return `${holds ? 'holds ' : 'MISSED'}  ${text}`;
+}

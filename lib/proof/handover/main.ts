@@ -1,0 +1,79 @@
+/** `make handover`: options, progress, and where the report goes. */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { resolve, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { BlockferryError } from '../../base/errors.js';
+import { parseSize } from '../../base/units.js';
+import { describeLine } from '../figures.js';
+import type { LoadedBy } from '../loaded-client.js';
+import { whyNoLibiscsi } from '../libiscsi.js';
+import { summarize, summaryTable, type HandoverSummary } from './report.js';
+import { runHandovers } from './run.js';
+import { runWrongInitiators } from './wrong.js';
+
+const KINDS: readonly LoadedBy[] = ['harness', 'libiscsi'];
+
+/** @returns the process's exit code: 1 when a line is missed */
+export async function runHandoverProof(args: readonly string[]): Promise<number> {
+  const options = readOptions(args);
+  const out = options.json ? process.stderr : process.stdout;
+  const say = (text: string): void => void out.write(`${text}\n`);
+  const progress = (text: string): void =>
+    void (process.stderr.isTTY && process.stderr.write(`\r\u001b[K${text}`));
+  await mkdir(options.folder, { recursive: true });
+  const workFolder = await mkdtemp(join(options.folder, 'handover-'));
+  try {
+    const summaries: HandoverSummary[] = [];
+    const skipped: string[] = [];
+    for (const by of options.by) {
+      const missing = by === 'libiscsi' ? whyNoLibiscsi() : undefined;
+      if (missing !== undefined) skipped.push(`skipped ${by}: ${missing}`);
+      else summaries.push(summarize(await runHandovers(by, { ...options, workFolder }, progress)));
+    }
+    const wrong = options.wrong ? await runWrongInitiators(workFolder, progress) : [];
+    progress('');
+    const lines = [...summaries.flatMap((summary) => summary.lines), ...wrong];
+    say([summaryTable(summaries), ...skipped, ...lines.map(describeLine)].join('\n'));
+    for (const text of summaries.flatMap((summary) => summary.texts)) say(text);
+    if (options.json) process.stdout.write(`${JSON.stringify({ summaries, wrong, skipped })}\n`);
+    return lines.every((line) => line.holds) ? 0 : 1;
+  } finally {
+    await rm(workFolder, { recursive: true, force: true });
+  }
+}
+
+function readOptions(args: readonly string[]) {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      handovers: { type: 'string', default: '200' },
+      size: { type: 'string', default: '32M' },
+      'queue-depth': { type: 'string', default: '32' },
+      by: { type: 'string', default: KINDS.join(',') },
+      'no-wrong': { type: 'boolean', default: false },
+      folder: { type: 'string', default: '.' },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const by = values.by.split(',').map((name) => {
+    const kind = KINDS.find((candidate) => candidate === name);
+    if (kind === undefined)
+      throw new BlockferryError('USAGE', `--by '${name}' is none of ${KINDS.join(', ')}`);
+    return kind;
+  });
+  return {
+    by,
+    handovers: wholeOf('handovers', values.handovers),
+    sizeBytes: parseSize(values.size),
+    queueDepth: wholeOf('queue-depth', values['queue-depth']),
+    folder: resolve(values.folder),
+    wrong: !values['no-wrong'],
+    json: values.json,
+  };
+}
+
+function wholeOf(name: string, text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new BlockferryError('USAGE', `--${name} '${text}' is no whole number above 0`);
+}
