@@ -18,13 +18,21 @@ SIZE ?= 1G
 ONLY ?=
 OUT ?= ./bench-out
 BENCH = $(NODE) dist/bin/bench.js --rounds $(ROUNDS) --seconds $(SECONDS) --size $(SIZE) --only '$(ONLY)' --out $(OUT)
+# make crash: POINTS='commit home.done' (parts of a case's name), CASES= so many of them by chance, SEED=, JOBS= at a time
+POINTS ?=
+CASES ?= 0
+SEED ?= 1
+JOBS ?= 2
+# make handover: HANDOVERS= with each initiator, WORK= a folder for the groups' data
+HANDOVERS ?= 200
+WORK ?= .
 DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra
 # What Blockferry is measured beside; libiscsi-bin brings iscsi-perf.
 BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common
 SOURCES := $(shell find lib bin -name '*.ts' -o -name '*.cts' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test unit integration check bench bench-scale tools bench-tools clean
+.PHONY: help build run demo test unit integration check bench bench-scale handover crash tools bench-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +74,13 @@ bench: build ## side by side with tgtd, QEMU's mirror and dd: a table, JSON, a p
 
 bench-scale: build ## what grows with volumes, extents, sessions and members
 	@$(BENCH) scale
+
+handover: build ## HANDOVERS=200 of a loaded volume: how long anybody waits; and initiators that do it wrong
+	@$(NODE) dist/bin/proof.js handover --handovers $(HANDOVERS) --folder $(WORK)
+	$(TAP) test/integration/wrong-initiators.test.ts
+
+crash: build ## members killed and stopped at every point of every phase, under load: nothing is lost
+	@$(NODE) dist/bin/proof.js crash --points '$(POINTS)' --cases $(CASES) --seed $(SEED) --jobs $(JOBS) --folder $(WORK)
 
 tools: PACKAGES = $(DEBIAN_PACKAGES)
 tools: WITHOUT = the suites of test/integration that use iscsi-ls, iscsi-inq, qemu-img and qemu-io are skipped

@@ -12,6 +12,7 @@ import { BlockferryError } from './base/errors.js';
 import { HANDOVER_DEADLINE_SECONDS } from './base/limits.js';
 import type { Logger } from './base/log.js';
 import { randomToken, type Random } from './base/random.js';
+import { noWaypoints, type Waypoints } from './base/waypoints.js';
 import { GroupView, Membership } from './group/membership.js';
 import { openStore } from './group/open-store.js';
 import { GroupRecord, keys, parseRecord } from './group/records.js';
@@ -54,6 +55,8 @@ export interface MemberOptions {
   readonly busyPollUs?: number;
   /** A CRC32C in every frame between members. */
   readonly peerDigests?: boolean;
+  /** Default: none. */
+  readonly waypoints?: Waypoints;
 }
 
 /** What is open already, so that a start that fails halfway closes it again, last first. */
@@ -67,6 +70,7 @@ export class Member {
   private readonly ids = new MemberIds();
   private readonly door = new DirectoryDoor();
   private readonly service: MemberService;
+  private readonly waypoints: Waypoints;
   private host!: VolumeHost;
   private runner!: MoveRunner;
   private table!: RoutingTable;
@@ -81,6 +85,7 @@ export class Member {
     this.incarnation = randomToken(options.random);
     this.registry = new SessionRegistry(options.clock);
     this.service = new MemberService(options.log);
+    this.waypoints = options.waypoints ?? noWaypoints;
   }
 
   /**
@@ -133,11 +138,13 @@ export class Member {
     const { options } = this;
     const folder = await DataFolder.open(options.dataFolder, { log: options.log });
     this.closers.push(() => folder.close());
-    const store = await openStore(options.storeUrl, options);
+    const store = await openStore(options.storeUrl, { ...options, waypoints: this.waypoints });
     this.closers.push(() => store.close());
     await this.listen(await groupName(store));
     const membership = await this.join(store);
+    this.waypoints.reached('member.joined');
     await this.openVolumes(store, folder, membership);
+    this.waypoints.reached('member.opened');
     this.openService();
     this.closers.push(this.closePortal); // sessions end while there are still volumes and links to serve them
     membership.onLost = () => this.host.suspend();
@@ -190,13 +197,13 @@ export class Member {
   }
 
   private async openVolumes(store: GroupStore, folder: DataFolder, membership: Membership): Promise<void> {
-    const { options, ids, hub, incarnation, registry } = this;
+    const { options, ids, hub, incarnation, registry, waypoints } = this;
     const { log, clock, random, name: self } = options;
     const table = await RoutingTable.open(store, ids, log);
     this.table = table;
     this.closers.push(() => table.close());
     this.host = new VolumeHost({
-      ...{ self, ids, hub, folder, clock, log, incarnation, table },
+      ...{ self, ids, hub, folder, clock, log, incarnation, table, waypoints },
       sessionCount: (iqn) => registry.sessionsOf(iqn).length,
       cutOff: (iqn) => registry.cutOff(iqn),
       leaseIsValid: () => membership.check(),
@@ -204,7 +211,8 @@ export class Member {
     });
     this.closers.push(() => this.host.close());
     table.onChange((now, before) => this.homeMayHaveMoved(now, before));
-    this.runner = new MoveRunner({ self, store, table, hub, volumes: this.host, clock, random, log });
+    const doors = { clock, random, log, waypoints };
+    this.runner = new MoveRunner({ self, store, table, hub, volumes: this.host, ...doors });
   }
 
   private openService(): void {
@@ -214,7 +222,7 @@ export class Member {
     this.closers.push(() => pause.close());
     service.open({
       holder: new HolderService(host),
-      destination: new Destination(host, options.log),
+      destination: new Destination(host, options.log, this.waypoints),
       fencer: this.fencer,
       queries: {
         sessions: () => this.registry.list(),
@@ -231,6 +239,7 @@ export class Member {
     return new Fencer({
       hub,
       clock: options.clock,
+      waypoints: this.waypoints,
       others: () => view.members.filter((member) => member.name !== options.name),
       mayBeRunning: isProcessRunning,
       fenceHere: async (volume, login) => {
@@ -258,6 +267,7 @@ export class Member {
     const sessions = this.registry.requestLogout(iqn, HANDOVER_DEADLINE_SECONDS, mode);
     const stats = this.runner.statsOf(volume);
     if (stats !== undefined) stats.sessions += sessions;
+    this.waypoints.reached('handover.asked');
     log.info({ volume, home: now?.route.home, sessions }, 'sessions were told to follow their volume');
   }
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { systemClock } from '../base/clock.js';
 import { systemRandom } from '../base/random.js';
+import { noWaypoints, type Waypoints } from '../base/waypoints.js';
 import { formatAddress } from '../manage/api.js';
 import { Member } from '../member.js';
 import { untilStopped, type CliDoor } from './door.js';
@@ -22,7 +23,14 @@ const Options = z.object({
   allowUnauthenticated: flag,
 });
 
-export function addMember(program: Command, door: CliDoor): void {
+export const addMember = addMemberWith(noWaypoints);
+
+/** The command on a member whose waypoints somebody watches. */
+export function addMemberWith(waypoints: Waypoints): (program: Command, door: CliDoor) => void {
+  return (program, door) => define(program, door, waypoints);
+}
+
+function define(program: Command, door: CliDoor, waypoints: Waypoints): void {
   withJson(program.command('member'))
     .description('one member of a group')
     .requiredOption('--name <member>', 'such as m1')
@@ -33,10 +41,10 @@ export function addMember(program: Command, door: CliDoor): void {
     .option('--busy-poll-us <microseconds>', 'poll this long before sleeping; 0: never')
     .option('--peer-digests', 'a CRC32C in every frame to and from other members')
     .option('--allow-unauthenticated', 'listen where other machines can reach it')
-    .action((raw: Record<string, unknown>) => runMember(door, raw));
+    .action((raw: Record<string, unknown>) => runMember(door, raw, waypoints));
 }
 
-async function runMember(door: CliDoor, raw: Record<string, unknown>): Promise<void> {
+async function runMember(door: CliDoor, raw: Record<string, unknown>, waypoints: Waypoints): Promise<void> {
   const options = parseOptions(Options, raw);
   refuseOpenHost(options.portal.host, options.allowUnauthenticated);
   refuseOpenHost(options.peer.host, options.allowUnauthenticated);
@@ -52,6 +60,7 @@ async function runMember(door: CliDoor, raw: Record<string, unknown>): Promise<v
     clock: systemClock,
     random: systemRandom,
     peerDigests: options.peerDigests,
+    waypoints,
     ...(options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs }),
   });
   const ready = {

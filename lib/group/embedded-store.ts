@@ -13,6 +13,7 @@ import type { Clock, Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { randomToken, type Random } from '../base/random.js';
+import { noWaypoints, type Waypoints } from '../base/waypoints.js';
 import {
   checkOperations,
   commit,
@@ -46,6 +47,8 @@ export interface EmbeddedStoreOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Default: none. */
+  readonly waypoints?: Waypoints;
 }
 
 export class EmbeddedStore implements GroupStore {
@@ -134,12 +137,16 @@ export class EmbeddedStore implements GroupStore {
   /** One transaction among all processes; on disk when it resolves. */
   private async write<T>(action: (time: LeaseTime) => T): Promise<T> {
     this.requireOpen();
-    const writing = this.tables.write(() =>
-      action({ nowMs: this.options.clock.nowMs(), bootId: this.bootId }),
-    );
+    const { clock, waypoints = noWaypoints } = this.options;
+    const writing = this.tables.write(() => {
+      const written = action({ nowMs: clock.nowMs(), bootId: this.bootId });
+      waypoints.reached('store.writing');
+      return written;
+    });
     this.writes.add(writing);
     try {
       const result = await writing;
+      waypoints.reached('store.written');
       this.ring();
       return result;
     } catch (error) {

@@ -5,6 +5,7 @@
 import { sleep, type Clock } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
 import { FENCE_DEADLINE_MS, FORWARD_RETRY_MS } from '../base/limits.js';
+import type { Waypoints } from '../base/waypoints.js';
 import type { MemberRecord } from '../group/records.js';
 import type { LoginIdentity } from '../iscsi/target/directory.js';
 import { Fence, type FenceAnswer } from '../migration/messages.js';
@@ -15,6 +16,7 @@ import type { RoutedVolume } from '../routing/table.js';
 export interface FencerOptions {
   readonly hub: PeerHub;
   readonly clock: Clock;
+  readonly waypoints: Waypoints;
   /** Members alive besides this one. */
   others(): readonly MemberRecord[];
   /** False when it can be known that the process is gone: on this machine, by its number. */
@@ -32,7 +34,10 @@ export class Fencer {
 
   /** Resolves when no command of this initiator's old sessions can land any more; rejects when that cannot be had. */
   async fenceEverywhere(routed: RoutedVolume, login: LoginIdentity): Promise<void> {
-    await Promise.all(this.options.others().map((member) => this.fenceAt(member, routed, login)));
+    const { waypoints, others } = this.options;
+    waypoints.reached('fence.asking');
+    await Promise.all(others().map((member) => this.fenceAt(member, routed, login)));
+    waypoints.reached('fence.done');
   }
 
   private async fenceAt(member: MemberRecord, routed: RoutedVolume, login: LoginIdentity): Promise<void> {
@@ -65,8 +70,10 @@ export class Fencer {
     const fence = Fence.parse(JSON.parse(request.payload.toString('utf8')));
     // The sender may know of a new home before this member does: its sessions are told to leave first, then fenced.
     await this.options.catchUp(fence.volume, request.epoch);
+    this.options.waypoints.reached('fence.draining');
     const answer = await this.options.fenceHere(fence.volume, { ...fence, iqn: '' });
     this.options.fenced(fence.volume, answer);
+    this.options.waypoints.reached('fence.drained');
     request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(answer)));
   }
 }

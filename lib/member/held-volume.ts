@@ -7,6 +7,7 @@ import type { Clock, Timer } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
 import { GIVE_BACK_BYTES_MAX, GIVE_BACK_DELAY_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
+import type { Waypoints } from '../base/waypoints.js';
 import type { VolumeRecord } from '../group/records.js';
 import type { ServedTarget } from '../iscsi/target/directory.js';
 import type { DestinationVolume } from '../migration/destination.js';
@@ -27,6 +28,7 @@ export interface HeldVolumeContext {
   readonly folder: DataFolder;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly waypoints: Waypoints;
   /** Reads the route from the store if it is not at `epoch` yet (0: in any case), then calls back. */
   refresh(volume: string, epoch: number, done: () => void): void;
   /** Raises the route of a volume above epoch 1, durably. */
@@ -146,6 +148,7 @@ export class HeldVolume implements DestinationVolume {
         const file = await this.opening;
         if (file === null) return; // the next open punches them
         for (const extent of extents) await this.punch(file, extent);
+        this.context.waypoints.reached('space.given-back');
       } catch (error) {
         this.context.log.warn(
           { volume: this.record.name, error: describeError(error) },
@@ -196,14 +199,18 @@ export class HeldVolume implements DestinationVolume {
    * at a member that holds nothing, is of a volume of the same name that was deleted while this member was away.
    */
   private async openFile(): Promise<SparseFile> {
-    const { folder, log, begin } = this.context;
+    const { folder, log, begin, waypoints } = this.context;
     const { name, sizeBytes, blockBytes } = this.record;
     const isNew = this.epoch === 1 || !this.holdsAny;
     if (isNew) await folder.remove(name);
     const options = { sizeBytes, blockBytes, create: isNew, readOnly: false, log };
     const file = await SparseFile.open(folder.volumePath(name), options);
     try {
-      if (this.epoch === 1 && this.holdsAny) await begin(this.record);
+      if (this.epoch === 1 && this.holdsAny) {
+        waypoints.reached('volume.file-made');
+        await begin(this.record);
+        waypoints.reached('volume.begun');
+      }
       return file;
     } catch (error) {
       await file.close();

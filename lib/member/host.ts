@@ -201,10 +201,13 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
     held.volume.resume(); // what it holds back ends with the file
     const warn = (error: unknown): void =>
       this.options.log.warn({ volume: name, error: describeError(error) }, 'removing a volume');
+    const { waypoints } = this.options;
+    waypoints.reached('volume.forgotten');
     const gone = held
       .close()
       .catch(warn)
       .then(() => this.options.folder.remove(name))
+      .then(() => waypoints.reached('volume.removed'))
       .catch(warn)
       .finally(() => {
         if (this.leaving.get(name) === gone) this.leaving.delete(name);

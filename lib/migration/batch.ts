@@ -90,24 +90,31 @@ export class Batch {
     }
     await local.drain();
     for (const { interceptor } of this.transfers) interceptor.open();
+    this.context.waypoints.reached('batch.installed');
   }
 
   /** Steps 3 to 8. False: something was dirty or failed, and everyone is served again. */
   private async tryToCommit(): Promise<boolean> {
     const interceptors = this.transfers.map((transfer) => transfer.interceptor);
+    const { waypoints } = this.context;
     try {
+      waypoints.reached('batch.mirrored');
       await this.seal(true, MOVE_STEP_MS_MAX);
+      waypoints.reached('batch.synced');
       await Promise.all(interceptors.map((interceptor) => interceptor.mirrorDurably()));
       await this.seal(true, MOVE_STEP_MS_MAX);
+      waypoints.reached('batch.durable');
       const heldAtMs = this.context.clock.nowMs();
       await Promise.all(interceptors.map((interceptor) => interceptor.holdWrites()));
       if (!this.transfers.every((transfer) => transfer.isMirrored)) {
         this.openAll();
         return false;
       }
+      waypoints.reached('batch.held');
       const incarnation = await this.seal(false, MOVE_HOLD_MS_MAX);
       await Promise.all(interceptors.map((interceptor) => interceptor.holdAll()));
       for (const interceptor of interceptors) interceptor.assertClean();
+      waypoints.reached('batch.sealed');
       const committed = await this.commit(incarnation);
       this.context.stats.stalled(this.context.clock.nowMs() - heldAtMs);
       if (!committed)
@@ -139,7 +146,7 @@ export class Batch {
 
   /** Step 7. False: the destination's process is another by now. Throws when the route is no longer ours to change. */
   private async commit(incarnation: string): Promise<boolean> {
-    const { table, volumeName, destination } = this.context;
+    const { table, volumeName, destination, waypoints } = this.context;
     for (;;) {
       const routed = table.get(volumeName);
       if (routed === undefined) throw new BlockferryError('NOT_FOUND', `volume ${volumeName} was deleted`);
@@ -148,8 +155,11 @@ export class Batch {
       if (compare === null) return false;
       try {
         const change = routed.route.withHolder(this.extents, destination.member);
+        waypoints.reached('commit.asked');
         const route = await table.commit(routed, change, [compare]);
-        if (route !== null) return true;
+        if (route === null) continue;
+        waypoints.reached('commit.done');
+        return true;
       } catch (error) {
         if (await this.wasCommitted(error)) return true;
       }
@@ -200,6 +210,7 @@ export class Batch {
       volume.moving.delete(interceptor.extent);
       interceptor.takeOut();
     }
+    this.context.waypoints.reached('batch.given');
     stats.extentsDone += this.extents.length;
     stats.lastError = '';
     giveBack(this.extents);

@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import type { Waypoints } from '../base/waypoints.js';
 import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
 import type { HeldFile } from './held-file.js';
@@ -87,6 +88,7 @@ export class Destination {
   constructor(
     private readonly volumes: DestinationVolumes,
     private readonly log: Logger,
+    private readonly waypoints: Waypoints,
   ) {}
 
   /** True if the request was one of a move. */
@@ -130,6 +132,7 @@ export class Destination {
       return;
     }
     await volume.file();
+    this.waypoints.reached('destination.opened');
     this.volumes.connect(from);
     request.answer(PeerStatus.OK);
   }
@@ -154,6 +157,7 @@ export class Destination {
     if (file.dataRanges(fromBytes, toBytes - fromBytes).length > 0)
       await file.punch(fromBytes, toBytes - fromBytes);
     receptions.set(extent, new Reception(request.token, file, fromBytes, toBytes));
+    this.waypoints.reached('destination.begun');
     const answer: BeginAnswer = { loopIdleMs: this.volumes.loopIdleMs() };
     request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(answer)));
   }
@@ -182,6 +186,7 @@ export class Destination {
       files.add(reception.file);
     }
     if (sync) for (const file of files) await file.sync();
+    this.waypoints.reached('destination.synced');
     const answer: SealAnswer = { incarnation: this.volumes.incarnation };
     request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(answer)));
   }
@@ -192,6 +197,7 @@ export class Destination {
     const receptions = this.receptionsOf(request.volumeId);
     for (const extent of [...receptions.keys()])
       if (volume?.holdsHere(extent) === true) receptions.delete(extent);
+    this.waypoints.reached('destination.committed');
     request.answer(PeerStatus.OK);
   }
 

@@ -8,6 +8,7 @@ import { BlockferryError, describeError } from '../base/errors.js';
 import { MOVE_LIST_RETRY_MS, PROGRESS_INTERVAL_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomBelow, type Random } from '../base/random.js';
+import type { Waypoints } from '../base/waypoints.js';
 import { MoveRecord, ProgressRecord, formatRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreEvent, StoreWatch } from '../group/store.js';
 import type { PeerHub } from '../peer/contract.js';
@@ -41,6 +42,7 @@ export interface MoveRunnerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  readonly waypoints: Waypoints;
 }
 
 /** One move as this member sees it. */
@@ -134,6 +136,7 @@ export class MoveRunner {
     if (known === undefined) {
       const running = new Running(record);
       this.moves.set(record.id, running);
+      this.options.waypoints.reached('move.taken');
       const own = await this.options.store.get(keys.progressOf(record.id, this.options.self));
       if (own !== undefined) running.stats.continueFrom(parseRecord(ProgressRecord, own));
     }
@@ -199,6 +202,7 @@ export class MoveRunner {
       const source = await options.volumes.source(volumeName);
       const routed = options.table.get(volumeName);
       if (routed === undefined) throw new BlockferryError('NOT_FOUND', `volume ${volumeName} was deleted`);
+      options.waypoints.reached('move.giving');
       await moveExtents(
         {
           ...options,
@@ -242,10 +246,12 @@ export class MoveRunner {
   }
 
   private async giveHome(move: Running, routed: RoutedVolume): Promise<void> {
-    const { table, log } = this.options;
+    const { table, log, waypoints } = this.options;
     move.committingHome = true;
     try {
+      waypoints.reached('home.asked');
       const route = await table.commit(routed, routed.route.withHome(move.record.to));
+      waypoints.reached('home.done');
       if (route !== null) log.info({ volume: move.record.volume, home: route.home }, 'the home has moved');
     } catch (error) {
       log.warn({ error: describeError(error) }, 'the home could not be committed; reading the route back');
@@ -258,7 +264,7 @@ export class MoveRunner {
 
   /** Ends the move's record and frees its volume for the next, if nobody did. */
   private async finish(move: Running, state: 'done' | 'failed', error: string): Promise<void> {
-    const { store, clock } = this.options;
+    const { store, clock, waypoints } = this.options;
     const { record } = move;
     move.finishing = true;
     try {
@@ -273,11 +279,13 @@ export class MoveRunner {
         error: error.slice(0, 1024),
         finishedAtMs: clock.wallMs(),
       };
+      waypoints.reached('move.finishing');
       move.record = ended; // this member's part is over, also when somebody else ends the move first
       await store.txn(
         [{ key: entry.key, revision: entry.revision }],
         [{ put: entry.key, value: formatRecord(ended) }, { delete: keys.moving(record.volume) }],
       );
+      waypoints.reached('move.finished');
     } catch (failure) {
       move.record = record; // not ended after all: the next upkeep looks again
       throw failure;

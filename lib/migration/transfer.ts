@@ -16,6 +16,7 @@ import {
   MOVE_STEP_MS_MAX,
 } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
+import type { Waypoints } from '../base/waypoints.js';
 import { submitAndWait } from '../block/device.js';
 import { PeerStatus, PeerType } from '../peer/contract.js';
 import { DestinationError, describeStatus } from './destination-link.js';
@@ -33,6 +34,7 @@ const NOTHING = Buffer.alloc(0);
 export interface TransferContext {
   readonly clock: Clock;
   readonly log: Logger;
+  readonly waypoints: Waypoints;
   readonly pacer: Pacer;
   readonly stats: MoveStats;
   readonly file: HeldFile;
@@ -137,6 +139,7 @@ export class Transfer {
       deadlineMs: MOVE_STEP_MS_MAX,
     });
     context.pacer.destinationIdle(BeginAnswer.parse(JSON.parse(begun.toString('utf8'))).loopIdleMs);
+    context.waypoints.reached('extent.begun');
     // From here to the end nothing waits: a write is either in the source already, and dirty, or will be mirrored.
     this.attempts += 1;
     interceptor.token = token;
@@ -200,6 +203,7 @@ export class Transfer {
     const sentAtMs = context.clock.nowMs();
     await interceptor.destination.step(PeerType.COPY, this.stepFields(fromBytes, lengthBytes, payload));
     context.pacer.answered(context.clock.nowMs() - sentAtMs);
+    context.waypoints.reached('extent.copied');
     context.stats.bytesCopied += lengthBytes;
     if (this.attempts > 1) context.stats.bytesRecopied += lengthBytes;
   }

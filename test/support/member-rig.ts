@@ -6,6 +6,7 @@ import type { Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
+import { noWaypoints } from '../../lib/base/waypoints.js';
 import { submitAndWait } from '../../lib/block/device.js';
 import { createVolume } from '../../lib/group/admin-volumes.js';
 import { ensureGroup } from '../../lib/group/admin.js';
@@ -47,7 +48,7 @@ export class MemberRig {
     this.table = await this.openTable(ids);
     this.host = new VolumeHost({
       ...{ self: 'm1', ids, hub: this.peers.hub('m1'), folder: this.folder, clock: systemClock },
-      ...{ log: silentLog, incarnation: 'i', table: this.table },
+      ...{ log: silentLog, waypoints: noWaypoints, incarnation: 'i', table: this.table },
       sessionCount: () => 0,
       cutOff: (iqn) => void this.cutOff.push(iqn),
       leaseIsValid: () => this.checkLease(),

@@ -4,6 +4,7 @@
  */
 import { systemClock, type Clock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
+import { noWaypoints } from '../../lib/base/waypoints.js';
 import { SeededRandom, randomBelow } from '../../lib/base/random.js';
 import { type IoError, submitAndWait, type BlockIo } from '../../lib/block/device.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
@@ -170,6 +171,7 @@ export class WorldMember {
         connect: () => undefined,
       },
       silentLog,
+      noWaypoints,
     );
     this.world.peers.join(this.name, {
       handle: (request) => {
@@ -215,6 +217,7 @@ export class WorldMember {
       ...{
         clock: world.clock,
         log: silentLog,
+        waypoints: noWaypoints,
         store: world.store,
         pacer: new Pacer(world.clock, null, { operations: () => 0, idleMs: () => 0 }),
       },

@@ -1,6 +1,7 @@
 /** What a member answers to logins: who serves a volume by the store (I10), and whom it has fenced before (I8). */
 import t from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
+import { noWaypoints } from '../../lib/base/waypoints.js';
 import type { MemberRecord } from '../../lib/group/records.js';
 import { MemberDirectory } from '../../lib/member/directory.js';
 import { Fencer } from '../../lib/member/fencer.js';
@@ -20,6 +21,7 @@ function directoryOf(rig: MemberRig, others: MemberRecord[] = [], running: strin
   const fencer = new Fencer({
     hub: rig.peers.hub('m1'),
     clock: { ...systemClock, nowMs: () => systemClock.nowMs() * 100 },
+    waypoints: noWaypoints,
     others: () => others,
     mayBeRunning: ({ name }) => running.includes(name),
     fenceHere: () => Promise.resolve({ fenced: 0, stallMs: 0 }),

@@ -9,7 +9,6 @@ import type { LoadedBy } from '../loaded-client.js';
 import { whyNoLibiscsi } from '../libiscsi.js';
 import { summarize, summaryTable, type HandoverSummary } from './report.js';
 import { runHandovers } from './run.js';
-import { runWrongInitiators } from './wrong.js';
 
 const KINDS: readonly LoadedBy[] = ['harness', 'libiscsi'];
 
@@ -30,12 +29,11 @@ export async function runHandoverProof(args: readonly string[]): Promise<number>
       if (missing !== undefined) skipped.push(`skipped ${by}: ${missing}`);
       else summaries.push(summarize(await runHandovers(by, { ...options, workFolder }, progress)));
     }
-    const wrong = options.wrong ? await runWrongInitiators(workFolder, progress) : [];
     progress('');
-    const lines = [...summaries.flatMap((summary) => summary.lines), ...wrong];
+    const lines = summaries.flatMap((summary) => summary.lines);
     say([summaryTable(summaries), ...skipped, ...lines.map(describeLine)].join('\n'));
     for (const text of summaries.flatMap((summary) => summary.texts)) say(text);
-    if (options.json) process.stdout.write(`${JSON.stringify({ summaries, wrong, skipped })}\n`);
+    if (options.json) process.stdout.write(`${JSON.stringify({ summaries, skipped })}\n`);
     return lines.every((line) => line.holds) ? 0 : 1;
   } finally {
     await rm(workFolder, { recursive: true, force: true });
@@ -50,7 +48,6 @@ function readOptions(args: readonly string[]) {
       size: { type: 'string', default: '32M' },
       'queue-depth': { type: 'string', default: '32' },
       by: { type: 'string', default: KINDS.join(',') },
-      'no-wrong': { type: 'boolean', default: false },
       folder: { type: 'string', default: '.' },
       json: { type: 'boolean', default: false },
     },
@@ -67,7 +64,6 @@ function readOptions(args: readonly string[]) {
     sizeBytes: parseSize(values.size),
     queueDepth: wholeOf('queue-depth', values['queue-depth']),
     folder: resolve(values.folder),
-    wrong: !values['no-wrong'],
     json: values.json,
   };
 }

@@ -1,0 +1,50 @@
+/**
+ * A move that a crash interrupts goes on where it was: no extent that is committed is copied again. Counted at the
+ * waypoint that every attempt on an extent passes, over all lives of the source, since what a killed process had counted
+ * of its own copies may not have been written yet.
+ */
+import { sleep, systemClock } from '../../base/clock.js';
+import { MOVE_BATCH_BYTES } from '../../base/limits.js';
+import type { Waypoint } from '../../base/waypoints.js';
+import { Scope } from '../../bench/scope.js';
+import type { Line } from '../figures.js';
+import { EXTENT_BYTES, Scene, VOLUME } from './scene.js';
+
+export type ResumeResult = Line;
+
+const BATCH_EXTENTS = MOVE_BATCH_BYTES / EXTENT_BYTES;
+const BATCHES = 3;
+const POLL_MS = 50;
+
+/** Where the source dies, and how many attempts on extents its move may need in all then. */
+const DEATHS: readonly { readonly point: Waypoint; readonly nth: number; readonly attempts: number }[] = [
+  { point: 'batch.given', nth: 1, attempts: BATCHES * BATCH_EXTENTS },
+  { point: 'batch.synced', nth: 2, attempts: (BATCHES + 1) * BATCH_EXTENTS },
+];
+
+export async function runResume(workFolder: string): Promise<ResumeResult[]> {
+  const results: ResumeResult[] = [];
+  for (const death of DEATHS) {
+    const scope = new Scope();
+    try {
+      const scene = await Scene.open(workFolder, scope, BATCHES * BATCH_EXTENTS);
+      await scene.load(scope);
+      scene.desk.give('m1', { point: death.point, nth: death.nth, victims: [{ pid: 0, signal: 'SIGKILL' }] });
+      let move = await scene.client.createMove({ volume: VOLUME, to: 'm2' });
+      while (move.state === 'active') {
+        await sleep(systemClock, POLL_MS);
+        move = await scene.client.move(move.id);
+      }
+      const attempts = scene.desk.passed('m1', 'extent.begun');
+      const { faults } = await scene.judge();
+      const died = scene.desk.carriedAtMs('m1') !== undefined;
+      results.push({
+        text: `the source dies at ${death.point} (${death.nth}): ${attempts} attempts on ${move.extents} extents, at most ${death.attempts}${faults.map((fault) => `; ${fault}`).join('')}`,
+        holds: died && move.state === 'done' && attempts <= death.attempts && faults.length === 0,
+      });
+    } finally {
+      await scope.close();
+    }
+  }
+  return results;
+}

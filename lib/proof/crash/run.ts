@@ -1,0 +1,103 @@
+/**
+ * One crash from its scene to its verdict: the plot begins, the blow falls at the waypoint, who was stopped goes on, the
+ * group has to recover by itself, the plot has to end as if nothing had been, and every block is read and judged.
+ */
+import { sleep, systemClock } from '../../base/clock.js';
+import { BlockferryError, describeError } from '../../base/errors.js';
+import { LEASE_TTL_MS } from '../../base/limits.js';
+import { Scope } from '../../bench/scope.js';
+import { MEMBER_OF, type CrashCase } from './cases.js';
+import { beginPlot, type PlotEnd } from './plots.js';
+import { Scene } from './scene.js';
+
+export interface CrashResult {
+  readonly id: string;
+  /** From the blow (for a member that was stopped: from its going on) until all serve and all are served. */
+  readonly recoveryMs: number;
+  /** The longest that any command of the initiators took, the time of a stop included. */
+  readonly stallMs: number;
+  /** What was wrong, one line each; none: it held. */
+  readonly faults: readonly string[];
+}
+
+/** A group that has not recovered by then has not recovered. */
+const RECOVERY_MS_MAX = 20_000;
+/** A point that is not passed by then is not on the way of its plot: a fault of the table. */
+const STRIKE_MS_MAX = 20_000;
+/** Longer than the lease, so that the others have seen it run out. */
+const STOPPED_MS = LEASE_TTL_MS + 1500;
+const WARM_UP_MS = 200;
+const POLL_MS = 20;
+
+export async function runCrash(crash: CrashCase, workFolder: string): Promise<CrashResult> {
+  const scope = new Scope();
+  let recoveryMs = NaN;
+  let stallMs = NaN;
+  const faults: string[] = [];
+  try {
+    const scene = await Scene.open(workFolder, scope);
+    await scene.spread();
+    await scene.load(scope);
+    await sleep(systemClock, WARM_UP_MS);
+    const end = await strike(crash, scene);
+    const fromMs = systemClock.nowMs();
+    await recover(scene, fromMs + RECOVERY_MS_MAX);
+    recoveryMs = systemClock.nowMs() - fromMs;
+    faults.push(...(await within(end(), RECOVERY_MS_MAX, 'what was asked for does not end')));
+    const verdict = await scene.judge();
+    stallMs = verdict.stallMs;
+    faults.push(...verdict.faults);
+  } catch (error) {
+    faults.push(describeError(error));
+  }
+  faults.push(...(await scope.close()));
+  return { id: crash.id, recoveryMs, stallMs, faults };
+}
+
+/** Resolves when the blow has fallen and who was stopped goes on. */
+async function strike(crash: CrashCase, scene: Scene): Promise<PlotEnd> {
+  const { place, point, blow } = crash;
+  const signal = blow === 'kill' ? 'SIGKILL' : 'SIGSTOP';
+  const by = MEMBER_OF[place.by];
+  const others = crash.victims.filter((role) => role !== place.by);
+  const pids = await Promise.all(others.map((role) => scene.pidOf(MEMBER_OF[role])));
+  const ownPid = await scene.pidOf(by);
+  const isHit = crash.victims.includes(place.by);
+  const victims = [...pids, ...(isHit ? [0] : [])].map((pid) => ({ pid, signal }) as const);
+  const order = { point, nth: place.nth ?? 1, victims };
+  const end = await beginPlot(place, scene, () => scene.desk.give(by, order));
+  const deadlineMs = systemClock.nowMs() + STRIKE_MS_MAX;
+  while (scene.desk.carriedAtMs(by) === undefined) {
+    if (systemClock.nowMs() > deadlineMs)
+      throw new BlockferryError('INTERNAL', `${by} never came to ${point}`);
+    await sleep(systemClock, POLL_MS);
+  }
+  if (blow === 'stop') {
+    await sleep(systemClock, STOPPED_MS);
+    for (const pid of [...pids, ...(isHit ? [ownPid] : [])]) process.kill(pid, 'SIGCONT');
+  }
+  return end;
+}
+
+/** Every member serves, and initiators are answered. */
+async function recover(scene: Scene, deadlineMs: number): Promise<void> {
+  for (;;) {
+    const { members } = await scene.client.status();
+    if (members.every((member) => member.alive)) break;
+    if (systemClock.nowMs() > deadlineMs) throw new BlockferryError('IO', 'a member does not come back');
+    await sleep(systemClock, POLL_MS);
+  }
+  await scene.untilServed(deadlineMs);
+}
+
+export async function within<T>(result: Promise<T>, ms: number, otherwise: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new BlockferryError('IO', otherwise)), ms);
+  });
+  try {
+    return await Promise.race([result, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
