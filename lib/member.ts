@@ -210,6 +210,7 @@ export class Member {
       connect: (member) => hub.connect(member),
     });
     this.closers.push(() => this.host.close());
+    await this.host.removeDeparted();
     table.onChange((now, before) => this.homeMayHaveMoved(now, before));
     const doors = { clock, random, log, waypoints };
     this.runner = new MoveRunner({ self, store, table, hub, volumes: this.host, ...doors });

@@ -172,7 +172,8 @@ export class HeldVolume implements DestinationVolume {
     }
   }
 
-  private get holdsAny(): boolean {
+  /** It holds an extent of the volume. */
+  get holdsAny(): boolean {
     return this.routed.route.holders.includes(this.context.ids.idOf(this.context.self));
   }
 

@@ -54,6 +54,7 @@ export class MemberRig {
       leaseIsValid: () => this.checkLease(),
       connect: () => undefined,
     });
+    await this.host.removeDeparted();
     this.host.resume();
   }
 
