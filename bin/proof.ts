@@ -6,6 +6,9 @@ import { runLoadedProcess } from '../lib/proof/loaded-process.js';
 
 const [role = '', ...args] = process.argv.slice(2);
 
+// Whoever was started is ended at 'exit', which a signal alone does not bring.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+
 try {
   if (role === 'loaded-process') runLoadedProcess();
   else if (role === 'handover') process.exitCode = await runHandoverProof(args);

@@ -6,6 +6,7 @@ import type { CliDoor } from './door.js';
 import { describeReport, followMove, moveReport } from './follow-move.js';
 import {
   extentRange,
+  flag,
   manageOptions,
   memberName,
   parseArgument,
@@ -22,6 +23,7 @@ const Options = z.object({
   extents: extentRange.optional(),
   rate: size.optional(),
   handover: z.enum(['ask', 'drop']),
+  strict: flag,
   /** Commander's name for the absence of --no-wait. */
   wait: z.boolean(),
 });
@@ -39,6 +41,7 @@ export function addMove(program: Command, door: CliDoor): void {
         .choices(['ask', 'drop'])
         .default('ask'),
     )
+    .option('--strict', 'fail a write that the destination does not take, so that the host sends it again')
     .option('--no-wait', 'return as soon as the move is recorded')
     .action((volume: string, raw: Record<string, unknown>) => runMove(door, volume, raw));
 }
@@ -52,6 +55,7 @@ async function runMove(door: CliDoor, volume: string, raw: Record<string, unknow
     extents: options.extents,
     rate: options.rate,
     handover: options.handover,
+    strict: options.strict,
   });
   if (!options.wait) {
     emit(door, options.json, begun, (move) => `move ${move.id} is under way; look with 'blockferry moves'`);

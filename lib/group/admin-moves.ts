@@ -11,7 +11,8 @@ import type { GroupStore, StoreOperation } from './store.js';
 const ENDED_MOVES_MAX = 100;
 
 /** A move as it is asked for. */
-export type WantedMove = Pick<MoveRecord, 'volume' | 'to' | 'range' | 'rateBytesPerSecond' | 'handover'>;
+export type WantedMove = Pick<MoveRecord, 'volume' | 'to' | 'range' | 'rateBytesPerSecond' | 'handover'> &
+  Partial<Pick<MoveRecord, 'strict'>>;
 
 /** A move and the figures of all its sources together. */
 export type MoveStatus = MoveRecord & ProgressRecord;
@@ -39,6 +40,7 @@ export async function createMove(
     const move: MoveRecord = {
       ...{ id, volume, to, from: head.home, createdAtMs },
       ...{ range: wanted.range, rateBytesPerSecond: wanted.rateBytesPerSecond, handover: wanted.handover },
+      strict: wanted.strict ?? false,
       ...{ state: 'active' as const, error: '', finishedAtMs: null },
     };
     return {

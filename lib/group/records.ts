@@ -95,6 +95,8 @@ export const MoveRecord = z.object({
   rateBytesPerSecond: count.min(1).nullable(),
   /** Ask initiators to log out first, or drop them at once (DESIGN: hand-over). */
   handover: z.enum(['ask', 'drop']),
+  /** A write that the destination does not take fails, so that the host sends it again (I6); false: it stands. */
+  strict: z.boolean().default(false),
   state: z.enum(['active', 'done', 'failed', 'cancelled']),
   /** One line, '' unless failed. */
   error: z.string().max(1024),

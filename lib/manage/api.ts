@@ -48,6 +48,8 @@ export const CreateMove = z.strictObject({
   /** Bytes per second at most. */
   rate: count.min(1).nullish(),
   handover: z.enum(['ask', 'drop']).optional(),
+  /** A write that the destination does not take fails (CHECK CONDITION) instead of standing at the source alone. */
+  strict: z.boolean().optional(),
 });
 export type CreateMove = z.infer<typeof CreateMove>;
 

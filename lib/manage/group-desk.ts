@@ -150,6 +150,7 @@ export class GroupDesk implements ManageDesk {
         range: wanted.extents ?? null,
         rateBytesPerSecond: wanted.rate ?? null,
         handover: wanted.handover ?? 'ask',
+        strict: wanted.strict ?? false,
       },
     );
     return this.move(record.id);

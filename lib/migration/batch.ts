@@ -78,6 +78,7 @@ export class Batch {
         file,
         destination,
         (_, status, detail) => transfer.mirrorFailed(status, detail),
+        this.context.strict,
       );
       const transfer: Transfer = new Transfer(interceptor, this.context);
       invariant(

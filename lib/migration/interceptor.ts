@@ -71,6 +71,8 @@ export class Interceptor implements ExtentSlot, IoPin {
     readonly file: BlockDevice,
     readonly destination: DestinationLink,
     private readonly onDestinationFailure: DestinationFailure,
+    /** A write that the destination does not take fails (I6). */
+    readonly strict: boolean,
   ) {
     this.dirty = new DirtyMap(fromBytes, toBytes - fromBytes, MOVE_CHUNK_BYTES);
   }

@@ -3,7 +3,7 @@
  * both have it or when the destination's copy has been marked as lacking it. Allocated per write while its extent moves.
  */
 import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
-import { BlockIo, type BlockDevice, type BlockOp, type IoError } from '../block/device.js';
+import { BlockIo, IoError, type BlockDevice, type BlockOp } from '../block/device.js';
 import { PeerRequest, PeerStatus, PeerType, type PeerTypeCode } from '../peer/contract.js';
 import type { DestinationLink } from './destination-link.js';
 import type { DirtyMap } from './dirty-map.js';
@@ -28,6 +28,7 @@ export interface MirroringExtent {
   readonly destination: DestinationLink;
   readonly dirty: DirtyMap;
   readonly locks: RangeLocks;
+  readonly strict: boolean;
   /** See Interceptor. */
   mirrorBegan(): boolean;
   mirrorEnded(wasDurable: boolean): void;
@@ -106,7 +107,13 @@ export class MirroredWrite extends BlockIo implements RangeHolder {
       this.owner.destinationFailed(this.status, this.detail);
     }
     this.owner.mirrorEnded(this.isDurable);
-    this.end(null);
+    this.end(this.strictFailure());
+  }
+
+  /** The source has the write in any case; a strict move says otherwise, and the host sends it again. */
+  private strictFailure(): IoError | null {
+    if (this.status === PeerStatus.OK || !this.owner.strict) return null;
+    return new IoError('aborted', 'the destination of a strict move did not take it');
   }
 
   private end(error: IoError | null): void {

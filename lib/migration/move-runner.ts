@@ -213,6 +213,7 @@ export class MoveRunner {
             operations: () => source.local.begun,
             idleMs: () => options.volumes.loopIdleMs(),
           }),
+          strict: record.strict,
           destination: new DestinationLink(options.hub, record.to, routed.record.id),
           epoch: () => source.volume.epoch,
           nextToken: () => (this.token = this.token === 0xffffffff ? 1 : this.token + 1),

@@ -7,10 +7,12 @@
  *        └──────────────────────────────────────────────────────────────────────────────────────────────────┘
  */
 import { sleep, type Clock } from '../base/clock.js';
+import { Bitmap } from '../base/bitmap.js';
 import { BlockferryError } from '../base/errors.js';
 import {
   MOVE_BACKOFF_MS_MAX,
   MOVE_BACKOFF_MS_MIN,
+  MOVE_CHUNK_BYTES,
   MOVE_COPY_BYTES,
   MOVE_RESTARTS_MAX,
   MOVE_STEP_MS_MAX,
@@ -38,6 +40,8 @@ export interface TransferContext {
   readonly pacer: Pacer;
   readonly stats: MoveStats;
   readonly file: HeldFile;
+  /** A write that the destination does not take fails (I6). */
+  readonly strict: boolean;
   /** The source's current epoch for the volume. */
   epoch(): number;
   /** A token no attempt had before, at this or an earlier life of this member. */
@@ -58,20 +62,24 @@ export class Transfer {
   private failuresInARow = 0;
   /** Failures after it was MIRRORED: reaching that again is no progress. */
   private lateFailures = 0;
-  private attempts = 0;
   private failure: DestinationError | null = null;
   private buffer = NOTHING;
+  /** Chunks that the copy has sent, in this attempt or one before: what goes out again was copied in vain. */
+  private readonly sent: Bitmap;
 
   constructor(
     readonly interceptor: Interceptor,
     private readonly context: TransferContext,
-  ) {}
+  ) {
+    this.sent = new Bitmap(Math.ceil((interceptor.toBytes - interceptor.fromBytes) / MOVE_CHUNK_BYTES));
+  }
 
   /** A mirrored write failed: the copy restarts, whatever stage it is in. */
   mirrorFailed(status: number, detail: string): void {
     const { member } = this.interceptor.destination;
     this.failure ??= new DestinationError(status, describeStatus(member, status, detail));
-    if (LOSES_ATTEMPT.has(status)) this.interceptor.attached = false;
+    // With a strict move the host sends the write again at once: the source takes it alone until the next attempt.
+    if (LOSES_ATTEMPT.has(status) || this.context.strict) this.interceptor.attached = false;
   }
 
   get isMirrored(): boolean {
@@ -141,7 +149,6 @@ export class Transfer {
     context.pacer.destinationIdle(BeginAnswer.parse(JSON.parse(begun.toString('utf8'))).loopIdleMs);
     context.waypoints.reached('extent.begun');
     // From here to the end nothing waits: a write is either in the source already, and dirty, or will be mirrored.
-    this.attempts += 1;
     interceptor.token = token;
     interceptor.attached = true;
     const { fromBytes, toBytes } = interceptor;
@@ -188,6 +195,9 @@ export class Transfer {
         at = toBytes;
       }
       if (at < run.toBytes) await this.copyHole(at, run.toBytes);
+      const { fromBytes } = this.interceptor;
+      const end = Math.ceil((run.toBytes - fromBytes) / MOVE_CHUNK_BYTES);
+      this.sent.setRange(Math.floor((run.fromBytes - fromBytes) / MOVE_CHUNK_BYTES), end);
     } catch (error) {
       dirty.mark(run.fromBytes, run.toBytes);
       throw error;
@@ -205,7 +215,19 @@ export class Transfer {
     context.pacer.answered(context.clock.nowMs() - sentAtMs);
     context.waypoints.reached('extent.copied');
     context.stats.bytesCopied += lengthBytes;
-    if (this.attempts > 1) context.stats.bytesRecopied += lengthBytes;
+    context.stats.bytesRecopied += this.sentBefore(fromBytes, toBytes);
+  }
+
+  private sentBefore(fromBytes: number, toBytes: number): number {
+    const base = this.interceptor.fromBytes;
+    let bytes = 0;
+    for (let at = fromBytes; at < toBytes;) {
+      const chunk = Math.floor((at - base) / MOVE_CHUNK_BYTES);
+      const end = Math.min(toBytes, base + (chunk + 1) * MOVE_CHUNK_BYTES);
+      if (this.sent.has(chunk)) bytes += end - at;
+      at = end;
+    }
+    return bytes;
   }
 
   private async copyHole(fromBytes: number, toBytes: number): Promise<void> {

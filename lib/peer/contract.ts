@@ -37,6 +37,7 @@ export const PeerStatus = {
   UNAVAILABLE: 4, // shutting down, not ready
   REFUSED: 5, // malformed or out of place; retrying is no use
   NOT_FOUND: 6,
+  ABORTED: 7, // not done on purpose: whoever asked may ask again
   // never on the wire: made by the sender's own link
   LINK_LOST: 100, // the link broke before the answer: it may or may not have been done
   DEADLINE: 101,

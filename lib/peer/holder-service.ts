@@ -119,6 +119,7 @@ class HolderIo extends BlockIo implements IoOrigin {
       request.answer(PeerStatus.OK, this.op === 'read' ? this.data : undefined, this.volume.epoch);
     else if (error.code === 'stale') this.stale();
     else if (error.code === 'no-space') request.answer(PeerStatus.NO_SPACE);
+    else if (error.code === 'aborted') request.answer(PeerStatus.ABORTED);
     else request.answer(PeerStatus.IO_ERROR, Buffer.from(error.message));
   }
 }

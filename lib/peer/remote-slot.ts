@@ -105,6 +105,9 @@ class ForwardedIo extends PeerRequest {
       case PeerStatus.NO_SPACE:
         this.finish(new IoError('no-space', `at ${this.slot.member}`));
         return;
+      case PeerStatus.ABORTED:
+        this.finish(new IoError('aborted', `at ${this.slot.member}`));
+        return;
       case PeerStatus.LINK_LOST:
       case PeerStatus.DEADLINE:
       case PeerStatus.UNAVAILABLE:

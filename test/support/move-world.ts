@@ -103,6 +103,7 @@ export class WorldMember {
   incarnation = '';
   stats = new MoveStats();
   cancelled = false;
+  strict = false;
   private token = 1;
 
   constructor(
@@ -213,7 +214,7 @@ export class WorldMember {
     const { world, table, volume, local, file, stats } = this;
     const givenBack: Promise<void>[] = [];
     return {
-      ...{ table, volume, local, file, stats, volumeName: VOLUME, self: this.name },
+      ...{ table, volume, local, file, stats, volumeName: VOLUME, self: this.name, strict: this.strict },
       ...{
         clock: world.clock,
         log: silentLog,

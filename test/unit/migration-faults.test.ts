@@ -199,3 +199,63 @@ t.test('a destination that cannot open the volume ends the move, one that is awa
   t.ok(opens > 30 && opens <= 45, `${opens} tries`);
   await world.close();
 });
+
+for (const strict of [false, true]) {
+  const outcome = strict ? 'fails, and succeeds when it is sent again' : 'stands';
+  t.test(
+    `a ${strict ? 'strict ' : ''}move: a write that the destination does not take ${outcome} (I6)`,
+    async (t) => {
+      const world = hurried(new MoveWorld(21, 4));
+      await world.start('m1', 'm2', 'm3');
+      const [m1, m2, m3] = [world.member('m1'), world.member('m2'), world.member('m3')];
+      m1.strict = strict;
+      await submitAndWait(m1.volume, 'write', 0, world.sizeBytes, Buffer.alloc(world.sizeBytes, 1));
+      const at = 2 * world.extentBytes + 512;
+      const write = (byte: number, by = m1): Promise<string> =>
+        submitAndWait(by.volume, 'write', at, 512, Buffer.alloc(512, byte)).then(
+          () => 'good',
+          (error: { code: string }) => error.code,
+        );
+      const written: Promise<string>[] = [];
+      let failures = 0;
+      world.peers.fate = (_member, { type, extent }) => {
+        // Once all is copied, so that the only thing to copy again is what this write leaves.
+        if (type === PeerType.MOVE_SYNC && written.length === 0) written.push(write(7));
+        const isIt = type === PeerType.MIRROR_WRITE && extent === 2;
+        return isIt && failures++ === 0 ? PeerStatus.IO_ERROR : null;
+      };
+      const moving = m1.give('m2');
+      while (written.length === 0) await turns(1);
+      t.equal(await written[0], strict ? 'aborted' : 'good');
+      if (strict) t.equal(await write(8, m3), 'good', 'sent again, through another member this time');
+      await moving;
+      t.equal(failures >= 1, true);
+      t.equal(m1.stats.restarts, 1, 'one extent went back to copying');
+      const again = m1.stats.bytesRecopied;
+      t.ok(again > 0 && again <= world.extentBytes, `${again} bytes were copied again, one extent at most`);
+      t.equal(m1.stats.bytesCopied, world.sizeBytes + again, 'and nothing else');
+      t.equal(m2.file.ram.bytes[at], strict ? 8 : 7, 'the destination holds the write');
+      await world.close();
+    },
+  );
+}
+
+t.test('a strict move answers a forwarded write so that its host sends it again', async (t) => {
+  const world = hurried(new MoveWorld(22, 1));
+  await world.start('m1', 'm2', 'm3');
+  const [m1, m3] = [world.member('m1'), world.member('m3')];
+  m1.strict = true;
+  await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 1));
+  let written: Promise<unknown> | undefined;
+  let failures = 0;
+  world.peers.fate = (_member, { type }) => {
+    if (type === PeerType.MOVE_SYNC)
+      written ??= submitAndWait(m3.volume, 'write', 0, 512, Buffer.alloc(512, 2));
+    return type === PeerType.MIRROR_WRITE && failures++ === 0 ? PeerStatus.NO_SPACE : null;
+  };
+  const moving = m1.give('m2');
+  while (written === undefined) await turns(1);
+  await t.rejects(written, { code: 'aborted' }, 'ABORTED COMMAND, not an error of the medium');
+  await moving;
+  await world.close();
+});
