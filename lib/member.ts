@@ -239,6 +239,7 @@ export class Member {
     const { options, hub, view, table, registry, host } = this;
     return new Fencer({
       hub,
+      self: { name: options.name, incarnation: this.incarnation },
       clock: options.clock,
       waypoints: this.waypoints,
       others: () => view.members.filter((member) => member.name !== options.name),
@@ -247,6 +248,7 @@ export class Member {
         const iqn = table.get(volume)?.record.iqn;
         return iqn === undefined ? { fenced: 0, stallMs: 0 } : registry.fence({ ...login, iqn });
       },
+      endAbsent: (present) => hub.endAbsent(present),
       fenced: (volume, { stallMs }) => this.runner.statsOf(volume)?.stalled(stallMs),
       catchUp: async (volume, epoch) => {
         if ((table.get(volume)?.route.epoch ?? 0) < epoch) await host.refreshByName(volume);

@@ -1,6 +1,6 @@
 /** The JSON payloads of a move's control messages, checked at the door by schema. */
 import { z } from 'zod';
-import { MOVE_BATCH_EXTENTS } from '../base/limits.js';
+import { MEMBERS_MAX, MOVE_BATCH_EXTENTS } from '../base/limits.js';
 
 const attempt = z.object({
   extent: z.number().int().min(0),
@@ -14,11 +14,12 @@ export type Seal = z.infer<typeof Seal>;
 export const SealAnswer = z.object({ incarnation: z.string().min(1).max(64) });
 export type SealAnswer = z.infer<typeof SealAnswer>;
 
-/** FENCE: whose sessions must be gone (I8). */
+/** FENCE: whose sessions must be gone, and which processes are all that there are: I/O of any other must be gone, too (I8). */
 export const Fence = z.object({
   volume: z.string().max(64),
   initiatorName: z.string().max(223),
   isid: z.string().regex(/^[0-9a-f]{12}$/),
+  present: z.array(z.object({ name: z.string().max(64), incarnation: z.string().max(64) })).max(MEMBERS_MAX),
 });
 export type Fence = z.infer<typeof Fence>;
 

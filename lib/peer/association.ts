@@ -56,6 +56,8 @@ export class Association implements LinkOwner {
   private readonly draining = new Set<Link>();
   /** Links whose hello waits for those; resumed when they are done, or when the link itself has closed. */
   private readonly fenced = new Map<Link, () => void>();
+  /** Who waits until no closed link has a request in service. */
+  private ended: (() => void)[] = [];
   private round = 0;
   private incarnation = '';
   private readonly replaced: string[] = [];
@@ -107,6 +109,15 @@ export class Association implements LinkOwner {
       this.redialTimer = null;
       if (this.isWanted || this.waiting.length > 0) this.dial();
     }
+  }
+
+  /** Ends the links of every other process of that member; resolves when none of their requests is in service. */
+  endOthers(incarnation: string | undefined): Promise<void> {
+    const links = [this.dialled, this.accepted, ...this.pending].filter((link) => link !== null);
+    const isOther = (link: Link): boolean => link.incarnation !== '' && link.incarnation !== incarnation;
+    if (links.some(isOther)) this.closeLinks('it is not in the group', null, false);
+    if (this.draining.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.ended.push(resolve));
   }
 
   close(): void {
@@ -316,6 +327,7 @@ export class Association implements LinkOwner {
     if (this.draining.size > 0) return;
     for (const resume of this.fenced.values()) resume();
     this.fenced.clear();
+    for (const resolve of this.ended.splice(0)) resolve();
   }
 
   /** Ends the round: every link dies but `cause`, whose handshake will carry the new round. */

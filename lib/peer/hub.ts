@@ -88,6 +88,20 @@ export class Hub implements PeerHub, LinkOwner {
     else this.association(member).setAddress(address);
   }
 
+  /**
+   * Ends what there is with any process of another member that is not among these; resolves when none of their requests is
+   * in service here (I8). They may connect anew.
+   */
+  async endAbsent(
+    present: readonly { readonly name: string; readonly incarnation: string }[],
+  ): Promise<void> {
+    const incarnations = new Map(present.map(({ name, incarnation }) => [name, incarnation]));
+    const endings = [...this.associations.values()].map((association) =>
+      association.endOthers(incarnations.get(association.member)),
+    );
+    await Promise.all(endings);
+  }
+
   /** The open links. */
   stats(): HubLinkStats[] {
     return [...this.associations.values()].flatMap((association) =>

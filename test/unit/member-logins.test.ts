@@ -17,11 +17,21 @@ function other(name: string): MemberRecord {
 }
 
 /** A member beside others; `running` says whose process is there. */
-function directoryOf(rig: MemberRig, others: MemberRecord[] = [], running: string[] = []): MemberDirectory {
+function directoryOf(
+  rig: MemberRig,
+  others: MemberRecord[] = [],
+  running: string[] = [],
+  ended: string[] = [],
+): MemberDirectory {
   const fencer = new Fencer({
     hub: rig.peers.hub('m1'),
     clock: { ...systemClock, nowMs: () => systemClock.nowMs() * 100 },
+    self: { name: 'm1', incarnation: 'm1-1' },
     waypoints: noWaypoints,
+    endAbsent: (present) => {
+      ended.push(present.map(({ incarnation }) => incarnation).join());
+      return Promise.resolve();
+    },
     others: () => others,
     mayBeRunning: ({ name }) => running.includes(name),
     fenceHere: () => Promise.resolve({ fenced: 0, stallMs: 0 }),
@@ -78,7 +88,11 @@ t.test('a login waits until every running member has fenced the initiator (I8)',
   const [request] = asked;
   t.equal(request?.type, PeerType.FENCE);
   const { initiatorName, isid } = LOGIN;
-  t.same(JSON.parse(String(request?.payload)), { volume: 'v', initiatorName, isid });
+  const present = [
+    { name: 'm1', incarnation: 'm1-1' },
+    { name: 'm2', incarnation: 'm2-1' },
+  ];
+  t.same(JSON.parse(String(request?.payload)), { volume: 'v', initiatorName, isid, present });
   request?.answer(PeerStatus.OK);
   await admitting;
   t.ok(admitted);
@@ -89,4 +103,25 @@ t.test('a running member that does not fence keeps the initiator out', async (t)
   await rig.create();
   await rig.volume(1);
   await t.rejects(directoryOf(rig, [other('m2')], ['m2']).admit(LOGIN), { code: 'UNAVAILABLE' });
+});
+
+t.test('one that goes during a fence is then absent for the others, too (I8)', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  await rig.volume(1);
+  const others = [other('m2'), other('m3')];
+  const running = ['m2', 'm3'];
+  const told: string[] = [];
+  rig.peers.join('m2', {
+    handle: (request) => {
+      const { present } = JSON.parse(String(request.payload)) as { present: { incarnation: string }[] };
+      told.push(present.map(({ incarnation }) => incarnation).join());
+      running.splice(1); // m3's process ends: it answers nothing, and what it had forwarded may be unread at m2
+      request.answer(PeerStatus.OK);
+    },
+  });
+  const ended: string[] = [];
+  await directoryOf(rig, others, running, ended).admit(LOGIN);
+  t.same(told, ['m1-1,m2-1,m3-1', 'm1-1,m2-1']);
+  t.same(ended, told, 'and this member goes by the same');
 });

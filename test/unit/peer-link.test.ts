@@ -277,6 +277,31 @@ function refusalText(bytes: Buffer): string {
     : `type ${header.type}`;
 }
 
+t.test('I8: what an absent process had sent is over when endAbsent() resolves', async (t) => {
+  const held: IncomingRequest[] = [];
+  const [a, b] = await makePair(t as Tap.Test, echo, (request) => void held.push(request));
+  const request = write(512);
+  const answered = request.through(a, 'b');
+  while (held.length === 0) await sleep(systemClock, 1);
+  const present = { name: 'a', incarnation: 'a-1' };
+  await b.endAbsent([present]);
+  t.equal(b.stats().length, 1, 'who is present is left alone');
+  let isOver = false;
+  const ending = b.endAbsent([{ ...present, incarnation: 'a-2' }]).then(() => (isOver = true));
+  await answered;
+  t.equal(request.status, PeerStatus.LINK_LOST, 'its sender is told at once');
+  await sleep(systemClock, 20);
+  t.notOk(isOver, 'but the request is still in service');
+  held[0]?.answer(PeerStatus.OK);
+  await ending;
+  const again = write(512);
+  const served = again.through(a, 'b');
+  while (held.length < 2) await sleep(systemClock, 1);
+  held[1]?.answer(PeerStatus.OK);
+  await served;
+  t.equal(again.status, PeerStatus.OK, 'it may connect anew');
+});
+
 t.test('a stranger is told why and turned away', async (t) => {
   const b = makeHub('b');
   t.teardown(() => b.close());
