@@ -182,7 +182,7 @@ export class MoveRunner {
 
   private isComplete(record: MoveRecord, routed: RoutedVolume): boolean {
     const { first, last } = rangeOf(record, routed);
-    for (const run of routed.route.runs(first, last)) if (run.holder !== record.to) return false;
+    if (!routed.route.isHeldBy(record.to, first, last)) return false;
     if (record.range !== null || record.to === this.options.self) return true;
     return routed.route.home === record.to && this.options.volumes.sessionCount(record.volume) === 0;
   }

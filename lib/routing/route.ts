@@ -96,8 +96,21 @@ export class Route implements ExtentHolders {
   extentsHeldBy(member: string, first = 0, last = this.head.extents - 1): number[] {
     const id = this.ids.idOf(member);
     const held: number[] = [];
-    for (let extent = first; extent <= last; extent++) if (this.holderAt(extent) === id) held.push(extent);
+    for (let extent = first; extent <= last; extent++) {
+      if (this.holderAt(extent) === id) held.push(extent);
+      else if (typeof this.chunks[chunkOf(extent)] === 'number') extent = endOfChunk(extent) - 1;
+    }
     return held;
+  }
+
+  /** Whether `member` holds all of [first, last]. Asked at every commit of a move: chunks with one holder are one look. */
+  isHeldBy(member: string, first = 0, last = this.head.extents - 1): boolean {
+    const id = this.ids.idOf(member);
+    for (let extent = first; extent <= last; extent++) {
+      if (this.holderAt(extent) !== id) return false;
+      if (typeof this.chunks[chunkOf(extent)] === 'number') extent = endOfChunk(extent) - 1;
+    }
+    return true;
   }
 
   /**
@@ -159,6 +172,15 @@ export class Route implements ExtentHolders {
 export interface RouteChange {
   readonly head: RouteHeadRecord;
   readonly chunks: ReadonlyMap<number, RouteChunkRecord | null>;
+}
+
+function chunkOf(extent: number): number {
+  return Math.floor(extent / ROUTE_CHUNK_EXTENTS);
+}
+
+/** The first extent of the next chunk. */
+function endOfChunk(extent: number): number {
+  return (chunkOf(extent) + 1) * ROUTE_CHUNK_EXTENTS;
 }
 
 function chunkCount(extents: number): number {

@@ -50,6 +50,13 @@ t.test(`a route is what an array of holders would be (seed ${SEED})`, async (t) 
           if (r.holderNameAt(extent) !== model[extent]) return false;
         const runs = [...r.runs()];
         if (runs[0]?.first !== 0 || runs.at(-1)?.last !== extents - 1) return false;
+        for (const { first, last, holder } of runs) {
+          const held = r.extentsHeldBy(holder, first, last);
+          if (held.length !== last - first + 1 || held[0] !== first || held.at(-1) !== last) return false;
+          if (!r.isHeldBy(holder, first, last)) return false;
+          if (last < extents - 1 && r.isHeldBy(holder, first, last + 1)) return false;
+          if (first > 0 && r.isHeldBy(holder, first - 1, last)) return false;
+        }
         for (const name of MEMBERS) {
           const count = model.filter((holder) => holder === name).length;
           if ((r.countByHolder().get(name) ?? 0) !== count || r.extentsHeldBy(name).length !== count)
