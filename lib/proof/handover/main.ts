@@ -7,6 +7,7 @@ import { parseSize } from '../../base/units.js';
 import { describeLine } from '../figures.js';
 import type { LoadedBy } from '../loaded-client.js';
 import { whyNoLibiscsi } from '../libiscsi.js';
+import { runConvergence } from './converge.js';
 import { summarize, summaryTable, type HandoverSummary } from './report.js';
 import { runHandovers } from './run.js';
 
@@ -29,11 +30,15 @@ export async function runHandoverProof(args: readonly string[]): Promise<number>
       if (missing !== undefined) skipped.push(`skipped ${by}: ${missing}`);
       else summaries.push(summarize(await runHandovers(by, { ...options, workFolder }, progress)));
     }
+    const { convergeBytes, queueDepth } = options;
+    progress('a move under random writes');
+    const convergence =
+      convergeBytes === 0 ? null : await runConvergence(convergeBytes, queueDepth, workFolder);
     progress('');
-    const lines = summaries.flatMap((summary) => summary.lines);
+    const lines = [...summaries.flatMap((summary) => summary.lines), ...(convergence?.lines ?? [])];
     say([summaryTable(summaries), ...skipped, ...lines.map(describeLine)].join('\n'));
     for (const text of summaries.flatMap((summary) => summary.texts)) say(text);
-    if (options.json) process.stdout.write(`${JSON.stringify({ summaries, skipped })}\n`);
+    if (options.json) process.stdout.write(`${JSON.stringify({ summaries, convergence, skipped })}\n`);
     return lines.every((line) => line.holds) ? 0 : 1;
   } finally {
     await rm(workFolder, { recursive: true, force: true });
@@ -46,6 +51,7 @@ function readOptions(args: readonly string[]) {
     options: {
       handovers: { type: 'string', default: '200' },
       size: { type: 'string', default: '32M' },
+      converge: { type: 'string', default: '256M' },
       'queue-depth': { type: 'string', default: '32' },
       by: { type: 'string', default: KINDS.join(',') },
       folder: { type: 'string', default: '.' },
@@ -62,6 +68,7 @@ function readOptions(args: readonly string[]) {
     by,
     handovers: wholeOf('handovers', values.handovers),
     sizeBytes: parseSize(values.size),
+    convergeBytes: values.converge === '0' ? 0 : parseSize(values.converge),
     queueDepth: wholeOf('queue-depth', values['queue-depth']),
     folder: resolve(values.folder),
     json: values.json,
