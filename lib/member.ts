@@ -14,7 +14,6 @@ import type { Logger } from './base/log.js';
 import { randomToken, type Random } from './base/random.js';
 import { noWaypoints, type Waypoints } from './base/waypoints.js';
 import { GroupView, Membership } from './group/membership.js';
-import { openStore } from './group/open-store.js';
 import { GroupRecord, keys, parseRecord } from './group/records.js';
 import type { GroupStore } from './group/store.js';
 import { MemoryBudget } from './iscsi/target/memory-budget.js';
@@ -22,9 +21,9 @@ import { Portal } from './iscsi/target/portal.js';
 import { SessionRegistry } from './iscsi/target/registry.js';
 import { MemberDirectory } from './member/directory.js';
 import { DirectoryDoor } from './member/door.js';
+import { memberDoors, type MemberDoors } from './member/doors.js';
 import { Fencer } from './member/fencer.js';
 import { VolumeHost } from './member/host.js';
-import { LoopPause } from './member/loop-pause.js';
 import { isProcessRunning } from './member/processes.js';
 import { MemberService } from './member/service.js';
 import { Destination } from './migration/destination.js';
@@ -81,7 +80,10 @@ export class Member {
   private portalAddress!: Endpoint;
   private peerAddress!: Endpoint;
 
-  private constructor(private readonly options: MemberOptions) {
+  private constructor(
+    private readonly options: MemberOptions,
+    private readonly doors: MemberDoors,
+  ) {
     this.incarnation = randomToken(options.random);
     this.registry = new SessionRegistry(options.clock);
     this.service = new MemberService(options.log);
@@ -92,7 +94,7 @@ export class Member {
    * Starts a member; it serves when this resolves.
    * @throws BUSY (folder, port or name in use), NOT_FOUND (no such group), INVALID, IO
    */
-  static async start(options: MemberOptions): Promise<Member> {
+  static async start(options: MemberOptions, doors: MemberDoors = memberDoors()): Promise<Member> {
     if (isIP(options.portal.host) === 0) {
       throw new BlockferryError(
         'USAGE',
@@ -100,7 +102,7 @@ export class Member {
         'initiators are redirected to numeric addresses only',
       );
     }
-    const member = new Member(options);
+    const member = new Member(options, doors);
     try {
       await member.open();
       return member;
@@ -135,10 +137,10 @@ export class Member {
   }
 
   private async open(): Promise<void> {
-    const { options } = this;
-    const folder = await DataFolder.open(options.dataFolder, { log: options.log });
+    const { options, doors } = this;
+    const folder = await DataFolder.open(options.dataFolder, { log: options.log }, doors.storage);
     this.closers.push(() => folder.close());
-    const store = await openStore(options.storeUrl, { ...options, waypoints: this.waypoints });
+    const store = await doors.openStore(options.storeUrl, { ...options, waypoints: this.waypoints });
     this.closers.push(() => store.close());
     await this.listen(await groupName(store));
     const membership = await this.join(store);
@@ -159,7 +161,8 @@ export class Member {
     const { options, incarnation, service } = this;
     const { log, clock, random, name } = options;
     const digests = options.peerDigests === true;
-    this.hub = new Hub({ group, self: { name, incarnation }, digests, service, log, clock, random });
+    const { net } = this.doors;
+    this.hub = new Hub({ group, self: { name, incarnation }, digests, service, log, clock, random, net });
     this.closers.push(() => this.hub.close());
     this.peerAddress = await this.hub.listen(options.peer.host, options.peer.port);
     const poll = options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs };
@@ -170,6 +173,7 @@ export class Member {
       clock,
       random,
       memory: this.memory,
+      net,
       options: poll,
     });
     this.portalAddress = await portal.listen(options.portal.host, options.portal.port);
@@ -183,7 +187,8 @@ export class Member {
       name,
       portal: this.portalAddress,
       peer: this.peerAddress,
-      pid: process.pid,
+      pid: this.doors.pid,
+      isGone: (pid) => this.doors.isGone(pid),
       incarnation: this.incarnation,
       clock,
       log,
@@ -199,7 +204,7 @@ export class Member {
   private async openVolumes(store: GroupStore, folder: DataFolder, membership: Membership): Promise<void> {
     const { options, ids, hub, incarnation, registry, waypoints } = this;
     const { log, clock, random, name: self } = options;
-    const table = await RoutingTable.open(store, ids, log);
+    const table = await RoutingTable.open(store, ids, log, clock);
     this.table = table;
     this.closers.push(() => table.close());
     this.host = new VolumeHost({
@@ -219,7 +224,7 @@ export class Member {
   private openService(): void {
     const { options, hub, host, service } = this;
     this.fencer = this.makeFencer();
-    const pause = new LoopPause();
+    const pause = this.doors.watchLoop();
     this.closers.push(() => pause.close());
     service.open({
       holder: new HolderService(host),
@@ -243,7 +248,7 @@ export class Member {
       clock: options.clock,
       waypoints: this.waypoints,
       others: () => view.members.filter((member) => member.name !== options.name),
-      mayBeRunning: isProcessRunning,
+      mayBeRunning: (member) => isProcessRunning(member, (pid) => this.doors.isGone(pid)),
       fenceHere: async (volume, login) => {
         const iqn = table.get(volume)?.record.iqn;
         return iqn === undefined ? { fenced: 0, stallMs: 0 } : registry.fence({ ...login, iqn });

@@ -2,7 +2,6 @@
  * writev(2) on a socket, from an array of addresses that is filled in place: one system call for any number of pieces, with
  * no object per piece and no callback. libuv's own queue is not touched, so nothing may wait in it at the time.
  */
-import type { Socket } from 'node:net';
 import { loadLibc, type Libc } from './libc.js';
 
 /** The pieces of one write in the kernel's own layout: struct iovec, { void *base; size_t length }, little-endian. */
@@ -52,7 +51,7 @@ type Writev = (fd: number, vector: Uint32Array, count: number) => number;
 let writev: Writev | undefined;
 
 /** For this socket; null where koffi does not load or Node hides the descriptor. */
-export function gatherWriteTo(socket: Socket): GatherWrite | null {
+export function gatherWriteTo(socket: object): GatherWrite | null {
   const libc = loadLibc();
   if (libc === null || descriptorOf(socket) < 0) return null;
   const write = (writev ??= makeWritev(libc));
@@ -69,7 +68,7 @@ function makeWritev({ library }: Libc): Writev {
 }
 
 /** Node keeps it in the handle, which it does not document; −1 when there is none. */
-function descriptorOf(socket: Socket): number {
-  const { _handle: handle } = socket as Socket & { _handle?: { fd?: number } | null };
+function descriptorOf(socket: object): number {
+  const { _handle: handle } = socket as { _handle?: { fd?: number } | null };
   return handle?.fd ?? -1;
 }

@@ -21,6 +21,8 @@ export interface MembershipOptions {
   readonly peer: MemberRecord['peer'];
   readonly pid: number;
   readonly incarnation: string;
+  /** Whether a process of this machine has ended; default: as the kernel says. */
+  readonly isGone?: (pid: number) => boolean;
   readonly clock: Clock;
   readonly log: Logger;
   /** Default LEASE_TTL_MS. */
@@ -67,7 +69,7 @@ export class Membership {
       incarnation,
       startedAtMs: Math.floor(clock.wallMs()),
     };
-    const lease = await takeName(store, record, options.ttlMs ?? LEASE_TTL_MS);
+    const lease = await takeName(store, record, options);
     return new Membership(store, options, record, lease);
   }
 
@@ -118,7 +120,7 @@ export class Membership {
 
   private async rejoin(): Promise<void> {
     this.look();
-    this.lease = await takeName(this.store, this.record, this.ttlMs);
+    this.lease = await takeName(this.store, this.record, this.options);
     if (this.hasLeft) await this.lease.revoke();
   }
 
@@ -134,13 +136,17 @@ export class Membership {
 }
 
 /** Writes the record under a new lease. Throws BUSY when a living process has the name. */
-async function takeName(store: GroupStore, record: MemberRecord, ttlMs: number): Promise<StoreLease> {
+async function takeName(
+  store: GroupStore,
+  record: MemberRecord,
+  { ttlMs = LEASE_TTL_MS, isGone = isProcessGone }: Pick<MembershipOptions, 'ttlMs' | 'isGone'>,
+): Promise<StoreLease> {
   const key = keys.member(record.name);
   const lease = await store.lease(ttlMs);
   try {
     for (;;) {
       const entry = await store.get(key);
-      if (entry !== undefined) refuseIfAlive(parseRecord(MemberRecord, entry), record);
+      if (entry !== undefined) refuseIfAlive(parseRecord(MemberRecord, entry), record, isGone);
       const compare = { key, revision: entry?.revision ?? 0 };
       const done = await store.txn([compare], [{ put: key, value: formatRecord(record), lease }]);
       if (done.committed) return lease;
@@ -151,10 +157,10 @@ async function takeName(store: GroupStore, record: MemberRecord, ttlMs: number):
   }
 }
 
-function refuseIfAlive(other: MemberRecord, self: MemberRecord): void {
+function refuseIfAlive(other: MemberRecord, self: MemberRecord, isGone: (pid: number) => boolean): void {
   if (other.incarnation === self.incarnation) return;
   // A process number means something only on the machine that gave it: the one whose address we share.
-  if (other.peer.host === self.peer.host && isProcessGone(other.pid)) return;
+  if (other.peer.host === self.peer.host && isGone(other.pid)) return;
   throw new BlockferryError(
     'BUSY',
     `member ${self.name} is running already (process ${other.pid})`,

@@ -17,7 +17,7 @@ import type { MemberIds } from '../routing/member-ids.js';
 import type { RoutedVolume } from '../routing/table.js';
 import { DiskServer } from '../scsi/disk-server.js';
 import type { DataFolder } from '../storage/data-folder.js';
-import { SparseFile } from '../storage/sparse-file.js';
+import type { SparseFile } from '../storage/sparse-file.js';
 import { LocalSlot } from '../volume/local-slot.js';
 import { Volume } from '../volume/volume.js';
 
@@ -205,7 +205,7 @@ export class HeldVolume implements DestinationVolume {
     const isNew = this.epoch === 1 || !this.holdsAny;
     if (isNew) await folder.remove(name);
     const options = { sizeBytes, blockBytes, create: isNew, readOnly: false, log };
-    const file = await SparseFile.open(folder.volumePath(name), options);
+    const file = await folder.openVolume(name, options);
     try {
       if (this.epoch === 1 && this.holdsAny) {
         waypoints.reached('volume.file-made');

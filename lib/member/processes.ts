@@ -2,11 +2,11 @@
 import { isProcessGone } from '../base/processes.js';
 
 /** False only when it is certain that the process is gone; a member of another machine may always be running. */
-export function isProcessRunning(member: {
-  readonly pid: number;
-  readonly peer: { readonly host: string };
-}): boolean {
-  return !isLoopback(member.peer.host) || !isProcessGone(member.pid);
+export function isProcessRunning(
+  member: { readonly pid: number; readonly peer: { readonly host: string } },
+  isGone = isProcessGone,
+): boolean {
+  return !isLoopback(member.peer.host) || !isGone(member.pid);
 }
 
 function isLoopback(host: string): boolean {

@@ -15,11 +15,11 @@
  *      close older links, wait           ←      WELCOME(incarnation, round)
  *      READY(round)                      →      open
  */
-import { connect, type Socket } from 'node:net';
 import type { Clock, Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import { PEER_BACKOFF_MS_MAX, PEER_BACKOFF_MS_MIN, PEER_DIAL_WAIT_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
+import type { Net } from '../base/net.js';
 import { randomBelow, type Random } from '../base/random.js';
 import type { BufferPool } from './buffer-pool.js';
 import { PeerType, type PeerAddress, type PeerRequest } from './contract.js';
@@ -37,6 +37,7 @@ const REPLACED_MAX = 16;
 export interface AssociationContext {
   readonly self: PeerSelf;
   readonly clock: Clock;
+  readonly net: Net;
   readonly random: Random;
   readonly log: Logger;
   /** Where dialled sockets read to; shared, since received bytes are used or copied before the next read. */
@@ -172,16 +173,12 @@ export class Association implements LinkOwner {
     const isBusy = this.dialled !== null || this.isDialling || this.redialTimer !== null;
     if (isBusy || this.isClosed || address === null) return;
     this.isDialling = true;
-    const { readBuffer, clock, pool } = this.context;
-    const socket: Socket = connect({
-      host: address.host,
-      port: address.port,
-      onread: {
-        buffer: readBuffer,
-        callback: (bytes) => {
-          link.receive(readBuffer.subarray(0, bytes));
-          return true;
-        },
+    const { readBuffer, clock, pool, net } = this.context;
+    const socket = net.connect(address, {
+      buffer: readBuffer,
+      callback: (bytes) => {
+        link.receive(readBuffer.subarray(0, bytes));
+        return true;
       },
     });
     const link: Link = new Link(socket, true, this, clock, pool);

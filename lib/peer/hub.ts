@@ -2,12 +2,11 @@
  * Every link of this process to the others: the peer port, and an association per member. It routes requests to links
  * and connections to associations; it keeps no request itself.
  */
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { readInto } from '../base/accepted-socket.js';
 import type { Clock } from '../base/clock.js';
 import { BlockferryError, describeError, errnoOf } from '../base/errors.js';
 import { PEER_CONNECTIONS_MAX, PEER_READ_BUFFER_BYTES } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
+import { tcp, type IncomingConnection, type Listener, type Net } from '../base/net.js';
 import type { Random } from '../base/random.js';
 import { Association, readHello, type AssociationContext } from './association.js';
 import { BufferPool } from './buffer-pool.js';
@@ -26,6 +25,8 @@ export interface HubOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Default: TCP. */
+  readonly net?: Net;
 }
 
 /** One open link, for status and metrics. */
@@ -41,15 +42,18 @@ export class Hub implements PeerHub, LinkOwner {
   private readonly associations = new Map<string, Association>();
   /** Connections that have not said who they are, and those of management processes. */
   private readonly strangers = new Set<Link>();
-  private server: Server | null = null;
+  private readonly net: Net;
+  private listener: Listener | null = null;
   private isClosed = false;
 
   constructor(private readonly options: HubOptions) {
     const { group, self, digests = false } = options;
     this.self = { group, name: self.name, incarnation: self.incarnation, digests };
+    this.net = options.net ?? tcp;
     this.context = {
       self: this.self,
       clock: options.clock,
+      net: this.net,
       random: options.random,
       log: options.log,
       readBuffer: Buffer.allocUnsafeSlow(PEER_READ_BUFFER_BYTES),
@@ -59,18 +63,17 @@ export class Hub implements PeerHub, LinkOwner {
   }
 
   /** Opens the peer port; port 0 takes a free one. Throws BUSY when it is taken. */
-  listen(host: string, port: number): Promise<PeerAddress> {
-    const server = createServer({ pauseOnConnect: true }, (socket) => this.accept(socket));
-    server.maxConnections = PEER_CONNECTIONS_MAX;
-    this.server = server;
-    return new Promise((resolve, reject) => {
-      server.once('error', (cause) => reject(listenError(host, port, cause)));
-      server.listen({ host, port }, () => {
-        server.removeAllListeners('error');
-        server.on('error', (error) => this.options.log.warn({ error: describeError(error) }, 'peer port'));
-        resolve({ host, port: (server.address() as AddressInfo).port });
-      });
-    });
+  async listen(host: string, port: number): Promise<PeerAddress> {
+    try {
+      this.listener = await this.net.listen(
+        { host, port, connectionsMax: PEER_CONNECTIONS_MAX },
+        (incoming) => this.accept(incoming),
+        (error) => this.options.log.warn({ error: describeError(error) }, 'peer port'),
+      );
+      return { host, port: this.listener.port };
+    } catch (cause) {
+      throw listenError(host, port, cause as Error);
+    }
   }
 
   send(member: string, request: PeerRequest): void {
@@ -120,8 +123,7 @@ export class Hub implements PeerHub, LinkOwner {
     this.isClosed = true;
     for (const association of this.associations.values()) association.close();
     for (const link of [...this.strangers]) link.close('shutting down', true);
-    const server = this.server;
-    if (server !== null) await new Promise<void>((resolve) => server.close(() => resolve()));
+    await this.listener?.close();
   }
 
   private association(member: string): Association {
@@ -136,9 +138,8 @@ export class Hub implements PeerHub, LinkOwner {
 
   // --- the accepting side, until it is known who is there -------------------------------------------------------
 
-  private accept(accepted: Socket): void {
-    // Nothing is received before this returns.
-    const socket = readInto(accepted, this.context.readBuffer, (chunk) => link.receive(chunk));
+  private accept(incoming: IncomingConnection): void {
+    const socket = incoming.take(this.context.readBuffer, (chunk) => link.receive(chunk));
     // Set once it has said its name; then everything about the link is the association's.
     let owner: LinkOwner = this;
     const link: Link = new Link(

@@ -3,7 +3,6 @@
  * other, many at a time, in any order. It frames, counts, and watches the time; who may be at the other end and what
  * becomes of a member whose links break is association.ts's business.
  */
-import type { Socket } from 'node:net';
 import { assert } from '../base/assert.js';
 import type { Clock, Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
@@ -15,6 +14,7 @@ import {
   PEER_REQUEST_DEADLINE_MS,
   PEER_SEND_QUEUE_BYTES_MAX,
 } from '../base/limits.js';
+import type { NetSocket } from '../base/net.js';
 import type { BufferPool } from './buffer-pool.js';
 import { PeerStatus, PeerType, type PeerRequest } from './contract.js';
 import {
@@ -91,7 +91,7 @@ export class Link implements FrameSink, AnswerSender {
 
   /** @param isDialled we dialled */
   constructor(
-    readonly socket: Socket,
+    readonly socket: NetSocket,
     readonly isDialled: boolean,
     private readonly owner: LinkOwner,
     private readonly clock: Clock,

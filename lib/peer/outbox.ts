@@ -2,8 +2,8 @@
  * The only writer of a peer socket: gathers the frames of one tick and hands them over in one system call. Small frames
  * are packed into a slab, large payloads go by reference.
  */
-import type { Socket } from 'node:net';
 import { BATCH_SPANS_MAX } from '../base/limits.js';
+import type { NetSocket } from '../base/net.js';
 import type { BufferPool } from './buffer-pool.js';
 
 const SLAB_BYTES = 256 * 1024;
@@ -22,7 +22,7 @@ export class Outbox {
   private lent: Buffer[] = [];
 
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: NetSocket,
     private readonly pool: BufferPool,
   ) {}
 

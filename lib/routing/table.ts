@@ -2,6 +2,7 @@
  * The routing table: every volume of the group with its route, kept current by watching the store, and readable without
  * waiting. It is the resolver's cache; the truth of a route is the store's (I3), and refresh() goes and looks.
  */
+import { systemClock, type Clock, type Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import {
@@ -24,6 +25,9 @@ import type {
 import type { MemberIds } from './member-ids.js';
 import { Route, type RouteChange } from './route.js';
 
+/** Pause before the table is read again when the store did not answer. */
+const RELOAD_RETRY_MS = 1000;
+
 export interface RoutedVolume {
   readonly record: VolumeRecord;
   readonly route: Route;
@@ -38,23 +42,31 @@ export class RoutingTable {
   private readonly byId = new Map<number, string>();
   private readonly listeners: RouteListener[] = [];
   private watches: StoreWatch[] = [];
+  private retry: Timer | null = null;
   private closed = false;
 
   private constructor(
     private readonly store: GroupStore,
     private readonly ids: MemberIds,
     private readonly log: Logger,
+    private readonly clock: Clock,
   ) {}
 
   /** Reads everything, then follows. */
-  static async open(store: GroupStore, ids: MemberIds, log: Logger): Promise<RoutingTable> {
-    const table = new RoutingTable(store, ids, log);
+  static async open(
+    store: GroupStore,
+    ids: MemberIds,
+    log: Logger,
+    clock: Clock = systemClock,
+  ): Promise<RoutingTable> {
+    const table = new RoutingTable(store, ids, log, clock);
     await table.load();
     return table;
   }
 
   close(): void {
     this.closed = true;
+    this.retry?.cancel();
     for (const watch of this.watches) watch.close();
   }
 
@@ -180,7 +192,7 @@ export class RoutingTable {
     if (this.closed) return;
     this.load().catch((error: unknown) => {
       this.log.error({ error: describeError(error) }, 'the routing table cannot be read; trying again');
-      setTimeout(() => this.reload(), 1000).unref();
+      this.retry = this.clock.after(RELOAD_RETRY_MS, () => this.reload());
     });
   }
 

@@ -5,19 +5,18 @@
  *     DIR/lock           locked as long as the folder is open; never removed, or two could hold it
  *     DIR/NAME.volume    the bytes of volume NAME
  */
-import fs from 'node:fs';
+import { constants } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { promisify } from 'node:util';
 import { assert } from '../base/assert.js';
 import { errnoOf } from '../base/errors.js';
 import { VOLUME_NAME_PATTERN } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
-import { type StorageDoors, systemDoors } from './doors.js';
+import { type FolderCalls, type StorageDoors, systemDoors } from './doors.js';
 import { openErrorOf } from './io-errors.js';
 import { lockFile } from './lock.js';
-import { closeFd, syncFolder } from './open-file.js';
+import { type OpenOptions, syncFolder } from './open-file.js';
+import { SparseFile } from './sparse-file.js';
 
-const open = promisify(fs.open);
 const LOCK_NAME = 'lock';
 const SUFFIX = '.volume';
 
@@ -27,6 +26,7 @@ export class DataFolder {
   private constructor(
     readonly path: string,
     private readonly lockFd: number,
+    private readonly doors: StorageDoors,
   ) {}
 
   /**
@@ -41,12 +41,13 @@ export class DataFolder {
     const folder = resolve(path);
     let fd = -1;
     try {
-      await makeFolder(folder);
-      fd = await open(join(folder, LOCK_NAME), fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+      await makeFolder(folder, doors.folders);
+      const flags = constants.O_RDWR | constants.O_CREAT;
+      fd = await doors.folders.open(join(folder, LOCK_NAME), flags, 0o600);
       lockFile(fd, false, `data folder ${folder}`, doors.extensions, options.log);
-      return new DataFolder(folder, fd);
+      return new DataFolder(folder, fd, doors);
     } catch (error) {
-      if (fd !== -1) await closeFd(fd);
+      if (fd !== -1) await doors.folders.close(fd);
       throw openErrorOf(error, folder);
     }
   }
@@ -58,9 +59,14 @@ export class DataFolder {
     return join(this.path, volumeName + SUFFIX);
   }
 
+  /** Opens the file of a volume; throws what SparseFile.open does. */
+  openVolume(volumeName: string, options: OpenOptions): Promise<SparseFile> {
+    return SparseFile.open(this.volumePath(volumeName), options, this.doors);
+  }
+
   /** The names of the volumes that have a file here, sorted. */
   async volumes(): Promise<string[]> {
-    const entries = await fs.promises.readdir(this.path);
+    const entries = await this.doors.folders.list(this.path);
     return entries
       .filter((entry) => entry.endsWith(SUFFIX))
       .map((entry) => entry.slice(0, -SUFFIX.length))
@@ -72,24 +78,26 @@ export class DataFolder {
   async remove(volumeName: string): Promise<void> {
     const path = this.volumePath(volumeName);
     try {
-      await fs.promises.unlink(path);
+      await this.doors.folders.unlink(path);
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') throw openErrorOf(error, path);
     }
-    await syncFolder(this.path);
+    await syncFolder(this.path, this.doors.folders);
   }
 
   /** Lets other processes in. Files that were opened from here are closed by whoever opened them. */
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    await closeFd(this.lockFd);
+    await this.doors.folders.close(this.lockFd);
   }
 }
 
 /** mkdir -p, durable from the first folder that had to be made. */
-async function makeFolder(folder: string): Promise<void> {
-  const first = await fs.promises.mkdir(folder, { recursive: true, mode: 0o700 });
+async function makeFolder(folder: string, folders: FolderCalls): Promise<void> {
+  const first = await folders.makeFolder(folder, 0o700);
   if (first === undefined) return;
-  for (let made = folder; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made));
+  for (let made = folder; made.length >= first.length; made = dirname(made)) {
+    await syncFolder(dirname(made), folders);
+  }
 }

@@ -3,6 +3,7 @@
  * full or failing disk, or for a machine without the native helpers.
  */
 import fs from 'node:fs';
+import { promisify } from 'node:util';
 import { loadNativeCalls, loadNativeExtensions, type NativeCalls, type NativeExtensions } from './native.js';
 import { poolThreads, PoolShares } from './pool-share.js';
 
@@ -31,8 +32,32 @@ export interface FileCalls {
   fdatasync(fd: number, callback: (error: NodeJS.ErrnoException | null) => void): void;
 }
 
+export interface FileStatus {
+  readonly isFile: boolean;
+  readonly isFolder: boolean;
+  readonly sizeBytes: number;
+  /** Bytes of disk it takes. */
+  readonly allocatedBytes: number;
+}
+
+/** The calls that open, make and remove files, in the thread pool; none is on the path of an I/O. */
+export interface FolderCalls {
+  open(path: string, flags: number, mode?: number): Promise<number>;
+  close(fd: number): Promise<void>;
+  status(fd: number): Promise<FileStatus>;
+  truncate(fd: number, sizeBytes: number): Promise<void>;
+  /** fsync, of a file or of a folder's entries. */
+  sync(fd: number): Promise<void>;
+  /** mkdir -p; the first folder that had to be made, or undefined. */
+  makeFolder(path: string, mode: number): Promise<string | undefined>;
+  /** The names in a folder. */
+  list(path: string): Promise<string[]>;
+  unlink(path: string): Promise<void>;
+}
+
 export interface StorageDoors {
   readonly calls: FileCalls;
+  readonly folders: FolderCalls;
   /** null: koffi does not load here. */
   readonly native: NativeCalls | null;
   /** null: fs-native-extensions does not load here. */
@@ -42,6 +67,26 @@ export interface StorageDoors {
   /** Monotonic milliseconds with fractions, cheap enough to be asked twice per write. */
   nowMs(): number;
 }
+
+/** st_blocks counts these, whatever the file system's block (stat(2)). */
+const STAT_BLOCK_BYTES = 512;
+
+const fstat = promisify(fs.fstat);
+
+const systemFolders: FolderCalls = {
+  open: promisify(fs.open),
+  close: promisify(fs.close),
+  status: async (fd) => {
+    const stat = await fstat(fd);
+    const allocatedBytes = stat.blocks * STAT_BLOCK_BYTES;
+    return { isFile: stat.isFile(), isFolder: stat.isDirectory(), sizeBytes: stat.size, allocatedBytes };
+  },
+  truncate: promisify(fs.ftruncate),
+  sync: promisify(fs.fsync),
+  makeFolder: (path, mode) => fs.promises.mkdir(path, { recursive: true, mode }),
+  list: (path) => fs.promises.readdir(path),
+  unlink: (path) => fs.promises.unlink(path),
+};
 
 let loaded: StorageDoors | undefined;
 
@@ -55,6 +100,7 @@ export function systemDoors(): StorageDoors {
       writeSync: fs.writeSync,
       fdatasync: fs.fdatasync,
     },
+    folders: systemFolders,
     native: loadNativeCalls(),
     extensions: loadNativeExtensions(),
     pool: new PoolShares(poolThreads(process.env['UV_THREADPOOL_SIZE'])),

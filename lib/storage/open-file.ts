@@ -2,20 +2,13 @@
  * Opens or creates the file behind a SparseFile: checks, lock, size, and a creation that survives a crash. It does no I/O
  * of initiators.
  */
-import fs from 'node:fs';
+import { constants } from 'node:fs';
 import { dirname } from 'node:path';
-import { promisify } from 'node:util';
 import { BlockferryError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
-import type { StorageDoors } from './doors.js';
+import type { FolderCalls, StorageDoors } from './doors.js';
 import { openErrorOf } from './io-errors.js';
 import { lockFile } from './lock.js';
-
-const open = promisify(fs.open);
-const fstat = promisify(fs.fstat);
-const ftruncate = promisify(fs.ftruncate);
-const fsync = promisify(fs.fsync);
-export const closeFd = promisify(fs.close);
 
 export interface OpenOptions {
   /** Required to create; for an existing file, what its size must be. */
@@ -40,32 +33,33 @@ const MODE = 0o600;
 
 /** Opens, locks and, where asked, creates. Throws BlockferryError; nothing stays open then. */
 export async function openFile(path: string, options: OpenOptions, doors: StorageDoors): Promise<OpenedFile> {
+  const { folders } = doors;
   let fd = -1;
   try {
     checkOptions(options);
-    fd = await open(path, flagsOf(options), MODE);
+    fd = await folders.open(path, flagsOf(options), MODE);
     const sizeBytes = await prepare(fd, path, options, doors);
-    const { O_RDWR, O_DSYNC } = fs.constants;
-    const durableFd = options.readOnly ? -1 : await open(path, O_RDWR | O_DSYNC);
+    const { O_RDWR, O_DSYNC } = constants;
+    const durableFd = options.readOnly ? -1 : await folders.open(path, O_RDWR | O_DSYNC);
     return { fd, durableFd, sizeBytes };
   } catch (error) {
-    if (fd !== -1) await closeFd(fd);
+    if (fd !== -1) await folders.close(fd);
     throw openErrorOf(error, path);
   }
 }
 
 /** Makes the entries of a folder durable: a new file is not there after a crash before this. */
-export async function syncFolder(path: string): Promise<void> {
-  const fd = await open(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+export async function syncFolder(path: string, folders: FolderCalls): Promise<void> {
+  const fd = await folders.open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
-    await fsync(fd);
+    await folders.sync(fd);
   } finally {
-    await closeFd(fd);
+    await folders.close(fd);
   }
 }
 
 function flagsOf(options: OpenOptions): number {
-  const { O_RDONLY, O_RDWR, O_CREAT } = fs.constants;
+  const { O_RDONLY, O_RDWR, O_CREAT } = constants;
   return options.readOnly ? O_RDONLY : options.create ? O_RDWR | O_CREAT : O_RDWR;
 }
 
@@ -84,20 +78,21 @@ function checkOptions({ create, readOnly, sizeBytes, blockBytes }: OpenOptions):
 
 /** Judges what was opened; returns its size. */
 async function prepare(fd: number, path: string, options: OpenOptions, doors: StorageDoors): Promise<number> {
-  const stat = await fstat(fd);
-  if (stat.isDirectory()) throw new BlockferryError('INVALID', `${path} is a folder`, 'name a file');
-  if (!stat.isFile()) throw new BlockferryError('INVALID', `${path} is not a regular file`, 'name a file');
+  const { folders } = doors;
+  const status = await folders.status(fd);
+  if (status.isFolder) throw new BlockferryError('INVALID', `${path} is a folder`, 'name a file');
+  if (!status.isFile) throw new BlockferryError('INVALID', `${path} is not a regular file`, 'name a file');
   lockFile(fd, options.readOnly, path, doors.extensions, options.log);
   // An empty file is a creation that a crash cut between open and ftruncate: it is carried on with.
-  if (options.create && stat.size === 0) return create(fd, path, options.sizeBytes ?? 0);
-  checkSize(path, stat.size, options);
-  return stat.size;
+  if (options.create && status.sizeBytes === 0) return create(fd, path, options.sizeBytes ?? 0, folders);
+  checkSize(path, status.sizeBytes, options);
+  return status.sizeBytes;
 }
 
-async function create(fd: number, path: string, sizeBytes: number): Promise<number> {
-  await ftruncate(fd, sizeBytes);
-  await fsync(fd);
-  await syncFolder(dirname(path));
+async function create(fd: number, path: string, sizeBytes: number, folders: FolderCalls): Promise<number> {
+  await folders.truncate(fd, sizeBytes);
+  await folders.sync(fd);
+  await syncFolder(dirname(path), folders);
   return sizeBytes;
 }
 

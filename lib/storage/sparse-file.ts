@@ -2,8 +2,6 @@
  * A block device over one sparse file: holes read as zeros and take no space. It joins the parts (reader, writer, flusher)
  * and owns the descriptor; it knows neither extents nor volumes.
  */
-import fs from 'node:fs';
-import { promisify } from 'node:util';
 import { assert } from '../base/assert.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import {
@@ -21,18 +19,13 @@ import { Flusher } from './flusher.js';
 import { HoleMap } from './hole-map.js';
 import { type DataRange, dataRangesWithin } from './holes.js';
 import { InFlight } from './in-flight.js';
-import { closeFd, type OpenedFile, openFile, type OpenOptions } from './open-file.js';
 import { MappedFile } from './mapped-file.js';
+import { type OpenedFile, openFile, type OpenOptions } from './open-file.js';
 import { FileReader } from './reader.js';
 import { FileWriter } from './writer.js';
 
-const fstat = promisify(fs.fstat);
-
 /** How far one look at the holes goes: bounds what a fragmented file costs. */
 const PROVISIONING_BYTES = 16 * 1024 * 1024;
-
-/** st_blocks counts these, whatever the file system's block (stat(2)). */
-const STAT_BLOCK_BYTES = 512;
 
 export class SparseFile implements BlockDevice {
   readonly sizeBytes: number;
@@ -161,7 +154,7 @@ export class SparseFile implements BlockDevice {
 
   /** Bytes of disk that the file takes. */
   async allocatedBytes(): Promise<number> {
-    return (await fstat(this.fd)).blocks * STAT_BLOCK_BYTES;
+    return (await this.doors.folders.status(this.fd)).allocatedBytes;
   }
 
   /**
@@ -181,8 +174,9 @@ export class SparseFile implements BlockDevice {
       throw new BlockferryError('IO', `${this.path} did not reach the disk: ${describeError(error)}`);
     } finally {
       this.reader.close();
-      await closeFd(this.fd);
-      if (this.durableFd !== -1) await closeFd(this.durableFd);
+      const { folders } = this.doors;
+      await folders.close(this.fd);
+      if (this.durableFd !== -1) await folders.close(this.durableFd);
     }
   }
 

@@ -2,10 +2,10 @@
  * One TCP connection of the initiator: bytes in through a framer, PDUs out through an outbox. It knows no login and no
  * commands; a login reads PDUs one by one (receive), a session takes over as its sink (attach).
  */
-import type { Socket } from 'node:net';
 import type { Timer } from '../../base/clock.js';
 import { BlockferryError } from '../../base/errors.js';
 import { INITIATOR_READ_BUFFER_BYTES, RECV_DATA_SEGMENT_BYTES } from '../../base/limits.js';
+import type { NetSocket } from '../../base/net.js';
 import { BHS_BYTES, writeLengths } from '../wire/bhs.js';
 import { Framer, type FramerSink } from '../wire/framer.js';
 import { Outbox } from './outbox.js';
@@ -35,7 +35,7 @@ export class Connection implements FramerSink {
   readonly outbox: Outbox;
   /** When the last bytes came, by the clock. */
   lastReceivedMs: number;
-  private readonly socket: Socket;
+  private readonly socket: NetSocket;
   private readonly framer: Framer;
   private readonly readBuffer = Buffer.allocUnsafeSlow(INITIATOR_READ_BUFFER_BYTES);
   private sink: ConnectionSink | null = null;

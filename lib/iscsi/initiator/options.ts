@@ -1,5 +1,4 @@
 /** What a user of the initiator can choose, the defaults, and the doors it reaches the world through. */
-import { connect, type Socket } from 'node:net';
 import { systemClock, type Clock } from '../../base/clock.js';
 import {
   INITIATOR_LOGIN_DEADLINE_MS,
@@ -7,20 +6,15 @@ import {
   INITIATOR_RECOVERY_DEADLINE_MS,
   RECV_DATA_SEGMENT_BYTES,
 } from '../../base/limits.js';
+import { tcp, type NetSocket, type SocketReader } from '../../base/net.js';
 import { systemRandom, type Random } from '../../base/random.js';
 import type { NegotiationOffer } from '../wire/negotiation-rules.js';
 import type { PortalAddress } from './url.js';
 
-/** Receives what a socket reads into a buffer that is used again: false stops the reading until resume(). */
-export interface SocketReader {
-  buffer: Uint8Array;
-  callback(bytesRead: number, buffer: Uint8Array): boolean;
-}
-
 /** Opens a TCP connection; the door that tests replace. */
-export type Dial = (address: PortalAddress, onread: SocketReader) => Socket;
+export type Dial = (address: PortalAddress, onread: SocketReader) => NetSocket;
 
-export const dialTcp: Dial = ({ host, port }, onread) => connect({ host, port, onread, noDelay: true });
+export const dialTcp: Dial = (address, onread) => tcp.connect(address, onread);
 
 export interface InitiatorOptions {
   /** Default: iqn.2026-01.io.blockferry:initiator. */

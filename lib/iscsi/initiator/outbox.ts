@@ -2,8 +2,8 @@
  * What goes out on a connection: PDUs are laid into one buffer as they are made and leave in one write per turn of the
  * event loop. Small data is copied in; large data is sent from where it is, so it must not change until answered.
  */
-import type { Writable } from 'node:stream';
 import { INITIATOR_COPY_BYTES_MAX, INITIATOR_SEND_BUFFER_BYTES } from '../../base/limits.js';
+import type { NetSocket } from '../../base/net.js';
 import { BHS_BYTES, DIGEST_BYTES, paddedLength } from '../wire/bhs.js';
 import { dataCrc32c, headerCrc32c, writeDigest } from '../wire/digests.js';
 
@@ -23,7 +23,7 @@ export class Outbox {
   private readonly written = (): void => this.onWritten();
   private readonly flushLater = (): void => this.flush();
 
-  constructor(private readonly socket: Writable) {}
+  constructor(private readonly socket: Pick<NetSocket, 'destroyed' | 'write' | 'cork' | 'uncork'>) {}
 
   /** From the next PDU on. */
   setDigests(header: boolean, data: boolean): void {

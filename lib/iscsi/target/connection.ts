@@ -2,7 +2,6 @@
  * One TCP connection: socket and framer below, the login phase or a session above. It sees to pace (back-pressure,
  * batches, signs of life) and to the end; what PDUs mean is not its business. All writing is in its Output.
  */
-import type { Socket } from 'node:net';
 import { describeError } from '../../base/errors.js';
 import type { Timer } from '../../base/clock.js';
 import {
@@ -14,6 +13,7 @@ import {
   TURN_BYTES_MAX,
   TURN_REST_BYTES_MAX,
 } from '../../base/limits.js';
+import type { NetSocket } from '../../base/net.js';
 import { opcodeOf } from '../wire/bhs.js';
 import { Framer, type FramerSink } from '../wire/framer.js';
 import { encodeLoginResponse, type LoginResponsePdu } from '../wire/login.js';
@@ -64,7 +64,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
 
   /** @param onClosed called once, when the socket is gone (its session may still be draining) */
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: NetSocket,
     private readonly context: PortalContext,
     private readonly onClosed: (connection: Connection) => void,
   ) {

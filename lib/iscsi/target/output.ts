@@ -9,10 +9,10 @@
  *
  * What is mapped never waits: it leaves within the batch it was committed in, or is copied then.
  */
-import type { Socket } from 'node:net';
 import { assert } from '../../base/assert.js';
 import { type GatherWrite, gatherWriteTo } from '../../base/gather-write.js';
 import { BATCH_BYTES_MAX, BATCH_SPANS_MAX } from '../../base/limits.js';
+import type { NetSocket } from '../../base/net.js';
 import type { PageMap } from '../../block/page-map.js';
 import { isShared, type PooledBuffer, type BufferPool, SLAB_BYTES, type Span } from './buffer-pool.js';
 import { Outgoing, type Piece } from './outgoing.js';
@@ -40,7 +40,7 @@ export class Output {
 
   /** @param drained called whenever the socket has taken bytes, outside of a batch */
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: NetSocket,
     private readonly pool: BufferPool,
     private readonly drained: () => void,
   ) {
@@ -169,9 +169,9 @@ export class Output {
         piece.start += skippedBytes;
         if (piece.start < piece.end) this.write(piece);
       }
-    } catch (error) {
+    } catch {
       // The PDU was begun and cannot be ended: the connection is worth nothing. Another read will say what is wrong.
-      socket.destroy(error instanceof Error ? error : new Error(String(error)));
+      socket.destroy();
     }
     outgoing.letGo();
     socket.uncork();

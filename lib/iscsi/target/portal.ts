@@ -2,12 +2,11 @@
  * The listener: accepts connections at one address and ends them in order. A member's portal and the group portal are
  * the same but for their directory. What happens on a connection is the connection's business.
  */
-import { createServer, type Server, type Socket } from 'node:net';
 import { BlockferryError, errnoOf } from '../../base/errors.js';
 import type { Clock } from '../../base/clock.js';
-import { readInto } from '../../base/accepted-socket.js';
 import { CONNECTIONS_MAX, READ_BUFFER_BYTES } from '../../base/limits.js';
 import type { Logger } from '../../base/log.js';
+import { tcp, type IncomingConnection, type Listener, type Net } from '../../base/net.js';
 import type { Random } from '../../base/random.js';
 import { BufferPool } from './buffer-pool.js';
 import { BusyPoll } from './busy-poll.js';
@@ -38,6 +37,8 @@ export interface PortalParts {
   readonly random: Random;
   /** Of all sessions of this process; a portal without one has its own. */
   readonly memory?: MemoryBudget;
+  /** Default: TCP. */
+  readonly net?: Net;
   readonly options?: PortalOptions;
 }
 
@@ -46,10 +47,12 @@ export class Portal {
   private readonly connections = new Set<Connection>();
   /** One for all connections: each read is taken in before the next one begins. */
   private readonly readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
-  private server: Server | null = null;
+  private readonly net: Net;
+  private listener: Listener | null = null;
 
   constructor(parts: PortalParts) {
     const { directory, registry, log, clock, random, memory, options } = parts;
+    this.net = parts.net ?? tcp;
     this.context = {
       directory,
       registry,
@@ -70,37 +73,35 @@ export class Portal {
    * @throws BUSY when the address is taken, IO when it cannot be had otherwise
    */
   async listen(host: string, port: number): Promise<{ host: string; port: number }> {
-    const server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) => this.accept(socket));
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', (error) => reject(listenError(error, host, port)));
-      server.listen({ host, port }, resolve);
-    });
-    server.on('error', (error) => this.context.log.warn({ err: error }, 'the portal cannot accept'));
-    this.server = server;
-    const address = server.address();
-    return { host, port: typeof address === 'object' && address !== null ? address.port : port };
+    try {
+      this.listener = await this.net.listen(
+        { host, port },
+        (incoming) => this.accept(incoming),
+        (error) => this.context.log.warn({ err: error }, 'the portal cannot accept'),
+      );
+    } catch (cause) {
+      throw listenError(cause as Error, host, port);
+    }
+    return { host, port: this.listener.port };
   }
 
   /** Accepts nothing any more, lets commands in flight finish for a moment, and closes every connection. */
   async close(): Promise<void> {
-    const { server } = this;
-    this.server = null;
-    const closed = new Promise<void>((resolve) =>
-      server === null ? resolve() : server.close(() => resolve()),
-    );
+    const { listener } = this;
+    this.listener = null;
+    const closed = listener?.close();
     const gone = [...this.connections].map((connection) => this.end(connection));
     await Promise.all(gone);
     await closed;
   }
 
-  private accept(socket: Socket): void {
-    if (this.connections.size >= CONNECTIONS_MAX || this.server === null) {
-      socket.destroy();
+  private accept(incoming: IncomingConnection): void {
+    if (this.connections.size >= CONNECTIONS_MAX || this.listener === null) {
+      incoming.refuse();
       return;
     }
-    // Nothing is received before this returns.
-    const own = readInto(socket, this.readBuffer, (chunk) => connection.receive(chunk));
-    const connection = new Connection(own, this.context, (gone) => this.connections.delete(gone));
+    const socket = incoming.take(this.readBuffer, (chunk) => connection.receive(chunk));
+    const connection = new Connection(socket, this.context, (gone) => this.connections.delete(gone));
     this.connections.add(connection);
   }
 

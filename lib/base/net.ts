@@ -1,0 +1,108 @@
+/**
+ * The door to TCP: what the portal, the peer port and the initiator use of sockets, handed in where they are made, so
+ * that a group can also run over a network that exists only in memory. It frames nothing and knows no protocol.
+ */
+import { connect, createServer, type Socket } from 'node:net';
+import { readInto } from './accepted-socket.js';
+
+export interface NetAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What is used of a net.Socket, as it behaves there. */
+export interface NetSocket {
+  readonly destroyed: boolean;
+  /** Bytes given to write() that the kernel has not taken. */
+  readonly writableLength: number;
+  readonly localAddress?: string | undefined;
+  readonly localPort?: number | undefined;
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+  write(bytes: Uint8Array, taken?: (error?: Error | null) => void): boolean;
+  cork(): void;
+  uncork(): void;
+  end(): void;
+  destroy(): void;
+  pause(): void;
+  resume(): void;
+  setNoDelay(noDelay: boolean): void;
+  on(event: 'connect' | 'drain' | 'end' | 'close', listener: () => void): this;
+  on(event: 'error', listener: (error: Error) => void): this;
+  once(event: 'connect' | 'drain' | 'end' | 'close', listener: () => void): this;
+  once(event: 'error', listener: (error: Error) => void): this;
+  off(event: 'error', listener: (error: Error) => void): this;
+}
+
+/** Receives what a socket reads into a buffer that is used again: false stops the reading until resume(). */
+export interface SocketReader {
+  buffer: Uint8Array;
+  callback(bytesRead: number, buffer: Uint8Array): boolean;
+}
+
+/** A connection that has just been accepted: exactly one of the two is called, at once. */
+export interface IncomingConnection {
+  /** @param receive given views of `readBuffer` that hold until it returns; never called before take() has returned */
+  take(readBuffer: Buffer, receive: (chunk: Buffer) => void): NetSocket;
+  refuse(): void;
+}
+
+export interface Listener {
+  readonly port: number;
+  /** Accepts nothing from now on; resolves when the last accepted connection is gone. */
+  close(): Promise<void>;
+}
+
+export interface ListenOptions extends NetAddress {
+  /** More are turned away by the listener itself. */
+  readonly connectionsMax?: number;
+}
+
+export interface Net {
+  /** Dials; 'connect' or 'error' follows. */
+  connect(address: NetAddress, reader: SocketReader): NetSocket;
+  /**
+   * Listens; port 0 takes a free one. Rejects with the system's error.
+   * @param failed told when accepting fails later on
+   */
+  listen(
+    options: ListenOptions,
+    accept: (incoming: IncomingConnection) => void,
+    failed: (error: Error) => void,
+  ): Promise<Listener>;
+}
+
+/** The system's. */
+export const tcp: Net = {
+  connect: ({ host, port }, onread) => connect({ host, port, onread, noDelay: true }),
+  listen: ({ host, port, connectionsMax }, accept, failed) => {
+    const server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) =>
+      accept(new Accepted(socket)),
+    );
+    if (connectionsMax !== undefined) server.maxConnections = connectionsMax;
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host, port }, () => {
+        server.off('error', reject);
+        server.on('error', failed);
+        const address = server.address();
+        resolve({
+          port: typeof address === 'object' && address !== null ? address.port : port,
+          close: () => new Promise<void>((closed) => server.close(() => closed())),
+        });
+      });
+    });
+  },
+};
+
+class Accepted implements IncomingConnection {
+  constructor(private readonly socket: Socket) {}
+
+  take(readBuffer: Buffer, receive: (chunk: Buffer) => void): NetSocket {
+    return readInto(this.socket, readBuffer, receive);
+  }
+
+  refuse(): void {
+    this.socket.destroy();
+  }
+}

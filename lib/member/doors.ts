@@ -1,0 +1,32 @@
+/**
+ * The doors of a member to the world outside, besides time and chance: sockets, files, the group store, the process
+ * table. Handed in where a member is started, so that several members run in one process over worlds of their own.
+ */
+import { isProcessGone } from '../base/processes.js';
+import { tcp, type Net } from '../base/net.js';
+import { openStore } from '../group/open-store.js';
+import { systemDoors, type StorageDoors } from '../storage/doors.js';
+import { LoopPause } from './loop-pause.js';
+
+export interface MemberDoors {
+  readonly net: Net;
+  readonly storage: StorageDoors;
+  readonly openStore: typeof openStore;
+  /** This process's number. */
+  readonly pid: number;
+  /** Whether a process of this machine has ended. */
+  isGone(pid: number): boolean;
+  /** Begins to measure how long the event loop stands still. */
+  watchLoop(): Pick<LoopPause, 'maxPauseMs' | 'close'>;
+}
+
+export function memberDoors(): MemberDoors {
+  return {
+    net: tcp,
+    storage: systemDoors(),
+    openStore,
+    pid: process.pid,
+    isGone: isProcessGone,
+    watchLoop: () => new LoopPause(),
+  };
+}
