@@ -29,6 +29,7 @@ const LAYERS = [
   'lib/serve',
   'lib/manage',
   'lib/supervisor',
+  'lib/sim',
   'lib/cli',
   'lib/bench',
   'lib/proof',

@@ -102,9 +102,11 @@ export class SessionKeeper implements SessionOwner {
     if (session === null) return;
     const { asyncEvent } = message;
     if (asyncEvent === AsyncEvent.LOGOUT_REQUEST || asyncEvent === AsyncEvent.NEGOTIATE) {
-      if (this.announced !== null) return;
+      const { onLogoutRequest } = this.settings;
+      if (this.announced !== null || onLogoutRequest === 'ignore') return;
       this.announced = message;
-      void this.leave(session, message.parameter3);
+      if (onLogoutRequest === 'hang-up') setImmediate(() => session.close('hung up instead of logging out'));
+      else void this.leave(session, message.parameter3);
     } else if (asyncEvent === AsyncEvent.CONNECTION_DROP || asyncEvent === AsyncEvent.SESSION_DROP) {
       this.announced = message;
       // Not inside the delivery of this very PDU.
@@ -129,8 +131,8 @@ export class SessionKeeper implements SessionOwner {
 
   /** Answers a request to log out: with what is outstanding left unanswered, or once it is answered. */
   private async leave(session: Session, seconds: number): Promise<void> {
-    session.hold();
     const { clock, onLogoutRequest, loginDeadlineMs } = this.settings;
+    if (onLogoutRequest !== 'write-on') session.hold();
     // Half of what the target gives: the logout itself must still be in time.
     const deadlineMs = clock.nowMs() + seconds * 500;
     while (onLogoutRequest === 'drain' && session.outstandingTasks > 0 && clock.nowMs() < deadlineMs) {

@@ -30,8 +30,11 @@ export interface InitiatorOptions {
   recoveryDeadlineMs?: number;
   /** Silence after which a NOP-Out is sent; twice as much loses the session. 0: never. */
   pingMs?: number;
-  /** When asked to log out (event 1): at once, as libiscsi does, or when every sent command is answered. */
-  onLogoutRequest?: 'at-once' | 'drain';
+  /**
+   * When asked to log out (event 1): at once, as libiscsi does, or when every sent command is answered. The others are
+   * wrong on purpose: not at all, at once but sending commands on, or by closing the connection.
+   */
+  onLogoutRequest?: 'at-once' | 'drain' | 'ignore' | 'write-on' | 'hang-up';
   clock?: Clock;
   random?: Random;
   dial?: Dial;

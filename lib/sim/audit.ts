@@ -1,0 +1,89 @@
+/** What must be true of a world that has come to rest: every block, every volume's identity, every byte of space. */
+import { listVolumes } from '../group/admin-volumes.js';
+import { Initiator } from '../iscsi/initiator/initiator.js';
+import { Chance } from './chance.js';
+import { SPARE } from './events.js';
+import { PAGE_BYTES, SECTOR_BYTES } from './inode.js';
+import { EXTENT_BYTES } from './plan.js';
+import type { SimVolume, World } from './world.js';
+
+const VPD_SERIAL = 0x80;
+const VPD_IDENTIFICATION = 0x83;
+
+async function visit(world: World, volume: SimVolume, look: (initiator: Initiator) => Promise<void>): Promise<void> {
+  const process = world.spawn('judge', '10.0.1.99');
+  const initiator = await Initiator.connect(world.urlOf(volume.name), {
+    clock: process.clock,
+    random: new Chance(world.plan.seed ^ 0x1d6e),
+    dial: world.net.doorOf(process).connect,
+  });
+  await look(initiator);
+  await initiator.close();
+}
+
+/** Reads all of a volume as an initiator. */
+export async function checkVolume(world: World, volume: SimVolume): Promise<void> {
+  await visit(world, volume, async (initiator) => {
+    const { blockBytes } = volume.record;
+    const perBlock = blockBytes / SECTOR_BYTES;
+    const blocks = volume.model.sectors / perBlock;
+    const step = EXTENT_BYTES / blockBytes;
+    for (let lba = 0; lba < blocks; lba += step) {
+      const count = Math.min(step, blocks - lba);
+      const read = volume.model.beginRead(lba * perBlock, count * perBlock);
+      const wrong = volume.model.endRead(read, await initiator.read(lba, count));
+      if (wrong !== null) world.wrong(`in the end ${wrong}`);
+    }
+  });
+}
+
+/** I9: the identity that initiators see is the volume's, wherever it is served. */
+export async function checkIdentity(world: World, volume: SimVolume): Promise<void> {
+  await visit(world, volume, async (initiator) => {
+    const serial = (await initiator.inquiry(VPD_SERIAL)).subarray(4).toString('latin1').trim();
+    const identification = (await initiator.inquiry(VPD_IDENTIFICATION)).toString('hex');
+    const { record } = volume;
+    if (!serial.startsWith(record.serial)) world.wrong(`I9: ${volume.name} has serial ${serial}`);
+    if (!identification.includes(record.naa)) world.wrong(`I9: ${volume.name} has another NAA`);
+  });
+}
+
+/** No member keeps space for what another holds, nor a file of a volume that is gone. */
+export async function checkSpace(world: World): Promise<void> {
+  const names = new Set((await listVolumes(world.store)).map(({ name }) => name));
+  for (const { name: member, disk } of world.members) {
+    for (const [path, inode] of disk.files()) {
+      const volume = /\/([^/]+)\.volume$/.exec(path)?.[1];
+      if (volume === undefined) continue;
+      if (!names.has(volume)) world.wrong(`${member} keeps the file of ${volume}, which was deleted`);
+      if (volume === SPARE) continue;
+      const holders = world.commits.holders(volume);
+      inode.mapped.forEach((isMapped, page) => {
+        const holder = holders[Math.floor((page * PAGE_BYTES) / EXTENT_BYTES)];
+        if (isMapped === 0 || holder === member) return;
+        world.wrong(`${member} keeps page ${page} of ${volume}, which ${holder} holds`);
+      });
+    }
+  }
+}
+
+/** A member that has stopped has made everything durable: the power goes everywhere, and the disks are read. */
+export async function checkDisks(world: World): Promise<void> {
+  for (const volume of world.volumes) {
+    volume.model.moved(0, volume.model.sectors - 1);
+    volume.model.crashed(0, volume.model.sectors - 1);
+  }
+  for (const { disk } of world.members) disk.losePower('all');
+  for (const { name, model } of world.volumes) {
+    const holders = world.commits.holders(name);
+    for (let sector = 0; sector < model.sectors; sector++) {
+      const holder = holders[Math.floor((sector * SECTOR_BYTES) / EXTENT_BYTES)];
+      const disk = world.members.find((member) => member.name === holder)?.disk;
+      const bytes = disk?.find(`/data/${name}.volume`)?.cache;
+      if (bytes === undefined) return world.wrong(`${holder} has no file of ${name}`);
+      const wrong = model.judgeSector(sector, bytes, sector * SECTOR_BYTES);
+      if (wrong !== null) return world.wrong(`after all had stopped, on the disk of ${holder}: ${wrong}`);
+    }
+  }
+  await Promise.resolve();
+}

@@ -1,0 +1,136 @@
+/**
+ * The bytes of one simulated file, twice: as processes see them (the page cache) and as a loss of power leaves them. What
+ * is dirty in between is durable, or not, or in part, as a seed says. Space is counted in pages, atomicity in sectors.
+ */
+import type { Chance } from './chance.js';
+
+export const SECTOR_BYTES = 512;
+export const PAGE_BYTES = 4096;
+const SECTORS_PER_PAGE = PAGE_BYTES / SECTOR_BYTES;
+
+/** What a loss of power does to what is dirty. */
+export type Loss = 'all' | 'none' | 'sectors';
+
+export class Inode {
+  cache: Buffer = Buffer.alloc(0);
+  private durable: Buffer = Buffer.alloc(0);
+  /** 1: the page takes space. */
+  mapped = new Uint8Array(0);
+  private durableMapped = new Uint8Array(0);
+  /** Sectors that differ from the disk. */
+  private readonly stale = new Set<number>();
+  /** Those of them that the next sync will write: not the ones that an earlier one failed to. */
+  private dirty = new Set<number>();
+  private durableSizeBytes = 0;
+  /** File descriptors' locks. */
+  readonly locks = new Map<number, boolean>();
+
+  constructor(
+    readonly id: number,
+    readonly isFolder: boolean,
+  ) {}
+
+  get sizeBytes(): number {
+    return this.cache.length;
+  }
+
+  get mappedPages(): number {
+    let count = 0;
+    for (const page of this.mapped) count += page;
+    return count;
+  }
+
+  resize(sizeBytes: number): void {
+    const grow = (bytes: Buffer): Buffer => Buffer.concat([bytes.subarray(0, sizeBytes)], sizeBytes);
+    this.cache = grow(this.cache);
+    this.durable = grow(this.durable);
+    const pages = Math.ceil(sizeBytes / PAGE_BYTES);
+    const growMap = (map: Uint8Array): Uint8Array<ArrayBuffer> => {
+      const grown = new Uint8Array(pages);
+      grown.set(map.subarray(0, pages));
+      return grown;
+    };
+    this.mapped = growMap(this.mapped);
+    this.durableMapped = growMap(this.durableMapped);
+  }
+
+  /** Whether a write there takes more space. */
+  needsSpace(offsetBytes: number, lengthBytes: number): boolean {
+    const last = Math.floor((offsetBytes + lengthBytes - 1) / PAGE_BYTES);
+    for (let page = Math.floor(offsetBytes / PAGE_BYTES); page <= last; page++) {
+      if (this.mapped[page] === 0) return true;
+    }
+    return false;
+  }
+
+  write(offsetBytes: number, bytes: Buffer): void {
+    if (bytes.length === 0) return;
+    bytes.copy(this.cache, offsetBytes);
+    const end = offsetBytes + bytes.length;
+    this.mapped.fill(1, Math.floor(offsetBytes / PAGE_BYTES), Math.ceil(end / PAGE_BYTES));
+    this.touch(offsetBytes, end);
+  }
+
+  /** Zeros; whole pages give their space back. */
+  punch(offsetBytes: number, lengthBytes: number): void {
+    const end = Math.min(offsetBytes + lengthBytes, this.cache.length);
+    this.cache.fill(0, offsetBytes, end);
+    const first = Math.ceil(offsetBytes / PAGE_BYTES);
+    const last = end === this.cache.length ? this.mapped.length : Math.floor(end / PAGE_BYTES);
+    if (first < last) this.mapped.fill(0, first, last);
+    this.touch(offsetBytes, end);
+  }
+
+  private touch(fromBytes: number, toBytes: number): void {
+    const last = Math.ceil(toBytes / SECTOR_BYTES);
+    for (let sector = Math.floor(fromBytes / SECTOR_BYTES); sector < last; sector++) {
+      this.stale.add(sector);
+      this.dirty.add(sector);
+    }
+  }
+
+  /** A sync begins: what it will have made durable when it ends. */
+  beginSync(): ReadonlySet<number> {
+    const covered = this.dirty;
+    this.dirty = new Set();
+    return covered;
+  }
+
+  endSync(covered: Iterable<number>): void {
+    for (const sector of covered) this.settle(sector, true);
+    this.durableSizeBytes = this.sizeBytes;
+  }
+
+  /** A sync whose process died: the next one covers the same. */
+  dropSync(covered: Iterable<number>): void {
+    for (const sector of covered) this.dirty.add(sector);
+  }
+
+  /** Makes a range durable (O_DSYNC). */
+  harden(offsetBytes: number, lengthBytes: number): void {
+    const last = Math.ceil((offsetBytes + lengthBytes) / SECTOR_BYTES);
+    for (let sector = Math.floor(offsetBytes / SECTOR_BYTES); sector < last; sector++) this.settle(sector, true);
+  }
+
+  /** The power goes: every stale sector is kept, or falls back to what the disk had. */
+  losePower(loss: Loss, chance: Chance): void {
+    for (const sector of [...this.stale].sort((a, b) => a - b)) {
+      this.settle(sector, loss === 'none' || (loss === 'sectors' && chance.happens(0.5)));
+    }
+    this.stale.clear();
+    this.dirty.clear();
+    this.locks.clear();
+    if (this.durableSizeBytes < this.sizeBytes && loss !== 'none') this.resize(this.durableSizeBytes);
+  }
+
+  /** One sector: the disk gets the cache's bytes, or the cache the disk's. */
+  private settle(sector: number, keeps: boolean): void {
+    const from = sector * SECTOR_BYTES;
+    const [source, target] = keeps ? [this.cache, this.durable] : [this.durable, this.cache];
+    source.copy(target, from, from, from + SECTOR_BYTES);
+    const page = Math.floor(sector / SECTORS_PER_PAGE);
+    const [mapSource, mapTarget] = keeps ? [this.mapped, this.durableMapped] : [this.durableMapped, this.mapped];
+    mapTarget[page] = mapSource[page] as number;
+    this.stale.delete(sector);
+  }
+}

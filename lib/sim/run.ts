@@ -1,0 +1,76 @@
+/**
+ * Runs one plan to its end and says what came of it. The world's timeline is driven by setImmediate: between two events
+ * the promises and immediates of shipped code run, in an order that does not depend on anything outside.
+ */
+import { World } from './world.js';
+import type { Plan } from './plan.js';
+
+export interface Outcome {
+  readonly seed: number;
+  /** Of everything that happened. */
+  readonly hash: string;
+  /** What must not have been; none: the run is clean. */
+  readonly wrongs: readonly string[];
+  readonly counts: ReadonlyMap<string, number>;
+  readonly simulatedMs: number;
+  /** The end of the trace, where it was asked for. */
+  readonly lines: readonly string[];
+}
+
+/** Turns of the loop without anything due before a world counts as stuck. */
+const IDLE_TURNS_MAX = 200;
+
+export async function runPlan(plan: Plan, keepsLines = false): Promise<Outcome> {
+  const world = new World(plan, keepsLines);
+  const stray = (error: unknown): void => world.wrong(`nobody caught ${describe(error)}`);
+  process.on('unhandledRejection', stray);
+  process.on('uncaughtException', stray);
+  try {
+    await drive(world, world.run());
+  } catch (error) {
+    world.wrong(describe(error));
+  } finally {
+    world.abandon();
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('unhandledRejection', stray);
+    process.off('uncaughtException', stray);
+  }
+  const { timeline, wrongs, counts } = world;
+  count(counts, 'starts', world.members.reduce((sum, { starts }) => sum + starts, 0));
+  count(counts, 'recoveries', world.loads.reduce((sum, { recoveries }) => sum + recoveries, 0));
+  return {
+    ...{ seed: plan.seed, hash: timeline.hash, wrongs, counts, lines: timeline.latest },
+    simulatedMs: timeline.nowMs,
+  };
+}
+
+/** Lets the world's events happen until `work` has ended. */
+function drive(world: World, work: Promise<void>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let isOver = false;
+    let idleTurns = 0;
+    const end = (settle: () => void): void => {
+      isOver = true;
+      settle();
+    };
+    work.then(
+      () => end(resolve),
+      (error: unknown) => end(() => reject(error as Error)),
+    );
+    const turn = (): void => {
+      if (isOver) return;
+      idleTurns = world.timeline.runNext() ? 0 : idleTurns + 1;
+      if (idleTurns > IDLE_TURNS_MAX) end(() => reject(new Error('the world stands still: somebody waits for nobody')));
+      setImmediate(turn);
+    };
+    turn();
+  });
+}
+
+function count(counts: Map<string, number>, what: string, by: number): void {
+  counts.set(what, (counts.get(what) ?? 0) + by);
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,275 @@
+/**
+ * A whole group in one process: members with the shipped code, the group portal, initiators, the group store, networks and
+ * disks in memory, one timeline. It builds them from a plan, lets the plan's events happen, puts everything right again,
+ * and has what is left judged. What is right is model.ts's and audit.ts's to say.
+ */
+import { pino, type Logger } from 'pino';
+import type { AdminDoors } from '../group/attempts.js';
+import { listMoves } from '../group/admin-moves.js';
+import { createVolume, ensureGroup } from '../group/admin-volumes.js';
+import { MemoryStore } from '../group/memory-store.js';
+import type { VolumeRecord } from '../group/records.js';
+import { silentLog } from '../base/log.js';
+import { checkDisks, checkIdentity, checkSpace, checkVolume } from './audit.js';
+import { Chance } from './chance.js';
+import { CommitWatch } from './commits.js';
+import { SimDisk } from './disk.js';
+import { happen } from './events.js';
+import { GroupPortal } from './group-portal.js';
+import type { Loss } from './inode.js';
+import { Load } from './load.js';
+import { VolumeModel } from './model.js';
+import { SimNet } from './net.js';
+import { EXTENT_BYTES, type Plan } from './plan.js';
+import { SimProcess } from './process.js';
+import { SimMember, type SharedWorld } from './sim-member.js';
+import { StoreMood } from './store.js';
+import { Timeline } from './timeline.js';
+
+const IQN_PREFIX = 'iqn.2026-11.org.blockferry:';
+const PORTAL_PORT = 3260;
+/** So long after the last fault everything must have come to its end. */
+const CALM_MS = 150_000;
+const LOOK_MS = 50;
+
+/** A volume and what is known of it. */
+export interface SimVolume {
+  readonly name: string;
+  readonly extents: number;
+  readonly record: VolumeRecord;
+  readonly model: VolumeModel;
+}
+
+export class World implements SharedWorld {
+  readonly timeline: Timeline;
+  readonly chance: Chance;
+  readonly net: SimNet;
+  readonly store: MemoryStore;
+  readonly mood = new StoreMood();
+  readonly oneMachine: boolean;
+  readonly members: SimMember[];
+  readonly portal: GroupPortal;
+  readonly volumes: SimVolume[] = [];
+  readonly loads: Load[] = [];
+  /** The admin, and the judge at the end: processes that nothing happens to. */
+  readonly admin: AdminDoors;
+  readonly counts = new Map<string, number>();
+  readonly wrongs: string[] = [];
+  readonly commits: CommitWatch;
+  private readonly running = new Map<number, SimProcess>();
+  private pids = 1_000;
+  private writes = 0;
+
+  constructor(
+    readonly plan: Plan,
+    keepsLines: boolean,
+  ) {
+    const { seed, oneMachine } = plan;
+    this.oneMachine = oneMachine;
+    this.timeline = new Timeline(keepsLines);
+    this.chance = new Chance(seed ^ 0x5eed);
+    this.net = new SimNet(this.timeline, new Chance(seed ^ 0x0e7));
+    const clock = this.spawn('admin', '10.9.9.9').clock;
+    this.admin = { clock, random: new Chance(seed ^ 0xad) };
+    this.store = new MemoryStore({ clock, random: new Chance(seed ^ 0x570e) });
+    this.commits = new CommitWatch(this);
+    this.members = Array.from({ length: plan.members }, (_, i) => this.makeMember(i));
+    this.portal = new GroupPortal(this.hostOf(99), PORTAL_PORT, this);
+  }
+
+  readonly applied: SharedWorld['applied'] = (by, operations, revision) => {
+    this.timeline.note(`store ${by}`, revision, operations.length);
+    this.commits.applied(by, operations);
+  };
+
+  // ---- what others tell
+
+  count(what: string): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
+  }
+
+  wrong(what: string): void {
+    this.timeline.say(`WRONG ${what}`);
+    if (this.wrongs.length < 20) this.wrongs.push(`at ${Math.round(this.timeline.nowMs)} ms: ${what}`);
+  }
+
+  threw(process: SimProcess, error: unknown): void {
+    this.wrong(`${process.name} threw ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    this.members.find((member) => member.process === process)?.kill(500);
+  }
+
+  logOf(name: string): Logger {
+    if (!this.timeline.keepsLines) return silentLog;
+    const write = (line: string): void => this.timeline.say(`${name}: ${line.trim()}`);
+    return pino({ level: 'debug', base: null, timestamp: false }, { write });
+  }
+
+  spawn(name: string, host: string): SimProcess {
+    const pid = ++this.pids;
+    const process = new SimProcess(this.timeline, name, host, pid, (dead, error) => this.threw(dead, error));
+    this.running.set(pid, process);
+    return process;
+  }
+
+  isRunning(pid: number, host: string): boolean {
+    const process = this.running.get(pid);
+    return process?.host === host && !process.isDead;
+  }
+
+  losePower(member: SimMember, loss: Loss, downMs: number): void {
+    this.commits.lostPower(member.name);
+    member.losePower(loss, downMs);
+  }
+
+  // ---- the run
+
+  async run(): Promise<void> {
+    await this.begin();
+    const startMs = this.timeline.nowMs;
+    for (const event of this.plan.events) this.timeline.at(startMs + event.atMs, () => happen(this, event));
+    await this.sleep(this.plan.durationMs);
+    this.calm();
+    await this.until('every member to serve', () => this.members.every((member) => member.isUp) && this.portal.isUp);
+    await this.until('every move to end', () => this.movesHaveEnded());
+    const stopping = this.ending(this.loads.map((load) => load.stop()));
+    await this.until('every command to be answered', stopping);
+    await this.judge();
+    await this.end();
+  }
+
+  private async begin(): Promise<void> {
+    await ensureGroup(this.store, this.admin, 'sim');
+    for (const member of this.members) member.start();
+    await this.until('the group to start', () => this.members.every((member) => member.isUp));
+    this.portal.start();
+    await this.until('the portal to start', () => this.portal.isUp);
+    for (let i = 0; i < this.plan.volumes.length; i++) await this.makeVolume(i);
+    this.plan.initiators.forEach((_, index) => this.makeLoad(index));
+    for (const load of this.loads) load.start();
+  }
+
+  private hostOf(index: number): string {
+    return this.oneMachine ? '127.0.0.1' : `10.0.0.${index}`;
+  }
+
+  private makeMember(index: number): SimMember {
+    const name = `m${index + 1}`;
+    const disk = new SimDisk(name, this.timeline, new Chance(this.plan.seed ^ (0xd15c + index)));
+    return new SimMember(name, this.hostOf(index + 1), PORTAL_PORT + 1 + index, disk, this);
+  }
+
+  private async makeVolume(index: number): Promise<void> {
+    const { home, extents, blockBytes } = this.plan.volumes[index] as Plan['volumes'][number];
+    const name = `v${index + 1}`;
+    const sizeBytes = extents * EXTENT_BYTES - (index === 1 ? 8 * 4096 : 0); // a last extent that is short
+    const homeName = this.members[home % this.members.length]?.name ?? '';
+    const wanted = { name, sizeBytes, blockBytes, extentBytes: EXTENT_BYTES, home: homeName };
+    const record = await createVolume(this.store, this.admin, wanted);
+    const model = new VolumeModel(name, sizeBytes, blockBytes, this.timeline, () => ++this.writes);
+    this.volumes.push({ name, extents, record, model });
+    this.commits.born(name, homeName, extents);
+  }
+
+  private makeLoad(index: number): void {
+    const plan = this.plan.initiators[index] as Plan['initiators'][number];
+    const volume = this.volumes[plan.volume % this.volumes.length] as SimVolume;
+    const process = this.spawn(`i${index + 1}`, `10.0.1.${index + 1}`);
+    this.loads.push(
+      new Load(
+        process.name,
+        process,
+        this.urlOf(volume.name),
+        plan,
+        volume.record.blockBytes,
+        volume.model,
+        new Chance(this.plan.seed ^ (0x10ad + index)),
+        this.net,
+        {
+          wrong: (what) => this.wrong(what),
+          failed: (by, what, tookMs) => this.ioFailed(by, what, tookMs),
+          counted: () => this.count('commands'),
+        },
+      ),
+    );
+  }
+
+  urlOf(volume: string) {
+    return { host: this.portal.host, port: this.portal.port, iqn: IQN_PREFIX + volume, lun: 0 };
+  }
+
+  /** An initiator was told of an error: right only where a disk failed, or a holder was away for too long. */
+  private ioFailed(by: string, what: string, tookMs: number): void {
+    this.timeline.note(`failed ${by}`);
+    this.count('errors seen');
+    const isDisks = this.members.some(({ disk }) => disk.failedCalls > 0);
+    if (!isDisks && !Load.isPatienceSpent(tookMs)) this.wrong(`${by} was told: ${what} (after ${Math.round(tookMs)} ms)`);
+  }
+
+  /** Puts everything right. */
+  private calm(): void {
+    const { mood, net } = this;
+    net.heal();
+    [net.spikeChance, net.spikeMs] = [0.01, 5];
+    mood.slowMs = mood.lostAnswers = mood.compactions = 0;
+    mood.awayFor.clear();
+    for (const { disk, process } of this.members) {
+      disk.slowness = 1;
+      disk.isFull = false;
+      disk.readErrors = disk.writeErrors = disk.syncErrors = disk.hangsUntilMs = 0;
+      process?.resume();
+    }
+  }
+
+  private async movesHaveEnded(): Promise<boolean> {
+    return (await listMoves(this.store)).every((move) => move.state !== 'active');
+  }
+
+  private async judge(): Promise<void> {
+    for (const volume of this.volumes) {
+      await this.until(`${volume.name} to be read`, this.ending([checkVolume(this, volume), checkIdentity(this, volume)]));
+    }
+    await this.sleep(2_000); // what was given away is being given back
+    await checkSpace(this);
+  }
+
+  private async end(): Promise<void> {
+    const stops = [...this.members.map((member) => member.stop()), this.portal.stop()];
+    await this.until('every member to stop', this.ending(stops));
+    await checkDisks(this);
+  }
+
+  /** Nothing of this world runs any more. */
+  abandon(): void {
+    for (const member of this.members) member.abandon();
+    this.portal.abandon();
+    for (const process of this.running.values()) process.kill();
+    void this.store.close();
+  }
+
+  // ---- waiting
+
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => this.timeline.after(ms, resolve));
+  }
+
+  /** A condition that holds once all of `work` has ended; what it throws is wrong. */
+  private ending(work: readonly Promise<unknown>[]): () => boolean {
+    let isDone = false;
+    Promise.all(work).then(
+      () => (isDone = true),
+      (error: unknown) => {
+        isDone = true;
+        this.wrong(error instanceof Error ? (error.stack ?? error.message) : String(error));
+      },
+    );
+    return () => isDone;
+  }
+
+  private async until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+    const deadlineMs = this.timeline.nowMs + CALM_MS;
+    while (!(await condition())) {
+      if (this.timeline.nowMs > deadlineMs) throw new Error(`waited in vain for ${what}`);
+      await this.sleep(LOOK_MS);
+    }
+  }
+}
