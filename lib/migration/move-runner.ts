@@ -110,19 +110,19 @@ export class MoveRunner {
   private followAgain(): void {
     this.watch?.close();
     if (this.stopping) return;
+    this.track(this.follow().catch((error: unknown) => this.listLater(error)));
+  }
+
+  private listLater(error: unknown): void {
     const { clock, log } = this.options;
-    this.track(
-      this.follow().catch((error: unknown) => {
-        log.warn({ error: describeError(error) }, 'the moves cannot be listed; trying again');
-        clock.after(MOVE_LIST_RETRY_MS, () => this.followAgain());
-      }),
-    );
+    log.warn({ error: describeError(error) }, 'the moves cannot be read; trying again');
+    clock.after(MOVE_LIST_RETRY_MS, () => this.followAgain());
   }
 
   private events(events: readonly StoreEvent[]): void {
     for (const { key, entry } of events) {
-      if (entry !== null) this.track(this.take(parseRecord(MoveRecord, entry)));
-      else this.moves.delete(key.slice(keys.moves.length));
+      if (entry === null) this.moves.delete(key.slice(keys.moves.length));
+      else this.track(this.take(parseRecord(MoveRecord, entry)).catch((error: unknown) => this.listLater(error)));
     }
   }
 
@@ -137,11 +137,22 @@ export class MoveRunner {
       const running = new Running(record);
       this.moves.set(record.id, running);
       this.options.waypoints.reached('move.taken');
-      const own = await this.options.store.get(keys.progressOf(record.id, this.options.self));
-      if (own !== undefined) running.stats.continueFrom(parseRecord(ProgressRecord, own));
+      await this.readFigures(running);
     }
     this.upkeepSoon();
     this.reconcileVolume(record.volume);
+  }
+
+  /** What an earlier life of this member has counted; a move whose figures cannot be read is not known yet. */
+  private async readFigures(move: Running): Promise<void> {
+    const { store, self } = this.options;
+    try {
+      const own = await store.get(keys.progressOf(move.record.id, self));
+      if (own !== undefined) move.stats.continueFrom(parseRecord(ProgressRecord, own));
+    } catch (error) {
+      if (this.moves.get(move.record.id) === move) this.moves.delete(move.record.id);
+      throw error;
+    }
   }
 
   private reconcileVolume(volume: string): void {
