@@ -204,11 +204,16 @@ export class RoutingTable {
         : volumeOfRouteKey(event.key);
       if (!this.isKnown(event, name)) stale.add(name);
     }
-    for (const name of stale) {
-      this.refresh(name).catch((error: unknown) => {
-        this.log.error({ volume: name, error: describeError(error) }, 'a route cannot be read');
-      });
-    }
+    for (const name of stale) this.refreshUntilRead(name);
+  }
+
+  /** The event that told of this change will not come again. */
+  private refreshUntilRead(name: string): void {
+    if (this.closed) return;
+    this.refresh(name).catch((error: unknown) => {
+      this.log.error({ volume: name, error: describeError(error) }, 'a route cannot be read; trying again');
+      this.clock.after(RELOAD_RETRY_MS, () => this.refreshUntilRead(name));
+    });
   }
 
   /** Our own commits come back through the watch: nothing to read then. */
