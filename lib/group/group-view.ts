@@ -1,8 +1,12 @@
 /** Who is in the group, kept current by a watch: a map of names to records. It joins nothing and dials nobody. */
+import { systemClock, type Clock, type Timer } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { MemberRecord, keys, parseRecord } from './records.js';
 import type { GroupStore, StoreEntry, StoreEvent, StoreWatch } from './store.js';
+
+/** Pause before the members are read again when the store did not answer. */
+const RETRY_MS = 1_000;
 
 /** Told of every change; null: the member has left, or its lease ran out. */
 export type MemberChange = (name: string, record: MemberRecord | null) => void;
@@ -10,17 +14,24 @@ export type MemberChange = (name: string, record: MemberRecord | null) => void;
 export class GroupView {
   private readonly records = new Map<string, MemberRecord>();
   private watch: StoreWatch | null = null;
+  private retry: Timer | null = null;
   private isClosed = false;
 
   private constructor(
     private readonly store: GroupStore,
     private readonly log: Logger,
     private readonly onChange: MemberChange,
+    private readonly clock: Clock,
   ) {}
 
   /** Resolves when every present member was told of. */
-  static async open(store: GroupStore, log: Logger, onChange: MemberChange): Promise<GroupView> {
-    const view = new GroupView(store, log, onChange);
+  static async open(
+    store: GroupStore,
+    log: Logger,
+    onChange: MemberChange,
+    clock: Clock = systemClock,
+  ): Promise<GroupView> {
+    const view = new GroupView(store, log, onChange, clock);
     await view.readAll();
     return view;
   }
@@ -35,6 +46,7 @@ export class GroupView {
 
   close(): void {
     this.isClosed = true;
+    this.retry?.cancel();
     this.watch?.close();
   }
 
@@ -52,7 +64,9 @@ export class GroupView {
 
   private readAgain(): void {
     this.readAll().catch((error: unknown) => {
-      this.log.error({ error: describeError(error) }, 'the members could not be read');
+      if (this.isClosed) return;
+      this.log.error({ error: describeError(error) }, 'the members could not be read; trying again');
+      this.retry = this.clock.after(RETRY_MS, () => this.readAgain());
     });
   }
 
