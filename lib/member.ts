@@ -13,7 +13,7 @@ import { HANDOVER_DEADLINE_SECONDS } from './base/limits.js';
 import type { Logger } from './base/log.js';
 import { randomToken, type Random } from './base/random.js';
 import { noWaypoints, type Waypoints } from './base/waypoints.js';
-import { GroupView, Membership } from './group/membership.js';
+import { GroupView, Membership, type MemberChange } from './group/membership.js';
 import { GroupRecord, keys, parseRecord } from './group/records.js';
 import type { GroupStore } from './group/store.js';
 import { MemoryBudget } from './iscsi/target/memory-budget.js';
@@ -24,6 +24,7 @@ import { DirectoryDoor } from './member/door.js';
 import { memberDoors, type MemberDoors } from './member/doors.js';
 import { Fencer } from './member/fencer.js';
 import { VolumeHost } from './member/host.js';
+import { removeLeftovers } from './member/leftovers.js';
 import { isProcessRunning } from './member/processes.js';
 import { MemberService } from './member/service.js';
 import { Destination } from './migration/destination.js';
@@ -142,10 +143,12 @@ export class Member {
     this.closers.push(() => folder.close());
     const store = await doors.openStore(options.storeUrl, { ...options, waypoints: this.waypoints });
     this.closers.push(() => store.close());
-    await this.listen(await groupName(store));
+    const group = await groupName(store);
+    await this.listen(group);
     const membership = await this.join(store);
     this.waypoints.reached('member.joined');
-    await this.openVolumes(store, folder, membership);
+    await this.openTable(store, folder, group);
+    this.openVolumes(store, folder, membership);
     this.waypoints.reached('member.opened');
     this.openService();
     this.closers.push(this.closePortal); // sessions end while there are still volumes and links to serve them
@@ -194,19 +197,25 @@ export class Member {
       log,
     });
     this.closers.push(() => membership.leave());
-    this.view = await GroupView.open(store, log, (member, record) => {
+    const changed: MemberChange = (member, record) => {
       if (member !== name) this.hub.setAddress(member, record?.peer ?? null);
-    });
+    };
+    this.view = await GroupView.open(store, log, changed, clock);
     this.closers.push(() => this.view.close());
     return membership;
   }
 
-  private async openVolumes(store: GroupStore, folder: DataFolder, membership: Membership): Promise<void> {
-    const { options, ids, hub, incarnation, registry, waypoints } = this;
-    const { log, clock, random, name: self } = options;
-    const table = await RoutingTable.open(store, ids, log, clock);
+  private async openTable(store: GroupStore, folder: DataFolder, group: string): Promise<void> {
+    const { log, clock, name: self } = this.options;
+    const table = await RoutingTable.open(store, this.ids, log, clock);
     this.table = table;
     this.closers.push(() => table.close());
+    await removeLeftovers({ folder, table, self, group, log });
+  }
+
+  private openVolumes(store: GroupStore, folder: DataFolder, membership: Membership): void {
+    const { options, ids, hub, incarnation, registry, waypoints, table } = this;
+    const { log, clock, random, name: self } = options;
     this.host = new VolumeHost({
       ...{ self, ids, hub, folder, clock, log, incarnation, table, waypoints },
       sessionCount: (iqn) => registry.sessionsOf(iqn).length,
@@ -215,7 +224,6 @@ export class Member {
       connect: (member) => hub.connect(member),
     });
     this.closers.push(() => this.host.close());
-    await this.host.removeDeparted();
     table.onChange((now, before) => this.homeMayHaveMoved(now, before));
     const doors = { clock, random, log, waypoints };
     this.runner = new MoveRunner({ self, store, table, hub, volumes: this.host, ...doors });

@@ -172,8 +172,7 @@ export class HeldVolume implements DestinationVolume {
     }
   }
 
-  /** It holds an extent of the volume. */
-  get holdsAny(): boolean {
+  private get holdsAny(): boolean {
     return this.routed.route.holders.includes(this.context.ids.idOf(this.context.self));
   }
 

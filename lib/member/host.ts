@@ -154,20 +154,6 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
     else await this.options.table.refreshNew();
   }
 
-  /**
-   * What a crash left of volumes that this member holds nothing of: nobody opens their files, so nobody would give the
-   * space back. Called before any peer is answered, so that nothing can be committed to this member meanwhile.
-   */
-  async removeDeparted(): Promise<void> {
-    const { folder, log } = this.options;
-    for (const name of await folder.volumes()) {
-      const held = this.byName.get(name);
-      if (held === undefined)
-        log.warn({ volume: name }, 'a file here is of no volume of the group; it is left alone');
-      else if (!held.holdsAny) await folder.remove(name);
-    }
-  }
-
   async close(): Promise<void> {
     await Promise.all(this.leaving.values());
     const closings = await Promise.allSettled([...this.byName.values()].map((held) => held.close()));

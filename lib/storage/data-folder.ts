@@ -4,6 +4,7 @@
  *
  *     DIR/lock           locked as long as the folder is open; never removed, or two could hold it
  *     DIR/NAME.volume    the bytes of volume NAME
+ *     DIR/GROUP.group    empty: every file here is that group's
  */
 import { constants } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -19,6 +20,7 @@ import { SparseFile } from './sparse-file.js';
 
 const LOCK_NAME = 'lock';
 const SUFFIX = '.volume';
+const GROUP_SUFFIX = '.group';
 
 export class DataFolder {
   private closed = false;
@@ -74,6 +76,23 @@ export class DataFolder {
       .sort();
   }
 
+  /** Everything here is of this group: markOf() said so. */
+  async isOf(group: string): Promise<boolean> {
+    return (await this.doors.folders.list(this.path)).includes(markName(group));
+  }
+
+  /** Durably. */
+  async markOf(group: string): Promise<void> {
+    const { folders } = this.doors;
+    const path = join(this.path, markName(group));
+    try {
+      await folders.close(await folders.open(path, constants.O_RDWR | constants.O_CREAT, 0o600));
+      await syncFolder(this.path, folders);
+    } catch (error) {
+      throw openErrorOf(error, path);
+    }
+  }
+
   /** Removes a volume's file, durably; one that is not there is no error. Close it first. */
   async remove(volumeName: string): Promise<void> {
     const path = this.volumePath(volumeName);
@@ -91,6 +110,11 @@ export class DataFolder {
     this.closed = true;
     await this.doors.folders.close(this.lockFd);
   }
+}
+
+/** Whatever the store calls a group becomes one file name. */
+function markName(group: string): string {
+  return encodeURIComponent(group) + GROUP_SUFFIX;
 }
 
 /** mkdir -p, durable from the first folder that had to be made. */

@@ -12,6 +12,7 @@ import { createVolume } from '../../lib/group/admin-volumes.js';
 import { ensureGroup } from '../../lib/group/admin.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
+import { removeLeftovers } from '../../lib/member/leftovers.js';
 import { VolumeHost } from '../../lib/member/host.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
 import { RoutingTable, type RoutedVolume } from '../../lib/routing/table.js';
@@ -23,6 +24,8 @@ const random = new SeededRandom(5);
 const doors = { clock: systemClock, random };
 
 /** A group of one member that can be away. */
+const GROUP = 'group-of-the-rig';
+
 export class MemberRig {
   readonly store = new MemoryStore(doors);
   readonly peers = new FakePeers(random);
@@ -46,6 +49,13 @@ export class MemberRig {
     const ids = new MemberIds();
     this.folder = await DataFolder.open(this.path, { log: silentLog });
     this.table = await this.openTable(ids);
+    await removeLeftovers({
+      folder: this.folder,
+      table: this.table,
+      self: 'm1',
+      group: GROUP,
+      log: silentLog,
+    });
     this.host = new VolumeHost({
       ...{ self: 'm1', ids, hub: this.peers.hub('m1'), folder: this.folder, clock: systemClock },
       ...{ log: silentLog, waypoints: noWaypoints, incarnation: 'i', table: this.table },
@@ -54,7 +64,6 @@ export class MemberRig {
       leaseIsValid: () => this.checkLease(),
       connect: () => undefined,
     });
-    await this.host.removeDeparted();
     this.host.resume();
   }
 

@@ -1,0 +1,44 @@
+/**
+ * What an earlier life of this member left in its data folder: files of volumes that were deleted meanwhile, and of which
+ * it holds nothing any more. A file that is opened is cleaned in part (held-volume.ts); one that nobody opens would stay.
+ */
+import { describeError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import type { RoutingTable } from '../routing/table.js';
+import type { DataFolder } from '../storage/data-folder.js';
+
+export interface LeftoverParts {
+  readonly folder: DataFolder;
+  readonly table: RoutingTable;
+  readonly self: string;
+  readonly group: string;
+  readonly log: Logger;
+}
+
+/**
+ * Removes them. To be called after the member has joined the group and read the routes, and before anything is opened or
+ * received here: then no commit to this member can be on its way.
+ *
+ * A file of a volume that the group does not know is a deleted one's only if the folder is known to be of this group: a
+ * member that is started with another group's folder, or whose group store was lost, must not wipe it.
+ */
+export async function removeLeftovers({ folder, table, self, group, log }: LeftoverParts): Promise<void> {
+  const isOurs = await folder.isOf(group);
+  let strangers = 0;
+  for (const volume of await folder.volumes()) {
+    const route = table.get(volume)?.route;
+    if (route?.countByHolder().has(self) === true) continue;
+    if (route === undefined && !isOurs) {
+      strangers += 1;
+      log.warn({ volume }, 'a file here is of no volume of the group; it is left alone');
+      continue;
+    }
+    try {
+      await folder.remove(volume);
+      log.info({ volume }, 'a file of which nothing is held here was removed');
+    } catch (error) {
+      log.warn({ volume, error: describeError(error) }, 'a leftover file was not removed');
+    }
+  }
+  if (!isOurs && strangers === 0) await folder.markOf(group);
+}
