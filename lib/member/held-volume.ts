@@ -83,6 +83,9 @@ export class HeldVolume implements DestinationVolume {
   holdsHere(extent: number): boolean {
     return this.volume.holdsHere(extent);
   }
+  isLeaving(extent: number): boolean {
+    return this.volume.moving.has(extent);
+  }
   holderAt(extent: number): string {
     return this.routed.route.holderNameAt(extent);
   }

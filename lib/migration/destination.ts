@@ -30,6 +30,8 @@ export interface DestinationVolume {
   readonly sizeBytes: number;
   readonly epoch: number;
   holdsHere(extent: number): boolean;
+  /** It is being given away from here, or it has been and this member is not sure yet. */
+  isLeaving(extent: number): boolean;
   /** The holder's name. */
   holderAt(extent: number): string;
   /** The file, once it is open; rejects when it cannot be. */
@@ -146,6 +148,11 @@ export class Destination {
     }
     if (volume.holderAt(extent) !== request.from) {
       request.answer(PeerStatus.STALE, undefined, volume.epoch); // only the holder gives an extent away
+      return;
+    }
+    if (volume.isLeaving(extent)) {
+      // Whoever waits for a lost answer of that commit looks whether the extent is still here: it must not be here again.
+      request.answer(PeerStatus.UNAVAILABLE, Buffer.from('it has not quite left'));
       return;
     }
     const file = await volume.file();

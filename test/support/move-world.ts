@@ -189,6 +189,7 @@ export class WorldMember {
       sizeBytes: volume.sizeBytes,
       epoch: volume.epoch,
       holdsHere: (extent: number) => volume.holdsHere(extent),
+      isLeaving: (extent: number) => volume.moving.has(extent),
       holderAt: (extent: number) => table.get(VOLUME)?.route.holderNameAt(extent) ?? '',
       file: () => Promise.resolve(file),
     };
