@@ -195,6 +195,8 @@ export const GIVE_BACK_DELAY_MS = 1_000;
 /** Pause before an extent whose destination failed is copied again; doubles up to the maximum. */
 export const MOVE_BACKOFF_MS_MIN = 50;
 export const MOVE_BACKOFF_MS_MAX = 5_000;
+/** Pause before space that could not be given back is tried again: the disk that failed needs a rest. */
+export const GIVE_BACK_RETRY_MS = 2_000;
 /** Restarts of one extent without any progress before the whole move is given up and undone. */
 export const MOVE_RESTARTS_MAX = 12;
 /** What initiators are given to leave the old home (Asynchronous Message event 1, Parameter3). */

@@ -5,7 +5,7 @@
 import { invariant } from '../base/assert.js';
 import type { Clock, Timer } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
-import { GIVE_BACK_BYTES_MAX, GIVE_BACK_DELAY_MS } from '../base/limits.js';
+import { GIVE_BACK_BYTES_MAX, GIVE_BACK_DELAY_MS, GIVE_BACK_RETRY_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { Waypoints } from '../base/waypoints.js';
 import type { VolumeRecord } from '../group/records.js';
@@ -46,11 +46,13 @@ export class HeldVolume implements DestinationVolume {
   readonly target: ServedTarget;
   private readonly remotes = new Map<number, RemoteSlot>();
   private opening: Promise<SparseFile> | null = null;
+  /** Extents whose bytes are still to be given back. */
+  private readonly owed = new Set<number>();
   /** Punches under way: an extent that comes back waits for them. */
   private givingBack: Promise<void> = Promise.resolve();
-  /** Extents given away whose bytes are still in the file. */
-  private given: number[] = [];
-  private givenTimer: Timer | null = null;
+  /** Gives back what is owed when it fires. */
+  private payment: Timer | null = null;
+  private isClosed = false;
   private leftBehind = false;
 
   constructor(
@@ -95,7 +97,7 @@ export class HeldVolume implements DestinationVolume {
     this.routed = routed;
     this.volume.adopt(routed.route);
     this.guardIfAway();
-    if (!this.isHome) this.giveBackNow();
+    if (!this.isHome) this.payBack();
     this.openIfHeld();
   }
 
@@ -122,7 +124,7 @@ export class HeldVolume implements DestinationVolume {
   async file(): Promise<SparseFile> {
     this.opening ??= this.open();
     const file = await this.opening;
-    this.giveBackNow();
+    this.payBack();
     await this.givingBack;
     return file;
   }
@@ -130,39 +132,48 @@ export class HeldVolume implements DestinationVolume {
   /**
    * Makes holes of extents that are held elsewhere now; their I/O has ended. While initiators are at work here that waits:
    * a punch holds the file, and every write with it. It is done when the home has gone, when the move is over, or when
-   * enough has gathered. A crash before that leaves bytes that the next open punches.
+   * enough has gathered, and tried until it is done. A crash before that leaves bytes that the next open punches.
    */
   giveBack(extents: readonly number[]): void {
-    this.given.push(...extents);
-    this.givenTimer?.cancel();
-    this.givenTimer = null;
-    if (!this.isHome || this.given.length * this.extentBytes >= GIVE_BACK_BYTES_MAX) this.giveBackNow();
-    else this.givenTimer = this.context.clock.after(GIVE_BACK_DELAY_MS, () => this.giveBackNow());
+    for (const extent of extents) this.owed.add(extent);
+    const waits = this.isHome && this.owed.size * this.extentBytes < GIVE_BACK_BYTES_MAX;
+    if (waits) this.payBackIn(GIVE_BACK_DELAY_MS);
+    else this.payBack();
   }
 
-  private giveBackNow(): void {
-    this.givenTimer?.cancel();
-    this.givenTimer = null;
-    if (this.given.length === 0) return;
-    const extents = this.given;
-    this.given = [];
+  /** An extent is about to be received: what it had here before is the receiver's to clear. */
+  expect(extent: number): void {
+    this.owed.delete(extent);
+  }
+
+  private payBackIn(delayMs: number): void {
+    this.payment?.cancel();
+    this.payment = this.isClosed ? null : this.context.clock.after(delayMs, () => this.payBack());
+  }
+
+  private payBack(): void {
+    this.payment?.cancel();
+    this.payment = null;
+    if (this.owed.size === 0) return;
     this.givingBack = this.givingBack.then(async () => {
       try {
-        const file = await this.opening;
-        if (file === null) return; // the next open punches them
-        for (const extent of extents) await this.punch(file, extent);
+        for (const extent of this.owed) {
+          this.opening ??= this.open(); // not file(), which waits for this
+          if (!this.holdsHere(extent)) await this.punch(await this.opening, extent);
+          this.owed.delete(extent);
+        }
         this.context.waypoints.reached('space.given-back');
       } catch (error) {
-        this.context.log.warn(
-          { volume: this.record.name, error: describeError(error) },
-          'space was not given back',
-        );
+        const { log } = this.context;
+        log.warn({ volume: this.record.name, error: describeError(error) }, 'space was not given back yet');
+        this.payBackIn(GIVE_BACK_RETRY_MS);
       }
     });
   }
 
   async close(): Promise<void> {
-    this.giveBackNow();
+    this.isClosed = true;
+    this.payBack();
     await this.givingBack;
     const file = await this.opening?.catch(() => undefined); // open() has told the slot and the log
     await file?.close();

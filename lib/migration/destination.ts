@@ -34,6 +34,10 @@ export interface DestinationVolume {
   isLeaving(extent: number): boolean;
   /** The holder's name. */
   holderAt(extent: number): string;
+  /** The extent is about to be received: its space here is not given back any more. */
+  expect(extent: number): void;
+  /** Nothing is received there any more: its space is given back, sooner or later. */
+  giveBack(extents: readonly number[]): void;
   /** The file, once it is open; rejects when it cannot be. */
   file(): Promise<HeldFile>;
 }
@@ -41,10 +45,9 @@ export interface DestinationVolume {
 /** An attempt being received on one extent. */
 class Reception {
   inFlight = 0;
-  private idle: (() => void) | null = null;
   /** Writes of it are refused. */
   isOver = false;
-  private emptying: Promise<void> | null = null;
+  private waiters: (() => void)[] = [];
 
   constructor(
     readonly token: number,
@@ -55,23 +58,14 @@ class Reception {
 
   ended(): void {
     this.inFlight -= 1;
-    if (this.inFlight === 0) this.idle?.();
+    if (this.inFlight === 0) for (const resolve of this.waiters.splice(0)) resolve();
   }
 
-  /** Ends the attempt; resolves when none of its bytes is left, nor on its way. */
-  empty(): Promise<void> {
+  /** Ends the attempt; resolves when nothing of it is on its way any more. Its bytes are still there. */
+  end(): Promise<void> {
     this.isOver = true;
-    this.emptying ??= this.whenIdle()
-      .then(() => this.file.punch(this.fromBytes, this.toBytes - this.fromBytes))
-      .finally(() => (this.emptying = null));
-    return this.emptying;
-  }
-
-  private whenIdle(): Promise<void> {
     if (this.inFlight === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.idle = resolve;
-    });
+    return new Promise((resolve) => this.waiters.push(resolve));
   }
 }
 
@@ -155,14 +149,21 @@ export class Destination {
       request.answer(PeerStatus.UNAVAILABLE, Buffer.from('it has not quite left'));
       return;
     }
-    const file = await volume.file();
     const receptions = this.receptionsOf(request.volumeId);
-    await receptions.get(extent)?.empty(); // late messages of the attempt before are refused from here on
+    await receptions.get(extent)?.end(); // late messages of the attempt before are refused from here on
+    receptions.delete(extent);
+    volume.expect(extent);
+    const file = await volume.file();
     const fromBytes = extent * volume.extentBytes;
     const toBytes = Math.min(fromBytes + volume.extentBytes, volume.sizeBytes);
-    // Most often there is nothing; a punch would send the file's other writes to the thread pool meanwhile.
-    if (file.dataRanges(fromBytes, toBytes - fromBytes).length > 0)
-      await file.punch(fromBytes, toBytes - fromBytes);
+    try {
+      // Most often there is nothing; a punch would send the file's other writes to the thread pool meanwhile.
+      if (file.dataRanges(fromBytes, toBytes - fromBytes).length > 0)
+        await file.punch(fromBytes, toBytes - fromBytes);
+    } catch (error) {
+      volume.giveBack([extent]);
+      throw error;
+    }
     receptions.set(extent, new Reception(request.token, file, fromBytes, toBytes));
     this.waypoints.reached('destination.begun');
     const answer: BeginAnswer = { loopIdleMs: this.volumes.loopIdleMs() };
@@ -170,11 +171,15 @@ export class Destination {
   }
 
   private async abort(request: IncomingRequest): Promise<void> {
+    const volume = await this.volumes.current(request.volumeId, 0);
     const receptions = this.receptionsOf(request.volumeId);
     const reception = receptions.get(request.extent);
     if (reception !== undefined && reception.token === request.token) {
-      await reception.empty(); // it stays in its place meanwhile, so that the next attempt waits for it
-      if (receptions.get(request.extent) === reception) receptions.delete(request.extent);
+      await reception.end(); // it stays in its place meanwhile, so that the next attempt waits for it
+      if (receptions.get(request.extent) === reception) {
+        receptions.delete(request.extent);
+        volume?.giveBack([request.extent]);
+      }
     }
     request.answer(PeerStatus.OK);
   }

@@ -122,7 +122,10 @@ export class MoveRunner {
   private events(events: readonly StoreEvent[]): void {
     for (const { key, entry } of events) {
       if (entry === null) this.moves.delete(key.slice(keys.moves.length));
-      else this.track(this.take(parseRecord(MoveRecord, entry)).catch((error: unknown) => this.listLater(error)));
+      else
+        this.track(
+          this.take(parseRecord(MoveRecord, entry)).catch((error: unknown) => this.listLater(error)),
+        );
     }
   }
 

@@ -5,12 +5,16 @@ import { Chance } from './chance.js';
 import { SPARE } from './events.js';
 import { PAGE_BYTES, SECTOR_BYTES } from './inode.js';
 import { EXTENT_BYTES } from './plan.js';
-import type { SimVolume, World } from './world.js';
+import type { Scene, SimVolume } from './scene.js';
 
 const VPD_SERIAL = 0x80;
 const VPD_IDENTIFICATION = 0x83;
 
-async function visit(world: World, volume: SimVolume, look: (initiator: Initiator) => Promise<void>): Promise<void> {
+async function visit(
+  world: Scene,
+  volume: SimVolume,
+  look: (initiator: Initiator) => Promise<void>,
+): Promise<void> {
   const process = world.spawn('judge', '10.0.1.99');
   const initiator = await Initiator.connect(world.urlOf(volume.name), {
     clock: process.clock,
@@ -22,7 +26,7 @@ async function visit(world: World, volume: SimVolume, look: (initiator: Initiato
 }
 
 /** Reads all of a volume as an initiator. */
-export async function checkVolume(world: World, volume: SimVolume): Promise<void> {
+export async function checkVolume(world: Scene, volume: SimVolume): Promise<void> {
   await visit(world, volume, async (initiator) => {
     const { blockBytes } = volume.record;
     const perBlock = blockBytes / SECTOR_BYTES;
@@ -38,7 +42,7 @@ export async function checkVolume(world: World, volume: SimVolume): Promise<void
 }
 
 /** I9: the identity that initiators see is the volume's, wherever it is served. */
-export async function checkIdentity(world: World, volume: SimVolume): Promise<void> {
+export async function checkIdentity(world: Scene, volume: SimVolume): Promise<void> {
   await visit(world, volume, async (initiator) => {
     const serial = (await initiator.inquiry(VPD_SERIAL)).subarray(4).toString('latin1').trim();
     const identification = (await initiator.inquiry(VPD_IDENTIFICATION)).toString('hex');
@@ -49,7 +53,7 @@ export async function checkIdentity(world: World, volume: SimVolume): Promise<vo
 }
 
 /** No member keeps space for what another holds, nor a file of a volume that is gone. */
-export async function checkSpace(world: World): Promise<void> {
+export async function checkSpace(world: Scene): Promise<void> {
   const names = new Set((await listVolumes(world.store)).map(({ name }) => name));
   for (const { name: member, disk } of world.members) {
     for (const [path, inode] of disk.files()) {
@@ -57,25 +61,27 @@ export async function checkSpace(world: World): Promise<void> {
       if (volume === undefined) continue;
       if (!names.has(volume)) world.wrong(`${member} keeps the file of ${volume}, which was deleted`);
       if (volume === SPARE) continue;
-      const holders = world.commits.holders(volume);
+      const holders = world.holders(volume);
+      const kept = new Set<string>();
       inode.mapped.forEach((isMapped, page) => {
-        const holder = holders[Math.floor((page * PAGE_BYTES) / EXTENT_BYTES)];
-        if (isMapped === 0 || holder === member) return;
-        world.wrong(`${member} keeps page ${page} of ${volume}, which ${holder} holds`);
+        const extent = Math.floor((page * PAGE_BYTES) / EXTENT_BYTES);
+        if (isMapped === 1 && holders[extent] !== member) kept.add(`${extent} of ${holders[extent]}`);
       });
+      if (kept.size > 0) world.wrong(`${member} keeps space of ${volume}: extents ${[...kept].join(', ')}`);
     }
   }
 }
 
 /** A member that has stopped has made everything durable: the power goes everywhere, and the disks are read. */
-export async function checkDisks(world: World): Promise<void> {
-  for (const volume of world.volumes) {
-    volume.model.moved(0, volume.model.sectors - 1);
-    volume.model.crashed(0, volume.model.sectors - 1);
+export async function checkDisks(world: Scene): Promise<void> {
+  const mayHaveLost = world.members.some(({ disk }) => disk.failedCalls > 0);
+  for (const { model } of world.volumes) {
+    if (!mayHaveLost) model.moved(0, model.sectors - 1);
+    model.crashed(0, model.sectors - 1);
   }
   for (const { disk } of world.members) disk.losePower('all');
   for (const { name, model } of world.volumes) {
-    const holders = world.commits.holders(name);
+    const holders = world.holders(name);
     for (let sector = 0; sector < model.sectors; sector++) {
       const holder = holders[Math.floor((sector * SECTOR_BYTES) / EXTENT_BYTES)];
       const disk = world.members.find((member) => member.name === holder)?.disk;

@@ -7,7 +7,7 @@ import { RouteChunkRecord, RouteHeadRecord } from '../group/records.js';
 import type { StoreOperation } from '../group/store.js';
 import { EXTENT_BYTES } from './plan.js';
 import { SECTOR_BYTES } from './inode.js';
-import type { World } from './world.js';
+import type { Scene, SimVolume } from './scene.js';
 
 const SECTORS = EXTENT_BYTES / SECTOR_BYTES;
 
@@ -20,7 +20,7 @@ interface KnownRoute {
 export class CommitWatch {
   private readonly routes = new Map<string, KnownRoute>();
 
-  constructor(private readonly world: World) {}
+  constructor(private readonly world: Scene) {}
 
   born(volume: string, home: string, extents: number): void {
     this.routes.set(volume, { epoch: 1, home, holders: new Array<string>(extents).fill(home) });
@@ -43,8 +43,10 @@ export class CommitWatch {
 
   private head(by: string, volume: string, route: KnownRoute, value: string): void {
     const { epoch, home } = RouteHeadRecord.parse(JSON.parse(value));
-    if (epoch !== route.epoch + 1) this.world.wrong(`I3: ${volume} went from epoch ${route.epoch} to ${epoch}`);
-    if (home !== route.home && by !== route.home) this.world.wrong(`I3: ${by} gave the home of ${volume} away`);
+    if (epoch !== route.epoch + 1)
+      this.world.wrong(`I3: ${volume} went from epoch ${route.epoch} to ${epoch}`);
+    if (home !== route.home && by !== route.home)
+      this.world.wrong(`I3: ${by} gave the home of ${volume} away`);
     if (home !== route.home) this.world.count('homes moved');
     route.epoch = epoch;
     route.home = home;
@@ -55,11 +57,14 @@ export class CommitWatch {
     const holders =
       value === null
         ? route.holders.map(() => this.world.members[base % this.world.members.length]?.name ?? '')
-        : RouteChunkRecord.parse(JSON.parse(value)).runs.flatMap(([count, holder]) => new Array<string>(count).fill(holder));
+        : RouteChunkRecord.parse(JSON.parse(value)).runs.flatMap(([count, holder]) =>
+            new Array<string>(count).fill(holder),
+          );
     holders.forEach((holder, extent) => {
       const before = route.holders[extent];
       if (holder === before) return;
-      if (by !== before) this.world.wrong(`I2: ${by} gave extent ${extent} of ${volume} away, which ${before} held`);
+      if (by !== before)
+        this.world.wrong(`I2: ${by} gave extent ${extent} of ${volume} away, which ${before} held`);
       this.world.count('extents moved');
       this.eachSector(volume, extent, (model, first, last) => model.moved(first, last));
     });
@@ -70,7 +75,8 @@ export class CommitWatch {
   lostPower(member: string): void {
     for (const [volume, { holders }] of this.routes) {
       holders.forEach((holder, extent) => {
-        if (holder === member) this.eachSector(volume, extent, (model, first, last) => model.crashed(first, last));
+        if (holder === member)
+          this.eachSector(volume, extent, (model, first, last) => model.crashed(first, last));
       });
     }
   }
@@ -78,7 +84,7 @@ export class CommitWatch {
   private eachSector(
     volume: string,
     extent: number,
-    visit: (model: World['volumes'][number]['model'], first: number, last: number) => void,
+    visit: (model: SimVolume['model'], first: number, last: number) => void,
   ): void {
     const model = this.world.volumes.find(({ name }) => name === volume)?.model;
     if (model === undefined) return;

@@ -37,7 +37,8 @@ export class DiskDoors implements StorageDoors {
     this.calls = {
       read: (fd, data, offset, length, position, done) => this.read(fd, data, offset, length, position, done),
       readSync: (fd, data, offset, length, position) => this.readNow(fd, data, offset, length, position),
-      write: (fd, data, offset, length, position, done) => this.write(fd, data, offset, length, position, done),
+      write: (fd, data, offset, length, position, done) =>
+        this.write(fd, data, offset, length, position, done),
       writeSync: (fd, data, offset, length, position) => this.writeNow(fd, data, offset, length, position),
       fdatasync: (fd, done) => this.sync(fd, done),
     };
@@ -129,7 +130,9 @@ export class DiskDoors implements StorageDoors {
     const { inode, isDurable } = this.open.get(fd) as Descriptor;
     // Some calls write less than they were asked to, on a sector's edge.
     const isShort = length > SECTOR_BYTES && this.disk.chance.happens(0.02);
-    const bytes = isShort ? SECTOR_BYTES * this.disk.chance.within(1, Math.ceil(length / SECTOR_BYTES) - 1) : length;
+    const bytes = isShort
+      ? SECTOR_BYTES * this.disk.chance.within(1, Math.ceil(length / SECTOR_BYTES) - 1)
+      : length;
     const failure = this.failureOf(inode, position, bytes);
     const source = data.subarray(offset, offset + bytes);
     this.later(

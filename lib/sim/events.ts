@@ -6,20 +6,21 @@ import { RouteHeadRecord, keys, parseRecord } from '../group/records.js';
 import type { Loss } from './inode.js';
 import { EXTENT_BYTES, type PlanEvent } from './plan.js';
 import type { SimMember } from './sim-member.js';
-import type { World } from './world.js';
+import type { Scene } from './scene.js';
 
 export const SPARE = 'spare';
 
 /** What an admin is told when it asks for what cannot be had now. */
 const EXPECTED = new Set(['BUSY', 'INVALID', 'NOT_FOUND', 'EXISTS', 'CONFLICT']);
 
-export function happen(world: World, event: PlanEvent): void {
+export function happen(world: Scene, event: PlanEvent): void {
   const { kind, a, b, ms } = event;
   world.timeline.note(`event ${kind}`, a * 16 + b, ms);
   world.count(kind);
   const task = new Happening(world, event).run();
   task?.catch((error: unknown) => {
-    if (!(error instanceof BlockferryError) || !EXPECTED.has(error.code)) world.wrong(`${kind}: ${String(error)}`);
+    if (!(error instanceof BlockferryError) || !EXPECTED.has(error.code))
+      world.wrong(`${kind}: ${String(error)}`);
   });
 }
 
@@ -29,7 +30,7 @@ class Happening {
   private readonly ms: number;
 
   constructor(
-    private readonly world: World,
+    private readonly world: Scene,
     private readonly event: PlanEvent,
   ) {
     const { members } = world;
@@ -147,7 +148,8 @@ class Happening {
     const { world, event } = this;
     const name = world.volumes[event.a % world.volumes.length]?.name;
     for (const move of await listMoves(world.store)) {
-      if (move.volume === name && move.state === 'active') await cancelMove(world.store, world.admin.clock, move.id);
+      if (move.volume === name && move.state === 'active')
+        await cancelMove(world.store, world.admin.clock, move.id);
     }
   }
 

@@ -61,7 +61,7 @@ export class GroupPortal {
     const store = new SimStore(process, world.store, world.mood, world.chance, world.applied);
     this.store = store;
     const table = await RoutingTable.open(store, new MemberIds(), log, clock);
-    const view = await GroupView.open(store, log, () => undefined);
+    const view = await GroupView.open(store, log, () => undefined, clock);
     const whenServing = async (member: string) => {
       const deadlineMs = clock.nowMs() + LOGIN_HOME_WAIT_MS;
       while (view.get(member) === undefined && clock.nowMs() < deadlineMs) await sleep(clock, LOOK_MS);

@@ -109,7 +109,8 @@ export class Inode {
   /** Makes a range durable (O_DSYNC). */
   harden(offsetBytes: number, lengthBytes: number): void {
     const last = Math.ceil((offsetBytes + lengthBytes) / SECTOR_BYTES);
-    for (let sector = Math.floor(offsetBytes / SECTOR_BYTES); sector < last; sector++) this.settle(sector, true);
+    for (let sector = Math.floor(offsetBytes / SECTOR_BYTES); sector < last; sector++)
+      this.settle(sector, true);
   }
 
   /** The power goes: every stale sector is kept, or falls back to what the disk had. */
@@ -129,7 +130,9 @@ export class Inode {
     const [source, target] = keeps ? [this.cache, this.durable] : [this.durable, this.cache];
     source.copy(target, from, from, from + SECTOR_BYTES);
     const page = Math.floor(sector / SECTORS_PER_PAGE);
-    const [mapSource, mapTarget] = keeps ? [this.mapped, this.durableMapped] : [this.durableMapped, this.mapped];
+    const [mapSource, mapTarget] = keeps
+      ? [this.mapped, this.durableMapped]
+      : [this.durableMapped, this.mapped];
     mapTarget[page] = mapSource[page] as number;
     this.stale.delete(sector);
   }

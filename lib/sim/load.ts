@@ -53,7 +53,9 @@ export class Load {
   }
 
   start(): void {
-    this.lanes = this.run().catch((error: unknown) => this.events.wrong(`${this.name} ended: ${String(error)}`));
+    this.lanes = this.run().catch((error: unknown) =>
+      this.events.wrong(`${this.name} ended: ${String(error)}`),
+    );
   }
 
   /** Lets what is under way end, then logs out. */
@@ -127,7 +129,8 @@ export class Load {
     if (choice < 45) return this.write(initiator, first, count);
     if (choice < 82) return this.read(initiator, first, count);
     if (choice < 90) return this.flush(initiator);
-    if (choice < 95) return this.clear('zeros', first, count, () => initiator.unmap([{ lba: first, blocks: count }]));
+    if (choice < 95)
+      return this.clear('zeros', first, count, () => initiator.unmap([{ lba: first, blocks: count }]));
     return this.repeat(initiator, first, count);
   }
 
@@ -137,7 +140,8 @@ export class Load {
     const count = chance.within(1, most);
     const range = chance.happens(0.5) ? Math.min(HOT_BLOCKS, blocks - count + 1) : blocks - count + 1;
     // The hot blocks lie around the end of the first extent, so that many an I/O meets two.
-    const from = range < HOT_BLOCKS ? 0 : Math.max(0, Math.min(blocks - range - count + 1, 65536 / this.blockBytes - 6));
+    const from =
+      range < HOT_BLOCKS ? 0 : Math.max(0, Math.min(blocks - range - count + 1, 65536 / this.blockBytes - 6));
     return { first: (range === HOT_BLOCKS ? from : 0) + chance.below(range), count };
   }
 
@@ -145,14 +149,17 @@ export class Load {
     const fua = this.chance.happens(0.2);
     const write = this.begin('data', first, count, fua);
     const data = Buffer.alloc(count * this.blockBytes);
-    for (let i = 0; i < write.sectors; i++) fillSector(data, i * SECTOR_BYTES, write.id, write.firstSector + i);
+    for (let i = 0; i < write.sectors; i++)
+      fillSector(data, i * SECTOR_BYTES, write.id, write.firstSector + i);
     await this.settle(write, () => initiator.write(first, data, { fua }));
   }
 
   private async repeat(initiator: Initiator, first: number, count: number): Promise<void> {
     const block = Buffer.alloc(this.blockBytes);
     if (this.chance.happens(0.5)) {
-      return this.clear('zeros', first, count, () => initiator.writeSame(first, count, block, { unmap: true }));
+      return this.clear('zeros', first, count, () =>
+        initiator.writeSame(first, count, block, { unmap: true }),
+      );
     }
     const write = this.begin('repeated', first, count, false);
     for (let i = 0; i < this.perBlock; i++) fillSector(block, i * SECTOR_BYTES, write.id, REPEATED | i);

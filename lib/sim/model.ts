@@ -119,7 +119,8 @@ export class VolumeModel {
   /** Sectors [first, last] went to another holder, durably (I3). */
   moved(firstSector: number, lastSector: number): void {
     const tick = ++this.timeline.tick;
-    for (let sector = firstSector; sector <= lastSector; sector++) this.harden(this.cells[sector] as Cell, tick);
+    for (let sector = firstSector; sector <= lastSector; sector++)
+      this.harden(this.cells[sector] as Cell, tick);
   }
 
   private harden(cell: Cell, beforeTick: number): void {
@@ -185,7 +186,7 @@ export class VolumeModel {
     if (found === null) return write.kind === 'zeros';
     if (write.id !== found.write) return false;
     const perBlock = this.blockBytes / SECTOR_BYTES;
-    return found.place === (write.kind === 'repeated' ? (REPEATED | sector % perBlock) >>> 0 : sector);
+    return found.place === (write.kind === 'repeated' ? (REPEATED | (sector % perBlock)) >>> 0 : sector);
   }
 
   private begunSince(tick: number, sector: number): ModelWrite[] {
@@ -212,7 +213,14 @@ export class VolumeModel {
   private explain(cell: Cell, found: number): string {
     const write = this.writes.get(found);
     const name = (entry: Entry): string => {
-      const state = entry.overTick === Infinity ? 'open' : entry.isDurable ? 'durable' : entry.isSure ? 'done' : 'perhaps';
+      const state =
+        entry.overTick === Infinity
+          ? 'open'
+          : entry.isDurable
+            ? 'durable'
+            : entry.isSure
+              ? 'done'
+              : 'perhaps';
       return `${entry.write.id} (${entry.write.by}, ${state})`;
     };
     const what = found === 0 ? 'zeros' : `write ${found} (${write?.by ?? 'of another volume'})`;

@@ -118,7 +118,8 @@ export class SimNet {
   private knock(client: SimSocket, address: NetAddress): void {
     if (client.destroyed || client.process.isDead) return;
     const listening = this.listening.get(`${address.host}:${address.port}`);
-    const refuse = (): void => client.process.enterAfter(this.delayMs(), () => client.fail(systemError('ECONNREFUSED')));
+    const refuse = (): void =>
+      client.process.enterAfter(this.delayMs(), () => client.fail(systemError('ECONNREFUSED')));
     if (this.dark.has(address.host)) return; // nobody answers, not even a kernel
     if (listening === undefined) return refuse();
     const { process } = listening;

@@ -36,8 +36,16 @@ export async function runPlan(plan: Plan, keepsLines = false): Promise<Outcome> 
     process.off('uncaughtException', stray);
   }
   const { timeline, wrongs, counts } = world;
-  count(counts, 'starts', world.members.reduce((sum, { starts }) => sum + starts, 0));
-  count(counts, 'recoveries', world.loads.reduce((sum, { recoveries }) => sum + recoveries, 0));
+  count(
+    counts,
+    'starts',
+    world.members.reduce((sum, { starts }) => sum + starts, 0),
+  );
+  count(
+    counts,
+    'recoveries',
+    world.loads.reduce((sum, { recoveries }) => sum + recoveries, 0),
+  );
   return {
     ...{ seed: plan.seed, hash: timeline.hash, wrongs, counts, lines: timeline.latest },
     simulatedMs: timeline.nowMs,
@@ -60,7 +68,8 @@ function drive(world: World, work: Promise<void>): Promise<void> {
     const turn = (): void => {
       if (isOver) return;
       idleTurns = world.timeline.runNext() ? 0 : idleTurns + 1;
-      if (idleTurns > IDLE_TURNS_MAX) end(() => reject(new Error('the world stands still: somebody waits for nobody')));
+      if (idleTurns > IDLE_TURNS_MAX)
+        end(() => reject(new Error('the world stands still: somebody waits for nobody')));
       setImmediate(turn);
     };
     turn();

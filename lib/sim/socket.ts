@@ -140,7 +140,10 @@ export class SimSocket extends EventEmitter implements NetSocket, IncomingConnec
   private flush(): void {
     if (!this.isOpen || this.destroyed) return;
     let next = this.waiting[0];
-    while (next !== undefined && (this.inTransit === 0 || this.inTransit + next.bytes.length <= KERNEL_BYTES)) {
+    while (
+      next !== undefined &&
+      (this.inTransit === 0 || this.inTransit + next.bytes.length <= KERNEL_BYTES)
+    ) {
       this.waiting.shift();
       this.writableLength -= next.bytes.length;
       this.dispatch(next.bytes);
@@ -192,7 +195,11 @@ export class SimSocket extends EventEmitter implements NetSocket, IncomingConnec
     const parcel = this.inFlight.shift() as Parcel;
     if (typeof parcel !== 'string') this.inFlightBytes -= parcel.length;
     const size = typeof parcel === 'string' ? 0 : parcel.length;
-    this.net.timeline.note(`net ${this.process.name}>${other.process.name} ${typeof parcel === 'string' ? parcel : ''}`, size, sample(parcel));
+    this.net.timeline.note(
+      `net ${this.process.name}>${other.process.name} ${typeof parcel === 'string' ? parcel : ''}`,
+      size,
+      sample(parcel),
+    );
     other.deliver(parcel);
   }
 
@@ -298,7 +305,8 @@ export class SimSocket extends EventEmitter implements NetSocket, IncomingConnec
   denyIfDead(): void {
     if (!this.isDark || !this.process.isDead) return;
     this.isDark = false;
-    if (this.isPaired && (this.other.inFlight.length > 0 || this.other.waiting.length > 0)) this.answerReset();
+    if (this.isPaired && (this.other.inFlight.length > 0 || this.other.waiting.length > 0))
+      this.answerReset();
     if (this.isPaired) this.other.unblocked();
     this.net.forget(this);
   }

@@ -121,7 +121,9 @@ export class SimStore implements GroupStore {
   }
 
   private delayMs(): number {
-    return this.chance.between(0.1, 1.5) + (this.mood.slowMs === 0 ? 0 : this.chance.between(0, this.mood.slowMs));
+    return (
+      this.chance.between(0.1, 1.5) + (this.mood.slowMs === 0 ? 0 : this.chance.between(0, this.mood.slowMs))
+    );
   }
 
   private call<T>(work: () => Promise<T>, lostAnswers = 0): Promise<T> {
@@ -138,7 +140,10 @@ export class SimStore implements GroupStore {
         if (process.isDead) return;
         const isLost = lostAnswers > 0 && chance.happens(lostAnswers);
         work().then(
-          (value) => process.enterAfter(isLost ? AWAY_MS : this.delayMs(), () => (isLost ? reject(away()) : resolve(value))),
+          (value) =>
+            process.enterAfter(isLost ? AWAY_MS : this.delayMs(), () =>
+              isLost ? reject(away()) : resolve(value),
+            ),
           (error: unknown) => process.enterAfter(this.delayMs(), () => reject(error as Error)),
         );
       });

@@ -18,7 +18,7 @@ export class Due {
 }
 
 /** The latest lines of a trace that a report shows. */
-const LINES_MAX = 400;
+const LINES_MAX = 2_000_000;
 
 export class Timeline {
   nowMs = 1_000;

@@ -8,8 +8,8 @@ import type { AdminDoors } from '../group/attempts.js';
 import { listMoves } from '../group/admin-moves.js';
 import { createVolume, ensureGroup } from '../group/admin-volumes.js';
 import { MemoryStore } from '../group/memory-store.js';
-import type { VolumeRecord } from '../group/records.js';
 import { silentLog } from '../base/log.js';
+import type { IscsiUrl } from '../iscsi/initiator/url.js';
 import { checkDisks, checkIdentity, checkSpace, checkVolume } from './audit.js';
 import { Chance } from './chance.js';
 import { CommitWatch } from './commits.js';
@@ -22,6 +22,7 @@ import { VolumeModel } from './model.js';
 import { SimNet } from './net.js';
 import { EXTENT_BYTES, type Plan } from './plan.js';
 import { SimProcess } from './process.js';
+import type { Scene, SimVolume } from './scene.js';
 import { SimMember, type SharedWorld } from './sim-member.js';
 import { StoreMood } from './store.js';
 import { Timeline } from './timeline.js';
@@ -32,15 +33,7 @@ const PORTAL_PORT = 3260;
 const CALM_MS = 150_000;
 const LOOK_MS = 50;
 
-/** A volume and what is known of it. */
-export interface SimVolume {
-  readonly name: string;
-  readonly extents: number;
-  readonly record: VolumeRecord;
-  readonly model: VolumeModel;
-}
-
-export class World implements SharedWorld {
+export class World implements Scene {
   readonly timeline: Timeline;
   readonly chance: Chance;
   readonly net: SimNet;
@@ -55,7 +48,7 @@ export class World implements SharedWorld {
   readonly admin: AdminDoors;
   readonly counts = new Map<string, number>();
   readonly wrongs: string[] = [];
-  readonly commits: CommitWatch;
+  private readonly commits: CommitWatch;
   private readonly running = new Map<number, SimProcess>();
   private pids = 1_000;
   private writes = 0;
@@ -79,6 +72,10 @@ export class World implements SharedWorld {
 
   readonly applied: SharedWorld['applied'] = (by, operations, revision) => {
     this.timeline.note(`store ${by}`, revision, operations.length);
+    if (this.timeline.keepsLines)
+      this.timeline.say(
+        `${by} wrote ${operations.map((o) => ('put' in o ? `${o.put}=${o.value}` : `-${o.delete}`)).join(' ')}`,
+      );
     this.commits.applied(by, operations);
   };
 
@@ -94,7 +91,9 @@ export class World implements SharedWorld {
   }
 
   threw(process: SimProcess, error: unknown): void {
-    this.wrong(`${process.name} threw ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    this.wrong(
+      `${process.name} threw ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+    );
     this.members.find((member) => member.process === process)?.kill(500);
   }
 
@@ -129,7 +128,10 @@ export class World implements SharedWorld {
     for (const event of this.plan.events) this.timeline.at(startMs + event.atMs, () => happen(this, event));
     await this.sleep(this.plan.durationMs);
     this.calm();
-    await this.until('every member to serve', () => this.members.every((member) => member.isUp) && this.portal.isUp);
+    await this.until(
+      'every member to serve',
+      () => this.members.every((member) => member.isUp) && this.portal.isUp,
+    );
     await this.until('every move to end', () => this.movesHaveEnded());
     const stopping = this.ending(this.loads.map((load) => load.stop()));
     await this.until('every command to be answered', stopping);
@@ -193,7 +195,11 @@ export class World implements SharedWorld {
     );
   }
 
-  urlOf(volume: string) {
+  holders(volume: string): readonly string[] {
+    return this.commits.holders(volume);
+  }
+
+  urlOf(volume: string): IscsiUrl {
     return { host: this.portal.host, port: this.portal.port, iqn: IQN_PREFIX + volume, lun: 0 };
   }
 
@@ -202,7 +208,8 @@ export class World implements SharedWorld {
     this.timeline.note(`failed ${by}`);
     this.count('errors seen');
     const isDisks = this.members.some(({ disk }) => disk.failedCalls > 0);
-    if (!isDisks && !Load.isPatienceSpent(tookMs)) this.wrong(`${by} was told: ${what} (after ${Math.round(tookMs)} ms)`);
+    if (!isDisks && !Load.isPatienceSpent(tookMs))
+      this.wrong(`${by} was told: ${what} (after ${Math.round(tookMs)} ms)`);
   }
 
   /** Puts everything right. */
@@ -226,7 +233,10 @@ export class World implements SharedWorld {
 
   private async judge(): Promise<void> {
     for (const volume of this.volumes) {
-      await this.until(`${volume.name} to be read`, this.ending([checkVolume(this, volume), checkIdentity(this, volume)]));
+      await this.until(
+        `${volume.name} to be read`,
+        this.ending([checkVolume(this, volume), checkIdentity(this, volume)]),
+      );
     }
     await this.sleep(2_000); // what was given away is being given back
     await checkSpace(this);
@@ -244,6 +254,17 @@ export class World implements SharedWorld {
     this.portal.abandon();
     for (const process of this.running.values()) process.kill();
     void this.store.close();
+  }
+
+  /** What is still under way, for whoever has waited in vain. */
+  private async describe(): Promise<string> {
+    const moves = (await listMoves(this.store)).filter((move) => move.state === 'active');
+    const texts = moves.map(
+      (move) =>
+        `${move.volume} to ${move.to} (${move.lastError}), held by ${this.commits.holders(move.volume).join(' ')}`,
+    );
+    const down = this.members.filter((member) => !member.isUp).map(({ name }) => name);
+    return `moves: ${texts.join('; ') || 'none'}; not up: ${down.join(' ') || 'none'}`;
   }
 
   // ---- waiting
@@ -268,7 +289,8 @@ export class World implements SharedWorld {
   private async until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
     const deadlineMs = this.timeline.nowMs + CALM_MS;
     while (!(await condition())) {
-      if (this.timeline.nowMs > deadlineMs) throw new Error(`waited in vain for ${what}`);
+      if (this.timeline.nowMs > deadlineMs)
+        throw new Error(`waited in vain for ${what}; ${await this.describe()}`);
       await this.sleep(LOOK_MS);
     }
   }

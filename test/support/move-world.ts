@@ -189,6 +189,11 @@ export class WorldMember {
       sizeBytes: volume.sizeBytes,
       epoch: volume.epoch,
       holdsHere: (extent: number) => volume.holdsHere(extent),
+      expect: () => undefined,
+      giveBack: (extents: readonly number[]) => {
+        for (const extent of extents)
+          void file.punch(extent * this.world.extentBytes, this.world.lengthOf(extent));
+      },
       isLeaving: (extent: number) => volume.moving.has(extent),
       holderAt: (extent: number) => table.get(VOLUME)?.route.holderNameAt(extent) ?? '',
       file: () => Promise.resolve(file),

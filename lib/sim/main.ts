@@ -1,0 +1,154 @@
+/**
+ * `make sim`: options, progress, and the report. It runs worlds one after the other, shrinks those that go wrong and
+ * writes what is left of them to a folder, to be replayed for ever.
+ */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { SingleBar } from 'cli-progress';
+import { BlockferryError } from '../base/errors.js';
+import { Plan, drawPlan } from './plan.js';
+import { runPlan, type Outcome } from './run.js';
+import { shrink } from './shrink.js';
+
+interface Options {
+  readonly seed: number;
+  readonly runs: number;
+  readonly json: boolean;
+  readonly trace: boolean;
+  readonly keep: string;
+  /** A plan to replay instead of drawing one. */
+  readonly plan: string;
+}
+
+/** A run that went wrong. */
+interface Failure {
+  readonly seed: number;
+  readonly hash: string;
+  readonly wrongs: readonly string[];
+  /** Where its shrunk plan stands; '' when it was not kept. */
+  readonly plan: string;
+  readonly events: number;
+}
+
+export interface SimReport {
+  readonly firstSeed: number;
+  readonly runs: number;
+  /** Of all runs' hashes: the same for the same seeds and the same code. */
+  readonly hash: string;
+  readonly failures: readonly Failure[];
+  readonly counts: Readonly<Record<string, number>>;
+  readonly simulatedHours: number;
+  readonly seconds: number;
+}
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+/** @returns the process's exit code: 1 when a run went wrong */
+export async function runSim(args: readonly string[]): Promise<number> {
+  const options = readOptions(args);
+  if (options.plan !== '') return replay(options);
+  const report = await runSeeds(options);
+  if (options.json) say(JSON.stringify(report));
+  else printReport(report);
+  return report.failures.length > 0 ? 1 : 0;
+}
+
+function readOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      seed: { type: 'string', default: '1' },
+      runs: { type: 'string', default: '100' },
+      json: { type: 'boolean', default: false },
+      trace: { type: 'boolean', default: false },
+      keep: { type: 'string', default: '' },
+      plan: { type: 'string', default: '' },
+    },
+  });
+  return { ...values, seed: countOf(values.seed, 'seed'), runs: countOf(values.runs, 'runs') };
+}
+
+function countOf(text: string, name: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  throw new BlockferryError('USAGE', `--${name} takes a number, not '${text}'`, 'for example 100');
+}
+
+/** One plan from a file, or one seed, with its trace. */
+async function replay(options: Options): Promise<number> {
+  const plan = Plan.parse(JSON.parse(await readFile(options.plan, 'utf8')));
+  const outcome = await runPlan(plan, options.trace);
+  for (const line of outcome.lines) say(line);
+  say(`seed ${outcome.seed}, hash ${outcome.hash}: ${outcome.wrongs.length === 0 ? 'clean' : 'WRONG'}`);
+  for (const wrong of outcome.wrongs) say(`  ${wrong}`);
+  return outcome.wrongs.length > 0 ? 1 : 0;
+}
+
+async function runSeeds(options: Options): Promise<SimReport> {
+  const startMs = performance.now();
+  const bar =
+    options.json || !process.stdout.isTTY
+      ? null
+      : new SingleBar({ format: '{bar} {value}/{total} runs, {eta} s left, {wrong} wrong' });
+  bar?.start(options.runs, 0, { wrong: 0 });
+  const totals = new Totals();
+  for (let i = 0; i < options.runs; i++) {
+    const plan = drawPlan(options.seed + i);
+    const outcome = await runPlan(plan, options.trace);
+    if (options.trace) for (const line of outcome.lines) say(line);
+    totals.add(outcome);
+    if (outcome.wrongs.length > 0) totals.failures.push(await keep(plan, outcome, options.keep));
+    bar?.update(i + 1, { wrong: totals.failures.length });
+  }
+  bar?.stop();
+  return {
+    ...{ firstSeed: options.seed, runs: options.runs, hash: totals.hash, failures: totals.failures },
+    counts: Object.fromEntries([...totals.counts].sort(([a], [b]) => a.localeCompare(b))),
+    simulatedHours: Math.round(totals.simulatedMs / 36_000) / 100,
+    seconds: Math.round(performance.now() - startMs) / 1000,
+  };
+}
+
+class Totals {
+  readonly counts = new Map<string, number>();
+  readonly failures: Failure[] = [];
+  simulatedMs = 0;
+  private word = 0;
+
+  add({ counts, simulatedMs, hash }: Outcome): void {
+    for (const [what, count] of counts) this.counts.set(what, (this.counts.get(what) ?? 0) + count);
+    this.simulatedMs += simulatedMs;
+    this.word = (Math.imul(this.word, 31) + parseInt(hash.slice(8), 16)) >>> 0;
+  }
+
+  get hash(): string {
+    return this.word.toString(16).padStart(8, '0');
+  }
+}
+
+/** Shrinks a failure and writes its plan down, if there is a folder for that. */
+async function keep(plan: Plan, outcome: Outcome, folder: string): Promise<Failure> {
+  const { seed, hash, wrongs } = outcome;
+  if (folder === '') return { seed, hash, wrongs, plan: '', events: plan.events.length };
+  const shrunk = await shrink(plan, outcome);
+  const path = join(folder, `seed-${seed}.json`);
+  await mkdir(folder, { recursive: true });
+  await writeFile(path, `${JSON.stringify(shrunk.plan, null, 2)}\n`);
+  return { seed, hash, wrongs: shrunk.outcome.wrongs, plan: path, events: shrunk.plan.events.length };
+}
+
+function printReport(report: SimReport): void {
+  const { runs, failures, counts, seconds, simulatedHours, hash } = report;
+  for (const { seed, hash: its, wrongs, plan, events } of failures) {
+    say(
+      `seed ${seed} (hash ${its}) went wrong${plan === '' ? '' : `; ${events} events are enough: ${plan}`}`,
+    );
+    for (const wrong of wrongs.slice(0, 3)) say(`  ${wrong.split('\n')[0]}`);
+  }
+  const entries = Object.entries(counts).map(([what, count]) => `${what} ${count}`);
+  say(
+    `${runs} runs from seed ${report.firstSeed}: ${failures.length === 0 ? 'clean' : `${failures.length} wrong`}, hash ${hash}`,
+  );
+  say(`${simulatedHours} h of group life in ${seconds} s; ${entries.join(', ')}`);
+}
