@@ -17,11 +17,13 @@ SECONDS ?= 3
 SIZE ?= 1G
 ONLY ?=
 OUT ?= ./bench-out
+# make sim: the first SEED=, how many RUNS=
+SEED ?= 1
+RUNS ?= 1000
 BENCH = $(NODE) dist/bin/bench.js --rounds $(ROUNDS) --seconds $(SECONDS) --size $(SIZE) --only '$(ONLY)' --out $(OUT)
 # make crash: POINTS='commit home.done' (parts of a case's name), CASES= so many of them by chance, SEED=, JOBS= at a time
 POINTS ?=
 CASES ?= 0
-SEED ?= 1
 JOBS ?= 2
 # make handover: HANDOVERS= with each initiator, WORK= a folder for the groups' data
 HANDOVERS ?= 200
@@ -32,7 +34,7 @@ BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common
 SOURCES := $(shell find lib bin -name '*.ts' -o -name '*.cts' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test unit integration check bench bench-scale handover crash tools bench-tools clean
+.PHONY: help build run demo test unit sim sim-test integration check bench bench-scale handover crash tools bench-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,10 +57,18 @@ run: build ## a group of three members with one volume, until Ctrl-C
 demo: build ## a loaded volume moves m1, m2, m3, m1: the ledger and the longest stall
 	@$(NODE) dist/bin/demo.js
 
-test: check unit integration ## everything: check, unit, integration
+test: check unit sim-test integration ## everything: check, unit, simulation, integration
 
 unit: build ## unit tests (under a minute)
 	$(TAP) --jobs=$(UNIT_JOBS) $(wildcard test/unit/*.test.ts)
+
+sim: build ## groups simulated from seeds (SEED=, RUNS=); what goes wrong is shrunk into fixtures/sim
+	@$(NODE) dist/bin/sim.js --seed $(SEED) --runs $(RUNS) --keep fixtures/sim
+
+sim-test: build ## the simulation's part of make test: what once went wrong, 200 known seeds, 50 new ones
+	@$(NODE) dist/bin/sim.js fixtures/sim
+	@$(NODE) dist/bin/sim.js --seed 1 --runs 200
+	@$(NODE) dist/bin/sim.js --fresh --runs 50
 
 integration: build ## real initiators against real processes (needs 'make tools' for all of it)
 	$(TAP) --jobs=$(INTEGRATION_JOBS) $(wildcard test/integration/*.test.ts)

@@ -2,11 +2,12 @@
  * `make sim`: options, progress, and the report. It runs worlds one after the other, shrinks those that go wrong and
  * writes what is left of them to a folder, to be replayed for ever.
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SingleBar } from 'cli-progress';
 import { BlockferryError } from '../base/errors.js';
+import { systemRandom } from '../base/random.js';
 import { Plan, drawPlan } from './plan.js';
 import { runPlan, type Outcome } from './run.js';
 import { shrink } from './shrink.js';
@@ -17,8 +18,8 @@ interface Options {
   readonly json: boolean;
   readonly trace: boolean;
   readonly keep: string;
-  /** A plan to replay instead of drawing one. */
-  readonly plan: string;
+  /** Plans to replay instead of drawing some: files, or folders of them. */
+  readonly plans: readonly string[];
 }
 
 /** A run that went wrong. */
@@ -47,7 +48,7 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`);
 /** @returns the process's exit code: 1 when a run went wrong */
 export async function runSim(args: readonly string[]): Promise<number> {
   const options = readOptions(args);
-  if (options.plan !== '') return replay(options);
+  if (options.plans.length > 0) return replay(options);
   const report = await runSeeds(options);
   if (options.json) say(JSON.stringify(report));
   else printReport(report);
@@ -55,18 +56,21 @@ export async function runSim(args: readonly string[]): Promise<number> {
 }
 
 function readOptions(args: readonly string[]): Options {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
     args: [...args],
+    allowPositionals: true,
     options: {
       seed: { type: 'string', default: '1' },
       runs: { type: 'string', default: '100' },
       json: { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
       keep: { type: 'string', default: '' },
-      plan: { type: 'string', default: '' },
+      /** A first seed that nobody has tried. */
+      fresh: { type: 'boolean', default: false },
     },
   });
-  return { ...values, seed: countOf(values.seed, 'seed'), runs: countOf(values.runs, 'runs') };
+  const seed = values.fresh ? systemRandom.uint32() : countOf(values.seed, 'seed');
+  return { ...values, seed, runs: countOf(values.runs, 'runs'), plans: positionals };
 }
 
 function countOf(text: string, name: string): number {
@@ -75,14 +79,30 @@ function countOf(text: string, name: string): number {
   throw new BlockferryError('USAGE', `--${name} takes a number, not '${text}'`, 'for example 100');
 }
 
-/** One plan from a file, or one seed, with its trace. */
+/** Plans from files; with --trace, all that happened. */
 async function replay(options: Options): Promise<number> {
-  const plan = Plan.parse(JSON.parse(await readFile(options.plan, 'utf8')));
-  const outcome = await runPlan(plan, options.trace);
-  for (const line of outcome.lines) say(line);
-  say(`seed ${outcome.seed}, hash ${outcome.hash}: ${outcome.wrongs.length === 0 ? 'clean' : 'WRONG'}`);
-  for (const wrong of outcome.wrongs) say(`  ${wrong}`);
-  return outcome.wrongs.length > 0 ? 1 : 0;
+  let wrong = 0;
+  for (const path of await planFiles(options.plans)) {
+    const plan = Plan.parse(JSON.parse(await readFile(path, 'utf8')));
+    const outcome = await runPlan(plan, options.trace);
+    for (const line of outcome.lines) say(line);
+    say(`${path}: hash ${outcome.hash}, ${outcome.wrongs.length === 0 ? 'clean' : 'WRONG'}`);
+    for (const text of outcome.wrongs) say(`  ${text}`);
+    if (outcome.wrongs.length > 0) wrong += 1;
+  }
+  return wrong > 0 ? 1 : 0;
+}
+
+/** The files named, and those of the folders named. */
+async function planFiles(paths: readonly string[]): Promise<string[]> {
+  const files: string[] = [];
+  for (const path of paths) {
+    if (path.endsWith('.json')) files.push(path);
+    else
+      for (const name of (await readdir(path)).sort())
+        if (name.endsWith('.json')) files.push(join(path, name));
+  }
+  return files;
 }
 
 async function runSeeds(options: Options): Promise<SimReport> {

@@ -88,7 +88,7 @@ export function drawPlan(seed: number): Plan {
   const members = chance.pick([2, 3, 3, 3, 4]);
   const oneMachine = chance.happens(0.5);
   const volumes = Array.from({ length: chance.within(1, 2) }, () => drawVolume(chance, members));
-  const durationMs = chance.within(2_000, 6_000);
+  const durationMs = chance.within(1_500, 4_000);
   const kinds = EVENT_KINDS.filter((kind) => {
     if (OF_MACHINES.includes(kind) && oneMachine) return false;
     return ALWAYS.includes(kind) || chance.happens(0.3);
@@ -117,7 +117,7 @@ function drawInitiator(chance: Chance, index: number, volumes: number): Initiato
     manner: chance.happens(0.5) ? 'at-once' : chance.pick(MANNERS),
     keepsIsid: chance.happens(0.5),
     depth: chance.within(1, 3),
-    thinkMs: chance.pick([15, 60, 120]),
+    thinkMs: chance.pick([20, 60, 120]),
     asksForR2t: chance.happens(0.3),
     digests: chance.happens(0.2),
   };

@@ -7,15 +7,20 @@ const RUNS_MAX = 120;
 /** What is left of a run after its last event. */
 const AFTERMATH_MS = 1_500;
 
+export type Run = (plan: Plan) => Promise<Outcome>;
+
 export interface Shrunk {
   readonly plan: Plan;
   readonly outcome: Outcome;
   readonly runs: number;
 }
 
-/** @param outcome of `plan`; it went wrong */
-export async function shrink(plan: Plan, outcome: Outcome): Promise<Shrunk> {
-  const shrinker = new Shrinker(plan, outcome);
+/**
+ * @param outcome of `plan`; it went wrong
+ * @param run how a plan is tried
+ */
+export async function shrink(plan: Plan, outcome: Outcome, run: Run = runPlan): Promise<Shrunk> {
+  const shrinker = new Shrinker(plan, outcome, run);
   await shrinker.run();
   return { plan: shrinker.plan, outcome: shrinker.outcome, runs: shrinker.runs };
 }
@@ -27,6 +32,7 @@ class Shrinker {
   constructor(
     public plan: Plan,
     public outcome: Outcome,
+    private readonly tryOut: Run,
   ) {
     this.kind = kindOf(outcome);
   }
@@ -58,7 +64,7 @@ class Shrinker {
   private async attempt(plan: Plan): Promise<void> {
     if (this.runs >= RUNS_MAX) return;
     this.runs += 1;
-    const outcome = await runPlan(plan);
+    const outcome = await this.tryOut(plan);
     if (kindOf(outcome) !== this.kind) return;
     this.plan = plan;
     this.outcome = outcome;
