@@ -8,7 +8,7 @@ import type { RoutingTable } from '../routing/table.js';
 import type { DataFolder } from '../storage/data-folder.js';
 
 export interface LeftoverParts {
-  readonly folder: DataFolder;
+  readonly folder: Pick<DataFolder, 'volumes' | 'remove' | 'isOf' | 'markOf'>;
   readonly table: RoutingTable;
   readonly self: string;
   readonly group: string;

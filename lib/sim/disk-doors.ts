@@ -6,6 +6,8 @@
 import { constants } from 'node:fs';
 import type { FileCalls, FolderCalls, StorageDoors, TransferCallback } from '../storage/doors.js';
 import { NO_DATA, type NativeCalls, type NativeExtensions } from '../storage/native.js';
+import { PoolShares } from '../storage/pool-share.js';
+import { POOL_THREADS } from '../base/limits.js';
 import { MISS } from '../storage/page-cache-read.js';
 import type { SimDisk } from './disk.js';
 import { PAGE_BYTES, SECTOR_BYTES, type Inode } from './inode.js';
@@ -25,6 +27,7 @@ export class DiskDoors implements StorageDoors {
   readonly folders: FolderCalls;
   readonly native: NativeCalls;
   readonly extensions: NativeExtensions;
+  readonly pool = new PoolShares(POOL_THREADS);
   private readonly open = new Map<number, Descriptor>();
   /** What a killed process leaves in the pool: done in part, or not. */
   private readonly underway = new Set<(share: number) => void>();
@@ -48,6 +51,8 @@ export class DiskDoors implements StorageDoors {
         this.disk.chance.happens(this.disk.cacheHits)
           ? this.readNow(fd, data, 0, lengthBytes, positionBytes)
           : MISS,
+      // The kernel's memory is not simulated: reads are asked for.
+      maps: { map: () => 0, unmap: () => undefined, resident: () => false },
       seekData: (fd, fromBytes) => this.seek(fd, fromBytes, 1),
       seekHole: (fd, fromBytes) => this.seek(fd, fromBytes, 0),
     };

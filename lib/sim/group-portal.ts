@@ -28,6 +28,7 @@ export class GroupPortal {
   ) {}
 
   start(): void {
+    if (this.process?.isDead === false) return;
     const process = this.world.spawn('portal', this.host);
     this.process = process;
     this.open(process).catch(() => {

@@ -9,7 +9,7 @@ import { Initiator } from '../iscsi/initiator/initiator.js';
 import type { InitiatorOptions } from '../iscsi/initiator/options.js';
 import type { IscsiUrl } from '../iscsi/initiator/url.js';
 import { REPEATED, fillSector } from './block-pattern.js';
-import { Chance } from './chance.js';
+import type { Chance } from './chance.js';
 import { SECTOR_BYTES } from './inode.js';
 import type { ModelWrite, VolumeModel, WriteKind } from './model.js';
 import type { SimNet } from './net.js';

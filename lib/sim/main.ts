@@ -118,7 +118,11 @@ async function runSeeds(options: Options): Promise<SimReport> {
     const outcome = await runPlan(plan, options.trace);
     if (options.trace) for (const line of outcome.lines) say(line);
     totals.add(outcome);
-    if (outcome.wrongs.length > 0) totals.failures.push(await keep(plan, outcome, options.keep));
+    if (outcome.wrongs.length > 0) {
+      const failure = await keep(plan, outcome, options.keep);
+      totals.failures.push(failure);
+      if (!options.json) printFailure(failure);
+    }
     bar?.update(i + 1, { wrong: totals.failures.length });
   }
   bar?.stop();
@@ -158,14 +162,14 @@ async function keep(plan: Plan, outcome: Outcome, folder: string): Promise<Failu
   return { seed, hash, wrongs: shrunk.outcome.wrongs, plan: path, events: shrunk.plan.events.length };
 }
 
+/** At once, for a long row of runs may be cut off. */
+function printFailure({ seed, hash, wrongs, plan, events }: Failure): void {
+  say(`seed ${seed} (hash ${hash}) went wrong${plan === '' ? '' : `; ${events} events are enough: ${plan}`}`);
+  for (const wrong of wrongs.slice(0, 3)) say(`  ${wrong.split('\n')[0]}`);
+}
+
 function printReport(report: SimReport): void {
   const { runs, failures, counts, seconds, simulatedHours, hash } = report;
-  for (const { seed, hash: its, wrongs, plan, events } of failures) {
-    say(
-      `seed ${seed} (hash ${its}) went wrong${plan === '' ? '' : `; ${events} events are enough: ${plan}`}`,
-    );
-    for (const wrong of wrongs.slice(0, 3)) say(`  ${wrong.split('\n')[0]}`);
-  }
   const entries = Object.entries(counts).map(([what, count]) => `${what} ${count}`);
   say(
     `${runs} runs from seed ${report.firstSeed}: ${failures.length === 0 ? 'clean' : `${failures.length} wrong`}, hash ${hash}`,

@@ -12,7 +12,7 @@ import { DiskDoors } from './disk-doors.js';
 import type { SimDisk } from './disk.js';
 import type { Loss } from './inode.js';
 import type { SimNet } from './net.js';
-import { SimProcess } from './process.js';
+import type { SimProcess } from './process.js';
 import { SimStore, type Applied, type StoreMood } from './store.js';
 import type { Timeline } from './timeline.js';
 

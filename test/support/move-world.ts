@@ -115,7 +115,7 @@ export class WorldMember {
 
   async start(): Promise<void> {
     await this.join();
-    this.table = await RoutingTable.open(this.world.store, this.ids, silentLog);
+    this.table = await RoutingTable.open(this.world.store, this.ids, silentLog, this.world.clock);
     const routed = this.table.get(VOLUME);
     if (routed === undefined) throw new Error('the world has no volume');
     const slots = new Map<number, RemoteSlot>();

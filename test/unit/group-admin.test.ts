@@ -27,7 +27,7 @@ import {
   keys,
   parseRecord,
 } from '../../lib/group/records.js';
-import type { GroupStore, StoreLease } from '../../lib/group/store.js';
+import type { GroupStore, StoreLease, StoreWatcher } from '../../lib/group/store.js';
 import { until } from '../support/store-suite.js';
 
 const random = new SeededRandom(5);
@@ -143,6 +143,37 @@ class HandClock implements Clock {
     }
   }
 }
+
+t.test('the view of the group outlives a lost history and a store that is away', async (t) => {
+  const clock = new HandClock();
+  const store = makeStore(t, clock);
+  let compact: () => void = () => undefined;
+  let isAway = false;
+  const flaky: GroupStore = Object.create(store, {
+    list: {
+      value: (prefix: string) => (isAway ? Promise.reject(new Error('away')) : store.list(prefix)),
+    },
+    watch: {
+      value: (prefix: string, from: number, watcher: StoreWatcher) => {
+        const watch = store.watch(prefix, from, watcher);
+        compact = () => {
+          watch.close();
+          watcher.compacted();
+        };
+        return watch;
+      },
+    },
+  }) as GroupStore;
+  const view = await GroupView.open(flaky, silentLog, () => undefined, clock);
+  isAway = true;
+  compact();
+  await clock.advance(2_500);
+  await Membership.join(store, member('m1', { clock }));
+  isAway = false;
+  await clock.advance(1_100);
+  t.equal(view.get('m1')?.incarnation, 'm1-1', 'listed as soon as the store answers');
+  view.close();
+});
 
 t.test('I4: who cannot renew stops before its lease can have run out, and comes back', async (t) => {
   const clock = new HandClock();

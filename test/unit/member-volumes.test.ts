@@ -5,6 +5,7 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { silentLog } from '../../lib/base/log.js';
 import { submitAndWait } from '../../lib/block/device.js';
 import { deleteVolume } from '../../lib/group/admin-volumes.js';
 import { EXTENT_BYTES, makeRig } from '../support/member-rig.js';

@@ -74,6 +74,54 @@ t.test('a commit whose answer is lost counts, even when the extent has gone on s
   await world.close();
 });
 
+t.test('and it does not come back before its old holder is sure that it left (I2, I3)', async (t) => {
+  const world = hurried(new MoveWorld(16, 1));
+  await world.start('m1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 1));
+  const txn = world.store.txn.bind(world.store);
+  let back: Promise<void> = Promise.resolve();
+  world.store.txn = async (compares, operations) => {
+    world.store.txn = txn;
+    await txn(compares, operations);
+    back = m2.give('m1');
+    await Promise.race([back, turns(500)]);
+    throw new Error('the answer is lost');
+  };
+  await m1.give('m2');
+  await back;
+  t.equal(m1.volume.holdsHere(0), true, 'it is back');
+  const data = Buffer.alloc(512);
+  await submitAndWait(m1.volume, 'read', 0, 512, data);
+  t.equal(data[0], 1, 'with its bytes, and not given away again as it was');
+  await world.close();
+});
+
+t.test('a member that could not read a changed route reads it again', async (t) => {
+  const world = hurried(new MoveWorld(17, 1));
+  await world.start('m1', 'm2', 'm3');
+  const [txn, list] = [world.store.txn.bind(world.store), world.store.list.bind(world.store)];
+  let failing = 0;
+  world.store.list = (prefix) => {
+    if (!prefix.startsWith('routes/') || failing === 0) return list(prefix);
+    failing -= 1;
+    return Promise.reject(new Error('the store is away'));
+  };
+  world.store.txn = async (compares, operations) => {
+    const result = await txn(compares, operations);
+    failing = 4; // m2 and m3 are told of the commit once, and find the store away
+    return result;
+  };
+  await world.member('m1').give('m2');
+  const epochs = (): (number | undefined)[] =>
+    ['m2', 'm3'].map((name) => world.member(name).table.get('v')?.route.epoch);
+  for (let i = 0; i < 200 && epochs().includes(1); i++)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  t.strictSame(epochs(), [2, 2]);
+  t.equal(failing, 0);
+  await world.close();
+});
+
 t.test('a large extent may take long to be emptied and made durable', async (t) => {
   const world = new MoveWorld(15, 1);
   await world.start('m1', 'm2');
