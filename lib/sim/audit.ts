@@ -1,12 +1,17 @@
 /** What must be true of a world that has come to rest: every block, every volume's identity, every byte of space. */
+import { sleep, type Clock } from '../base/clock.js';
 import { listVolumes } from '../group/admin-volumes.js';
 import { Initiator } from '../iscsi/initiator/initiator.js';
+import type { InitiatorOptions } from '../iscsi/initiator/options.js';
+import type { IscsiUrl } from '../iscsi/initiator/url.js';
 import { Chance } from './chance.js';
 import { SPARE } from './events.js';
 import { PAGE_BYTES, SECTOR_BYTES } from './inode.js';
 import { EXTENT_BYTES } from './plan.js';
 import type { Scene, SimVolume } from './scene.js';
 
+/** The deadline of a hand-over, and some. */
+const LOGIN_PATIENCE_MS = 10_000;
 const VPD_SERIAL = 0x80;
 const VPD_IDENTIFICATION = 0x83;
 
@@ -16,13 +21,25 @@ async function visit(
   look: (initiator: Initiator) => Promise<void>,
 ): Promise<void> {
   const process = world.spawn('judge', '10.0.1.99');
-  const initiator = await Initiator.connect(world.urlOf(volume.name), {
+  const options: InitiatorOptions = {
     clock: process.clock,
     random: new Chance(world.plan.seed ^ 0x1d6e),
     dial: world.net.doorOf(process).connect,
-  });
+  };
+  const initiator = await logIn(world.urlOf(volume.name), options, process.clock);
   await look(initiator);
   await initiator.close();
+}
+
+/** A login may find the volume on its way to a new home, and is tried again; for a while. */
+async function logIn(url: IscsiUrl, options: InitiatorOptions, clock: Clock): Promise<Initiator> {
+  for (const deadlineMs = clock.nowMs() + LOGIN_PATIENCE_MS; ; await sleep(clock, 200)) {
+    try {
+      return await Initiator.connect(url, options);
+    } catch (error) {
+      if (clock.nowMs() > deadlineMs) throw error;
+    }
+  }
 }
 
 /** Reads all of a volume as an initiator. */

@@ -5,7 +5,7 @@
 import type { IncomingConnection, Listener, Net, NetAddress, SocketReader } from '../base/net.js';
 import type { Chance } from './chance.js';
 import type { SimProcess } from './process.js';
-import { SimSocket, systemError } from './socket.js';
+import { SimSocket, systemError, type Wires } from './socket.js';
 import type { Timeline } from './timeline.js';
 
 interface Listening {
@@ -19,7 +19,7 @@ interface Listening {
 /** A refused dial is answered like any packet; one into the void waits for the dialler's own deadline. */
 const FIRST_PORT = 40_000;
 
-export class SimNet {
+export class SimNet implements Wires {
   private readonly listening = new Map<string, Listening>();
   private readonly sockets = new Set<SimSocket>();
   /** "from to": nothing gets through in this direction. */

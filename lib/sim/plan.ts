@@ -90,7 +90,7 @@ export function drawPlan(seed: number): Plan {
   const volumes = Array.from({ length: chance.within(1, 2) }, () => drawVolume(chance, members));
   const durationMs = chance.within(1_500, 4_000);
   const kinds = EVENT_KINDS.filter((kind) => {
-    if (OF_MACHINES.includes(kind) && oneMachine) return false;
+    if (OF_MACHINES.includes(kind)) return !oneMachine && chance.happens(0.7);
     return ALWAYS.includes(kind) || chance.happens(0.3);
   });
   const events = Array.from({ length: chance.within(4, 14) }, () => drawEvent(chance, kinds, durationMs));

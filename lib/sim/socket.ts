@@ -7,8 +7,8 @@
  */
 import { EventEmitter } from 'node:events';
 import type { IncomingConnection, NetAddress, NetSocket, SocketReader } from '../base/net.js';
-import type { SimNet } from './net.js';
 import type { SimProcess } from './process.js';
+import type { Timeline } from './timeline.js';
 
 /** What two kernels keep of one direction before the sender has to wait. */
 const KERNEL_BYTES = 192 * 1024;
@@ -18,6 +18,18 @@ const FIN = 'fin';
 const RST = 'rst';
 
 type Parcel = Buffer | typeof FIN | typeof RST;
+
+/** What a socket needs of the network. */
+export interface Wires {
+  readonly timeline: Timeline;
+  /** How long the next packet is on its way. */
+  delayMs(): number;
+  isBlocked(from: SimProcess, to: SimProcess): boolean;
+  /** The host has no power. */
+  isDark(host: string): boolean;
+  /** This end is no more. */
+  forget(socket: SimSocket): void;
+}
 
 interface Waiting {
   readonly bytes: Buffer;
@@ -48,7 +60,7 @@ export class SimSocket extends EventEmitter implements NetSocket, IncomingConnec
   private isDark = false;
 
   constructor(
-    private readonly net: SimNet,
+    private readonly net: Wires,
     readonly process: SimProcess,
     readonly local: NetAddress,
     private readonly remote: NetAddress,

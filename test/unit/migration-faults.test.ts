@@ -90,6 +90,7 @@ t.test('and it does not come back before its old holder is sure that it left (I2
   };
   await m1.give('m2');
   await back;
+  await m1.table.refresh('v');
   t.equal(m1.volume.holdsHere(0), true, 'it is back');
   const data = Buffer.alloc(512);
   await submitAndWait(m1.volume, 'read', 0, 512, data);
