@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { silentLog } from '../../lib/base/log.js';
+import { sleep, systemClock } from '../../lib/base/clock.js';
 import { submitAndWait } from '../../lib/block/device.js';
 import { deleteVolume } from '../../lib/group/admin-volumes.js';
 import { EXTENT_BYTES, makeRig } from '../support/member-rig.js';
@@ -134,3 +134,30 @@ t.test('files of which nothing is held are removed at the start, but none of ano
   await rig.start();
   t.notOk(fs.existsSync(stray), 'in a folder of this group it is of a volume that was deleted');
 });
+t.test(
+  'a home keeps the bytes of what it gave away until it is asked for its file, or has gone',
+  async (t) => {
+    const rig = await makeRig(t);
+    await rig.create();
+    const all = 3 * EXTENT_BYTES - 4096;
+    await submitAndWait(await rig.volume(1), 'write', 0, all, Buffer.alloc(all, 7));
+    const held = rig.host.get('v');
+    if (held === undefined) throw new Error('no volume');
+    const file = await held.file();
+    const hasBytes = (extent: number): boolean =>
+      file.dataRanges(extent * EXTENT_BYTES, EXTENT_BYTES).length > 0;
+    await rig.table.commit(rig.routed, rig.routed.route.withHolder([0], 'm2'));
+    rig.host.giveBack('v', [0]);
+    await file.sync();
+    t.ok(hasBytes(0), 'initiators are at work here');
+    // What begins an attempt on an extent that comes back: a punch after that would take what it received.
+    await held.file();
+    t.notOk(hasBytes(0), 'nothing is left to punch later');
+    await rig.table.commit(rig.routed, rig.routed.route.withHolder([1], 'm2'));
+    rig.host.giveBack('v', [1]);
+    await rig.table.commit(rig.routed, rig.routed.route.withHome('m2'));
+    for (let left = 40; hasBytes(1) && left > 0; left--) await sleep(systemClock, 10);
+    t.notOk(hasBytes(1), 'the home has gone, and they with it: well before the delay is over');
+    t.ok(hasBytes(2), 'what is held stays');
+  },
+);
