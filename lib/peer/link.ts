@@ -48,7 +48,7 @@ export interface LinkOwner {
   serve(request: LinkRequest): void;
   /** Called once, before its requests are answered LINK_LOST. */
   closed(link: Link, wasOpen: boolean): void;
-  /** A closed link's last incoming request has been answered. */
+  /** The last of a closed link's `unanswered` requests has been answered. */
   drained(link: Link): void;
 }
 
@@ -85,6 +85,7 @@ export class Link implements FrameSink, AnswerSender {
   /** Of the frames we send; those of the handshake always have them. */
   private withDigests = true;
   private incoming = 0;
+  private unanswered_ = 0;
   private incomingBytes = 0;
   private timer: Timer;
   private readonly pulse = new Pulse();
@@ -117,9 +118,9 @@ export class Link implements FrameSink, AnswerSender {
     return this.phase === 'closed';
   }
 
-  /** Requests of the other end that we have not answered yet. */
+  /** Requests of the other end that we have not answered yet, and that must be over before newer ones are served. */
   get unanswered(): number {
-    return this.incoming;
+    return this.unanswered_;
   }
 
   // --- handshake -----------------------------------------------------------------------------------------------
@@ -194,9 +195,11 @@ export class Link implements FrameSink, AnswerSender {
     this.incoming -= 1;
     this.incomingBytes -= request.charge;
     this.pool.give(request.payload);
+    const mustEnd = mustBeOver(request.type);
+    if (mustEnd) this.unanswered_ -= 1;
     if (this.phase !== 'open') {
       if (framed !== null) this.pool.give(framed);
-      if (this.incoming === 0) this.owner.drained(this);
+      if (mustEnd && this.unanswered_ === 0) this.owner.drained(this);
       return;
     }
     const header = this.blankHeader(request.type, payload.length);
@@ -332,6 +335,7 @@ export class Link implements FrameSink, AnswerSender {
   private endRequest(header: FrameHeader, payload: Buffer): void {
     const charge = chargeOf(header.type, header.payloadBytes, header.lengthBytes);
     this.incoming += 1;
+    if (mustBeOver(header.type)) this.unanswered_ += 1;
     this.incomingBytes += charge;
     this.stats.served += 1;
     this.owner.serve(new LinkRequest(this, this.member, header, payload, charge, this.pool));
@@ -382,6 +386,14 @@ export class Link implements FrameSink, AnswerSender {
     const timer = this.clock.after(LAST_WORDS_MS, () => this.socket.destroy());
     this.socket.once('close', () => timer.cancel());
   }
+}
+
+/**
+ * A fence waits until what absent members sent is over; were it waited for in its turn, two members that take each other
+ * for absent would wait for ever. It does nothing to the bytes of a volume, and neither does a question.
+ */
+function mustBeOver(type: number): boolean {
+  return type !== PeerType.FENCE && type !== PeerType.QUERY;
 }
 
 /** For setImmediate: answers a request that no link will take. */

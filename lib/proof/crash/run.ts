@@ -39,9 +39,9 @@ export async function runCrash(crash: CrashCase, workFolder: string): Promise<Cr
     await scene.spread();
     await scene.load(scope);
     await sleep(systemClock, WARM_UP_MS);
-    const end = await strike(crash, scene);
+    const { end, killed } = await strike(crash, scene);
     const fromMs = systemClock.nowMs();
-    await recover(scene, fromMs + RECOVERY_MS_MAX);
+    await recover(scene, killed, fromMs + RECOVERY_MS_MAX);
     recoveryMs = systemClock.nowMs() - fromMs;
     faults.push(...(await within(end(), RECOVERY_MS_MAX, 'what was asked for does not end')));
     const verdict = await scene.judge();
@@ -54,8 +54,14 @@ export async function runCrash(crash: CrashCase, workFolder: string): Promise<Cr
   return { id: crash.id, recoveryMs, stallMs, faults };
 }
 
+interface Struck {
+  readonly end: PlotEnd;
+  /** Processes that are dead now. */
+  readonly killed: ReadonlySet<number>;
+}
+
 /** Resolves when the blow has fallen and who was stopped goes on. */
-async function strike(crash: CrashCase, scene: Scene): Promise<PlotEnd> {
+async function strike(crash: CrashCase, scene: Scene): Promise<Struck> {
   const { place, point, blow } = crash;
   const signal = blow === 'kill' ? 'SIGKILL' : 'SIGSTOP';
   const by = MEMBER_OF[place.by];
@@ -72,18 +78,18 @@ async function strike(crash: CrashCase, scene: Scene): Promise<PlotEnd> {
       throw new BlockferryError('INTERNAL', `${by} never came to ${point}`);
     await sleep(systemClock, POLL_MS);
   }
-  if (blow === 'stop') {
-    await sleep(systemClock, STOPPED_MS);
-    for (const pid of [...pids, ...(isHit ? [ownPid] : [])]) process.kill(pid, 'SIGCONT');
-  }
-  return end;
+  const hit = [...pids, ...(isHit ? [ownPid] : [])];
+  if (blow === 'kill') return { end, killed: new Set(hit) };
+  await sleep(systemClock, STOPPED_MS);
+  for (const pid of hit) process.kill(pid, 'SIGCONT');
+  return { end, killed: new Set() };
 }
 
-/** Every member serves, and initiators are answered. */
-async function recover(scene: Scene, deadlineMs: number): Promise<void> {
+/** Every member serves, none by a dead process whose end was not seen yet, and initiators are answered. */
+async function recover(scene: Scene, killed: ReadonlySet<number>, deadlineMs: number): Promise<void> {
   for (;;) {
     const { members } = await scene.client.status();
-    if (members.every((member) => member.alive)) break;
+    if (members.every(({ alive, pid }) => alive && !killed.has(pid))) break;
     if (systemClock.nowMs() > deadlineMs) throw new BlockferryError('IO', 'a member does not come back');
     await sleep(systemClock, POLL_MS);
   }

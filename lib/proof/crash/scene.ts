@@ -13,6 +13,7 @@ import { moveAndWait } from '../../bench/servers.js';
 import type { Scope } from '../../bench/scope.js';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../iscsi/initiator/index.js';
 import type { WorkloadReport } from '../../iscsi/initiator/index.js';
+import type { CreateVolume } from '../../manage/api.js';
 import { ManageClient } from '../../manage/client.js';
 import { MEMBER_OF } from './cases.js';
 import { ORDERS_VARIABLE, OrderDesk } from './orders.js';
@@ -32,6 +33,7 @@ const FLUSH_MS = 60;
 /** How long an initiator goes on trying: longer than any recovery may take. */
 const PATIENCE_MS = 60_000;
 const LOAD_SECONDS = 600;
+const CREATE_TRIES_MAX = 50;
 
 /** One of the two, on its half of every stretch of the volume. */
 export interface Worker {
@@ -81,12 +83,26 @@ export class Scene {
   }
 
   async makeVolume(name: string, extents: number): Promise<void> {
-    await this.client.createVolume({
+    await this.createPatiently({
       name,
       size: extents * EXTENT_BYTES,
       home: 'm1',
       extentSize: EXTENT_BYTES,
     });
+  }
+
+  /** A member that the machine kept from its lease for a moment is back in the next. */
+  private async createPatiently(wanted: CreateVolume): Promise<void> {
+    for (let tries = 0; ; tries++) {
+      try {
+        await this.client.createVolume(wanted);
+        return;
+      } catch (error) {
+        const isAway = error instanceof BlockferryError && error.code === 'NOT_FOUND';
+        if (!isAway || tries === CREATE_TRIES_MAX) throw error;
+        await sleep(systemClock, 200);
+      }
+    }
   }
 
   /** While it is empty, so that it takes no time. */
