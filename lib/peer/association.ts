@@ -22,10 +22,10 @@ import type { Logger } from '../base/log.js';
 import type { Net } from '../base/net.js';
 import { randomBelow, type Random } from '../base/random.js';
 import type { BufferPool } from './buffer-pool.js';
-import { PeerType, type PeerAddress, type PeerRequest } from './contract.js';
+import { answerLost, PeerType, type PeerAddress, type PeerRequest } from './contract.js';
 import { ControlType, frameError } from './frame.js';
 import { decodeHello, encodeHello, negotiate, type Hello, type PeerSelf } from './hello.js';
-import { Link, answerLost, type LinkOwner } from './link.js';
+import { Link, type LinkOwner } from './link.js';
 import { chargeOf } from './request-table.js';
 
 /** Requests that bring or ask for so much go over the link for bulk. */

@@ -121,3 +121,8 @@ export interface PeerHub {
   setAddress(member: string, address: PeerAddress | null): void;
   close(): Promise<void>;
 }
+
+/** For setImmediate: answers a request that no link will take. */
+export function answerLost(request: PeerRequest): void {
+  request.answered(PeerStatus.LINK_LOST, NOTHING, 0);
+}

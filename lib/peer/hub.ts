@@ -10,10 +10,16 @@ import { tcp, type IncomingConnection, type Listener, type Net } from '../base/n
 import type { Random } from '../base/random.js';
 import { Association, readHello, type AssociationContext } from './association.js';
 import { BufferPool } from './buffer-pool.js';
-import type { PeerAddress, PeerHub, PeerRequest, PeerService } from './contract.js';
+import {
+  answerLost,
+  type PeerAddress,
+  type PeerHub,
+  type PeerRequest,
+  type PeerService,
+} from './contract.js';
 import { ControlType, frameError } from './frame.js';
 import { encodeHello, type PeerSelf } from './hello.js';
-import { Link, answerLost, type LinkOwner, type LinkStats } from './link.js';
+import { Link, type LinkOwner, type LinkStats } from './link.js';
 
 export interface HubOptions {
   readonly group: string;

@@ -16,7 +16,7 @@ import {
 } from '../base/limits.js';
 import type { NetSocket } from '../base/net.js';
 import type { BufferPool } from './buffer-pool.js';
-import { PeerStatus, PeerType, type PeerRequest } from './contract.js';
+import { answerLost, PeerStatus, PeerType, type PeerRequest } from './contract.js';
 import {
   CONTROL_TYPE_MIN,
   ControlType,
@@ -394,9 +394,4 @@ export class Link implements FrameSink, AnswerSender {
  */
 function mustBeOver(type: number): boolean {
   return type !== PeerType.FENCE && type !== PeerType.QUERY;
-}
-
-/** For setImmediate: answers a request that no link will take. */
-export function answerLost(request: PeerRequest): void {
-  request.answered(PeerStatus.LINK_LOST, NOTHING, 0);
 }
