@@ -93,6 +93,7 @@ export class FileReader {
     const bytes = readNowait(this.fd, io.data, io.lengthBytes, io.offsetBytes);
     if (bytes === io.lengthBytes) {
       this.counters.hits += 1;
+      if (io.data[0] === 0) this.holes?.zerosRead(io.offsetBytes);
       io.complete(null);
       return;
     }
@@ -157,7 +158,7 @@ export class FileReader {
     }
     this.gate.tookInPool(this.doors.nowMs() - read.startedMs);
     const complete = read.doneBytes === io.lengthBytes;
-    if (complete && io.data[0] === 0) this.holes?.look(io.offsetBytes);
+    if (complete && io.data[0] === 0) this.holes?.zerosRead(io.offsetBytes);
     read.io = null;
     this.idlePoolReads.push(read);
     this.share.ended();

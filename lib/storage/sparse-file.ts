@@ -96,12 +96,13 @@ export class SparseFile implements BlockDevice {
         this.reader.read(io);
         return;
       case 'write':
-        this.holes?.forget(io.offsetBytes, io.lengthBytes);
+        this.holes?.written(io.offsetBytes, io.lengthBytes);
         if (io.fua) this.durableWriter.write(io);
         else this.writer.write(io);
         return;
       case 'discard':
       case 'zero':
+        this.holes?.discarded(io.offsetBytes, io.lengthBytes);
         this.writer.clear(io);
         return;
       case 'flush':

@@ -26,6 +26,7 @@ const native = realNative();
 /** A file with nothing in the page cache, whose reads are counted, and whose pool writes wait until they are let go. */
 class Watched {
   reads = 0;
+  looks = 0;
   holding = false;
   readonly held: (() => void)[] = [];
   readonly doors = doorsWith(
@@ -43,6 +44,10 @@ class Watched {
       native: {
         ...native,
         readNowait: () => MISS,
+        seekData: (...call) => {
+          this.looks += 1;
+          return native.seekData(...call);
+        },
       },
     },
   );
@@ -98,6 +103,14 @@ await t.test('the second read of a hole asks nobody; a write, of either kind, is
   t.ok(
     (await readAt(file, 4 * HOLE_GRAIN_BYTES, HOLE_GRAIN_BYTES)).equals(long.subarray(0, HOLE_GRAIN_BYTES)),
   );
+  const looks = watched.looks;
+  for (let n = 0; n < 5; n++) await readAt(file, 6 * BLOCK);
+  t.equal(watched.looks, looks, 'zeros beside data are not asked about again');
+  await file.punch(0, HOLE_GRAIN_BYTES);
+  await readAt(file, 6 * BLOCK);
+  const punched = watched.reads;
+  t.ok(isZero(await readAt(file, 8 * BLOCK)));
+  t.equal(watched.reads, punched, 'a discarded MiB is a hole again');
   await file.close();
   const shared = await SparseFile.open(join(folder, 'a.img'), { ...existing, readOnly: true }, watched.doors);
   for (let n = 0; n < 2; n++) await readAt(shared, 7 * HOLE_GRAIN_BYTES);
