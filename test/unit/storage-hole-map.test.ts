@@ -79,7 +79,7 @@ await t.test('the second read of a hole asks nobody; a write, of either kind, is
 
   await submitAndWait(file, 'write', 8 * BLOCK, BLOCK, pattern(BLOCK, 1));
   t.ok((await readAt(file, 8 * BLOCK)).equals(pattern(BLOCK, 1)), 'a write on the loop');
-  await readAt(file, 2 * HOLE_GRAIN_BYTES);
+  // Not read before, so that it has never been asked about.
   watched.holding = true;
   const at = 2 * HOLE_GRAIN_BYTES + BLOCK;
   const durable = submitAndWait(file, 'write', at, BLOCK, pattern(BLOCK, 2), true);
@@ -92,7 +92,17 @@ await t.test('the second read of a hole asks nobody; a write, of either kind, is
   await durable;
   t.ok((await readAt(file, at)).equals(pattern(BLOCK, 2)), 'and is seen when it is done');
 
-  await readAt(file, 4 * HOLE_GRAIN_BYTES);
+  t.ok(isZero(await readAt(file, 3 * HOLE_GRAIN_BYTES)));
+  watched.holding = true;
+  const known = submitAndWait(file, 'write', 3 * HOLE_GRAIN_BYTES, BLOCK, pattern(BLOCK, 4), true);
+  await readAt(file, 3 * HOLE_GRAIN_BYTES + BLOCK);
+  watched.release();
+  await known;
+  t.ok(
+    (await readAt(file, 3 * HOLE_GRAIN_BYTES)).equals(pattern(BLOCK, 4)),
+    'where it was known to be a hole, too',
+  );
+
   watched.holding = true;
   const long = pattern(2 * HOLE_GRAIN_BYTES, 3);
   const written = submitAndWait(file, 'write', 4 * HOLE_GRAIN_BYTES, long.length, long);
