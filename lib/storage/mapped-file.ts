@@ -72,7 +72,7 @@ export class MappedFile implements PageMap {
 
   /** Something of the file was not cached: it may be leaving the page cache, so nothing is taken for cached for a while. */
   missed(nowMs: number): void {
-    this.distrustedUntilMs = nowMs + RESIDENT_MS;
+    this.distrustedUntilMs = Math.max(this.distrustedUntilMs, nowMs + RESIDENT_MS);
   }
 
   copyOut(offsetBytes: number, into: Buffer): void {

@@ -40,3 +40,29 @@ t.test(
     t.equal(served.filter((lengthBytes) => lengthBytes > BLOCK_BYTES).length, READS, 'and none was lost');
   },
 );
+
+t.test(
+  'a session that waits for its device leaves the event loop alone, and so does one that ended so',
+  async (t) => {
+    const rig = await TargetRig.start();
+    t.teardown(() => rig.stop());
+    const initiator = await rig.session();
+    rig.device.holding = true;
+    const blocks = (256 * 1024) / BLOCK_BYTES;
+    for (let i = 0; i < 40; i++) {
+      initiator.command({ cdb: read10(0, blocks), read: true, expectedBytes: blocks * BLOCK_BYTES });
+    }
+    initiator.command({ cdb: Buffer.alloc(6) }); // TEST UNIT READY: something is sent meanwhile
+    await until(() => rig.device.held.length >= 16);
+    t.ok((await busyShare()) < 0.5, 'while its reads are at the device');
+    initiator.close();
+    t.ok((await busyShare()) < 0.5, 'after its connection has gone');
+  },
+);
+
+/** Of the event loop's time, over the next 200 ms. */
+async function busyShare(): Promise<number> {
+  const before = performance.eventLoopUtilization();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  return performance.eventLoopUtilization(before).utilization;
+}

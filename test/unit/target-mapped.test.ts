@@ -6,8 +6,10 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { systemClock } from '../../lib/base/clock.js';
 import { loadLibc } from '../../lib/base/libc.js';
 import { RESIDENT_MS } from '../../lib/base/limits.js';
+import { MemoryBudget } from '../../lib/iscsi/target/memory-budget.js';
 import { Opcode } from '../../lib/iscsi/wire/opcodes.js';
 import type { FileCalls } from '../../lib/storage/doors.js';
 import type { MapCalls } from '../../lib/storage/map-calls.js';
@@ -40,13 +42,14 @@ const content = pattern(FILE_BYTES);
 async function start(
   t: Test,
   calls: Partial<FileCalls> = {},
-): Promise<{ rig: TargetRig; file: SparseFile; given: () => number }> {
+): Promise<{ rig: TargetRig; file: SparseFile; memory: MemoryBudget; given: () => number }> {
   const folder = await makeFolder(t);
   const path = join(folder, 'mapped.img');
   fs.writeFileSync(path, content);
   const options = { ...newFile(FILE_BYTES), create: false };
   const file = await SparseFile.open(path, options, doorsWith(calls));
-  const rig = await TargetRig.start();
+  const memory = new MemoryBudget();
+  const rig = await TargetRig.start(systemClock, memory);
   t.teardown(async () => {
     await rig.stop();
     await file.close();
@@ -57,7 +60,7 @@ async function start(
     if (map !== null) given += 1;
     return map;
   };
-  return { rig, file, given: () => given };
+  return { rig, file, memory, given: () => given };
 }
 
 async function readBack(initiator: TargetInitiator, lba: number, blocks: number): Promise<Buffer> {
@@ -140,7 +143,7 @@ t.test('what the socket does not take at once is copied, and nothing is lost or 
 
 t.test('a page that cannot be read any more costs the connection, not the process', async (t) => {
   let broken = false;
-  const { rig, file } = await start(t, {
+  const { rig, file, memory } = await start(t, {
     readSync: (...args) => {
       if (broken) throw systemError('EIO');
       return fs.readSync(...args);
@@ -165,6 +168,7 @@ t.test('a page that cannot be read any more costs the connection, not the proces
     (await readBack(other, 1, 1)).equals(Buffer.alloc(BLOCK)),
     'others go on, and ask the device from now on',
   );
+  await until(() => memory.heldBytes === 0);
 });
 
 t.test('a file that became shorter is an error of the write, and no signal', async (t) => {

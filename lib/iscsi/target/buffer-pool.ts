@@ -42,6 +42,11 @@ export class PooledBuffer {
     this.holds += 1;
   }
 
+  /** Nobody but whoever cuts spans from it. */
+  get isHeldOnce(): boolean {
+    return this.holds === 1;
+  }
+
   /** Whoever holds the last span gives the buffer back. */
   letGo(): void {
     assert(this.holds > 0, 'a send buffer was let go more often than held');

@@ -56,7 +56,11 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   private yielding = false;
   /** What the session had moved when its turn began. */
   private turnFromBytes = 0;
-  private readonly onDrained = (): void => this.run(() => this.drained());
+  private drainScheduled = false;
+  private readonly onDrained = (): void => {
+    this.drainScheduled = false;
+    this.run(() => this.drained());
+  };
   private readonly goOn = (): void => {
     this.yielding = false;
     this.applyPace();
@@ -113,9 +117,11 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   /** The socket may have taken all there was, at once: who waited for room goes on, in another turn of the loop. */
   private batchEnded(): void {
     const { session } = this;
-    if (session === null || !this.output.isIdle) return;
+    if (session === null || !this.output.takeSentAtOnce()) return;
     session.memory.settle();
-    if (session.waitsForSocket) setImmediate(this.onDrained);
+    if (!session.waitsForSocket || this.drainScheduled) return;
+    this.drainScheduled = true;
+    setImmediate(this.onDrained);
   }
 
   header(bhs: Buffer, dataSegmentLength: number): Buffer | null {

@@ -28,13 +28,14 @@ export class Output {
   private readonly writingBytes: number[] = [];
   private heldBytes_ = 0;
   private batching = false;
+  private sentAtOnce = false;
   private flushScheduled = false;
   private dead = false;
   private readonly flushLater = (): void => {
     this.flushScheduled = false;
     if (this.batching) return;
     this.flush();
-    if (this.isIdle) this.drained();
+    if (this.takeSentAtOnce()) this.drained();
   };
   private readonly written = (error?: Error | null): void => this.onWritten(error ?? null);
 
@@ -52,9 +53,11 @@ export class Output {
     return this.heldBytes_;
   }
 
-  /** Everything committed is the kernel's. What it took at once, no callback of the socket tells. */
-  get isIdle(): boolean {
-    return this.writing.length === 0 && this.outgoing.count === 0;
+  /** Whether the kernel has taken all there was since this was asked last: no callback of the socket's tells that. */
+  takeSentAtOnce(): boolean {
+    const was = this.sentAtOnce;
+    this.sentAtOnce = false;
+    return was;
   }
 
   /** What is committed now goes to the socket within this turn of the loop, as far as that takes it. */
@@ -124,6 +127,7 @@ export class Output {
     span.clear();
     if (buffer === this.slab && buffer.used === end) buffer.used = start;
     this.discard(buffer, end - start);
+    if (this.writing.length === 0 && this.outgoing.count === 0) this.rewindSlab();
   }
 
   /** Between begin and end what is committed is held back and sent together. */
@@ -152,6 +156,7 @@ export class Output {
     const { outgoing } = this;
     this.heldBytes_ -= outgoing.lengthBytes;
     outgoing.letGo();
+    this.sentAtOnce = true;
     this.rewindSlab();
   }
 
@@ -159,18 +164,22 @@ export class Output {
   private queueFrom(sentBytes: number): void {
     const { outgoing, socket } = this;
     let skipBytes = sentBytes;
+    let unsentBytes = outgoing.lengthBytes - sentBytes;
+    this.heldBytes_ -= sentBytes;
     socket.cork();
     try {
       for (let i = 0; i < outgoing.count; i++) {
         const piece = outgoing.at(i);
         const skippedBytes = Math.min(skipBytes, piece.end - piece.start);
         skipBytes -= skippedBytes;
-        this.heldBytes_ -= skippedBytes;
         piece.start += skippedBytes;
-        if (piece.start < piece.end) this.write(piece);
+        if (piece.start === piece.end) continue;
+        this.write(piece);
+        unsentBytes -= piece.end - piece.start;
       }
     } catch {
       // The PDU was begun and cannot be ended: the connection is worth nothing. Another read will say what is wrong.
+      this.heldBytes_ -= unsentBytes;
       socket.destroy();
     }
     outgoing.letGo();
@@ -230,10 +239,10 @@ export class Output {
     this.drained();
   }
 
-  /** An idle connection keeps no slab. */
+  /** An idle connection keeps no slab. One with spans that are still being filled is cut from as long as it has room. */
   private rewindSlab(): void {
     const slab = this.slab;
-    if (slab === null) return;
+    if (slab === null || !slab.isHeldOnce) return;
     this.slab = null;
     slab.letGo();
   }

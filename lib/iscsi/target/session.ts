@@ -232,7 +232,7 @@ export class Session {
 
   /** Only room in the socket's queue lets it go on. */
   get waitsForSocket(): boolean {
-    return this.stalled.length > 0 || this.paused;
+    return this.answering && (this.stalled.length > 0 || this.paused);
   }
 
   // ---- the end
