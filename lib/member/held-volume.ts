@@ -4,7 +4,7 @@
  */
 import { invariant } from '../base/assert.js';
 import type { Clock, Timer } from '../base/clock.js';
-import { describeError } from '../base/errors.js';
+import { BlockferryError, describeError } from '../base/errors.js';
 import { GIVE_BACK_BYTES_MAX, GIVE_BACK_DELAY_MS, GIVE_BACK_RETRY_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { Waypoints } from '../base/waypoints.js';
@@ -154,7 +154,7 @@ export class HeldVolume implements DestinationVolume {
   private payBack(): void {
     this.payment?.cancel();
     this.payment = null;
-    if (this.owed.size === 0) return;
+    if (this.owed.size === 0 || (this.isClosed && this.opening === null)) return;
     this.givingBack = this.givingBack.then(async () => {
       try {
         for (const extent of this.owed) {
@@ -195,8 +195,14 @@ export class HeldVolume implements DestinationVolume {
     const { name } = this.record;
     try {
       await vacated;
+      if (this.isClosed) throw new BlockferryError('NOT_FOUND', `volume ${name} is closed`);
       const file = await this.openFile();
-      await this.punchForeign(file);
+      try {
+        await this.punchForeign(file);
+      } catch (error) {
+        await file.close().catch(() => undefined); // or the next try would find it locked
+        throw error;
+      }
       this.local.opened(file);
       return file;
     } catch (error) {

@@ -150,12 +150,19 @@ export class Destination {
       return;
     }
     const receptions = this.receptionsOf(request.volumeId);
-    await receptions.get(extent)?.end(); // late messages of the attempt before are refused from here on
-    receptions.delete(extent);
     volume.expect(extent);
     const file = await volume.file();
+    // Late messages of the attempt before are refused from here on, and its punch has ended.
+    for (let last = receptions.get(extent); last !== undefined; last = receptions.get(extent)) {
+      await last.end();
+      if (receptions.get(extent) === last) receptions.delete(extent);
+    }
     const fromBytes = extent * volume.extentBytes;
     const toBytes = Math.min(fromBytes + volume.extentBytes, volume.sizeBytes);
+    const reception = new Reception(request.token, file, fromBytes, toBytes);
+    receptions.set(extent, reception);
+    reception.isOver = true; // until it is empty
+    reception.inFlight += 1;
     try {
       // Most often there is nothing; a punch would send the file's other writes to the thread pool meanwhile.
       if (file.dataRanges(fromBytes, toBytes - fromBytes).length > 0)
@@ -163,8 +170,14 @@ export class Destination {
     } catch (error) {
       volume.giveBack([extent]);
       throw error;
+    } finally {
+      reception.ended();
     }
-    receptions.set(extent, new Reception(request.token, file, fromBytes, toBytes));
+    if (receptions.get(extent) !== reception) {
+      request.answer(PeerStatus.STALE, undefined, volume.epoch); // another attempt has begun meanwhile
+      return;
+    }
+    reception.isOver = false;
     this.waypoints.reached('destination.begun');
     const answer: BeginAnswer = { loopIdleMs: this.volumes.loopIdleMs() };
     request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(answer)));
