@@ -34,7 +34,7 @@ BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common
 SOURCES := $(shell find lib bin -name '*.ts' -o -name '*.cts' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test unit sim sim-test integration check bench bench-scale handover crash tools bench-tools clean
+.PHONY: help build run demo test unit sim sim-test mutants integration check bench bench-scale handover crash tools bench-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ sim-test: build ## the simulation's part of make test: what once went wrong, 200
 	@$(NODE) dist/bin/sim.js fixtures/sim
 	@$(NODE) dist/bin/sim.js --seed 1 --runs 200
 	@$(NODE) dist/bin/sim.js --fresh --runs 50
+
+mutants: RUNS = 200
+mutants: build ## bugs planted in the engine, which the simulation must find (SEED=, RUNS= for each, ONLY='pin fua', JOBS=)
+	@$(NODE) dist/bin/mutants.js --seed $(SEED) --runs $(RUNS) --only '$(ONLY)' --jobs $(JOBS)
 
 integration: build ## real initiators against real processes (needs 'make tools' for all of it)
 	$(TAP) --jobs=$(INTEGRATION_JOBS) $(wildcard test/integration/*.test.ts)

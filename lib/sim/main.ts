@@ -17,6 +17,8 @@ interface Options {
   readonly runs: number;
   readonly json: boolean;
   readonly trace: boolean;
+  /** Ends with the first run that goes wrong. */
+  readonly first: boolean;
   readonly keep: string;
   /** Plans to replay instead of drawing some: files, or folders of them. */
   readonly plans: readonly string[];
@@ -64,6 +66,7 @@ function readOptions(args: readonly string[]): Options {
       runs: { type: 'string', default: '100' },
       json: { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
+      first: { type: 'boolean', default: false },
       keep: { type: 'string', default: '' },
       /** A first seed that nobody has tried. */
       fresh: { type: 'boolean', default: false },
@@ -113,8 +116,9 @@ async function runSeeds(options: Options): Promise<SimReport> {
       : new SingleBar({ format: '{bar} {value}/{total} runs, {eta} s left, {wrong} wrong' });
   bar?.start(options.runs, 0, { wrong: 0 });
   const totals = new Totals();
-  for (let i = 0; i < options.runs; i++) {
-    const plan = drawPlan(options.seed + i);
+  let runs = 0;
+  while (runs < options.runs && !(options.first && totals.failures.length > 0)) {
+    const plan = drawPlan(options.seed + runs);
     const outcome = await runPlan(plan, options.trace);
     if (options.trace) for (const line of outcome.lines) say(line);
     totals.add(outcome);
@@ -123,11 +127,12 @@ async function runSeeds(options: Options): Promise<SimReport> {
       totals.failures.push(failure);
       if (!options.json) printFailure(failure);
     }
-    bar?.update(i + 1, { wrong: totals.failures.length });
+    runs += 1;
+    bar?.update(runs, { wrong: totals.failures.length });
   }
   bar?.stop();
   return {
-    ...{ firstSeed: options.seed, runs: options.runs, hash: totals.hash, failures: totals.failures },
+    ...{ firstSeed: options.seed, runs, hash: totals.hash, failures: totals.failures },
     counts: Object.fromEntries([...totals.counts].sort(([a], [b]) => a.localeCompare(b))),
     simulatedHours: Math.round(totals.simulatedMs / 36_000) / 100,
     seconds: Math.round(performance.now() - startMs) / 1000,

@@ -1,0 +1,95 @@
+/**
+ * `make mutants`: how good the simulation is. Bugs are planted in the engine one at a time (list.ts), and the simulation
+ * must find each within so many runs; a survivor is a hole in the simulation, and makes the exit code 1.
+ */
+import { createRequire } from 'node:module';
+import { parseArgs } from 'node:util';
+import type Cli3 from 'cli-table3';
+import { BlockferryError } from '../../base/errors.js';
+import { hunt, refuseStale, type Verdict } from './hunt.js';
+import { MUTANTS, type Mutant } from './list.js';
+
+interface Options {
+  readonly seed: number;
+  readonly runs: number;
+  readonly jobs: number;
+  readonly json: boolean;
+  /** Parts of names; none: all of them. */
+  readonly only: readonly string[];
+}
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+/** @returns the process's exit code: 1 when a mutant survived */
+export async function runMutants(args: readonly string[]): Promise<number> {
+  const options = readOptions(args);
+  const { only } = options;
+  const chosen = MUTANTS.filter(({ name }) => only.length === 0 || only.some((part) => name.includes(part)));
+  if (chosen.length === 0) throw new BlockferryError('USAGE', `no mutant is called '${only.join(' ')}'`);
+  await refuseStale(chosen);
+  const verdicts = await huntAll(chosen, options);
+  const survivors = verdicts.filter(({ seed }) => seed === null);
+  if (options.json) say(JSON.stringify({ firstSeed: options.seed, runsMax: options.runs, verdicts }));
+  else printTable(verdicts);
+  return survivors.length > 0 ? 1 : 0;
+}
+
+function readOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      seed: { type: 'string', default: '1' },
+      runs: { type: 'string', default: '200' },
+      jobs: { type: 'string', default: '2' },
+      only: { type: 'string', default: '' },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  return {
+    seed: countOf(values.seed, 'seed', 0),
+    runs: countOf(values.runs, 'runs', 1),
+    jobs: countOf(values.jobs, 'jobs', 1),
+    json: values.json,
+    only: values.only.split(' ').filter((part) => part !== ''),
+  };
+}
+
+function countOf(text: string, name: string, min: number): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= min) return value;
+  throw new BlockferryError('USAGE', `--${name} takes a number from ${min} on, not '${text}'`);
+}
+
+/** So many at a time; each says at once what became of it, for the whole takes a while. */
+async function huntAll(mutants: readonly Mutant[], options: Options): Promise<Verdict[]> {
+  const verdicts = new Map<Mutant, Verdict>();
+  const rest = [...mutants];
+  const lane = async (): Promise<void> => {
+    for (let mutant = rest.shift(); mutant !== undefined; mutant = rest.shift()) {
+      const verdict = await hunt(mutant, options.seed, options.runs);
+      verdicts.set(mutant, verdict);
+      if (!options.json) say(`${verdicts.size}/${mutants.length} ${mutant.name}: ${fateOf(verdict)}`);
+    }
+  };
+  await Promise.all(Array.from({ length: options.jobs }, lane));
+  return mutants.flatMap((mutant) => verdicts.get(mutant) ?? []);
+}
+
+function fateOf({ seed, runs, seconds }: Verdict): string {
+  return `${seed === null ? 'SURVIVED' : `found by seed ${seed}`} (${runs} runs, ${seconds} s)`;
+}
+
+function printTable(verdicts: readonly Verdict[]): void {
+  // A CommonJS package, and slow to load: only when there is something to print.
+  const Table = createRequire(import.meta.url)('cli-table3') as typeof Cli3;
+  const table = new Table({
+    head: ['mutant', 'breaks', 'seed', 'runs', 'first wrong line'],
+    style: { head: [], border: [], compact: true },
+    colWidths: [26, 10, 7, 6, 80],
+  });
+  for (const { mutant, invariant, seed, runs, wrong } of verdicts)
+    table.push([mutant, invariant, seed ?? '–', runs, seed === null ? `SURVIVED ${wrong}` : wrong]);
+  say(table.toString());
+  const found = verdicts.filter(({ seed }) => seed !== null);
+  say(`${found.length} of ${verdicts.length} planted bugs were found`);
+}
