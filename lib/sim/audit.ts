@@ -89,9 +89,12 @@ export async function checkSpace(world: Scene): Promise<void> {
   }
 }
 
-/** A member that has stopped has made everything durable: the power goes everywhere, and the disks are read. */
-export async function checkDisks(world: Scene): Promise<void> {
-  const mayHaveLost = world.members.some(({ disk }) => disk.failedCalls > 0);
+/**
+ * The power goes everywhere, and the disks are read. A member that has stopped has made everything durable before; where
+ * none has, there is what was promised.
+ */
+export function checkDisks(world: Scene, hasStopped: boolean): void {
+  const mayHaveLost = !hasStopped || world.members.some(({ disk }) => disk.failedCalls > 0);
   for (const { model } of world.volumes) {
     if (!mayHaveLost) model.moved(0, model.sectors - 1);
     model.crashed(0, model.sectors - 1);
@@ -105,8 +108,7 @@ export async function checkDisks(world: Scene): Promise<void> {
       const bytes = disk?.find(`/data/${name}.volume`)?.cache;
       if (bytes === undefined) return world.wrong(`${holder} has no file of ${name}`);
       const wrong = model.judgeSector(sector, bytes, sector * SECTOR_BYTES);
-      if (wrong !== null) return world.wrong(`after all had stopped, on the disk of ${holder}: ${wrong}`);
+      if (wrong !== null) return world.wrong(`in the end, on the disk of ${holder}: ${wrong}`);
     }
   }
-  await Promise.resolve();
 }
