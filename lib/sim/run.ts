@@ -19,6 +19,8 @@ export interface Outcome {
 
 /** Turns of the loop without anything due before a world counts as stuck. */
 const IDLE_TURNS_MAX = 200;
+/** Turns of a whole run; a usual one takes some ten thousand. More: somebody tries again and again, and gets nowhere. */
+const TURNS_MAX = 200_000;
 
 export async function runPlan(plan: Plan, keepsLines = false): Promise<Outcome> {
   const world = new World(plan, keepsLines);
@@ -57,6 +59,7 @@ function drive(world: World, work: Promise<void>): Promise<void> {
   return new Promise((resolve, reject) => {
     let isOver = false;
     let idleTurns = 0;
+    let turns = 0;
     const end = (settle: () => void): void => {
       isOver = true;
       settle();
@@ -70,6 +73,8 @@ function drive(world: World, work: Promise<void>): Promise<void> {
       idleTurns = world.timeline.runNext() ? 0 : idleTurns + 1;
       if (idleTurns > IDLE_TURNS_MAX)
         end(() => reject(new Error('the world stands still: somebody waits for nobody')));
+      turns += 1;
+      if (turns > TURNS_MAX) end(() => reject(new Error('the world goes round and round')));
       setImmediate(turn);
     };
     turn();

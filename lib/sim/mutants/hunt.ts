@@ -7,7 +7,7 @@ import { BlockferryError } from '../../base/errors.js';
 import { plantIn, type Mutant } from './list.js';
 
 /** A bug that makes the loop spin is not found by this: only what the simulation itself reports counts. */
-const HUNT_MS_MAX = 900_000;
+const HUNT_MS_MAX = 300_000;
 
 /** What is read of `sim --json`. */
 const Report = z.object({

@@ -70,8 +70,9 @@ export const MUTANTS: readonly Mutant[] = [
     invariant: 'I3',
     breaks: 'a chunk that a mirrored write covers in part counts as copied',
     file: 'migration/dirty-map.js',
-    find: 'const first = Math.ceil(from / this.chunkBytes);',
-    replace: 'const first = Math.floor(from / this.chunkBytes);',
+    find: 'if (first < end)\n            this.chunks.clearRange(first, end);',
+    replace:
+      'void end;\n        this.chunks.clearRange(Math.floor(from / this.chunkBytes), Math.ceil(to / this.chunkBytes));\n        void first;',
   },
   {
     name: 'begin-not-dirty',
@@ -329,7 +330,7 @@ export const MUTANTS: readonly Mutant[] = [
     breaks: 'SYNCHRONIZE CACHE asks the local holder alone',
     file: 'volume/volume.js',
     find: 'if (holders.length === 1 && only === this.self) {',
-    replace: 'if (only !== undefined) {',
+    replace: 'if (holders.includes(this.self)) {',
   },
   {
     name: 'flush-error-forgotten',
