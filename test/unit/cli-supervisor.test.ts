@@ -121,7 +121,7 @@ t.test('a watched process', async (t) => {
     const dying = member.pid;
     process.kill(dying, 'SIGKILL');
     while (member.pid === dying) await new Promise((resolve) => setTimeout(resolve, 5));
-    t.equal(await member.whenReady(5000), true, `it is started again after death ${life}`);
+    t.equal(await member.whenReady(30_000), true, `it is started again after death ${life}`);
   }
   t.not(member.pid, first);
   await member.stop();

@@ -147,7 +147,7 @@ t.test('embedded: I1 of two processes that swap, one killed, no acknowledged com
   const counters = [startCounter(folder), startCounter(folder)];
   t.teardown(() => counters.forEach(({ child }) => child.kill('SIGKILL')));
   const count = (): number => counters.reduce((sum, { acknowledged }) => sum + acknowledged.length, 0);
-  await until(() => counters.every(({ acknowledged }) => acknowledged.length > 30), 'both count', 20_000);
+  await until(() => counters.every(({ acknowledged }) => acknowledged.length > 30), 'both count', 60_000);
   for (const { child } of counters) {
     const before = count();
     await until(() => count() > before + 20, 'the rest go on', 20_000);
