@@ -7,7 +7,7 @@ import { askJson } from '../../lib/peer/ask.js';
 import { PeerType } from '../../lib/peer/contract.js';
 import { startGroup, type TestGroup } from '../support/group.js';
 import { makeHub } from '../support/peer-rig.js';
-import { blockferry, Running, tempFolder } from '../support/process.js';
+import { blockferry, promisedHere, Running, tempFolder } from '../support/process.js';
 
 const MiB = 1024 * 1024;
 /** What DESIGN.md promises. The best of many starts is judged, since other tests share the processors. */
@@ -255,11 +255,15 @@ t.test('a member that is started by hand stops at a signal', async (t) => {
 
 t.test(`ready within ${READY_MS} ms`, async (t) => {
   const readyMs: number[] = [];
-  for (let i = 0; i < READY_ATTEMPTS && !readyMs.some((ms) => ms < READY_MS); i++) {
+  const limitMs = promisedHere(READY_MS);
+  for (let i = 0; i < READY_ATTEMPTS && !readyMs.some((ms) => ms < limitMs); i++) {
     const startedAt = performance.now();
     const group = await startGroup(t, { members: 3, volumes: { disk: '1G' } });
     readyMs.push(Math.round(performance.now() - startedAt));
     await group.stop();
   }
-  t.ok(Math.min(...readyMs) < READY_MS, `from spawn to the ready line: ${readyMs.join(', ')} ms`);
+  t.ok(
+    Math.min(...readyMs) < limitMs,
+    `${readyMs.join(', ')} ms from spawn to the ready line; ${limitMs} here`,
+  );
 });

@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { POOL_THREADS } from '../../lib/base/limits.js';
-import { BLOCKFERRY } from '../support/process.js';
+import { BLOCKFERRY, promisedHere } from '../support/process.js';
 
 const MiB = 1024 * 1024;
 const [FILE, ...BEFORE] = BLOCKFERRY;
@@ -231,10 +231,14 @@ await t.test('says in one line what is wrong', { skip }, async (t) => {
 await t.test(`ready within ${READY_MS} ms`, { skip }, async (t) => {
   const image = join(folder, 'quick.img');
   const readyMs: number[] = [];
-  for (let i = 0; i < READY_ATTEMPTS && !readyMs.some((ms) => ms <= READY_MS); i++) {
+  const limitMs = promisedHere(READY_MS);
+  for (let i = 0; i < READY_ATTEMPTS && !readyMs.some((ms) => ms <= limitMs); i++) {
     const server = await Server.start('--size', '1G', image);
     readyMs.push(Math.round(server.readyMs));
     await server.stop();
   }
-  t.ok(Math.min(...readyMs) <= READY_MS, `from spawn to the ready line: ${readyMs.join(', ')} ms`);
+  t.ok(
+    Math.min(...readyMs) <= limitMs,
+    `${readyMs.join(', ')} ms from spawn to the ready line; ${limitMs} here`,
+  );
 });

@@ -1,5 +1,5 @@
 /** Runs programs for integration tests: to their end, or until they are stopped, with what they said kept. */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -109,6 +109,20 @@ function collect(child: ChildProcess): { stdout: string; stderr: string } {
   child.stdout?.on('data', (chunk: Buffer) => (output.stdout += chunk.toString()));
   child.stderr?.on('data', (chunk: Buffer) => (output.stderr += chunk.toString()));
   return output;
+}
+
+/** Node itself starts in this on the machines that what we promise was measured on. */
+const NODE_STARTS_MS = 50;
+
+/** A time that was promised, on this machine as it is now: longer by as much as Node takes longer to start. */
+export function promisedHere(promisedMs: number): number {
+  const env = { ...process.env, NODE_OPTIONS: '' };
+  const startsMs = [1, 2, 3].map(() => {
+    const begunMs = performance.now();
+    spawnSync(process.execPath, ['-e', '0'], { env });
+    return performance.now() - begunMs;
+  });
+  return Math.round(promisedMs * Math.max(1, Math.min(...startsMs) / NODE_STARTS_MS));
 }
 
 /** Where a test may put things; removed at its end. */
