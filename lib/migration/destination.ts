@@ -150,13 +150,17 @@ export class Destination {
       return;
     }
     const receptions = this.receptionsOf(request.volumeId);
-    volume.expect(extent);
-    const file = await volume.file();
-    // Late messages of the attempt before are refused from here on, and its punch has ended.
-    for (let last = receptions.get(extent); last !== undefined; last = receptions.get(extent)) {
-      await last.end();
-      if (receptions.get(extent) === last) receptions.delete(extent);
-    }
+    let file: HeldFile;
+    do {
+      // Late messages of the attempt before are refused from here on, and its punch has ended.
+      for (let last = receptions.get(extent); last !== undefined; last = receptions.get(extent)) {
+        await last.end();
+        if (receptions.get(extent) === last) receptions.delete(extent);
+      }
+      // Only now: an attempt that is aborted owes its space, and would be paid with what is received.
+      volume.expect(extent);
+      file = await volume.file();
+    } while (receptions.has(extent));
     const fromBytes = extent * volume.extentBytes;
     const toBytes = Math.min(fromBytes + volume.extentBytes, volume.sizeBytes);
     const reception = new Reception(request.token, file, fromBytes, toBytes);
