@@ -209,6 +209,9 @@ export const LOOP_IO_BYTES_MAX = 1 * MiB;
 /** How long the kernel's word holds that a page is cached. A page that leaves the cache meanwhile makes the loop wait for
  *  the disk; asking costs 10 µs for 2 MiB, which at this is 1 % of a processor for 2 GiB read over and over. */
 export const RESIDENT_MS = 1_000;
+/** Reads that found something uncached within RESIDENT_MS before nothing of their file is taken for cached: were each of
+ *  them a page that the loop then waits for, at 0.2 ms of a disk, it would wait for 1 % of the time. */
+export const MAPPED_MISSES_MAX = 50;
 /**
  * A write on the loop that took longer was throttled (dirty pages, a slow disk): writes go to the thread pool for a while.
  * Above a time slice or two of a busy machine, so that being preempted does not look like it.

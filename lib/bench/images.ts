@@ -2,7 +2,9 @@
 import { randomFillSync } from 'node:crypto';
 import { writeSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
+import { pinInCache } from './pin.js';
 import { runToEnd } from './process.js';
+import type { Scope } from './scope.js';
 
 const PIECE_BYTES = 8 * 1024 * 1024;
 /**
@@ -12,7 +14,7 @@ const PIECE_BYTES = 8 * 1024 * 1024;
  */
 const WRITE_BYTES = 64 * 1024;
 
-/** Every block written with random bytes and durable: cached, allocated, nothing left to write back. Kept if it is there. */
+/** Every block written with random bytes and durable: allocated, nothing left to write back. Kept if it is there. */
 export async function makeRandomImage(path: string, sizeBytes: number): Promise<void> {
   const known = await stat(path).catch(() => undefined);
   if (known?.size === sizeBytes) return;
@@ -29,6 +31,12 @@ export async function makeRandomImage(path: string, sizeBytes: number): Promise<
   } finally {
     await file.close();
   }
+}
+
+/** The same, held in the page cache while `scope` lasts. */
+export async function makeCachedImage(path: string, sizeBytes: number, scope: Scope): Promise<void> {
+  await makeRandomImage(path, sizeBytes);
+  await pinInCache(path, scope);
 }
 
 /** Nothing but holes. */

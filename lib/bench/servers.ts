@@ -63,6 +63,8 @@ export interface Group {
   readonly client: ManageClient;
   readonly members: readonly GroupMember[];
   readonly portal: string;
+  /** All of its members' data. */
+  readonly folder: string;
 }
 
 /** `blockferry up` in a folder of its own, removed at the end. */
@@ -89,7 +91,8 @@ export async function startGroupAt(
   const running = startBlockferry(['up', '--json', ...ports, ...group], more);
   scope.defer(() => running.stop());
   const ready = await running.readyJson<{ manage: string; portal: string; members: GroupMember[] }>();
-  return { client: new ManageClient(ready.manage), members: ready.members, portal: ready.portal };
+  const { members: started, portal } = ready;
+  return { client: new ManageClient(ready.manage), members: started, portal, folder: data };
 }
 
 /** Asks for a move and waits for its end. Rejects with IO when it does not end well. */

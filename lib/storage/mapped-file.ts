@@ -5,15 +5,16 @@
  *   regions   2 MiB; looked at as a whole when one is asked for, at most once in RESIDENT_MS
  *   chunks    64 KiB; a bit each: every page of it was in the page cache
  *
- * A page that leaves the cache within that moment costs the loop a wait for the disk, once. Where that is likely, since
- * something of the file was not cached lately, the map is not used at all and preadv2 decides (reader.ts).
+ * A page that leaves the cache within that moment costs the loop a wait for the disk, once. Where that is likely, preadv2
+ * decides instead (reader.ts): in a region where something was not cached a moment ago, and in the whole file when that
+ * happens often. Now and then it happens everywhere: kernels that reclaim ahead of need take a few pages a second.
  */
 import type { IoError } from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
 import { ioErrorOf } from './io-errors.js';
 import type { FileCalls } from './doors.js';
 import type { MapCalls } from './map-calls.js';
-import { RESIDENT_MS } from '../base/limits.js';
+import { MAPPED_MISSES_MAX, RESIDENT_MS } from '../base/limits.js';
 
 const PAGE_BYTES = 4096;
 const CHUNK_BYTES = 64 * 1024;
@@ -29,6 +30,8 @@ export class MappedFile implements PageMap {
   private readonly chunks = new Uint32Array(REGIONS_KNOWN);
   private readonly pages = new Uint8Array(REGION_BYTES / PAGE_BYTES);
   private distrustedUntilMs = NEVER;
+  private countingSinceMs = NEVER;
+  private misses = 0;
 
   private constructor(
     readonly address: number,
@@ -70,8 +73,19 @@ export class MappedFile implements PageMap {
     return ((this.chunks[place] as number) & wanted) === wanted;
   }
 
-  /** Something of the file was not cached: it may be leaving the page cache, so nothing is taken for cached for a while. */
-  missed(nowMs: number): void {
+  /** Something in the region of this byte was not cached, so its neighbours may be leaving the page cache too. */
+  missed(offsetBytes: number, nowMs: number): void {
+    const region = Math.floor(offsetBytes / REGION_BYTES);
+    const place = region % REGIONS_KNOWN;
+    this.regionAt[place] = region;
+    this.lookedAtMs[place] = nowMs;
+    this.chunks[place] = 0;
+    if (nowMs - this.countingSinceMs > RESIDENT_MS) {
+      this.countingSinceMs = nowMs;
+      this.misses = 0;
+    }
+    this.misses += 1;
+    if (this.misses <= MAPPED_MISSES_MAX) return;
     this.distrustedUntilMs = Math.max(this.distrustedUntilMs, nowMs + RESIDENT_MS);
   }
 

@@ -137,7 +137,7 @@ export class FileReader {
   startInPool(read: PoolRead): void {
     assert(read.io !== null, 'a read went to the pool without its request');
     read.startedMs = this.doors.nowMs();
-    this.map?.missed(read.startedMs);
+    this.map?.missed(read.io.offsetBytes, read.startedMs);
     this.issue(read, read.io);
   }
 

@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
 import { loadLibc } from '../../lib/base/libc.js';
-import { RESIDENT_MS } from '../../lib/base/limits.js';
+import { MAPPED_MISSES_MAX, RESIDENT_MS } from '../../lib/base/limits.js';
 import { MemoryBudget } from '../../lib/iscsi/target/memory-budget.js';
 import { Opcode } from '../../lib/iscsi/wire/opcodes.js';
 import type { FileCalls } from '../../lib/storage/doors.js';
@@ -186,7 +186,7 @@ t.test('a file that became shorter is an error of the write, and no signal', asy
 });
 
 t.test(
-  'what was said of a region holds for its chunks and a moment, and nothing is believed after a miss',
+  'what was said of a region holds for its chunks and a moment, or until something of it was missed',
   async () => {
     const chunkBytes = 64 * KiB;
     const chunks = 96; // three regions
@@ -218,25 +218,54 @@ t.test(
           };
           const file = MappedFile.open(0, chunks * chunkBytes, maps, { readSync: () => 0 });
           if (file === null) throw new Error('no map');
-          let distrustedUntilMs = -1;
+          const distrustedUntilMs = [-1, -1, -1];
           for (const { at, pages, waitMs, miss } of steps) {
             clock.atMs += waitMs;
+            const region = Math.floor(at / 512);
             if (miss) {
-              file.missed(clock.atMs);
-              distrustedUntilMs = clock.atMs + RESIDENT_MS;
+              file.missed(at * 4096, clock.atMs);
+              distrustedUntilMs[region] = clock.atMs + RESIDENT_MS;
             }
             const count = Math.min(pages, chunks * 16 - at);
             const first = Math.floor(at / 16);
             const last = Math.floor((at + count - 1) / 16);
             const isInOneRegion = Math.floor(first / 32) === Math.floor(last / 32);
             const all = cached.slice(first, last + 1).every((chunk) => chunk);
-            const wanted = clock.atMs >= distrustedUntilMs && isInOneRegion && all;
+            const isTrusted = clock.atMs > (distrustedUntilMs[region] ?? 0);
+            const wanted = isTrusted && isInOneRegion && all;
             if (file.has(at * 4096, count * 4096, clock.atMs) !== wanted) return false;
           }
           return looks <= steps.length;
         },
       ),
     );
+  },
+);
+
+t.test(
+  'many misses within a moment, wherever, and nothing of the file is believed for a moment',
+  async (t) => {
+    const clock = new HandClock();
+    const maps: MapCalls = {
+      map: () => 4096,
+      unmap: () => undefined,
+      resident: (_address, _lengthBytes, pages) => pages.fill(1) === pages,
+    };
+    const file = MappedFile.open(0, 4096 * MiB, maps, { readSync: () => 0 });
+    if (file === null) throw new Error('no map');
+    const missed = (times: number): void => {
+      for (let i = 0; i < times; i++) file.missed(i * 2 * MiB, clock.atMs);
+    };
+    const far = 2048 * MiB;
+    missed(MAPPED_MISSES_MAX);
+    t.equal(file.has(far, 4096, clock.atMs), true, 'a few leave the rest of the file believed');
+    clock.atMs += RESIDENT_MS + 1;
+    missed(MAPPED_MISSES_MAX);
+    t.equal(file.has(far, 4096, clock.atMs), true, 'as many again, a moment later, do so too');
+    missed(1);
+    t.equal(file.has(far, 4096, clock.atMs), false, 'one more does not');
+    clock.atMs += RESIDENT_MS;
+    t.equal(file.has(far, 4096, clock.atMs), true, 'for a moment');
   },
 );
 

@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import { sleep, systemClock } from '../../base/clock.js';
 import { SkipCase, type BenchCase, type BenchSettings, type Sample } from '../case.js';
 import { Counters, parsePerfStat } from '../counts.js';
-import { makeRandomImage } from '../images.js';
+import { makeCachedImage } from '../images.js';
 import type { LoadSpec } from '../lean-load.js';
 import { LoadClient, RANDOM_READ } from '../load-client.js';
 import { Running } from '../process.js';
 import type { Scope } from '../scope.js';
+import { pinFolderInCache } from '../pin.js';
 import { startGroup, startServe, type StartMore } from '../servers.js';
 import { findTool } from '../tools.js';
 import { makeVolume } from './group.js';
@@ -43,7 +44,7 @@ const SERVERS: readonly Server[] = [
     title: 'serve of one image',
     async start(settings, scope, more) {
       const image = join(settings.workFolder, 'serve-full.img');
-      await makeRandomImage(image, settings.imageBytes);
+      await makeCachedImage(image, settings.imageBytes, scope);
       const { urls, pid } = await startServe([image], scope, more);
       return { url: urls[0] ?? '', pid };
     },
@@ -54,6 +55,7 @@ const SERVERS: readonly Server[] = [
     async start(settings, scope, more) {
       const group = await startGroup(MEMBERS, settings.workFolder, scope, more);
       const url = await makeVolume(group, 'counted', settings, scope);
+      await pinFolderInCache(group.folder, scope);
       return { url, pid: group.members.find(({ name }) => name === 'm1')?.pid ?? 0 };
     },
   },

@@ -1,7 +1,7 @@
 /** The data path beside tgtd: the same image size on the same disk, the same client, one after the other. */
 import { join } from 'node:path';
 import { iopsRound, type BenchCase, type BenchSettings, type IopsMeasured, type Round } from '../case.js';
-import { makeRandomImage, makeSparseImage } from '../images.js';
+import { makeCachedImage, makeSparseImage } from '../images.js';
 import { runIscsiPerf } from '../iscsi-perf.js';
 import { measureLoad } from '../load-client.js';
 import type { LoadSpec } from '../lean-load.js';
@@ -93,8 +93,8 @@ export const dataPathCases: readonly BenchCase[] = WORKS.map((work) => ({
 }));
 
 async function openWork(work: Work, settings: BenchSettings, scope: Scope): Promise<Round> {
-  const theirs = await makeImages(work, settings, 'tgt');
-  const ours = await makeImages(work, settings, 'serve');
+  const theirs = await makeImages(work, settings, 'tgt', scope);
+  const ours = await makeImages(work, settings, 'serve', scope);
   const tgt = await startTgt(theirs, settings.workFolder, scope);
   const { urls } = await startServe(ours, scope);
   const measure = (of: readonly string[]): Promise<IopsMeasured> => measureWork(work, of, settings, scope);
@@ -124,14 +124,19 @@ async function measureWork(
 }
 
 /** Images are kept from case to case: those of the same kind have the same name. */
-async function makeImages(work: Work, settings: BenchSettings, side: string): Promise<string[]> {
+async function makeImages(
+  work: Work,
+  settings: BenchSettings,
+  side: string,
+  scope: Scope,
+): Promise<string[]> {
   const count = work.volumes ?? 1;
   const paths: string[] = [];
   for (let i = 0; i < count; i++) {
     const kind = work.isSparse === true ? 'holes' : count === 1 ? 'full' : `part${i}`;
     const path = join(settings.workFolder, `${side}-${kind}.img`);
     if (work.isSparse === true) await makeSparseImage(path, settings.imageBytes);
-    else await makeRandomImage(path, settings.imageBytes / count);
+    else await makeCachedImage(path, settings.imageBytes / count, scope);
     paths.push(path);
   }
   return paths;

@@ -1,9 +1,10 @@
 /** What a group costs a volume that does not move: nothing, or a forward where its extents are elsewhere. */
 import { join } from 'node:path';
 import { iopsRound, type BenchCase, type BenchSettings } from '../case.js';
-import { makeRandomImage } from '../images.js';
+import { makeCachedImage } from '../images.js';
 import { fillVolume, measureRandomReads } from '../load-client.js';
 import type { Scope } from '../scope.js';
+import { pinFolderInCache } from '../pin.js';
 import { moveAndWait, startGroup, startServe, type Group } from '../servers.js';
 
 const MEMBERS = 3;
@@ -38,10 +39,11 @@ export const groupCases: readonly BenchCase[] = [
     figures: [{ name: 'ratio', unit: 'ratio', goal: { atLeast: 0.95 } }],
     async open(settings, scope) {
       const image = join(settings.workFolder, 'serve-full.img');
-      await makeRandomImage(image, settings.imageBytes);
+      await makeCachedImage(image, settings.imageBytes, scope);
       const [single = ''] = (await startServe([image], scope)).urls;
       const group = await startGroup(MEMBERS, settings.workFolder, scope);
       const url = await makeVolume(group, 'idle', settings, scope);
+      await pinFolderInCache(group.folder, scope);
       return (round) =>
         iopsRound(
           round,
@@ -60,6 +62,7 @@ export const groupCases: readonly BenchCase[] = [
       const group = await startGroup(MEMBERS, settings.workFolder, scope);
       const here = await makeVolume(group, 'here', settings, scope);
       const elsewhere = await makeElsewhere(group, settings, scope);
+      await pinFolderInCache(group.folder, scope);
       return (round) =>
         iopsRound(
           round,
@@ -78,7 +81,9 @@ export const groupCases: readonly BenchCase[] = [
       const [withDigests = '', without = ''] = await Promise.all(
         [['--peer-digests'], []].map(async (args) => {
           const group = await startGroup(MEMBERS, settings.workFolder, scope, { args });
-          return makeElsewhere(group, settings, scope);
+          const url = await makeElsewhere(group, settings, scope);
+          await pinFolderInCache(group.folder, scope);
+          return url;
         }),
       );
       return (round) =>

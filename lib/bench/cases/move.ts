@@ -6,7 +6,9 @@ import { alternately, ratio, type BenchCase } from '../case.js';
 import { makeRandomImage } from '../images.js';
 import type { LoadSpec } from '../lean-load.js';
 import { LoadClient } from '../load-client.js';
+import { pinFolderInCache } from '../pin.js';
 import { runToEnd } from '../process.js';
+import { Scope } from '../scope.js';
 import { moveAndWait, secondsOf, startGroup } from '../servers.js';
 import { secondsOfTcpCopy } from '../tcp-copy.js';
 import { makeVolume } from './group.js';
@@ -35,10 +37,13 @@ export const moveCases: readonly BenchCase[] = [
       const url = await makeVolume(group, 'loaded', settings, scope);
       return async (round) => {
         const load = await LoadClient.start({ urls: [url], spec: FOREGROUND, digests: false }, scope);
+        const cached = new Scope();
+        await pinFolderInCache(group.folder, cached);
         await sleep(systemClock, WARM_UP_MS);
         await load.mark();
         await sleep(systemClock, settings.seconds * 1000);
         const before = await load.mark();
+        await cached.close(); // a file that is mapped would not give its space back
         const move = await moveAndWait(group.client, { volume: 'loaded', to: goal(round) });
         const during = await load.mark();
         await load.stop();
