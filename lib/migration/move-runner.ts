@@ -223,6 +223,7 @@ export class MoveRunner {
           ...source,
           volumeName,
           stats,
+          idleBuffers: [],
           pacer: new Pacer(options.clock, record.rateBytesPerSecond, {
             operations: () => source.local.begun,
             idleMs: () => options.volumes.loopIdleMs(),

@@ -39,6 +39,8 @@ export interface TransferContext {
   readonly waypoints: Waypoints;
   readonly pacer: Pacer;
   readonly stats: MoveStats;
+  /** Of MOVE_COPY_BYTES each, for whoever copies next: a fresh one costs 64 page faults. */
+  readonly idleBuffers: Buffer[];
   readonly file: HeldFile;
   /** A write that the destination does not take fails (I6). */
   readonly strict: boolean;
@@ -63,7 +65,7 @@ export class Transfer {
   /** Failures after it was MIRRORED: reaching that again is no progress. */
   private lateFailures = 0;
   private failure: DestinationError | null = null;
-  private buffer = NOTHING;
+  private buffer: Buffer = NOTHING;
   /** Chunks that the copy has sent, in this attempt or one before: what goes out again was copied in vain. */
   private readonly sent: Bitmap;
 
@@ -160,7 +162,8 @@ export class Transfer {
   /** The background copy: dirty runs, around ranges in use, until none is left (rule 7). */
   private async copyDirty(): Promise<void> {
     const { dirty, locks } = this.interceptor;
-    if (dirty.count > 0) this.buffer = Buffer.allocUnsafe(MOVE_COPY_BYTES);
+    const { idleBuffers } = this.context;
+    if (dirty.count > 0) this.buffer = idleBuffers.pop() ?? Buffer.allocUnsafeSlow(MOVE_COPY_BYTES);
     let cursor = this.interceptor.fromBytes;
     while (dirty.count > 0 && this.failure === null) {
       this.context.checkGoing();
@@ -178,6 +181,8 @@ export class Transfer {
       }
       cursor = run.toBytes;
     }
+    // Not after a failure: what was given up may still wait to be sent from it.
+    if (this.buffer !== NOTHING && this.failure === null) idleBuffers.push(this.buffer);
     this.buffer = NOTHING;
   }
 
@@ -235,7 +240,7 @@ export class Transfer {
     await this.interceptor.destination.step(PeerType.MIRROR_DISCARD, fields);
   }
 
-  private stepFields(offsetBytes: number, lengthBytes: number, payload = NOTHING) {
+  private stepFields(offsetBytes: number, lengthBytes: number, payload: Buffer = NOTHING) {
     const { extent, token } = this.interceptor;
     return { extent, token, offsetBytes, lengthBytes, payload, epoch: this.context.epoch() };
   }

@@ -226,6 +226,7 @@ export class WorldMember {
         log: silentLog,
         waypoints: noWaypoints,
         store: world.store,
+        idleBuffers: [],
         pacer: new Pacer(world.clock, null, { operations: () => 0, idleMs: () => 0 }),
       },
       destination: new DestinationLink(world.peers.hub(this.name), to, 1),
