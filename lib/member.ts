@@ -222,11 +222,12 @@ export class Member {
       cutOff: (iqn) => registry.cutOff(iqn),
       leaseIsValid: () => membership.check(),
       connect: (member) => hub.connect(member),
+      isPresent: (member, process) => this.view.get(member)?.incarnation === process,
     });
     this.closers.push(() => this.host.close());
     table.onChange((now, before) => this.homeMayHaveMoved(now, before));
     const doors = { clock, random, log, waypoints };
-    this.runner = new MoveRunner({ self, store, table, hub, volumes: this.host, ...doors });
+    this.runner = new MoveRunner({ self, incarnation, store, table, hub, volumes: this.host, ...doors });
   }
 
   private openService(): void {
@@ -234,9 +235,11 @@ export class Member {
     this.fencer = this.makeFencer();
     const pause = this.doors.watchLoop();
     this.closers.push(() => pause.close());
+    const destination = new Destination(host, options.clock, options.log, this.waypoints);
+    this.closers.push(() => destination.close());
     service.open({
       holder: new HolderService(host),
-      destination: new Destination(host, options.log, this.waypoints),
+      destination,
       fencer: this.fencer,
       queries: {
         sessions: () => this.registry.list(),

@@ -195,6 +195,9 @@ export const GIVE_BACK_DELAY_MS = 1_000;
 /** Pause before an extent whose destination failed is copied again; doubles up to the maximum. */
 export const MOVE_BACKOFF_MS_MIN = 50;
 export const MOVE_BACKOFF_MS_MAX = 5_000;
+/** How often a destination looks whether the sources of what it receives are still in the group: what they leave behind
+ *  is space, in no hurry; a source that was away for a moment begins its extents anew then. */
+export const ORPHANS_LOOK_MS = 10_000;
 /** Pause before space that could not be given back is tried again: the disk that failed needs a rest. */
 export const GIVE_BACK_RETRY_MS = 2_000;
 /** Restarts of one extent without any progress before the whole move is given up and undone. */

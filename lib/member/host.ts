@@ -23,12 +23,14 @@ export interface VolumeHostOptions extends Omit<HeldVolumeContext, 'refresh' | '
   cutOff(iqn: string): void;
   /** Asked at a hand-over to remember who dials whom for the bulk. */
   connect(member: string): void;
+  /** Whether that process of a member is in the group. */
+  isPresent(member: string, incarnation: string): boolean;
 }
 
 export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolumes {
   readonly incarnation: string;
   private readonly byName = new Map<string, HeldVolume>();
-  private readonly refreshing = new Map<string, Promise<void>>();
+  private readonly refreshing = new Map<string, Promise<boolean>>();
   /** Volumes that were deleted, until their files are gone. */
   private readonly leaving = new Map<string, Promise<void>>();
   private suspended = true;
@@ -96,14 +98,23 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
     return this.byId(volumeId);
   }
 
-  /** HeldVolumes calls back; DestinationVolumes waits. */
-  refresh(volumeId: number, done?: () => void): Promise<void> {
-    const refreshed = this.refreshById(volumeId);
-    return done === undefined ? refreshed : refreshed.then(done, done);
+  async reread(volumeId: number): Promise<boolean> {
+    const name = this.options.table.getById(volumeId)?.record.name ?? '';
+    await this.refreshing.get(name); // it may have begun before the call
+    return this.refreshById(volumeId);
+  }
+
+  /** HeldVolumes. */
+  refresh(volumeId: number, done: () => void): void {
+    void this.refreshById(volumeId).then(done);
   }
 
   connect(member: string): void {
     this.options.connect(member);
+  }
+
+  isPresent(member: string, incarnation: string): boolean {
+    return this.options.isPresent(member, incarnation);
   }
 
   /** DestinationVolumes and MovingVolumes. */
@@ -130,28 +141,31 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
 
   // ---- routes
 
-  /** Reads a route from the store, once for all who ask at the same time. Failures are logged, not thrown. */
-  refreshByName(name: string): Promise<void> {
+  /** Reads a route from the store, once for all who ask at the same time. False: a failure, which is logged, not thrown. */
+  refreshByName(name: string): Promise<boolean> {
     let refreshing = this.refreshing.get(name);
     if (refreshing === undefined) {
-      const { table, log } = this.options;
-      refreshing = table
-        .refresh(name)
-        .then(
-          () => undefined,
-          (error: unknown) =>
-            log.warn({ volume: name, error: describeError(error) }, 'a route cannot be read'),
-        )
-        .finally(() => this.refreshing.delete(name));
+      const { table } = this.options;
+      refreshing = this.succeeds(table.refresh(name), name).finally(() => this.refreshing.delete(name));
       this.refreshing.set(name, refreshing);
     }
     return refreshing;
   }
 
-  private async refreshById(volumeId: number): Promise<void> {
-    const name = this.options.table.getById(volumeId)?.record.name;
-    if (name !== undefined) await this.refreshByName(name);
-    else await this.options.table.refreshNew();
+  private refreshById(volumeId: number): Promise<boolean> {
+    const { table } = this.options;
+    const name = table.getById(volumeId)?.record.name;
+    return name !== undefined ? this.refreshByName(name) : this.succeeds(table.refreshNew(), 'any new one');
+  }
+
+  private succeeds(reading: Promise<unknown>, volume: string): Promise<boolean> {
+    return reading.then(
+      () => true,
+      (error: unknown) => {
+        this.options.log.warn({ volume, error: describeError(error) }, 'a route cannot be read');
+        return false;
+      },
+    );
   }
 
   async close(): Promise<void> {

@@ -9,7 +9,8 @@
  *   4  writes held; anything dirty again → back to 2. Now the destination has, durably, every acknowledged write (I3)
  *   5  is it still the process that received them?
  *   6  reads held too; nothing is in flight on the extents (I5), nothing is dirty (rule 8)
- *   7  the route is committed, if the destination's process is still the one that synced
+ *   7  the route is committed, if the destination's process is still the one that synced, and this one has been in the
+ *      group since before 5: of a source that was not, the destination may have ended the attempts
  *   8  interceptors out: whoever waited resolves the route again; the source's bytes are given back
  *
  * A crash of the source before 7 leaves its route as it was, after 7 the destination is the holder and has everything.
@@ -19,7 +20,14 @@
 import { invariant } from '../base/assert.js';
 import { sleep, type Clock } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
-import { MOVE_EXTENTS_IN_FLIGHT, MOVE_HOLD_MS_MAX, MOVE_STEP_MS_MAX } from '../base/limits.js';
+import {
+  MOVE_BACKOFF_MS_MAX,
+  MOVE_BACKOFF_MS_MIN,
+  MOVE_EXTENTS_IN_FLIGHT,
+  MOVE_HOLD_MS_MAX,
+  MOVE_RESTARTS_MAX,
+  MOVE_STEP_MS_MAX,
+} from '../base/limits.js';
 import { MemberRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreCompare } from '../group/store.js';
 import { PeerStatus, PeerType } from '../peer/contract.js';
@@ -37,12 +45,16 @@ export interface BatchContext extends TransferContext {
   readonly store: GroupStore;
   readonly table: RoutingTable;
   readonly self: string;
+  /** This process of it. */
+  readonly incarnation: string;
   readonly volumeName: string;
   readonly volume: Volume;
   readonly local: LocalSlot;
   readonly destination: DestinationLink;
   /** Gives the source's copy of committed extents back. */
   giveBack(extents: readonly number[]): void;
+  /** The member stops: nothing is tried again. */
+  isStopping(): boolean;
 }
 
 export class Batch {
@@ -53,7 +65,7 @@ export class Batch {
     private readonly extents: readonly number[],
   ) {}
 
-  /** Resolves when the batch is committed. When it throws, the source serves the extents as before (rule 9). */
+  /** Resolves when the batch is committed. When it was not, it throws, and the source serves the extents as before (rule 9). */
   async run(): Promise<void> {
     try {
       await this.install();
@@ -64,6 +76,7 @@ export class Batch {
       await this.abort();
       throw error;
     }
+    this.finish(); // whatever fails in there, the extents are given: nothing of them is undone any more
   }
 
   private async install(): Promise<void> {
@@ -94,7 +107,7 @@ export class Batch {
     this.context.waypoints.reached('batch.installed');
   }
 
-  /** Steps 3 to 8. False: something was dirty or failed, and everyone is served again. */
+  /** Steps 3 to 7. False: something was dirty or failed, and everyone is served again. */
   private async tryToCommit(): Promise<boolean> {
     const interceptors = this.transfers.map((transfer) => transfer.interceptor);
     const { waypoints } = this.context;
@@ -105,6 +118,7 @@ export class Batch {
       await Promise.all(interceptors.map((interceptor) => interceptor.mirrorDurably()));
       await this.seal(true, MOVE_STEP_MS_MAX);
       waypoints.reached('batch.durable');
+      const place = await this.ownPlace();
       const heldAtMs = this.context.clock.nowMs();
       await Promise.all(interceptors.map((interceptor) => interceptor.holdWrites()));
       if (!this.transfers.every((transfer) => transfer.isMirrored)) {
@@ -116,17 +130,19 @@ export class Batch {
       await Promise.all(interceptors.map((interceptor) => interceptor.holdAll()));
       for (const interceptor of interceptors) interceptor.assertClean();
       waypoints.reached('batch.sealed');
-      const committed = await this.commit(incarnation);
+      const committed = await this.commit(incarnation, place);
       this.context.stats.stalled(this.context.clock.nowMs() - heldAtMs);
       if (!committed)
-        throw new DestinationError(PeerStatus.STALE, `${this.context.destination.member} was started again`);
+        throw new DestinationError(
+          PeerStatus.STALE,
+          `${this.context.destination.member} or its source left the group`,
+        );
     } catch (error) {
       this.openAll();
       if (!(error instanceof DestinationError)) throw error;
       await Promise.all(this.transfers.map((transfer) => transfer.fail(error)));
       return false;
     }
-    this.finish();
     return true;
   }
 
@@ -145,25 +161,27 @@ export class Batch {
     return SealAnswer.parse(JSON.parse(answer.toString('utf8'))).incarnation;
   }
 
-  /** Step 7. False: the destination's process is another by now. Throws when the route is no longer ours to change. */
-  private async commit(incarnation: string): Promise<boolean> {
+  /** Step 7. False: one of the two is not what it was. Throws when the route is no longer ours to change. */
+  private async commit(incarnation: string, place: StoreCompare): Promise<boolean> {
     const { table, volumeName, destination, waypoints } = this.context;
     for (;;) {
       const routed = table.get(volumeName);
       if (routed === undefined) throw new BlockferryError('NOT_FOUND', `volume ${volumeName} was deleted`);
       this.checkStillOurs(routed.route);
-      const compare = await this.compareDestination(incarnation);
-      if (compare === null) return false;
+      const there = await this.compareDestination(incarnation);
+      if (there === null) return false;
       try {
         const change = routed.route.withHolder(this.extents, destination.member);
         waypoints.reached('commit.asked');
-        const route = await table.commit(routed, change, [compare]);
-        if (route === null) continue;
-        waypoints.reached('commit.done');
-        return true;
+        const route = await table.commit(routed, change, [there, place]);
+        if (route !== null) {
+          waypoints.reached('commit.done');
+          return true;
+        }
       } catch (error) {
         if (await this.wasCommitted(error)) return true;
       }
+      if ((await this.ownPlace()).revision !== place.revision) return false;
     }
   }
 
@@ -176,6 +194,15 @@ export class Batch {
         `extent ${extent} was given away by ${holder}, not by its holder`,
       );
     }
+  }
+
+  /** This process's place in the group. A lease that is lost and had again is another place. */
+  private async ownPlace(): Promise<StoreCompare> {
+    const { store, self, incarnation } = this.context;
+    const entry = await store.get(keys.member(self));
+    const isOurs = entry !== undefined && parseRecord(MemberRecord, entry).incarnation === incarnation;
+    if (!isOurs) throw new DestinationError(PeerStatus.UNAVAILABLE, `${self} is not in the group now`);
+    return { key: entry.key, revision: entry.revision };
   }
 
   private async compareDestination(incarnation: string): Promise<StoreCompare | null> {
@@ -225,14 +252,28 @@ export class Batch {
 
   /** Rule 9: nothing is left behind. The destination's bytes are given back if it can be reached. */
   private async abort(): Promise<void> {
-    const { volume, destination } = this.context;
+    const { volume } = this.context;
     for (const { interceptor } of this.transfers) {
       await interceptor.detach();
       await interceptor.holdAll();
       volume.moving.delete(interceptor.extent);
       interceptor.takeOut();
       const { extent, token } = interceptor;
-      if (token !== 0) destination.step(PeerType.EXTENT_ABORT, { extent, token }).catch(() => undefined);
+      if (token !== 0) void this.sayAborted(extent, token);
+    }
+  }
+
+  /** A destination that is away hears of it later: it would keep what it has received for as long as both run. */
+  private async sayAborted(extent: number, token: number): Promise<void> {
+    const { destination, clock, isStopping } = this.context;
+    for (let tries = 0; tries < MOVE_RESTARTS_MAX && !isStopping(); tries++) {
+      try {
+        await destination.step(PeerType.EXTENT_ABORT, { extent, token });
+        return;
+      } catch (error) {
+        if (!(error instanceof DestinationError) || !error.isAway) return;
+      }
+      await sleep(clock, Math.min(MOVE_BACKOFF_MS_MIN * 2 ** tries, MOVE_BACKOFF_MS_MAX));
     }
   }
 }

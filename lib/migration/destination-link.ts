@@ -4,6 +4,8 @@
  */
 import { PeerRequest, PeerStatus, type PeerHub, type PeerTypeCode } from '../peer/contract.js';
 
+const AWAY = new Set<number>([PeerStatus.LINK_LOST, PeerStatus.DEADLINE, PeerStatus.UNAVAILABLE]);
+
 /** A step the destination did not do. `status` is a PeerStatus. */
 export class DestinationError extends Error {
   override readonly name = 'DestinationError';
@@ -12,6 +14,11 @@ export class DestinationError extends Error {
     detail: string,
   ) {
     super(detail);
+  }
+
+  /** It cannot be reached, or is not ready: later it may be. */
+  get isAway(): boolean {
+    return AWAY.has(this.status);
   }
 }
 

@@ -1,10 +1,12 @@
 /**
  * The destination's side of moves: receives attempts on extents it does not hold yet, writes what it is sent, and makes
- * it durable when asked. It never throws anything away of its own accord while it runs: only the source says whether an
- * attempt is over (a commit may be on its way), and a member that starts again has joined anew before it cleans up.
+ * it durable when asked. Whether an attempt is over says its source (a commit may be on its way), or the group: a source
+ * that has left it commits nothing it began before (batch.ts). A member that starts again has joined anew before it cleans up.
  */
 import { z } from 'zod';
+import type { Clock, Timer } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
+import { ORPHANS_LOOK_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { Waypoints } from '../base/waypoints.js';
 import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
@@ -19,8 +21,10 @@ export interface DestinationVolumes {
   loopIdleMs(): number;
   /** Current by the store when its epoch is at least `epoch`; undefined: no such volume. */
   current(volumeId: number, epoch: number): Promise<DestinationVolume | undefined>;
-  /** Reads the route: a commit was announced. */
-  refresh(volumeId: number): Promise<void>;
+  /** Reads the route, not before this is called. False: the store did not answer, and it may be an old one. */
+  reread(volumeId: number): Promise<boolean>;
+  /** Whether that process of a member is in the group. */
+  isPresent(member: string, incarnation: string): boolean;
   /** Dials the member that will send the bulk. */
   connect(member: string): void;
 }
@@ -50,6 +54,7 @@ class Reception {
   private waiters: (() => void)[] = [];
 
   constructor(
+    readonly source: { readonly name: string; readonly incarnation: string },
     readonly token: number,
     readonly file: HeldFile,
     readonly fromBytes: number,
@@ -80,9 +85,12 @@ const OpenMessage = z.object({ volume: z.string().max(64), from: z.string().max(
 
 export class Destination {
   private readonly receptions = new Map<number, Map<number, Reception>>();
+  private looking: Timer | null = null;
+  private isClosed = false;
 
   constructor(
     private readonly volumes: DestinationVolumes,
+    private readonly clock: Clock,
     private readonly log: Logger,
     private readonly waypoints: Waypoints,
   ) {}
@@ -163,8 +171,10 @@ export class Destination {
     } while (receptions.has(extent));
     const fromBytes = extent * volume.extentBytes;
     const toBytes = Math.min(fromBytes + volume.extentBytes, volume.sizeBytes);
-    const reception = new Reception(request.token, file, fromBytes, toBytes);
+    const source = { name: request.from, incarnation: request.incarnation };
+    const reception = new Reception(source, request.token, file, fromBytes, toBytes);
     receptions.set(extent, reception);
+    this.lookLater();
     reception.isOver = true; // until it is empty
     reception.inFlight += 1;
     try {
@@ -188,17 +198,61 @@ export class Destination {
   }
 
   private async abort(request: IncomingRequest): Promise<void> {
-    const volume = await this.volumes.current(request.volumeId, 0);
-    const receptions = this.receptionsOf(request.volumeId);
-    const reception = receptions.get(request.extent);
-    if (reception !== undefined && reception.token === request.token) {
-      await reception.end(); // it stays in its place meanwhile, so that the next attempt waits for it
-      if (receptions.get(request.extent) === reception) {
-        receptions.delete(request.extent);
-        volume?.giveBack([request.extent]);
-      }
+    const { volumeId, extent, token } = request;
+    const reception = this.receptions.get(volumeId)?.get(extent);
+    const isOurs = reception !== undefined && reception.token === token;
+    const isDone = !isOurs || (await this.giveUp(volumeId, new Map([[extent, reception]])));
+    request.answer(isDone ? PeerStatus.OK : PeerStatus.UNAVAILABLE);
+  }
+
+  /**
+   * Ends attempts and gives their space back, unless an extent was committed to this member all the same: by the route as
+   * the store has it after the end. False: the store does not say, and the space stays.
+   */
+  private async giveUp(volumeId: number, ended: ReadonlyMap<number, Reception>): Promise<boolean> {
+    // They stay in their places meanwhile, so that the next attempts wait for them.
+    await Promise.all([...ended.values()].map((reception) => reception.end()));
+    if (!(await this.volumes.reread(volumeId))) return false;
+    const volume = await this.volumes.current(volumeId, 0);
+    const receptions = this.receptionsOf(volumeId);
+    for (const [extent, reception] of ended) {
+      if (receptions.get(extent) !== reception) continue;
+      receptions.delete(extent);
+      if (volume?.holdsHere(extent) === false) volume.giveBack([extent]);
     }
-    request.answer(PeerStatus.OK);
+    return true;
+  }
+
+  /** While anything is being received: a source that has left the group says nothing more. */
+  private lookLater(): void {
+    if (this.isClosed) return;
+    this.looking ??= this.clock.after(ORPHANS_LOOK_MS, () => {
+      this.looking = null;
+      this.look().catch((error: unknown) =>
+        this.log.warn({ error: describeError(error) }, 'attempts of a source that has left stay for now'),
+      );
+    });
+  }
+
+  private async look(): Promise<void> {
+    try {
+      for (const [volumeId, receptions] of this.receptions) {
+        const { volumes } = this;
+        const isOrphan = ({ source }: Reception): boolean =>
+          !volumes.isPresent(source.name, source.incarnation);
+        const orphans = new Map([...receptions].filter(([, reception]) => isOrphan(reception)));
+        if (orphans.size === 0) continue;
+        this.log.info({ volumeId, extents: orphans.size }, 'the source of a move has left: its attempts end');
+        await this.giveUp(volumeId, orphans);
+      }
+    } finally {
+      if ([...this.receptions.values()].some((receptions) => receptions.size > 0)) this.lookLater();
+    }
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.looking?.cancel();
   }
 
   /** Are these the attempts of this process? The answer names it. With `sync`, what was answered before is durable then. */
@@ -221,7 +275,7 @@ export class Destination {
   }
 
   private async committed(request: IncomingRequest): Promise<void> {
-    await this.volumes.refresh(request.volumeId);
+    await this.volumes.reread(request.volumeId);
     const volume = await this.volumes.current(request.volumeId, 0);
     const receptions = this.receptionsOf(request.volumeId);
     for (const extent of [...receptions.keys()])

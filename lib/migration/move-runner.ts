@@ -35,6 +35,8 @@ export interface MovingVolumes {
 
 export interface MoveRunnerOptions {
   readonly self: string;
+  /** This process of it. */
+  readonly incarnation: string;
   readonly store: GroupStore;
   readonly table: RoutingTable;
   readonly hub: PeerHub;
@@ -233,6 +235,7 @@ export class MoveRunner {
           epoch: () => source.volume.epoch,
           nextToken: () => (this.token = this.token === 0xffffffff ? 1 : this.token + 1),
           checkGoing: () => this.checkGoing(move),
+          isStopping: () => this.stopping,
           giveBack: (given) => options.volumes.giveBack(volumeName, given),
         },
         extents,
@@ -241,6 +244,7 @@ export class MoveRunner {
       await this.gaveUp(move, error);
     } finally {
       move.giving = false;
+      if (move.record.state !== 'active') this.moves.delete(record.id); // take() has left it to us
     }
     this.reconcile(move);
   }
@@ -252,10 +256,7 @@ export class MoveRunner {
   }
 
   private async gaveUp(move: Running, error: unknown): Promise<void> {
-    if (error instanceof BlockferryError && error.code === 'CANCELLED') {
-      if (move.record.state !== 'active') this.moves.delete(move.record.id);
-      return;
-    }
+    if (error instanceof BlockferryError && error.code === 'CANCELLED') return;
     this.options.log.warn({ volume: move.record.volume, error: describeError(error) }, 'a move failed');
     move.stats.lastError = describeError(error);
     await this.finish(move, 'failed', describeError(error));
@@ -281,20 +282,17 @@ export class MoveRunner {
   /** Ends the move's record and frees its volume for the next, if nobody did. */
   private async finish(move: Running, state: 'done' | 'failed', error: string): Promise<void> {
     const { store, clock, waypoints } = this.options;
-    const { record } = move;
     move.finishing = true;
+    let ended: MoveRecord | null = null;
+    let record = move.record;
     try {
       await this.writeProgress(move);
       const entry = await store.get(keys.move(record.id));
       if (entry === undefined) return;
-      move.record = parseRecord(MoveRecord, entry);
-      if (move.record.state !== 'active') return;
-      const ended: MoveRecord = {
-        ...record,
-        state,
-        error: error.slice(0, 1024),
-        finishedAtMs: clock.wallMs(),
-      };
+      record = parseRecord(MoveRecord, entry);
+      move.record = record;
+      if (record.state !== 'active') return;
+      ended = { ...record, state, error: error.slice(0, 1024), finishedAtMs: clock.wallMs() };
       waypoints.reached('move.finishing');
       move.record = ended; // this member's part is over, also when somebody else ends the move first
       await store.txn(
@@ -303,7 +301,8 @@ export class MoveRunner {
       );
       waypoints.reached('move.finished');
     } catch (failure) {
-      move.record = record; // not ended after all: the next upkeep looks again
+      // Not ended after all: the next upkeep looks again. Unless it was heard meanwhile that somebody has ended it.
+      if (move.record === ended) move.record = record;
       throw failure;
     } finally {
       move.finishing = false;

@@ -5,12 +5,11 @@
 import { MOVE_BATCH_BYTES, MOVE_BATCH_EXTENTS, MOVE_RESTARTS_MAX } from '../base/limits.js';
 import { sleep } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
-import { PeerStatus, PeerType } from '../peer/contract.js';
+import { PeerType } from '../peer/contract.js';
 import { Batch, type BatchContext } from './batch.js';
 import { DestinationError } from './destination-link.js';
 
 const OPEN_RETRY_MS = 200;
-const AWAY = new Set<number>([PeerStatus.LINK_LOST, PeerStatus.DEADLINE, PeerStatus.UNAVAILABLE]);
 
 /** Moves `extents`, all held here, in ascending order. Throws the first failure that cannot be waited out. */
 export async function moveExtents(context: BatchContext, extents: readonly number[]): Promise<void> {
@@ -35,7 +34,7 @@ async function openDestination(context: BatchContext): Promise<void> {
     } catch (error) {
       if (!(error instanceof DestinationError)) throw error;
       context.stats.lastError = error.message;
-      if (!AWAY.has(error.status)) refusals += 1;
+      if (!error.isAway) refusals += 1;
       if (refusals > MOVE_RESTARTS_MAX) throw new BlockferryError('IO', error.message);
       await sleep(context.clock, OPEN_RETRY_MS);
     }

@@ -90,6 +90,8 @@ export abstract class PeerRequest implements PeerHeader {
 export interface IncomingRequest extends PeerHeader {
   /** The member that sent it, '' for the management process. */
   readonly from: string;
+  /** Which process of that member. */
+  readonly incarnation: string;
   /** Stays valid until the request is answered. */
   readonly payload: Buffer;
   /** A buffer of lengthBytes for a READ's data that answer() sends without another copy. */

@@ -35,6 +35,7 @@ export class LinkRequest implements IncomingRequest {
   constructor(
     private readonly sender: AnswerSender,
     readonly from: string,
+    readonly incarnation: string,
     header: FrameHeader,
     readonly payload: Buffer,
     /** What it counts in the link's budget. */

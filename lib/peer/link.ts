@@ -338,7 +338,9 @@ export class Link implements FrameSink, AnswerSender {
     if (mustBeOver(header.type)) this.unanswered_ += 1;
     this.incomingBytes += charge;
     this.stats.served += 1;
-    this.owner.serve(new LinkRequest(this, this.member, header, payload, charge, this.pool));
+    this.owner.serve(
+      new LinkRequest(this, this.member, this.incarnation, header, payload, charge, this.pool),
+    );
   }
 
   // --- time and end --------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ export class FakePeers {
   /** Requests on their way to a member, so that losing it answers them. */
   private readonly outstanding = new Map<PeerRequest, string>();
   fate: Fate = () => null;
+  /** The process of each member. */
+  readonly incarnations = new Map<string, string>();
 
   constructor(private readonly random: Random) {}
 
@@ -58,7 +60,9 @@ export class FakePeers {
 
   private incoming(from: string, request: PeerRequest, payload: Buffer): IncomingRequest {
     const { type, volumeId, extent, epoch, token, offsetBytes, lengthBytes, fua } = request;
+    const incarnation = this.incarnations.get(from) ?? '';
     return {
+      incarnation,
       ...{ type, volumeId, extent, epoch, token, offsetBytes, lengthBytes, fua, from, payload },
       allocateAnswer: () => Buffer.alloc(lengthBytes),
       answer: (status, answerPayload = Buffer.alloc(0), answerEpoch = 0) =>

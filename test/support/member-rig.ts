@@ -63,6 +63,7 @@ export class MemberRig {
       cutOff: (iqn) => void this.cutOff.push(iqn),
       leaseIsValid: () => this.checkLease(),
       connect: () => undefined,
+      isPresent: () => true,
     });
     this.host.resume();
   }

@@ -103,6 +103,9 @@ export class WorldMember {
   incarnation = '';
   stats = new MoveStats();
   cancelled = false;
+  /** What it had received of attempts that were given up. */
+  readonly givenUp: number[] = [];
+  destination: Destination | null = null;
   strict = false;
   private token = 1;
 
@@ -135,6 +138,7 @@ export class WorldMember {
   /** A new process in this member's place: what the destination had in memory is gone, its file is not. */
   async restart(): Promise<void> {
     this.world.peers.lose(this.name);
+    this.destination?.close();
     await this.join();
     await this.table.refresh(VOLUME);
     for (let extent = 0; extent < this.world.extents; extent++) {
@@ -146,6 +150,7 @@ export class WorldMember {
 
   private async join(): Promise<void> {
     this.incarnation = `${this.name}-${(this.world.incarnations += 1)}`;
+    this.world.peers.incarnations.set(this.name, this.incarnation);
     const address = { host: '127.0.0.1', port: 1 };
     const record: MemberRecord = {
       ...{ name: this.name, portal: address, peer: address, pid: 1, startedAtMs: 0 },
@@ -168,12 +173,19 @@ export class WorldMember {
           if (this.volume.epoch < epoch) await this.table.refresh(VOLUME);
           return id === 1 ? this.asDestination() : undefined;
         },
-        refresh: async () => void (await this.table.refresh(VOLUME)),
+        reread: () =>
+          this.table.refresh(VOLUME).then(
+            () => true,
+            () => false,
+          ),
+        isPresent: (name, incarnation) => this.world.member(name).incarnation === incarnation,
         connect: () => undefined,
       },
+      this.world.clock,
       silentLog,
       noWaypoints,
     );
+    this.destination = destination;
     this.world.peers.join(this.name, {
       handle: (request) => {
         if (isHolderRequest(request)) holder.handle(request);
@@ -191,6 +203,7 @@ export class WorldMember {
       holdsHere: (extent: number) => volume.holdsHere(extent),
       expect: () => undefined,
       giveBack: (extents: readonly number[]) => {
+        this.givenUp.push(...extents);
         for (const extent of extents)
           void file.punch(extent * this.world.extentBytes, this.world.lengthOf(extent));
       },
@@ -221,6 +234,8 @@ export class WorldMember {
     const givenBack: Promise<void>[] = [];
     return {
       ...{ table, volume, local, file, stats, volumeName: VOLUME, self: this.name, strict: this.strict },
+      incarnation: this.incarnation,
+      isStopping: () => false,
       ...{
         clock: world.clock,
         log: silentLog,
@@ -307,7 +322,10 @@ export class MoveWorld {
   }
 
   async close(): Promise<void> {
-    for (const member of this.members.values()) member.table.close();
+    for (const { table, destination } of this.members.values()) {
+      table.close();
+      destination?.close();
+    }
     await this.store.close();
   }
 }

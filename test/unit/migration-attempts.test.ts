@@ -1,0 +1,236 @@
+/**
+ * The ends of attempts: one is aborted while the next begins, an abort comes for what was committed after all, a source
+ * leaves the group with its attempts open, or was away from it for a moment. In the world of migration-world.test.ts.
+ */
+import t from 'tap';
+import { systemClock, type Clock } from '../../lib/base/clock.js';
+import { ORPHANS_LOOK_MS } from '../../lib/base/limits.js';
+import { submitAndWait, type BlockIo } from '../../lib/block/device.js';
+import { formatRecord, keys } from '../../lib/group/records.js';
+import { ask } from '../../lib/peer/ask.js';
+import { PeerStatus, PeerType, type PeerTypeCode } from '../../lib/peer/contract.js';
+import { MoveWorld, VOLUME, type WorldMember } from '../support/move-world.js';
+
+const HURRY = 100;
+
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function until(isSo: () => boolean): Promise<void> {
+  for (let i = 0; i < 2000 && !isSo(); i++) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+/** A world whose pauses take a hundredth of their time. */
+async function startWorld(seed: number, ...names: string[]): Promise<MoveWorld> {
+  const clock: Clock = {
+    ...systemClock,
+    nowMs: () => systemClock.nowMs() * HURRY,
+    after: (delayMs, fire) => systemClock.after(delayMs / HURRY, fire),
+  };
+  const world = Object.assign(new MoveWorld(seed, 2), { clock });
+  await world.start(...names);
+  return world;
+}
+
+/** What m1 would send m2 about extent 0, by hand. */
+async function send(world: MoveWorld, type: PeerTypeCode, token: number, byte = 0): Promise<number> {
+  const data = type === PeerType.MIRROR_WRITE ? Buffer.alloc(512, byte) : Buffer.alloc(0);
+  const fields = { type, volumeId: 1, token, epoch: 1, lengthBytes: data.length };
+  return (await ask(world.peers.hub('m1'), 'm2', fields, data)).status;
+}
+
+/** Keeps operations of one kind until they are let go. */
+function hold({ file }: WorldMember, isHeld: (io: BlockIo) => boolean): { held: BlockIo[]; letGo(): void } {
+  const held: BlockIo[] = [];
+  const submit = file.submit.bind(file);
+  file.submit = (io) => void (isHeld(io) ? held.push(io) : submit(io));
+  return {
+    held,
+    letGo: () => {
+      file.submit = submit;
+      for (const io of held.splice(0)) submit(io);
+    },
+  };
+}
+
+async function giveAway(world: MoveWorld, by: string, to: string): Promise<void> {
+  const { table } = world.member(by);
+  const routed = await table.refresh(VOLUME);
+  if (routed !== undefined) await table.commit(routed, routed.route.withHolder([0], to));
+}
+
+for (const first of ['EXTENT_BEGIN', 'EXTENT_ABORT'] as const) {
+  t.test(`an attempt is aborted while the next one begins, ${first} first`, async (t) => {
+    const world = await startWorld(31, 'm1', 'm2');
+    const m2 = world.member('m2');
+    t.equal(await send(world, PeerType.EXTENT_BEGIN, 5), PeerStatus.OK);
+    t.equal(await send(world, PeerType.MIRROR_WRITE, 5, 5), PeerStatus.OK);
+    const writes = hold(m2, (io) => io.op === 'write');
+    const late = send(world, PeerType.MIRROR_WRITE, 5, 55);
+    await until(() => writes.held.length > 0);
+    const steps = [() => send(world, PeerType.EXTENT_BEGIN, 6), () => send(world, PeerType.EXTENT_ABORT, 5)];
+    if (first === 'EXTENT_ABORT') steps.reverse();
+    const answers: Promise<number>[] = [];
+    for (const step of steps) {
+      answers.push(step());
+      await turns(20);
+    }
+    writes.letGo();
+    t.same(await Promise.all([late, ...answers]), [PeerStatus.OK, PeerStatus.OK, PeerStatus.OK]);
+    const punches = hold(m2, (io) => io.op === 'discard');
+    t.equal(await send(world, PeerType.MIRROR_WRITE, 6, 6), PeerStatus.OK);
+    t.equal(await send(world, PeerType.MIRROR_WRITE, 5, 5), PeerStatus.STALE, 'a write of the old one');
+    t.equal(await send(world, PeerType.EXTENT_ABORT, 5), PeerStatus.OK, 'another abort of the old one');
+    await turns(20);
+    t.equal(punches.held.length, 0, 'nothing of the new one is punched');
+    punches.letGo();
+    await turns(20);
+    t.equal(m2.file.ram.bytes[0], 6);
+    t.same(m2.givenUp, first === 'EXTENT_BEGIN' ? [] : m2.givenUp, 'the next one had the space already');
+    await world.close();
+  });
+}
+
+t.test('an abort of what was committed here all the same takes nothing away (I1)', async (t) => {
+  const world = await startWorld(32, 'm1', 'm2');
+  const m2 = world.member('m2');
+  m2.table.close(); // hears nothing of its own accord
+  t.equal(await send(world, PeerType.EXTENT_BEGIN, 5), PeerStatus.OK);
+  t.equal(await send(world, PeerType.MIRROR_WRITE, 5, 5), PeerStatus.OK);
+  await giveAway(world, 'm1', 'm2');
+  t.equal(m2.volume.holdsHere(0), false, 'by its old route');
+  const list = world.store.list.bind(world.store);
+  world.store.list = () => Promise.reject(new Error('the store is away'));
+  t.equal(await send(world, PeerType.EXTENT_ABORT, 5), PeerStatus.UNAVAILABLE, 'nobody can say');
+  world.store.list = list;
+  t.equal(await send(world, PeerType.EXTENT_ABORT, 5), PeerStatus.OK);
+  await turns(20);
+  t.same(m2.givenUp, []);
+  t.equal(m2.file.ram.bytes[0], 5);
+  await world.close();
+});
+
+t.test('what fails after the commit undoes nothing of it (I1, I3)', async (t) => {
+  const world = await startWorld(33, 'm1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 7));
+  let aborts = 0;
+  world.peers.fate = (_member, { type }) => {
+    if (type === PeerType.EXTENT_ABORT) aborts += 1;
+    return null;
+  };
+  m1.file.punch = () => {
+    throw new Error('the space cannot be given back');
+  };
+  await t.rejects(m1.give('m2'), /cannot be given back/);
+  await turns(50);
+  t.equal(aborts, 0);
+  t.equal(m1.volume.moving.size, 0);
+  const data = Buffer.alloc(512);
+  await submitAndWait(m1.volume, 'read', 0, 512, data);
+  t.equal(data[0], 7, 'served by the new holder');
+  t.equal(m2.volume.holdsHere(0), true);
+  await world.close();
+});
+
+t.test('attempts of a source that has left the group end, and their space is given back', async (t) => {
+  const world = await startWorld(34, 'm1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  t.equal(await send(world, PeerType.EXTENT_BEGIN, 5), PeerStatus.OK);
+  t.equal(await send(world, PeerType.MIRROR_WRITE, 5, 5), PeerStatus.OK);
+  await new Promise((resolve) => setTimeout(resolve, (2.5 * ORPHANS_LOOK_MS) / HURRY));
+  t.equal(m2.file.ram.bytes[0], 5, 'not while it is there');
+  const list = world.store.list.bind(world.store);
+  world.store.list = () => Promise.reject(new Error('the store is away'));
+  m1.incarnation = 'another';
+  await new Promise((resolve) => setTimeout(resolve, (2.5 * ORPHANS_LOOK_MS) / HURRY));
+  t.equal(m2.file.ram.bytes[0], 5, 'not while the store does not say who holds it');
+  t.equal(await send(world, PeerType.MIRROR_WRITE, 5, 6), PeerStatus.STALE, 'but it is over');
+  world.store.list = list;
+  await until(() => m2.file.ram.bytes[0] === 0);
+  t.equal(m2.file.ram.bytes[0], 0);
+  t.same(m2.givenUp, [0]);
+  await world.close();
+});
+
+t.test('unless the last thing it did was to commit (I1)', async (t) => {
+  const world = await startWorld(35, 'm1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  m2.table.close();
+  t.equal(await send(world, PeerType.EXTENT_BEGIN, 5), PeerStatus.OK);
+  t.equal(await send(world, PeerType.MIRROR_WRITE, 5, 5), PeerStatus.OK);
+  await giveAway(world, 'm1', 'm2');
+  m1.incarnation = 'another';
+  await until(() => m2.volume.holdsHere(0));
+  await turns(50);
+  t.same(m2.givenUp, []);
+  t.equal(m2.file.ram.bytes[0], 5);
+  await world.close();
+});
+
+for (const back of [true, false]) {
+  const when = back ? 'and had it again' : 'for good';
+  t.test(`a source that lost its place in the group before the commit, ${when} (I3)`, async (t) => {
+    const world = await startWorld(36, 'm1', 'm2');
+    const [m1, m2] = [world.member('m1'), world.member('m2')];
+    await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 3));
+    const [place, revision] = [await world.store.get(keys.member('m1')), m1.volume.epoch];
+    let seals = 0;
+    world.peers.fate = (_member, { type }) => {
+      // The third is the last before the commit: the place is lost after it was asked for.
+      if (type !== PeerType.MOVE_SYNC || ++seals !== 3) return null;
+      const record = back ? [{ put: place?.key ?? '', value: place?.value ?? '' }] : [];
+      void world.store.txn([], [{ delete: place?.key ?? '' }]).then(() => world.store.txn([], record));
+      return null;
+    };
+    const moved = m1.give('m2').catch((error: Error) => error.message);
+    if (!back) {
+      await until(() => m1.stats.restarts > 3);
+      t.equal(m1.volume.epoch, revision, 'nothing is committed');
+      await world.store.txn([], [{ put: place?.key ?? '', value: place?.value ?? '' }]);
+    }
+    t.equal(await moved, undefined);
+    t.ok(m1.stats.restarts > 0, 'it began anew');
+    t.ok(seals >= 6, 'and the destination was asked again');
+    await until(() => m2.volume.holdsHere(0));
+    t.equal(m2.volume.holdsHere(0), true);
+    t.equal(m2.file.ram.bytes[0], 3);
+    await world.close();
+  });
+}
+
+t.test('nor does it commit under the place of another process of its name (I3)', async (t) => {
+  const world = await startWorld(37, 'm1', 'm2');
+  const m1 = world.member('m1');
+  await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 3));
+  const place = await world.store.get(keys.member('m1'));
+  const other = { ...(JSON.parse(place?.value ?? '') as object), incarnation: 'another' };
+  await world.store.txn([], [{ put: keys.member('m1'), value: formatRecord(other) }]);
+  const moved = m1.give('m2').catch((error: Error) => error.message);
+  await until(() => m1.stats.restarts > 3);
+  t.equal(m1.volume.epoch, 1);
+  t.match(m1.stats.lastError, /m1 is not in the group now/);
+  m1.cancelled = true;
+  t.equal(await moved, 'cancelled');
+  await world.close();
+});
+
+t.test('a destination that could not be told of an abort is told later', async (t) => {
+  const world = await startWorld(38, 'm1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 3));
+  let aborts = 0;
+  world.peers.fate = (_member, { type, extent }) => {
+    if (type === PeerType.MOVE_SYNC) m1.cancelled = true;
+    if (type === PeerType.MOVE_SYNC) return PeerStatus.IO_ERROR;
+    return type === PeerType.EXTENT_ABORT && extent === 0 && aborts++ < 3 ? PeerStatus.LINK_LOST : null;
+  };
+  await t.rejects(m1.give('m2'), /cancelled/);
+  await until(() => m2.givenUp.includes(0));
+  t.same([...m2.givenUp].sort(), [0, 1]);
+  t.equal(aborts, 4);
+  await turns(20);
+  t.equal(m2.file.ram.bytes[0], 0);
+  await world.close();
+});

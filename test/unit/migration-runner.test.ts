@@ -1,0 +1,58 @@
+/** The end of a move's record at one member, beside others that end it too: nobody goes on with a move that is over. */
+import t from 'tap';
+import { systemClock, type Clock } from '../../lib/base/clock.js';
+import { silentLog } from '../../lib/base/log.js';
+import { SeededRandom } from '../../lib/base/random.js';
+import { noWaypoints } from '../../lib/base/waypoints.js';
+import { cancelMove, createMove } from '../../lib/group/admin-moves.js';
+import { formatRecord, keys } from '../../lib/group/records.js';
+import { MoveRunner } from '../../lib/migration/move-runner.js';
+import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
+import { makeRig } from '../support/member-rig.js';
+
+/** Pauses take a hundredth of their time. */
+const clock: Clock = {
+  ...systemClock,
+  nowMs: () => systemClock.nowMs() * 100,
+  after: (delayMs, fire) => systemClock.after(delayMs / 100, fire),
+};
+
+t.test('a move that is called off while its failure cannot be written is not taken up again', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  await rig.write(1, 7);
+  const { store, table, host, peers } = rig;
+  const address = { host: '127.0.0.1', port: 1 };
+  const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
+  await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
+  let opens = 0;
+  peers.join('m2', { handle: (request) => request.answer(PeerStatus.REFUSED) });
+  peers.fate = (_member, { type }) => {
+    if (type === PeerType.MOVE_OPEN) opens += 1;
+    return null;
+  };
+  const options = { self: 'm1', incarnation: 'i', store, table, hub: peers.hub('m1'), volumes: host };
+  const doors = { clock, random: new SeededRandom(3), log: silentLog, waypoints: noWaypoints };
+  const runner = new MoveRunner({ ...options, ...doors });
+  await runner.start();
+  t.teardown(() => runner.stop());
+  const wanted = { volume: 'v', to: 'm2', range: null, rateBytesPerSecond: null, handover: 'ask' as const };
+  const txn = store.txn.bind(store);
+  let ended = 0;
+  store.txn = async (compares, operations) => {
+    const isEnd = operations.some((each) => 'put' in each && /"state":"failed"/.test(each.value));
+    if (!isEnd) return txn(compares, operations);
+    store.txn = txn;
+    ended += 1;
+    await cancelMove(store, systemClock, move.id);
+    await new Promise((resolve) => setTimeout(resolve, 20)); // it is heard of
+    throw new Error('the store is away');
+  };
+  const move = await createMove(store, doors, { ...wanted, strict: false });
+  for (let i = 0; i < 500 && ended === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  t.equal(ended, 1, 'it failed');
+  const opensBefore = opens;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  t.equal(opens, opensBefore, 'and is over');
+  t.equal(runner.statsOf('v'), undefined, 'the next one has figures of its own');
+});
