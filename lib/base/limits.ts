@@ -51,6 +51,11 @@ export const CONNECTIONS_MAX = 2048;
 export const NOP_INTERVAL_MS = 30_000;
 /** ... and is closed when it does not answer within this. */
 export const NOP_DEADLINE_MS = 15_000;
+/** Sessions are looked through this often for commands whose data does not come ... */
+export const DATA_OUT_LOOK_MS = 30_000;
+/** ... and end when one has had none over so many looks: 60 s at least. What a session is asked for at once (64 MiB) comes
+ *  in less over 10 Mbit/s, and hosts give a command up after 30 s. */
+export const DATA_OUT_LOOKS_MAX = 2;
 
 /** Answers sent in one write. At depth 32 one write of all makes both ends take turns: 150,000 commands a second, and
  *  220,000 at this (4 KiB, on 2 cores); at 8 the writes cost more than the waiting. */

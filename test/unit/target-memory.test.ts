@@ -4,14 +4,20 @@
  */
 import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
-import { READ_SHARE_BYTES, TRANSFER_BYTES_MAX } from '../../lib/base/limits.js';
+import {
+  DATA_OUT_LOOK_MS,
+  DATA_OUT_LOOKS_MAX,
+  READ_SHARE_BYTES,
+  TRANSFER_BYTES_MAX,
+} from '../../lib/base/limits.js';
 import { type MemoryUser, MemoryBudget } from '../../lib/iscsi/target/memory-budget.js';
-import { Opcode } from '../../lib/iscsi/wire/opcodes.js';
+import { decodeAsyncMessage } from '../../lib/iscsi/wire/async-message.js';
+import { AsyncEvent, Opcode, RESERVED_TAG } from '../../lib/iscsi/wire/opcodes.js';
 import { decodeR2t } from '../../lib/iscsi/wire/r2t.js';
 import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import { ScsiStatus } from '../../lib/scsi/task.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { TargetRig, until } from '../support/target-rig.js';
+import { ManualClock, TargetRig, until } from '../support/target-rig.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -273,3 +279,56 @@ t.test('the line: first come, one beyond the budget, nobody passes', async (t) =
   t.equal(memory.heldBytes, 0);
   t.throws(() => memory.changed(-1), /given back than taken/);
 });
+
+t.test(
+  'data that was asked for, or announced, and does not come: the session ends, its memory is free',
+  async (t) => {
+    const clock = new ManualClock();
+    const memory = new MemoryBudget(16 * MiB, UNASKED);
+    const rig = await TargetRig.start(clock, memory);
+    t.teardown(() => rig.stop());
+    const keys = { ImmediateData: 'No', InitialR2T: 'No', FirstBurstLength: '65536' };
+    const [owing = null, silent = null, slow = null] = await sessions(rig, 3, keys);
+    if (owing === null || silent === null || slow === null) throw new Error('no sessions');
+    write(owing, 4 * MiB);
+    await owing.expect(Opcode.R2T);
+    write(silent, 64 * KiB, undefined, false); // its Data-Out is to come unasked
+    write(slow, 1 * MiB);
+    const asked = decodeR2t((await slow.expect(Opcode.R2T)).bhs);
+    const { initiatorTaskTag: tag, targetTransferTag } = asked;
+    const isAlive = async (initiator: TargetInitiator): Promise<void> => {
+      initiator.ping(Buffer.alloc(0), { tag: RESERVED_TAG });
+      await initiator.silence(5);
+    };
+    for (let look = 0; look <= DATA_OUT_LOOKS_MAX; look++) {
+      t.ok(memory.heldBytes >= 5 * MiB, `look ${look}: ${memory.heldBytes} bytes are held`);
+      // A little at a time is enough.
+      slow.dataOut({
+        tag,
+        targetTransferTag,
+        offset: 512 * look,
+        dataSN: look,
+        data: Buffer.alloc(512),
+        final: false,
+      });
+      await Promise.all([owing, silent, slow].map(isAlive));
+      for (let step = 0; step < 3; step++) {
+        clock.move(DATA_OUT_LOOK_MS / 3);
+        await Promise.all([owing, silent, slow].map(isAlive));
+      }
+    }
+    for (const initiator of [owing, silent]) {
+      let last = await initiator.next();
+      while (last !== null && last.opcode === Opcode.NOP_IN) last = await initiator.next();
+      t.equal(last?.opcode, Opcode.ASYNC_MESSAGE, 'told');
+      const { asyncEvent, parameter2 } = decodeAsyncMessage(last?.bhs ?? Buffer.alloc(48));
+      t.same([asyncEvent, parameter2], [AsyncEvent.CONNECTION_DROP, 0], 'it may be back at once');
+      t.ok(await initiator.closes(), 'and closed');
+    }
+    await until(() => rig.registry.list().length === 1);
+    t.ok(
+      memory.heldBytes <= 1 * MiB + 64 * KiB,
+      `${memory.heldBytes} bytes are held, by the one that goes on`,
+    );
+  },
+);

@@ -5,6 +5,7 @@
 import { describeError } from '../../base/errors.js';
 import type { Timer } from '../../base/clock.js';
 import {
+  DATA_OUT_LOOK_MS,
   LOGIN_DATA_SEGMENT_BYTES,
   LOGIN_DEADLINE_MS,
   NOP_DEADLINE_MS,
@@ -20,11 +21,13 @@ import { encodeLoginResponse, type LoginResponsePdu } from '../wire/login.js';
 import { Opcode } from '../wire/opcodes.js';
 import { Span } from './buffer-pool.js';
 import type { PortalContext } from './context.js';
+import { drop } from './departure.js';
 import { formatAddress } from './discovery.js';
 import { placeData, receivePdu } from './handlers/index.js';
 import { type EstablishedLogin, LoginPhase, type LoginPort } from './login/phase.js';
 import { putPing } from './nop-in.js';
 import { Output } from './output.js';
+import { isDataOverdue } from './overdue-data.js';
 import { bytesOf, PduWriter } from './pdu-writer.js';
 import { Session } from './session.js';
 import { SessionMemory } from './session-memory.js';
@@ -45,6 +48,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   private readonly framer: Framer;
   private readonly login: LoginPhase;
   private deadline: Timer;
+  private dataLook: Timer | null = null;
   private lingering: Timer | null = null;
   private chunks = 0;
   private finishing = false;
@@ -198,6 +202,21 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     });
   }
 
+  private watchData(session: Session): void {
+    this.dataLook = this.context.clock.after(DATA_OUT_LOOK_MS, () => {
+      if (isDataOverdue(session))
+        this.run(() => this.dropFor(session, 'the data it was asked for does not come'));
+      else this.watchData(session);
+    });
+  }
+
+  private dropFor(session: Session, reason: string): void {
+    const { iqn, initiatorName } = session.identity;
+    this.context.log.warn({ peer: this.peer, iqn, initiatorName, reason }, 'session dropped');
+    drop(session);
+    session.memory.settle();
+  }
+
   // ---- login
 
   respond(pdu: LoginResponsePdu, text: Buffer): void {
@@ -240,6 +259,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     this.framer.setMaxDataSegmentBytes(RECV_DATA_SEGMENT_BYTES);
     this.deadline.cancel();
     this.watchSilence();
+    this.watchData(session);
     const { iqn, initiatorName } = session.identity;
     this.context.log.info({ peer: this.peer, iqn, initiatorName, tsih: session.tsih }, 'logged in');
   }
@@ -274,6 +294,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     if (this.closed_) return;
     this.closed_ = true;
     this.deadline.cancel();
+    this.dataLook?.cancel();
     this.lingering?.cancel();
     this.framer.stop();
     this.output.abandon();

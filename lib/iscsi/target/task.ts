@@ -106,6 +106,9 @@ export class Task<S = unknown> extends ScsiTask {
   r2tSN = 0;
   /** How far R2Ts were sent. */
   solicitedEnd = 0;
+  /** What had come at the last look for overdue data, −1: it did not wait then; and the looks since that found no more. */
+  seenBytes = -1;
+  looksInVain = 0;
   /** The command has failed, but its data is still on the way and is waited for. */
   failed = false;
   failedStatus = 0;
@@ -134,7 +137,8 @@ export class Task<S = unknown> extends ScsiTask {
     this.unsolicited = this.failed = this.isOverdrawn = false;
     this.wantedBytes = this.receivedBytes = this.budgetBytes = this.unsolicitedEnd = 0;
     this.writeData = NOTHING;
-    this.expectedDataSN = this.r2tSN = this.solicitedEnd = 0;
+    this.expectedDataSN = this.r2tSN = this.solicitedEnd = this.looksInVain = 0;
+    this.seenBytes = -1;
     if (this.r2ts.length > 0) this.r2ts.length = 0;
     this.failure = null;
   }
