@@ -6,6 +6,7 @@ import { systemRandom } from '../base/random.js';
 import { noWaypoints, type Waypoints } from '../base/waypoints.js';
 import { formatAddress } from '../manage/api.js';
 import { Member } from '../member.js';
+import { memberDoors, type MemberDoors } from '../member/doors.js';
 import { untilStopped, type CliDoor } from './door.js';
 import { createLog } from './log.js';
 import { address, flag, memberName, parseOptions, refuseOpenHost, whole, withJson } from './options.js';
@@ -23,14 +24,17 @@ const Options = z.object({
   allowUnauthenticated: flag,
 });
 
-export const addMember = addMemberWith(noWaypoints);
+export const addMember = addMemberWith(noWaypoints, memberDoors());
 
-/** The command on a member whose waypoints somebody watches. */
-export function addMemberWith(waypoints: Waypoints): (program: Command, door: CliDoor) => void {
-  return (program, door) => define(program, door, waypoints);
+/** The command on a member whose waypoints somebody watches, and whose doors are what they say. */
+export function addMemberWith(
+  waypoints: Waypoints,
+  doors: MemberDoors,
+): (program: Command, door: CliDoor) => void {
+  return (program, door) => define(program, door, waypoints, doors);
 }
 
-function define(program: Command, door: CliDoor, waypoints: Waypoints): void {
+function define(program: Command, door: CliDoor, waypoints: Waypoints, doors: MemberDoors): void {
   withJson(program.command('member'))
     .description('one member of a group')
     .requiredOption('--name <member>', 'such as m1')
@@ -41,16 +45,21 @@ function define(program: Command, door: CliDoor, waypoints: Waypoints): void {
     .option('--busy-poll-us <microseconds>', 'poll this long before sleeping; 0: never')
     .option('--peer-digests', 'a CRC32C in every frame to and from other members')
     .option('--allow-unauthenticated', 'listen where other machines can reach it')
-    .action((raw: Record<string, unknown>) => runMember(door, raw, waypoints));
+    .action((raw: Record<string, unknown>) => runMember(door, raw, waypoints, doors));
 }
 
-async function runMember(door: CliDoor, raw: Record<string, unknown>, waypoints: Waypoints): Promise<void> {
+async function runMember(
+  door: CliDoor,
+  raw: Record<string, unknown>,
+  waypoints: Waypoints,
+  doors: MemberDoors,
+): Promise<void> {
   const options = parseOptions(Options, raw);
   refuseOpenHost(options.portal.host, options.allowUnauthenticated);
   refuseOpenHost(options.peer.host, options.allowUnauthenticated);
   const log = await createLog(door, options.name, 'info');
   const stopped = untilStopped(door);
-  const member = await Member.start({
+  const wanted = {
     name: options.name,
     storeUrl: options.store,
     portal: options.portal,
@@ -62,7 +71,8 @@ async function runMember(door: CliDoor, raw: Record<string, unknown>, waypoints:
     peerDigests: options.peerDigests,
     waypoints,
     ...(options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs }),
-  });
+  };
+  const member = await Member.start(wanted, doors);
   const ready = {
     name: options.name,
     portal: formatAddress(member.portal),

@@ -211,10 +211,7 @@ export class MoveRunner {
     stats.extents = stats.extentsDone + extents.length;
     options.log.info({ volume: volumeName, to: record.to, extents: extents.length }, 'giving extents');
     try {
-      // Another source may end the move before we write again: it counts our part then.
-      await this.writeProgress(move).catch((error: unknown) => {
-        options.log.warn({ error: describeError(error) }, 'the figures of a move could not be written');
-      });
+      await this.tellProgress(move); // another source may end the move before we write again: it counts our part then
       const source = await options.volumes.source(volumeName);
       const routed = options.table.get(volumeName);
       if (routed === undefined) throw new BlockferryError('NOT_FOUND', `volume ${volumeName} was deleted`);
@@ -243,6 +240,7 @@ export class MoveRunner {
     } catch (error) {
       await this.gaveUp(move, error);
     } finally {
+      await this.tellProgress(move); // nobody does later when another has ended the move meanwhile
       move.giving = false;
       if (move.record.state !== 'active') this.moves.delete(record.id); // take() has left it to us
     }
@@ -320,6 +318,14 @@ export class MoveRunner {
       }
       this.upkeepSoon();
     });
+  }
+
+  private async tellProgress(move: Running): Promise<void> {
+    try {
+      await this.writeProgress(move);
+    } catch (error) {
+      this.options.log.warn({ error: describeError(error) }, 'the figures of a move could not be written');
+    }
   }
 
   private async writeProgress(move: Running): Promise<void> {

@@ -21,7 +21,7 @@ interface HandoverProof {
 }
 interface CrashProof {
   results: { id: string; faults: string[]; recoveryMs: number }[];
-  resumes: { text: string; holds: boolean }[];
+  lines: { text: string; holds: boolean }[];
 }
 
 /** Runs a proof to its end; its lines of time are not judged here, where other tests share the machine. */
@@ -56,5 +56,5 @@ t.test('crashes at named points', { timeout: 300_000 }, async (t) => {
     t.same(faults, [], `${id}, recovered in ${Math.round(recoveryMs)} ms`);
   }
   t.equal(proof.results.length, CRASHES.length, 'all of them were run');
-  for (const { text, holds } of proof.resumes) t.ok(holds, text);
+  for (const { text, holds } of proof.lines) t.ok(holds, text);
 });

@@ -5,9 +5,10 @@ import { parseArgs } from 'node:util';
 import { BlockferryError } from '../../base/errors.js';
 import { SeededRandom, randomBelow } from '../../base/random.js';
 import { alignedTable } from '../../bench/text.js';
-import { distributionOf } from '../figures.js';
+import { distributionOf, type Line } from '../figures.js';
 import { allCases, type CrashCase } from './cases.js';
-import { runResume, type ResumeResult } from './resume.js';
+import { runRefusals } from './refusal.js';
+import { runResume } from './resume.js';
 import { runCrash, type CrashResult } from './run.js';
 
 /** @returns the process's exit code: 1 when something was lost, wrong, or did not recover */
@@ -32,13 +33,15 @@ export async function runCrashProof(args: readonly string[]): Promise<number> {
       }
     };
     await Promise.all(Array.from({ length: options.jobs }, lane));
-    const resumes = options.resume ? await runResume(workFolder) : [];
+    const lines: Line[] = options.lines
+      ? [...(await runResume(workFolder)), ...(await runRefusals(workFolder))]
+      : [];
     say(`\n${summaryTable(results)}`);
-    for (const resume of resumes) say(`${resume.holds ? 'holds ' : 'MISSED'}  ${resume.text}`);
+    for (const { holds, text } of lines) say(`${holds ? 'holds ' : 'MISSED'}  ${text}`);
     const failed = results.filter((result) => result.faults.length > 0);
     for (const result of failed) say(`FAILED ${result.id}\n  ${result.faults.join('\n  ')}`);
-    if (options.json) process.stdout.write(`${JSON.stringify({ results, resumes, leftOut })}\n`);
-    return failed.length === 0 && resumes.every((resume: ResumeResult) => resume.holds) ? 0 : 1;
+    if (options.json) process.stdout.write(`${JSON.stringify({ results, lines, leftOut })}\n`);
+    return failed.length === 0 && lines.every(({ holds }) => holds) ? 0 : 1;
   } finally {
     await rm(workFolder, { recursive: true, force: true });
   }
@@ -109,7 +112,7 @@ function readOptions(args: readonly string[]) {
       jobs: { type: 'string', default: '2' },
       seed: { type: 'string', default: '1' },
       folder: { type: 'string', default: '.' },
-      'no-resume': { type: 'boolean', default: false },
+      'no-lines': { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     },
   });
@@ -119,7 +122,7 @@ function readOptions(args: readonly string[]) {
     jobs: Math.max(1, Number(values.jobs)),
     seed: Number(values.seed),
     folder: resolve(values.folder),
-    resume: !values['no-resume'],
+    lines: !values['no-lines'],
     json: values.json,
   };
 }

@@ -10,6 +10,7 @@ import { appendFileSync, existsSync, readFileSync, renameSync, unlinkSync, write
 import { join } from 'node:path';
 import { z } from 'zod';
 import { WAYPOINTS, type Waypoint, type Waypoints } from '../../base/waypoints.js';
+import { FullDisk, fillDisk } from './full-disk.js';
 
 /** Names the folder to every process of the group. */
 export const ORDERS_VARIABLE = 'BLOCKFERRY_CRASH_ORDERS';
@@ -20,6 +21,8 @@ const Order = z.object({
   nth: z.number().int().min(1),
   /** In this order; the member itself (pid 0) goes last, since nothing comes after. */
   victims: z.array(z.object({ pid: z.number().int().min(0), signal: z.enum(['SIGKILL', 'SIGSTOP']) })),
+  /** A member's disk refuses a write from then on. */
+  fullDisk: FullDisk.optional(),
 });
 export type Order = z.infer<typeof Order>;
 
@@ -70,6 +73,7 @@ export class OrderedWaypoints implements Waypoints {
     if (times < order.nth) return;
     unlinkSync(join(this.folder, `${this.member}.order`));
     writeFileSync(join(this.folder, `${this.member}.carried`), String(Date.now()));
+    if (order.fullDisk !== undefined) fillDisk(this.folder, order.fullDisk);
     for (const { pid, signal } of order.victims) strike(pid, signal);
   }
 

@@ -10,26 +10,38 @@ import { Scope } from '../../bench/scope.js';
 import type { Line } from '../figures.js';
 import { EXTENT_BYTES, Scene, VOLUME } from './scene.js';
 
-export type ResumeResult = Line;
-
 const BATCH_EXTENTS = MOVE_BATCH_BYTES / EXTENT_BYTES;
 const BATCHES = 3;
 const POLL_MS = 50;
 
-/** Where the source dies, and how many attempts on extents its move may need in all then. */
-const DEATHS: readonly { readonly point: Waypoint; readonly nth: number; readonly attempts: number }[] = [
-  { point: 'batch.given', nth: 1, attempts: BATCHES * BATCH_EXTENTS },
-  { point: 'batch.synced', nth: 2, attempts: (BATCHES + 1) * BATCH_EXTENTS },
+interface Death {
+  readonly who: 'source' | 'destination';
+  readonly point: Waypoint;
+  readonly nth: number;
+  /** How many attempts on extents the move may need in all then. */
+  readonly attempts: number;
+}
+
+const DEATHS: readonly Death[] = [
+  { who: 'source', point: 'batch.given', nth: 1, attempts: BATCHES * BATCH_EXTENTS },
+  { who: 'source', point: 'batch.synced', nth: 2, attempts: (BATCHES + 1) * BATCH_EXTENTS },
+  // Three syncs a batch: in the middle of the second.
+  { who: 'destination', point: 'destination.synced', nth: 5, attempts: (BATCHES + 1) * BATCH_EXTENTS },
 ];
 
-export async function runResume(workFolder: string): Promise<ResumeResult[]> {
-  const results: ResumeResult[] = [];
+export async function runResume(workFolder: string): Promise<Line[]> {
+  const results: Line[] = [];
   for (const death of DEATHS) {
     const scope = new Scope();
     try {
       const scene = await Scene.open(workFolder, scope, BATCHES * BATCH_EXTENTS);
       await scene.load(scope);
-      scene.desk.give('m1', { point: death.point, nth: death.nth, victims: [{ pid: 0, signal: 'SIGKILL' }] });
+      const member = death.who === 'source' ? 'm1' : 'm2';
+      scene.desk.give(member, {
+        point: death.point,
+        nth: death.nth,
+        victims: [{ pid: 0, signal: 'SIGKILL' }],
+      });
       let move = await scene.client.createMove({ volume: VOLUME, to: 'm2' });
       while (move.state === 'active') {
         await sleep(systemClock, POLL_MS);
@@ -37,10 +49,12 @@ export async function runResume(workFolder: string): Promise<ResumeResult[]> {
       }
       const attempts = scene.desk.passed('m1', 'extent.begun');
       const { faults } = await scene.judge();
-      const died = scene.desk.carriedAtMs('m1') !== undefined;
+      const died = scene.desk.carriedAtMs(member) !== undefined;
+      const isCopiedOnce = move.bytesCopied <= death.attempts * EXTENT_BYTES;
       results.push({
-        text: `the source dies at ${death.point} (${death.nth}): ${attempts} attempts on ${move.extents} extents, at most ${death.attempts}${faults.map((fault) => `; ${fault}`).join('')}`,
-        holds: died && move.state === 'done' && attempts <= death.attempts && faults.length === 0,
+        text: `the ${death.who} dies at ${death.point} (${death.nth}): ${attempts} attempts on ${move.extents} extents, at most ${death.attempts}; ${move.bytesCopied / EXTENT_BYTES} MiB copied${faults.map((fault) => `; ${fault}`).join('')}`,
+        holds:
+          died && move.state === 'done' && attempts <= death.attempts && isCopiedOnce && faults.length === 0,
       });
     } finally {
       await scope.close();
