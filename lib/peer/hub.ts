@@ -174,7 +174,10 @@ export class Hub implements PeerHub, LinkOwner {
   private greet(link: Link, magic: number, payload: Buffer): LinkOwner {
     if (link.mayBeReady) throw frameError('a second hello');
     const hello = readHello(this.self, link, magic, payload);
-    if (hello === null) return this;
+    if (hello === null) {
+      this.options.log.warn({ from: link.socket.remoteAddress, why: link.reason }, 'a peer was turned away');
+      return this;
+    }
     if (hello.member === '') {
       link.mayBeReady = true;
       link.sendControl(ControlType.WELCOME, encodeHello(this.self, 0));

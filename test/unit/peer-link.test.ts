@@ -1,6 +1,7 @@
 /** Two hubs on loopback in one process: requests both ways, lost links, deadlines, budgets, hostile bytes. */
 import fc from 'fast-check';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { pino } from 'pino';
 import t from 'tap';
 import { systemClock, sleep } from '../../lib/base/clock.js';
 import { PEER_BYTES_MAX, PEER_PAYLOAD_BYTES_MAX, PEER_REQUESTS_MAX } from '../../lib/base/limits.js';
@@ -317,7 +318,9 @@ t.test('I8: two fences that take the other for absent do not wait for each other
 });
 
 t.test('a stranger is told why and turned away', async (t) => {
-  const b = makeHub('b');
+  const logged: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line: string) => void logged.push(line) });
+  const b = makeHub('b', echo, { log });
   t.teardown(() => b.close());
   const { port } = await b.listen('127.0.0.1', 0);
   const hello = (change: object): Buffer => {
@@ -328,6 +331,8 @@ t.test('a stranger is told why and turned away', async (t) => {
   };
   const say = async (bytes: Buffer): Promise<string> => refusalText(await talk(port, bytes));
   t.match(await say(hello({ versionMin: 2, versionMax: 9 })), /peer protocol 2 to 9 is not spoken here/);
+  t.match(logged, [/turned away/], 'and so is whoever reads the log');
+  t.match(logged, [/peer protocol 2 to 9 is not spoken here \(1 to 1\)/]);
   t.match(await say(hello({ group: 'other' })), /this is group 'g', not 'other'/);
   t.match(await say(hello({ member: '../etc' })), /hello's member is wrong/);
   t.match(await say(frame(ControlType.HELLO, Buffer.from('{}'), (h) => (h.token = 1))), /wrong magic number/);
