@@ -17,6 +17,7 @@ import { GroupView, Membership, type MemberChange } from './group/membership.js'
 import { GroupRecord, keys, parseRecord } from './group/records.js';
 import type { GroupStore } from './group/store.js';
 import { MemoryBudget } from './iscsi/target/memory-budget.js';
+import type { Authenticator } from './iscsi/target/login/security.js';
 import { Portal } from './iscsi/target/portal.js';
 import { SessionRegistry } from './iscsi/target/registry.js';
 import { MemberDirectory } from './member/directory.js';
@@ -55,6 +56,8 @@ export interface MemberOptions {
   readonly busyPollUs?: number;
   /** A CRC32C in every frame between members. */
   readonly peerDigests?: boolean;
+  /** Who may log in. Default: everybody. */
+  readonly authenticator?: Authenticator;
   /** Default: none. */
   readonly waypoints?: Waypoints;
 }
@@ -168,7 +171,7 @@ export class Member {
     this.hub = new Hub({ group, self: { name, incarnation }, digests, service, log, clock, random, net });
     this.closers.push(() => this.hub.close());
     this.peerAddress = await this.hub.listen(options.peer.host, options.peer.port);
-    const poll = options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs };
+    const { busyPollUs, authenticator } = options;
     const portal = new Portal({
       directory: this.door,
       registry: this.registry,
@@ -177,7 +180,10 @@ export class Member {
       random,
       memory: this.memory,
       net,
-      options: poll,
+      options: {
+        ...(busyPollUs !== undefined && { busyPollUs }),
+        ...(authenticator && { authenticator }),
+      },
     });
     this.portalAddress = await portal.listen(options.portal.host, options.portal.port);
     this.closePortal = () => portal.close();

@@ -26,6 +26,16 @@ export const ISCSI_NAME_BYTES_MAX = 223;
 export const LOGIN_PDUS_MAX = 32;
 /** A connection that has not finished login by then is closed; libiscsi needs milliseconds. */
 export const LOGIN_DEADLINE_MS = 15_000;
+/** An answer that says "not authenticated" waits so long: 2048 connections then guess less than a secret of 96 bits has. */
+export const LOGIN_FAILURE_PAUSE_MS = 1_000;
+/** RFC 7143 6.1: a binary value is at most 1024 bytes long; a CHAP challenge or response is one. */
+export const BINARY_VALUE_BYTES_MAX = 1024;
+/** RFC 7143 9.2.1 wants 96 random bits at least, and some initiators take no more than 255 bytes. */
+export const CHAP_SECRET_BYTES_MIN = 12;
+export const CHAP_SECRET_BYTES_MAX = 255;
+export const CHAP_ACCOUNTS_MAX = 1024;
+/** A thousand accounts with long names, and the initiators that may use them. */
+export const CHAP_FILE_BYTES_MAX = 4 * MiB;
 /** Commands an initiator may have outstanding: MaxCmdSN − ExpCmdSN + 1. libiscsi and Linux use at most 128. */
 export const COMMAND_WINDOW = 256;
 /** Largest data transfer of one command (VPD B0h MAXIMUM TRANSFER LENGTH): bounds the buffer of one task. */

@@ -6,6 +6,7 @@ import { Initiator } from '../iscsi/initiator/initiator.js';
 import { parseIscsiUrl } from '../iscsi/initiator/url.js';
 import { runFill, runLoad, runVerify, type LoadOptions, type Progress } from '../iscsi/initiator/workload.js';
 import type { WorkloadReport } from '../iscsi/initiator/report.js';
+import { readChapIdentity, withChap } from './chap.js';
 import type { CliDoor } from './door.js';
 import { describeIoReport } from './io-report.js';
 import { flag, parseOptions, size, whole, withJson } from './options.js';
@@ -42,6 +43,7 @@ const common = {
   seed: whole(0, 0xffffffff).optional(),
   ledger: z.string().min(1).optional(),
   digests: flag,
+  chap: z.string().min(1).optional(),
 };
 const Common = z.object(common);
 const Load = z.object({
@@ -81,7 +83,7 @@ export function addIo(program: Command, door: CliDoor): void {
 }
 
 function addCommon(command: Command, blockSize: string): Command {
-  return withJson(command)
+  return withChap(withJson(command), 'a file of accounts: log in as the first one')
     .option('--size <size>', 'work on the first so many bytes')
     .option('--range <from-to>', 'work on these bytes, such as 64M-1G')
     .option('--block-size <size>', `bytes of one command (default: ${blockSize})`)
@@ -96,7 +98,10 @@ async function runIo(door: CliDoor, verb: Verb, url: string, options: IoOptions)
   const target = parseIscsiUrl(url);
   const workload = workloadOptions(door, verb, options);
   const digest: readonly ('None' | 'CRC32C')[] = options.digests ? ['CRC32C', 'None'] : ['None'];
-  const initiator = await Initiator.connect(target, { offer: { headerDigest: digest, dataDigest: digest } });
+  const initiator = await Initiator.connect(target, {
+    offer: { headerDigest: digest, dataDigest: digest },
+    chap: await readChapIdentity(door, options.chap),
+  });
   const stop = new AbortController();
   const forget = door.onStopSignal(() => stop.abort());
   let report: WorkloadReport;

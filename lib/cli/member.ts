@@ -7,6 +7,8 @@ import { noWaypoints, type Waypoints } from '../base/waypoints.js';
 import { formatAddress } from '../manage/api.js';
 import { Member } from '../member.js';
 import { memberDoors, type MemberDoors } from '../member/doors.js';
+import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
+import { readChap, withChap } from './chap.js';
 import { untilStopped, type CliDoor } from './door.js';
 import { createLog } from './log.js';
 import { address, flag, memberName, parseOptions, refuseOpenHost, whole, withJson } from './options.js';
@@ -22,6 +24,7 @@ const Options = z.object({
   busyPollUs: whole(0, 10_000).optional(),
   peerDigests: flag,
   allowUnauthenticated: flag,
+  chap: z.string().min(1).optional(),
 });
 
 export const addMember = addMemberWith(noWaypoints, memberDoors());
@@ -35,7 +38,7 @@ export function addMemberWith(
 }
 
 function define(program: Command, door: CliDoor, waypoints: Waypoints, doors: MemberDoors): void {
-  withJson(program.command('member'))
+  withChap(withJson(program.command('member')), 'a file of accounts: who may log in')
     .description('one member of a group')
     .requiredOption('--name <member>', 'such as m1')
     .requiredOption('--store <url>', 'the group store, such as embedded:/var/lib/blockferry/store')
@@ -55,8 +58,10 @@ async function runMember(
   doors: MemberDoors,
 ): Promise<void> {
   const options = parseOptions(Options, raw);
-  refuseOpenHost(options.portal.host, options.allowUnauthenticated);
-  refuseOpenHost(options.peer.host, options.allowUnauthenticated);
+  const chap = await readChap(door, options.chap);
+  const isOpen = options.allowUnauthenticated || chap !== undefined;
+  refuseOpenHost(options.portal.host, isOpen, 'the portal', 'give --chap, or ');
+  refuseOpenHost(options.peer.host, options.allowUnauthenticated, 'the peer port');
   const log = await createLog(door, options.name, 'info');
   const stopped = untilStopped(door);
   const wanted = {
@@ -70,6 +75,7 @@ async function runMember(
     random: systemRandom,
     peerDigests: options.peerDigests,
     waypoints,
+    ...(chap && { authenticator: new ChapAuthenticator(chap, systemRandom) }),
     ...(options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs }),
   };
   const member = await Member.start(wanted, doors);

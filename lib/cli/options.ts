@@ -111,12 +111,20 @@ export function isLoopback(hostText: string): boolean {
   return LOOPBACK.test(hostText);
 }
 
-/** There is no authentication yet, so an address that others can reach must be asked for by name. */
-export function refuseOpenHost(hostText: string, allowUnauthenticated: boolean): void {
+/**
+ * An address that others can reach must be asked for by name, unless they have to authenticate.
+ * @param what listens there without
+ */
+export function refuseOpenHost(
+  hostText: string,
+  allowUnauthenticated: boolean,
+  what: string,
+  hint = '',
+): void {
   if (isLoopback(hostText) || allowUnauthenticated) return;
   throw new BlockferryError(
     'USAGE',
-    `${hostText} can be reached from other machines, and there is no authentication yet`,
-    'add --allow-unauthenticated if anybody there may read and write the volumes',
+    `${hostText} can be reached from other machines, and ${what} asks nobody who they are`,
+    `${hint}add --allow-unauthenticated if anybody there may read and write the volumes`,
   );
 }

@@ -6,6 +6,8 @@ import { systemRandom } from '../base/random.js';
 import { formatSize } from '../base/units.js';
 import { formatAddress, volumeUrl } from '../manage/api.js';
 import { ImageServer } from '../serve/images.js';
+import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
+import { readChap, withChap } from './chap.js';
 import { untilStopped, type CliDoor } from './door.js';
 import { createLog } from './log.js';
 import { flag, host, parseOptions, port, refuseOpenHost, size, withJson } from './options.js';
@@ -18,6 +20,7 @@ const Options = z.object({
   size: size.optional(),
   readOnly: flag,
   allowUnauthenticated: flag,
+  chap: z.string().min(1).optional(),
 });
 
 /** The one line of JSON that says it serves. */
@@ -32,7 +35,7 @@ interface ServeReady {
 }
 
 export function addServe(program: Command, door: CliDoor): void {
-  withJson(program.command('serve <image...>'))
+  withChap(withJson(program.command('serve <image...>')), 'a file of accounts: who may log in')
     .description('serve raw images in place, a target each: no group, no other state')
     .option('--host <address>', 'numeric address to listen at', '127.0.0.1')
     .option('--port <port>', '0: any free one', '3260')
@@ -48,7 +51,9 @@ async function runServe(
   raw: Record<string, unknown>,
 ): Promise<void> {
   const options = parseOptions(Options, raw);
-  refuseOpenHost(options.host, options.allowUnauthenticated);
+  const chap = await readChap(door, options.chap);
+  const isOpen = options.allowUnauthenticated || chap !== undefined;
+  refuseOpenHost(options.host, isOpen, 'the portal', 'give --chap, or ');
   const log = await createLog(door, 'serve', 'warn');
   const stopped = untilStopped(door);
   const server = await ImageServer.start({
@@ -60,6 +65,7 @@ async function runServe(
     clock: systemClock,
     random: systemRandom,
     log,
+    ...(chap && { authenticator: new ChapAuthenticator(chap, systemRandom) }),
   });
   emit(door, options.json, readyOf(server), describeReady);
   log.info({ signal: await stopped }, 'stopping');

@@ -9,6 +9,8 @@ import { systemRandom } from '../base/random.js';
 import { formatSize } from '../base/units.js';
 import type { StatusView } from '../manage/api.js';
 import { Supervisor, type SupervisorOptions } from '../supervisor/supervisor.js';
+import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
+import { readChap, withChap } from './chap.js';
 import { untilStopped, type CliDoor } from './door.js';
 import { createLog } from './log.js';
 import { flag, host, parseOptions, port, refuseOpenHost, volumeAndSize, whole, withJson } from './options.js';
@@ -25,6 +27,7 @@ const Options = z.object({
   busyPollUs: whole(0, 10_000).optional(),
   peerDigests: flag,
   allowUnauthenticated: flag,
+  chap: z.string().min(1).optional(),
 });
 
 /** The one line of JSON that says the group is ready: scripts depend on it. */
@@ -44,7 +47,7 @@ interface GroupReady {
 
 export function addUp(program: Command, door: CliDoor): void {
   const collect = (value: string, before: string[]): string[] => [...before, value];
-  withJson(program.command('up'))
+  withChap(withJson(program.command('up')), 'a file of accounts: who may log in, here and at every member')
     .description('a group of members on this machine, a process each; a member that dies is started again')
     .option('--members <count>', 'm1, m2, …', '3')
     .option('--data <folder>', 'where everything is kept', './.blockferry')
@@ -60,14 +63,18 @@ export function addUp(program: Command, door: CliDoor): void {
 
 async function runUp(door: CliDoor, raw: Record<string, unknown>): Promise<void> {
   const options = parseOptions(Options, raw);
-  refuseOpenHost(options.host, options.allowUnauthenticated);
+  const chap = await readChap(door, options.chap);
+  refuseOpenHost(options.host, options.allowUnauthenticated, 'the management API');
   const names = options.volume.map((volume) => volume.name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined)
     throw new BlockferryError('USAGE', `--volume ${twice} is given twice`, 'name it once');
   const log = await createLog(door, 'up', 'info');
   const stopped = untilStopped(door);
-  const supervisor = await Supervisor.start(supervisorOptions(options, log));
+  const supervisor = await Supervisor.start({
+    ...supervisorOptions(options, log),
+    ...(chap && { authenticator: new ChapAuthenticator(chap, systemRandom) }),
+  });
   emit(door, options.json, readyOf(await supervisor.status()), describeReady);
   log.info({ signal: await stopped }, 'stopping');
   await supervisor.stop(log);
@@ -81,6 +88,7 @@ function supervisorOptions(
   if (options.allowUnauthenticated) memberArgs.push('--allow-unauthenticated');
   if (options.busyPollUs !== undefined) memberArgs.push('--busy-poll-us', String(options.busyPollUs));
   if (options.peerDigests) memberArgs.push('--peer-digests');
+  if (options.chap !== undefined) memberArgs.push('--chap', resolve(options.chap));
   return {
     dataFolder: resolve(options.data),
     host: options.host,

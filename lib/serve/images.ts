@@ -13,6 +13,7 @@ import type {
   TargetAnswer,
   TargetDirectory,
 } from '../iscsi/target/directory.js';
+import type { Authenticator } from '../iscsi/target/login/security.js';
 import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
 import { DiskServer } from '../scsi/disk-server.js';
@@ -30,6 +31,8 @@ export interface ServeOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Who may log in. Default: everybody. */
+  readonly authenticator?: Authenticator;
 }
 
 export interface ServedImage {
@@ -59,9 +62,12 @@ export class ImageServer {
     try {
       for (const [path, identity] of await identify(options))
         open.push(await openImage(path, identity, options));
-      const { clock, random, log } = options;
+      const { clock, random, log, authenticator } = options;
       const directory = new ImageDirectory(open);
-      const portal = new Portal({ directory, registry: new SessionRegistry(clock), clock, random, log });
+      const portal = new Portal({
+        ...{ directory, registry: new SessionRegistry(clock), clock, random, log },
+        options: { ...(authenticator && { authenticator }) },
+      });
       return new ImageServer(portal, await portal.listen(options.host, options.port), open);
     } catch (error) {
       for (const image of open) await image.file.close();

@@ -10,6 +10,7 @@ import type { Logger } from '../base/log.js';
 import { randomToken, type Random } from '../base/random.js';
 import { ensureGroup } from '../group/admin.js';
 import { openStore } from '../group/open-store.js';
+import type { Authenticator } from '../iscsi/target/login/security.js';
 import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
 import { formatAddress, type MemberView, type StatusView } from '../manage/api.js';
@@ -38,6 +39,8 @@ export interface SupervisorOptions {
   readonly program: string;
   /** Arguments that every member gets besides its own. */
   readonly memberArgs: readonly string[];
+  /** Who may log in at the group portal. Default: everybody. */
+  readonly authenticator?: Authenticator;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -74,7 +77,7 @@ export class Supervisor {
 }
 
 async function start(options: SupervisorOptions, undos: Undo[]): Promise<GroupDesk> {
-  const { clock, random, log, host } = options;
+  const { clock, random, log, host, authenticator } = options;
   const folder = await DataFolder.open(options.dataFolder, { log });
   undos.push(() => folder.close());
   const addresses = await settleAddresses(folder.path, options);
@@ -89,7 +92,10 @@ async function start(options: SupervisorOptions, undos: Undo[]): Promise<GroupDe
   await Promise.all(members.map((member) => member.start()));
 
   const directory = new PortalDirectory(table, new HomeWatch(members, addresses, host));
-  const portal = new Portal({ directory, registry: new SessionRegistry(clock), log, clock, random });
+  const portal = new Portal({
+    ...{ directory, registry: new SessionRegistry(clock), log, clock, random },
+    options: { ...(authenticator && { authenticator }) },
+  });
   undos.push(() => portal.close());
   const portalAddress = await portal.listen(host, addresses.portal);
   const hub = openHub(group.name, addresses, options);

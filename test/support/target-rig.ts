@@ -5,6 +5,7 @@ import { type Clock, systemClock, type Timer } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import type { LoginIdentity, TargetAnswer, TargetDirectory } from '../../lib/iscsi/target/directory.js';
+import { type Authenticator, openAuthenticator } from '../../lib/iscsi/target/login/security.js';
 import { MemoryBudget } from '../../lib/iscsi/target/memory-budget.js';
 import { Portal } from '../../lib/iscsi/target/portal.js';
 import { SessionRegistry } from '../../lib/iscsi/target/registry.js';
@@ -103,6 +104,7 @@ export class TargetRig implements TargetDirectory {
   private constructor(
     clock: Clock,
     readonly memory: MemoryBudget,
+    authenticator: Authenticator,
   ) {
     this.registry = new SessionRegistry(clock);
     this.portal = new Portal({
@@ -112,12 +114,16 @@ export class TargetRig implements TargetDirectory {
       clock,
       random: new SeededRandom(1),
       memory,
-      options: { busyPollUs: 0 },
+      options: { busyPollUs: 0, authenticator },
     });
   }
 
-  static async start(clock: Clock = systemClock, memory = new MemoryBudget()): Promise<TargetRig> {
-    const rig = new TargetRig(clock, memory);
+  static async start(
+    clock: Clock = systemClock,
+    memory = new MemoryBudget(),
+    authenticator = openAuthenticator,
+  ): Promise<TargetRig> {
+    const rig = new TargetRig(clock, memory, authenticator);
     rig.port = (await rig.portal.listen('127.0.0.1', 0)).port;
     return rig;
   }

@@ -1,5 +1,5 @@
 /**
- * The initiator's login (RFC 7143 6.3): AuthMethod=None, operational negotiation, redirects followed. It turns an
+ * The initiator's login (RFC 7143 6.3): authentication, operational negotiation, redirects followed. It turns an
  * address into a connection in full feature phase, or into an error that says at which hop and why it failed.
  */
 import { BlockferryError } from '../../base/errors.js';
@@ -11,6 +11,7 @@ import type { OperationalParameters } from '../wire/negotiation-rules.js';
 import { conclude, formatOffer } from '../wire/offer.js';
 import { LoginStage, LoginStatus, Opcode, nameOf } from '../wire/opcodes.js';
 import { TextAssembler, formatText, parseText, valueOf, type TextPair } from '../wire/text-keys.js';
+import { ChapConversation } from './chap.js';
 import { Connection } from './connection.js';
 import type { Settings } from './options.js';
 import { formatPortal, parseTargetAddress, type PortalAddress } from './url.js';
@@ -112,19 +113,23 @@ class LoginExchange {
     private readonly iqn: string | null,
     private readonly isid: string,
   ) {
-    this.csg = settings.firstStage === 'security' ? LoginStage.SECURITY : LoginStage.OPERATIONAL;
+    const isSecure = settings.firstStage === 'security' || settings.chap !== null;
+    this.csg = isSecure ? LoginStage.SECURITY : LoginStage.OPERATIONAL;
     this.deadlineMs = settings.clock.nowMs() + settings.loginDeadlineMs;
   }
 
   async run(): Promise<Outcome> {
+    const { chap } = this.settings;
+    const conversation = chap === null ? null : new ChapConversation(chap, this.settings.random);
     let keys = this.firstKeys();
     for (;;) {
-      const response = await this.exchange(keys);
+      const response = await this.exchange(keys, conversation === null || conversation.isLast);
       if (response.status >> 8 === 1) return { redirectTo: this.redirection() };
       if (response.status !== LoginStatus.SUCCESS) {
         throw new LoginRefused(response.status, formatPortal(this.connection.address));
       }
       keys = [];
+      if (this.csg === LoginStage.SECURITY && conversation !== null) keys = conversation.next(this.answered);
       if (!response.transit) continue;
       if (response.nsg === LoginStage.FULL_FEATURE) return this.finish(response);
       if (response.nsg <= this.csg) throw this.violation(`transit to stage ${response.nsg}`);
@@ -148,8 +153,8 @@ class LoginExchange {
   }
 
   /** Sends one request and gathers its whole answer. */
-  private async exchange(keys: readonly TextPair[]): Promise<LoginResponsePdu> {
-    this.request(formatText(keys));
+  private async exchange(keys: readonly TextPair[], transit: boolean): Promise<LoginResponsePdu> {
+    this.request(formatText(keys), transit);
     const text = new TextAssembler();
     for (;;) {
       const { bhs, data } = await this.connection.receive(this.remainingMs());
@@ -166,7 +171,7 @@ class LoginExchange {
     }
   }
 
-  private request(text: Buffer, transit = true): void {
+  private request(text: Buffer, transit: boolean): void {
     this.requests += 1;
     if (this.requests > LOGIN_PDUS_MAX) throw this.violation(`no end after ${LOGIN_PDUS_MAX} requests`);
     const nsg = this.csg === LoginStage.SECURITY ? LoginStage.OPERATIONAL : LoginStage.FULL_FEATURE;

@@ -9,6 +9,7 @@ import {
 import { tcp, type NetSocket, type SocketReader } from '../../base/net.js';
 import { systemRandom, type Random } from '../../base/random.js';
 import type { NegotiationOffer } from '../wire/negotiation-rules.js';
+import type { ChapIdentity } from './chap.js';
 import type { PortalAddress } from './url.js';
 
 /** Opens a TCP connection; the door that tests replace. */
@@ -24,6 +25,8 @@ export interface InitiatorOptions {
   offer?: Partial<NegotiationOffer>;
   /** Start the login with SecurityNegotiation and AuthMethod=None, as most initiators do, or go straight on. */
   firstStage?: 'security' | 'operational';
+  /** Who we are to the target, by CHAP; null: AuthMethod=None. */
+  chap?: ChapIdentity | null;
   /** One attempt to connect and log in, redirects not counted. */
   loginDeadlineMs?: number;
   /** From the loss of a session to giving up; 0: a lost session is never recovered. */
@@ -68,6 +71,7 @@ export function settle(options: InitiatorOptions): Settings {
     initiatorName: 'iqn.2026-01.io.blockferry:initiator',
     initiatorAlias: '',
     firstStage: 'security',
+    chap: null,
     loginDeadlineMs: INITIATOR_LOGIN_DEADLINE_MS,
     recoveryDeadlineMs: INITIATOR_RECOVERY_DEADLINE_MS,
     pingMs: INITIATOR_PING_MS,
@@ -76,6 +80,6 @@ export function settle(options: InitiatorOptions): Settings {
     random: systemRandom,
     dial: dialTcp,
     ...options,
-    offer: { ...DEFAULT_OFFER, ...options.offer },
+    offer: { ...DEFAULT_OFFER, ...options.offer, ...(options.chap && { authMethod: ['CHAP'] }) },
   };
 }

@@ -89,6 +89,8 @@ export type NegotiationRule =
   /** Each side declares its own; there is no answer to agree on. */
   | { readonly kind: 'declare-number'; readonly low: number; readonly high: number }
   | { readonly kind: 'declare-text' }
+  /** Part of an authentication (12.1.3), whose answer is not a negotiation's. */
+  | { readonly kind: 'authenticate' }
   /** Obsolete (13.25): answered with a fixed value. */
   | { readonly kind: 'obsolete'; readonly answer: 'No' | 'Reject' };
 
@@ -119,6 +121,12 @@ const LENGTH_MAX = 0xffffff;
 export const KEYS: ReadonlyMap<string, KeySpec> = new Map([
   // 12.1
   ['AuthMethod', spec({ kind: 'list', apply: 'authMethod' }, 'security', 'both')],
+  // 12.1.3
+  ['CHAP_A', spec({ kind: 'authenticate' }, 'security', 'both')],
+  ['CHAP_I', spec({ kind: 'authenticate' }, 'security', 'both')],
+  ['CHAP_C', spec({ kind: 'authenticate' }, 'security', 'both')],
+  ['CHAP_N', spec({ kind: 'authenticate' }, 'security', 'both')],
+  ['CHAP_R', spec({ kind: 'authenticate' }, 'security', 'both')],
   // 13.1
   ['HeaderDigest', spec({ kind: 'digest', field: 'headerDigest' }, 'operational', 'both')],
   ['DataDigest', spec({ kind: 'digest', field: 'dataDigest' }, 'operational', 'both')],

@@ -128,6 +128,8 @@ function answerKey(key: string, value: string, spec: KeySpec, working: Working):
   switch (rule.kind) {
     case 'obsolete':
       return rule.answer;
+    case 'authenticate':
+      return undefined;
     case 'declare-text':
       return declareText(key, value, working);
     case 'declare-number':

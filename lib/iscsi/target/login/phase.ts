@@ -7,7 +7,13 @@
  *   transit to full feature ▶ admit: what this initiator left is drained (I8) ─▶ last response ─▶ established
  */
 import { describeError } from '../../../base/errors.js';
-import { COMMAND_WINDOW, LOGIN_DATA_SEGMENT_BYTES, LOGIN_PDUS_MAX } from '../../../base/limits.js';
+import { sleep } from '../../../base/clock.js';
+import {
+  COMMAND_WINDOW,
+  LOGIN_DATA_SEGMENT_BYTES,
+  LOGIN_FAILURE_PAUSE_MS,
+  LOGIN_PDUS_MAX,
+} from '../../../base/limits.js';
 import { serialAdd } from '../../../base/serial.js';
 import { decodeLoginRequest, type LoginRequestPdu, type LoginResponsePdu } from '../../wire/login.js';
 import {
@@ -154,26 +160,41 @@ export class LoginPhase {
     if (error !== undefined) return this.refuse(pdu, error);
     this.negotiation = state;
     const all = [...answers];
-    if (this.stage === LoginStage.SECURITY && !this.authenticate(pdu, pairs, all)) return;
+    const mayTransit = this.stage !== LoginStage.SECURITY || this.authenticate(pdu, pairs, all);
+    if (mayTransit === null) return;
     if (!this.tagSent && subject.target !== null) {
       all.push({ key: 'TargetPortalGroupTag', value: String(PORTAL_GROUP_TAG) });
       this.tagSent = true;
     }
     this.rest = formatText(all);
     const fits = this.rest.length <= LOGIN_DATA_SEGMENT_BYTES;
-    if (pdu.transit && fits && pdu.nsg === LoginStage.FULL_FEATURE) this.finish(pdu, subject);
-    else this.respond(pdu, pdu.transit && fits);
+    const transit = pdu.transit && fits && mayTransit;
+    if (transit && pdu.nsg === LoginStage.FULL_FEATURE) this.finish(pdu, subject);
+    else this.respond(pdu, transit);
   }
 
-  /** The security stage; false when it ended the login. */
-  private authenticate(pdu: LoginRequestPdu, pairs: readonly TextPair[], answers: TextPair[]): boolean {
+  /** The security stage: whether it may be left now (11.13.1: T is answered only then); null when it ended the login. */
+  private authenticate(
+    pdu: LoginRequestPdu,
+    pairs: readonly TextPair[],
+    answers: TextPair[],
+  ): boolean | null {
     const method = answers.find((pair) => pair.key === 'AuthMethod')?.value;
     this.security ??= this.context.authenticator.begin(this.subject?.initiatorName ?? '');
     const step = this.security.step(method, pairs);
     answers.push(...step.answers);
-    if (step.state !== 'failed' && !(step.state === 'more' && pdu.transit)) return true;
-    this.refuse(pdu, { status: LoginStatus.AUTHENTICATION_FAILURE, reason: 'not authenticated' });
-    return false;
+    if (step.state !== 'failed') return step.state === 'done';
+    this.refuseLater(pdu, { status: LoginStatus.AUTHENTICATION_FAILURE, reason: 'not authenticated' });
+    return null;
+  }
+
+  /** Who guesses secrets gets one try a second on each of its connections. */
+  private refuseLater(pdu: LoginRequestPdu, refusal: Refusal): void {
+    this.whilePaused(
+      pdu,
+      () => sleep(this.context.clock, LOGIN_FAILURE_PAUSE_MS),
+      () => this.refuse(pdu, refusal),
+    );
   }
 
   /** Answers with what is to be said; T only where the initiator asked and all is said. */

@@ -1,6 +1,6 @@
 /**
- * The seam for authentication (RFC 7143 12): what happens in the security stage beside plain negotiation. Today there is
- * only AuthMethod=None; CHAP would be another Authenticator, a conversation per login.
+ * The seam for authentication (RFC 7143 12): what happens in the security stage beside plain negotiation, as a
+ * conversation per login. Here is the one with AuthMethod=None; chap.ts has the other.
  */
 import type { TextPair } from '../../wire/text-keys.js';
 
@@ -8,7 +8,7 @@ import type { TextPair } from '../../wire/text-keys.js';
 export interface SecurityStep {
   /** Keys to answer with, beside AuthMethod's. */
   readonly answers: readonly TextPair[];
-  /** failed: 0201h. done: the initiator may go to the next stage. */
+  /** failed: 0201h. more: the initiator may not go to the next stage yet. done: it may. */
   readonly state: 'done' | 'more' | 'failed';
 }
 
