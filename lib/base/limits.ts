@@ -177,6 +177,9 @@ export const MOVE_LIST_RETRY_MS = 1_000;
 export const PROGRESS_INTERVAL_MS = 200;
 /** Data in one batch: what one sync at the destination makes durable. */
 export const MOVE_BATCH_BYTES = 32 * MiB;
+/** The same while no initiator is at work, who would have all of it under the interceptor: a sync and a commit take some
+ *  40 ms, in which nothing is copied. */
+export const MOVE_BATCH_BYTES_ALONE = 128 * MiB;
 /** Extents in one batch, most of them empty then: bounds the requests sent at once. */
 export const MOVE_BATCH_EXTENTS = 256;
 /** The last sync of a batch holds its writes: longer than this, and they are let go and it is tried again. */

@@ -86,6 +86,11 @@ export class Pacer {
     if (dueMs > nowMs) await sleep(this.clock, dueMs - nowMs);
   }
 
+  /** Initiators were at work when it looked last. */
+  get isBesideInitiators(): boolean {
+    return this.isBusy;
+  }
+
   /** A copy was answered so long after it was sent. */
   answered(tookMs: number): void {
     this.answers += 1;

@@ -2,7 +2,12 @@
  * The source's whole part in a move: every extent that this member holds of what is asked for, in one batch
  * after the other. It ends when all are committed, when the move is cancelled, or when the destination will not take them.
  */
-import { MOVE_BATCH_BYTES, MOVE_BATCH_EXTENTS, MOVE_RESTARTS_MAX } from '../base/limits.js';
+import {
+  MOVE_BATCH_BYTES,
+  MOVE_BATCH_BYTES_ALONE,
+  MOVE_BATCH_EXTENTS,
+  MOVE_RESTARTS_MAX,
+} from '../base/limits.js';
 import { sleep } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
 import { PeerType } from '../peer/contract.js';
@@ -58,7 +63,8 @@ function* cutIntoBatches(context: BatchContext, extents: readonly number[]): Gen
     batch.push(extent);
     for (const range of context.file.dataRanges(fromBytes, lengthBytes))
       batchBytes += range.toBytes - range.fromBytes;
-    if (batchBytes >= MOVE_BATCH_BYTES || batch.length >= MOVE_BATCH_EXTENTS) {
+    const bytesMax = context.pacer.isBesideInitiators ? MOVE_BATCH_BYTES : MOVE_BATCH_BYTES_ALONE;
+    if (batchBytes >= bytesMax || batch.length >= MOVE_BATCH_EXTENTS) {
       yield batch;
       batch = [];
       batchBytes = 0;
