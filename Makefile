@@ -17,7 +17,7 @@ SECONDS ?= 3
 SIZE ?= 1G
 ONLY ?=
 OUT ?= ./bench-out
-# make sim: the first SEED=, how many RUNS=
+# make sim: the first SEED=, how many RUNS=, JOBS= processes (the same comes of it)
 SEED ?= 1
 RUNS ?= 1000
 BENCH = $(NODE) dist/bin/bench.js --rounds $(ROUNDS) --seconds $(SECONDS) --size $(SIZE) --only '$(ONLY)' --out $(OUT)
@@ -62,8 +62,8 @@ test: check unit sim-test integration ## everything: check, unit, simulation, in
 unit: build ## unit tests (under a minute)
 	$(TAP) --jobs=$(UNIT_JOBS) $(wildcard test/unit/*.test.ts)
 
-sim: build ## groups simulated from seeds (SEED=, RUNS=); what goes wrong is shrunk into fixtures/sim
-	@$(NODE) dist/bin/sim.js --seed $(SEED) --runs $(RUNS) --keep fixtures/sim
+sim: build ## groups simulated from seeds (SEED=, RUNS=, JOBS=); what goes wrong is shrunk into fixtures/sim
+	@$(NODE) dist/bin/sim.js --seed $(SEED) --runs $(RUNS) --jobs $(JOBS) --keep fixtures/sim
 
 sim-test: build ## the simulation's part of make test: what once went wrong, 200 known seeds, 50 new ones
 	@$(NODE) dist/bin/sim.js fixtures/sim

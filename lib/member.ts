@@ -74,6 +74,7 @@ export class Member {
   private readonly door = new DirectoryDoor();
   private readonly service: MemberService;
   private readonly waypoints: Waypoints;
+  private loop!: ReturnType<MemberDoors['watchLoop']>;
   private host!: VolumeHost;
   private runner!: MoveRunner;
   private table!: RoutingTable;
@@ -222,6 +223,9 @@ export class Member {
   private openVolumes(store: GroupStore, folder: DataFolder, membership: Membership): void {
     const { options, ids, hub, incarnation, registry, waypoints, table } = this;
     const { log, clock, random, name: self } = options;
+    const loop = this.doors.watchLoop();
+    this.loop = loop;
+    this.closers.push(() => loop.close());
     this.host = new VolumeHost({
       ...{ self, ids, hub, folder, clock, log, incarnation, table, waypoints },
       sessionCount: (iqn) => registry.sessionsOf(iqn).length,
@@ -229,6 +233,7 @@ export class Member {
       leaseIsValid: () => membership.check(),
       connect: (member) => hub.connect(member),
       isPresent: (member, process) => this.view.get(member)?.incarnation === process,
+      loopIdleMs: () => loop.idleMs,
     });
     this.closers.push(() => this.host.close());
     table.onChange((now, before) => this.homeMayHaveMoved(now, before));
@@ -239,8 +244,6 @@ export class Member {
   private openService(): void {
     const { options, hub, host, service } = this;
     this.fencer = this.makeFencer();
-    const pause = this.doors.watchLoop();
-    this.closers.push(() => pause.close());
     const destination = new Destination(host, options.clock, options.log, this.waypoints);
     this.closers.push(() => destination.close());
     service.open({
@@ -251,7 +254,7 @@ export class Member {
         sessions: () => this.registry.list(),
         volumes: () => [...host.all].map(({ record, epoch }) => ({ name: record.name, epoch })),
         links: () => hub.stats(),
-        load: () => ({ eventLoop: { maxPauseMs: pause.maxPauseMs }, memory: this.memory.figures }),
+        load: () => ({ eventLoop: { maxPauseMs: this.loop.maxPauseMs }, memory: this.memory.figures }),
       },
     });
     this.closers.push(() => service.close());

@@ -16,8 +16,8 @@ export interface MemberDoors {
   readonly pid: number;
   /** Whether a process of this machine has ended. */
   isGone(pid: number): boolean;
-  /** Begins to measure how long the event loop stands still. */
-  watchLoop(): Pick<LoopPause, 'maxPauseMs' | 'close'>;
+  /** Begins to watch the event loop. */
+  watchLoop(): Pick<LoopPause, 'maxPauseMs' | 'idleMs' | 'close'>;
 }
 
 export function memberDoors(): MemberDoors {

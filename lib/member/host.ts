@@ -2,7 +2,6 @@
  * Every volume of the group at one member: made when the routing table speaks of it, changed at each epoch, forgotten
  * when it is deleted. Forwarding, moves and sessions find their volumes here.
  */
-import { performance } from 'node:perf_hooks';
 import { describeError } from '../base/errors.js';
 import type { VolumeRecord } from '../group/records.js';
 import type { DestinationVolumes } from '../migration/destination.js';
@@ -21,6 +20,8 @@ export interface VolumeHostOptions extends Omit<HeldVolumeContext, 'refresh' | '
   sessionCount(iqn: string): number;
   /** Ends them without another word. */
   cutOff(iqn: string): void;
+  /** How long this process's event loop has had nothing to do, ever. */
+  loopIdleMs(): number;
   /** Asked at a hand-over to remember who dials whom for the bulk. */
   connect(member: string): void;
   /** Whether that process of a member is in the group. */
@@ -119,7 +120,7 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
 
   /** DestinationVolumes and MovingVolumes. */
   loopIdleMs(): number {
-    return performance.eventLoopUtilization().idle;
+    return this.options.loopIdleMs();
   }
 
   // ---- MovingVolumes

@@ -1,8 +1,8 @@
 /**
- * The longest pause of the event loop: how long everybody on this member has waited for somebody. Measured from outside
- * of any I/O path, by a timer that notes how late it is.
+ * The event loop as it is seen from outside of any I/O path: its longest pause (how long everybody on this member has waited
+ * for somebody), by a timer that notes how late it is; and how long it has had nothing to do.
  */
-import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
+import { monitorEventLoopDelay, performance, type IntervalHistogram } from 'node:perf_hooks';
 
 /** A pause is overstated by this at most; the timer costs some ten microseconds a second. */
 const RESOLUTION_MS = 4;
@@ -18,6 +18,11 @@ export class LoopPause {
   get maxPauseMs(): number {
     const ms = this.histogram.max / 1e6;
     return ms <= 2 * RESOLUTION_MS ? 0 : Math.round(ms * 100) / 100;
+  }
+
+  /** How long it has had nothing to do, ever, in milliseconds. */
+  get idleMs(): number {
+    return performance.eventLoopUtilization().idle;
   }
 
   reset(): void {

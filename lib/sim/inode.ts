@@ -41,7 +41,12 @@ export class Inode {
   }
 
   resize(sizeBytes: number): void {
-    const grow = (bytes: Buffer): Buffer => Buffer.concat([bytes.subarray(0, sizeBytes)], sizeBytes);
+    if (sizeBytes === this.sizeBytes) return;
+    const grow = (bytes: Buffer): Buffer => {
+      const grown = Buffer.alloc(sizeBytes);
+      bytes.copy(grown, 0, 0, sizeBytes);
+      return grown;
+    };
     this.cache = grow(this.cache);
     this.durable = grow(this.durable);
     const pages = Math.ceil(sizeBytes / PAGE_BYTES);

@@ -1,6 +1,6 @@
 /**
- * `make sim`: options, progress, and the report. It runs worlds one after the other, shrinks those that go wrong and
- * writes what is left of them to a folder, to be replayed for ever.
+ * `make sim`: options, progress, and the report. What is left of a run that went wrong, once shrunk, is
+ * written to a folder, to be replayed for ever.
  */
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,13 +8,19 @@ import { parseArgs } from 'node:util';
 import { SingleBar } from 'cli-progress';
 import { BlockferryError } from '../base/errors.js';
 import { systemRandom } from '../base/random.js';
-import { Plan, drawPlan } from './plan.js';
-import { runPlan, type Outcome } from './run.js';
-import { shrink } from './shrink.js';
+import { Plan } from './plan.js';
+import { runPlan } from './run.js';
+import type { SeedResult } from './seed-run.js';
+import { runRow } from './workers.js';
+
+/** From so many runs on two processes share them. */
+const RUNS_FOR_WORKERS = 100;
 
 interface Options {
   readonly seed: number;
   readonly runs: number;
+  /** Processes; undefined: as many as are worth it. */
+  readonly jobs: number | undefined;
   readonly json: boolean;
   readonly trace: boolean;
   /** Ends with the first run that goes wrong. */
@@ -64,6 +70,7 @@ function readOptions(args: readonly string[]): Options {
     options: {
       seed: { type: 'string', default: '1' },
       runs: { type: 'string', default: '100' },
+      jobs: { type: 'string' },
       json: { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
       first: { type: 'boolean', default: false },
@@ -73,7 +80,8 @@ function readOptions(args: readonly string[]): Options {
     },
   });
   const seed = values.fresh ? systemRandom.uint32() : countOf(values.seed, 'seed');
-  return { ...values, seed, runs: countOf(values.runs, 'runs'), plans: positionals };
+  const jobs = values.jobs === undefined ? undefined : Math.max(1, countOf(values.jobs, 'jobs'));
+  return { ...values, seed, jobs, runs: countOf(values.runs, 'runs'), plans: positionals };
 }
 
 function countOf(text: string, name: string): number {
@@ -116,23 +124,21 @@ async function runSeeds(options: Options): Promise<SimReport> {
       : new SingleBar({ format: '{bar} {value}/{total} runs, {eta} s left, {wrong} wrong' });
   bar?.start(options.runs, 0, { wrong: 0 });
   const totals = new Totals();
-  let runs = 0;
-  while (runs < options.runs && !(options.first && totals.failures.length > 0)) {
-    const plan = drawPlan(options.seed + runs);
-    const outcome = await runPlan(plan, options.trace);
-    if (options.trace) for (const line of outcome.lines) say(line);
-    totals.add(outcome);
-    if (outcome.wrongs.length > 0) {
-      const failure = await keep(plan, outcome, options.keep);
-      totals.failures.push(failure);
-      if (!options.json) printFailure(failure);
-    }
-    runs += 1;
-    bar?.update(runs, { wrong: totals.failures.length });
-  }
+  const { seed: firstSeed, runs, trace, first } = options;
+  const jobs = options.jobs ?? (runs >= RUNS_FOR_WORKERS ? 2 : 1);
+  const take = async (result: SeedResult): Promise<boolean> => {
+    if (trace) for (const line of result.lines) say(line);
+    totals.add(result);
+    const failure = await keep(result, options.keep);
+    if (failure !== null) totals.failures.push(failure);
+    if (failure !== null && !options.json) printFailure(failure);
+    bar?.update(totals.runs, { wrong: totals.failures.length });
+    return !first || failure === null;
+  };
+  await runRow({ firstSeed, runs, jobs, options: { trace, shrinks: options.keep !== '' }, take });
   bar?.stop();
   return {
-    ...{ firstSeed: options.seed, runs, hash: totals.hash, failures: totals.failures },
+    ...{ firstSeed, runs: totals.runs, hash: totals.hash, failures: totals.failures },
     counts: Object.fromEntries([...totals.counts].sort(([a], [b]) => a.localeCompare(b))),
     simulatedHours: Math.round(totals.simulatedMs / 36_000) / 100,
     seconds: Math.round(performance.now() - startMs) / 1000,
@@ -142,10 +148,12 @@ async function runSeeds(options: Options): Promise<SimReport> {
 class Totals {
   readonly counts = new Map<string, number>();
   readonly failures: Failure[] = [];
+  runs = 0;
   simulatedMs = 0;
   private word = 0;
 
-  add({ counts, simulatedMs, hash }: Outcome): void {
+  add({ counts, simulatedMs, hash }: SeedResult): void {
+    this.runs += 1;
     for (const [what, count] of counts) this.counts.set(what, (this.counts.get(what) ?? 0) + count);
     this.simulatedMs += simulatedMs;
     this.word = (Math.imul(this.word, 31) + parseInt(hash.slice(8), 16)) >>> 0;
@@ -156,15 +164,16 @@ class Totals {
   }
 }
 
-/** Shrinks a failure and writes its plan down, if there is a folder for that. */
-async function keep(plan: Plan, outcome: Outcome, folder: string): Promise<Failure> {
-  const { seed, hash, wrongs } = outcome;
-  if (folder === '') return { seed, hash, wrongs, plan: '', events: plan.events.length };
-  const shrunk = await shrink(plan, outcome);
+/** Writes the plan of a failure down, if there is a folder for that. */
+async function keep(result: SeedResult, folder: string): Promise<Failure | null> {
+  const { seed, hash, wrongs, plan } = result;
+  if (plan === null) return null;
+  const events = plan.events.length;
+  if (folder === '') return { seed, hash, wrongs, plan: '', events };
   const path = join(folder, `seed-${seed}.json`);
   await mkdir(folder, { recursive: true });
-  await writeFile(path, `${JSON.stringify(shrunk.plan, null, 2)}\n`);
-  return { seed, hash, wrongs: shrunk.outcome.wrongs, plan: path, events: shrunk.plan.events.length };
+  await writeFile(path, `${JSON.stringify(plan, null, 2)}\n`);
+  return { seed, hash, wrongs, plan: path, events };
 }
 
 /** At once, for a long row of runs may be cut off. */

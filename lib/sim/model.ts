@@ -57,7 +57,8 @@ export class VolumeModel {
   private readonly cells: Cell[];
   private readonly log: ModelWrite[] = [];
   private readonly writes = new Map<number, ModelWrite>();
-  private readonly busy = new Set<number>();
+  /** Sectors whose writes may not all be durable. */
+  private readonly soft = new Set<number>();
 
   constructor(
     readonly name: string,
@@ -92,7 +93,7 @@ export class VolumeModel {
     this.each(write, (cell, sector) => {
       const entry = { write, overTick: Infinity, isSure: false, isDurable: false };
       cell.now = [...cell.now, entry];
-      this.busy.add(sector);
+      this.soft.add(sector);
     });
     return write;
   }
@@ -113,7 +114,11 @@ export class VolumeModel {
 
   /** A flush that began at `beganTick` was answered GOOD. */
   flushed(beganTick: number): void {
-    for (const sector of this.busy) this.harden(this.cells[sector] as Cell, beganTick);
+    for (const sector of this.soft) {
+      const cell = this.cells[sector] as Cell;
+      this.harden(cell, beganTick);
+      if (cell.now.every(({ isDurable }) => isDurable)) this.soft.delete(sector);
+    }
   }
 
   /** Sectors [first, last] went to another holder, durably (I3). */

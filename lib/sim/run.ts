@@ -1,7 +1,5 @@
-/**
- * Runs one plan to its end and says what came of it. The world's timeline is driven by setImmediate: between two events
- * the promises and immediates of shipped code run, in an order that does not depend on anything outside.
- */
+/** Runs one plan to its end and says what came of it. */
+import { SimLoop } from './loop.js';
 import { World } from './world.js';
 import type { Plan } from './plan.js';
 
@@ -55,30 +53,27 @@ export async function runPlan(plan: Plan, keepsLines = false): Promise<Outcome> 
 }
 
 /** Lets the world's events happen until `work` has ended. */
-function drive(world: World, work: Promise<void>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let isOver = false;
-    let idleTurns = 0;
-    let turns = 0;
-    const end = (settle: () => void): void => {
-      isOver = true;
-      settle();
-    };
-    work.then(
-      () => end(resolve),
-      (error: unknown) => end(() => reject(error as Error)),
-    );
-    const turn = (): void => {
-      if (isOver) return;
-      idleTurns = world.timeline.runNext() ? 0 : idleTurns + 1;
-      if (idleTurns > IDLE_TURNS_MAX)
-        end(() => reject(new Error('the world stands still: somebody waits for nobody')));
-      turns += 1;
-      if (turns > TURNS_MAX) end(() => reject(new Error('the world goes round and round')));
-      setImmediate(turn);
-    };
-    turn();
-  });
+async function drive(world: World, work: Promise<void>): Promise<void> {
+  let isOver = false;
+  let failure: Error | null = null;
+  let idleTurns = 0;
+  let turns = 0;
+  const end = (error: Error | null): void => {
+    if (!isOver) failure = error;
+    isOver = true;
+  };
+  work.then(
+    () => end(null),
+    (error: unknown) => end(error as Error),
+  );
+  const onTurn = (wasBusy: boolean): void => {
+    idleTurns = wasBusy ? 0 : idleTurns + 1;
+    if (idleTurns > IDLE_TURNS_MAX) end(new Error('the world stands still: somebody waits for nobody'));
+    turns += 1;
+    if (turns > TURNS_MAX) end(new Error('the world goes round and round'));
+  };
+  await new SimLoop(() => world.timeline.runNext()).run(onTurn, () => isOver);
+  if (failure !== null) throw failure as Error;
 }
 
 function count(counts: Map<string, number>, what: string, by: number): void {

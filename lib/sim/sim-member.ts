@@ -96,7 +96,7 @@ export class SimMember {
       ...{ storage, net: world.net.doorOf(process), pid: process.pid },
       openStore: () => Promise.resolve(store),
       isGone: (pid) => !world.isRunning(pid, this.host),
-      watchLoop: () => ({ maxPauseMs: 0, close: () => undefined }),
+      watchLoop: () => ({ maxPauseMs: 0, idleMs: 0, close: () => undefined }),
     };
   }
 

@@ -347,5 +347,9 @@ function sample(parcel: Parcel): number {
 
 /** An error as Node makes them. */
 export function systemError(code: string): NodeJS.ErrnoException {
-  return Object.assign(new Error(`${code} (simulated)`), { code });
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0; // there are many, and nobody looks at where they were made
+  const error = new Error(`${code} (simulated)`);
+  Error.stackTraceLimit = stackTraceLimit;
+  return Object.assign(error, { code });
 }

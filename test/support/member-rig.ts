@@ -64,6 +64,7 @@ export class MemberRig {
       leaseIsValid: () => this.checkLease(),
       connect: () => undefined,
       isPresent: () => true,
+      loopIdleMs: () => 0,
     });
     this.host.resume();
   }

@@ -57,7 +57,19 @@ export async function refuseStale(mutants: readonly Mutant[]): Promise<void> {
 function simulate(name: string, firstSeed: number, runs: number): Promise<z.infer<typeof Report> | string> {
   const plant = new URL(`./plant.js?${encodeURIComponent(name)}`, import.meta.url).href;
   const sim = fileURLToPath(new URL('../../../bin/sim.js', import.meta.url));
-  const args = ['--import', plant, sim, '--first', '--json', '--seed', `${firstSeed}`, '--runs', `${runs}`];
+  const args = [
+    '--import',
+    plant,
+    sim,
+    '--first',
+    '--json',
+    '--jobs',
+    '1',
+    '--seed',
+    `${firstSeed}`,
+    '--runs',
+    `${runs}`,
+  ];
   return new Promise((resolve) => {
     const options = { timeout: HUNT_MS_MAX, killSignal: 'SIGKILL', maxBuffer: 16 * 1024 * 1024 } as const;
     execFile(process.execPath, args, options, (error, stdout, stderr) => {
