@@ -7,7 +7,6 @@ import type { IscsiUrl } from '../iscsi/initiator/url.js';
 import { Chance } from './chance.js';
 import { SPARE } from './events.js';
 import { PAGE_BYTES, SECTOR_BYTES } from './inode.js';
-import { EXTENT_BYTES } from './plan.js';
 import type { Scene, SimVolume } from './scene.js';
 
 /** The deadline of a hand-over, and some. */
@@ -48,7 +47,7 @@ export async function checkVolume(world: Scene, volume: SimVolume): Promise<void
     const { blockBytes } = volume.record;
     const perBlock = blockBytes / SECTOR_BYTES;
     const blocks = volume.model.sectors / perBlock;
-    const step = EXTENT_BYTES / blockBytes;
+    const step = volume.record.extentBytes / blockBytes;
     for (let lba = 0; lba < blocks; lba += step) {
       const count = Math.min(step, blocks - lba);
       const read = volume.model.beginRead(lba * perBlock, count * perBlock);
@@ -79,9 +78,10 @@ export async function checkSpace(world: Scene): Promise<void> {
       if (!names.has(volume)) world.wrong(`${member} keeps the file of ${volume}, which was deleted`);
       if (volume === SPARE) continue;
       const holders = world.holders(volume);
+      const extentBytes = world.volumes.find(({ name }) => name === volume)?.record.extentBytes ?? Infinity;
       const kept = new Set<string>();
       inode.mapped.forEach((isMapped, page) => {
-        const extent = Math.floor((page * PAGE_BYTES) / EXTENT_BYTES);
+        const extent = Math.floor((page * PAGE_BYTES) / extentBytes);
         if (isMapped === 1 && holders[extent] !== member) kept.add(`${extent} of ${holders[extent]}`);
       });
       if (kept.size > 0) world.wrong(`${member} keeps space of ${volume}: extents ${[...kept].join(', ')}`);
@@ -100,10 +100,10 @@ export function checkDisks(world: Scene, hasStopped: boolean): void {
     model.crashed(0, model.sectors - 1);
   }
   for (const { disk } of world.members) disk.losePower('all');
-  for (const { name, model } of world.volumes) {
+  for (const { name, model, record } of world.volumes) {
     const holders = world.holders(name);
     for (let sector = 0; sector < model.sectors; sector++) {
-      const holder = holders[Math.floor((sector * SECTOR_BYTES) / EXTENT_BYTES)];
+      const holder = holders[Math.floor((sector * SECTOR_BYTES) / record.extentBytes)];
       const disk = world.members.find((member) => member.name === holder)?.disk;
       const bytes = disk?.find(`/data/${name}.volume`)?.cache;
       if (bytes === undefined) return world.wrong(`${holder} has no file of ${name}`);

@@ -5,16 +5,15 @@
  */
 import { RouteChunkRecord, RouteHeadRecord } from '../group/records.js';
 import type { StoreOperation } from '../group/store.js';
-import { EXTENT_BYTES } from './plan.js';
 import { SECTOR_BYTES } from './inode.js';
 import type { Scene, SimVolume } from './scene.js';
-
-const SECTORS = EXTENT_BYTES / SECTOR_BYTES;
 
 interface KnownRoute {
   epoch: number;
   home: string;
   holders: string[];
+  /** Every home so far, and until when it was; the last one still is. */
+  readonly homes: { readonly name: string; untilMs: number }[];
 }
 
 export class CommitWatch {
@@ -23,11 +22,18 @@ export class CommitWatch {
   constructor(private readonly world: Scene) {}
 
   born(volume: string, home: string, extents: number): void {
-    this.routes.set(volume, { epoch: 1, home, holders: new Array<string>(extents).fill(home) });
+    const homes = [{ name: home, untilMs: Infinity }];
+    this.routes.set(volume, { epoch: 1, home, holders: new Array<string>(extents).fill(home), homes });
   }
 
   holders(volume: string): readonly string[] {
     return this.routes.get(volume)?.holders ?? [];
+  }
+
+  /** Everybody who was home at any time since. */
+  homesSince(volume: string, sinceMs: number): string[] {
+    const homes = this.routes.get(volume)?.homes ?? [];
+    return homes.filter(({ untilMs }) => untilMs >= sinceMs).map(({ name }) => name);
   }
 
   applied(by: string, operations: readonly StoreOperation[]): void {
@@ -47,9 +53,13 @@ export class CommitWatch {
       this.world.wrong(`I3: ${volume} went from epoch ${route.epoch} to ${epoch}`);
     if (home !== route.home && by !== route.home)
       this.world.wrong(`I3: ${by} gave the home of ${volume} away`);
-    if (home !== route.home) this.world.count('homes moved');
     route.epoch = epoch;
+    if (home === route.home) return;
+    this.world.count('homes moved');
     route.home = home;
+    const last = route.homes.at(-1);
+    if (last !== undefined) last.untilMs = this.world.timeline.nowMs;
+    route.homes.push({ name: home, untilMs: Infinity });
   }
 
   private chunk(by: string, volume: string, route: KnownRoute, value: string | null): void {
@@ -86,8 +96,10 @@ export class CommitWatch {
     extent: number,
     visit: (model: SimVolume['model'], first: number, last: number) => void,
   ): void {
-    const model = this.world.volumes.find(({ name }) => name === volume)?.model;
-    if (model === undefined) return;
-    visit(model, extent * SECTORS, Math.min((extent + 1) * SECTORS, model.sectors) - 1);
+    const known = this.world.volumes.find(({ name }) => name === volume);
+    if (known === undefined) return;
+    const { model, record } = known;
+    const sectors = record.extentBytes / SECTOR_BYTES;
+    visit(model, extent * sectors, Math.min((extent + 1) * sectors, model.sectors) - 1);
   }
 }

@@ -1,23 +1,26 @@
 /** Makes the events of a plan happen in a world: moves and what meets them. Each is put right again by itself, or at the end. */
-import { cancelMove, createMove, listMoves } from '../group/admin-moves.js';
+import { cancelMove, createMove, listMoves, type WantedMove } from '../group/admin-moves.js';
 import { createVolume, deleteVolume, listVolumes } from '../group/admin-volumes.js';
+import { sleep } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
 import { RouteHeadRecord, keys, parseRecord } from '../group/records.js';
 import type { Loss } from './inode.js';
-import { EXTENT_BYTES, type PlanEvent } from './plan.js';
+import type { PlanEvent } from './plan.js';
 import type { SimMember } from './sim-member.js';
 import type { Scene } from './scene.js';
 
 export const SPARE = 'spare';
+const SPARE_EXTENT_BYTES = 64 * 1024;
 
 /** What an admin is told when it asks for what cannot be had now. */
 const EXPECTED = new Set(['BUSY', 'INVALID', 'NOT_FOUND', 'EXISTS', 'CONFLICT']);
 
-export function happen(world: Scene, event: PlanEvent): void {
+/** @param here the member that reached the point which the event waited for */
+export function happen(world: Scene, event: PlanEvent, here: SimMember | null = null): void {
   const { kind, a, b, ms } = event;
   world.timeline.note(`event ${kind}`, a * 16 + b, ms);
   world.count(kind);
-  const task = new Happening(world, event).run();
+  const task = new Happening(world, event, here).run();
   task?.catch((error: unknown) => {
     if (!(error instanceof BlockferryError) || !EXPECTED.has(error.code))
       world.wrong(`${kind}: ${String(error)}`);
@@ -32,12 +35,26 @@ class Happening {
   constructor(
     private readonly world: Scene,
     private readonly event: PlanEvent,
+    here: SimMember | null,
   ) {
     const { members } = world;
-    const { a, b, ms } = event;
-    this.member = members[a % members.length] as SimMember;
-    this.other = members[(a + 1 + (b % (members.length - 1 || 1))) % members.length] as SimMember;
+    const { a, b, ms, who } = event;
+    const chosen = members[a % members.length] as SimMember;
+    const another = members[(a + 1 + (b % (members.length - 1 || 1))) % members.length] as SimMember;
+    const [near, far] = here === null ? [chosen, another] : [here, this.otherEnd(here)];
+    [this.member, this.other] = { chosen: [chosen, another], here: [near, far], there: [far, near] }[who] as [
+      SimMember,
+      SimMember,
+    ];
     this.ms = ms;
+  }
+
+  /** Of the last move that was asked for, seen from one of its ends. */
+  private otherEnd(here: SimMember): SimMember {
+    const { members, lastMove } = this.world;
+    const name = lastMove.to === here.name ? lastMove.from : lastMove.to;
+    const others = members.filter((member) => member !== here);
+    return others.find((member) => member.name === name) ?? others[this.event.b % others.length] ?? here;
   }
 
   run(): Promise<void> | undefined {
@@ -52,6 +69,8 @@ class Happening {
         return this.cancel();
       case 'drain':
         return this.drain();
+      case 'back':
+        return this.back();
       case 'recreate':
         return this.recreate();
       case 'kill':
@@ -59,6 +78,19 @@ class Happening {
       case 'kill-two':
         other.kill(ms);
         return void member.kill(ms);
+      case 'kill-home': {
+        const home = world.homeOf(world.volumes[event.a % world.volumes.length]?.name ?? '');
+        return void world.members.find(({ name }) => name === home)?.kill(ms);
+      }
+      case 'kill-initiator':
+        return void world.loads[event.a % world.loads.length]?.kill(ms);
+      case 'power-everywhere':
+        for (const one of world.members) world.losePower(one, 'all', ms);
+        return undefined;
+      case 'stall':
+        for (const { name } of world.loads)
+          net.cut((x, y) => x.name === name && y.name === member.name, true);
+        return this.pause();
       case 'power':
         return void world.losePower(member, (['all', 'none', 'sectors'] as Loss[])[event.b % 3] ?? 'all', ms);
       case 'pause':
@@ -67,7 +99,12 @@ class Happening {
         if (member.process !== null) member.process.wallOffsetMs += (event.b - 8) * 600_000;
         return undefined;
       case 'cut':
-        net.cut((x, y) => isPair(x.name, y.name, member.name, other.name), event.b > 8);
+        // One of several connections, or all of them.
+        net.cut(
+          (x, y) =>
+            isPair(x.name, y.name, member.name, other.name) && (event.b < 12 || world.chance.happens(0.5)),
+          event.b > 8,
+        );
         return undefined;
       case 'cut-initiator': {
         const name = world.loads[event.a % world.loads.length]?.name ?? '';
@@ -78,7 +115,7 @@ class Happening {
         net.block(member.name, other.name);
         return this.later(() => net.heal());
       case 'spikes':
-        [net.spikeChance, net.spikeMs] = [0.1, 10 + ms / 20];
+        [net.spikeChance, net.spikeMs] = [event.on === undefined ? 0.1 : 0.3, 10 + ms / 20];
         return this.later(() => ([net.spikeChance, net.spikeMs] = [0.01, 5]));
       case 'disk-slow':
         disk.slowness = 30;
@@ -99,6 +136,12 @@ class Happening {
         mood.awayFor.add(name);
         return this.later(() => mood.awayFor.delete(name));
       }
+      case 'store-mute':
+        mood.muteFor.add(member.name);
+        return this.later(() => mood.muteFor.delete(member.name));
+      case 'store-lag':
+        mood.lagFor.set(member.name, ms);
+        return this.later(() => mood.lagFor.delete(member.name));
       case 'store-lost-answers':
         mood.lostAnswers = 0.3;
         return this.later(() => (mood.lostAnswers = 0));
@@ -124,8 +167,9 @@ class Happening {
 
   private failDisk(): undefined {
     const { disk } = this.member;
-    const which = (['readErrors', 'writeErrors', 'syncErrors'] as const)[this.event.b % 3] ?? 'readErrors';
-    disk[which] = 0.2;
+    const { event } = this;
+    const which = (['readErrors', 'writeErrors', 'syncErrors'] as const)[event.b % 3] ?? 'readErrors';
+    disk[which] = event.on === undefined ? 0.2 : 0.5;
     return this.later(() => (disk[which] = 0));
   }
 
@@ -133,16 +177,67 @@ class Happening {
     const { world, event } = this;
     const volume = world.volumes[event.a % world.volumes.length];
     if (volume === undefined) return;
-    const to = world.members[event.b % world.members.length]?.name ?? '';
+    const to = this.destination(volume.name);
     const first = event.ms % volume.extents;
     const last = Math.min(volume.extents - 1, first + (event.a % 3));
     const range = event.kind === 'move' ? null : { first, last };
-    await createMove(world.store, world.admin, {
-      ...{ volume: volume.name, to, range, handover: event.ms === 300 ? 'drop' : 'ask' },
-      // A slow one keeps its extents under the interceptor for long enough to be met there.
-      rateBytesPerSecond: event.a >= 8 ? 256 * 1024 : null,
+    // A slow one keeps its extents under the interceptor for long enough to be met there.
+    const rateKiB = event.rateKiB ?? (event.a >= 8 ? 256 : 0);
+    await this.ask({
+      ...{
+        volume: volume.name,
+        to,
+        range,
+        handover: event.ms === 300 ? 'drop' : 'ask',
+        strict: event.strict,
+      },
+      rateBytesPerSecond: rateKiB === 0 ? null : rateKiB * 1024,
     });
+  }
+
+  private destination(volume: string): string {
+    const { world, event } = this;
+    const names = world.members.map(({ name }) => name);
+    const holders = new Set(world.holders(volume));
+    const others = event.insists && holders.size === 1 ? names.filter((name) => !holders.has(name)) : names;
+    return others[event.b % others.length] ?? '';
+  }
+
+  private async ask(wanted: WantedMove): Promise<void> {
+    const { world } = this;
+    const { from } = await this.untilHad(() => createMove(world.store, world.admin, wanted));
+    world.lastMove = { from, to: wanted.to, volume: wanted.volume };
     world.count('moves asked for');
+  }
+
+  /** Tries again while another move is under way, if the event insists. */
+  private async untilHad<T>(ask: () => Promise<T>): Promise<T> {
+    const { world, event } = this;
+    for (;;) {
+      try {
+        return await ask();
+      } catch (error) {
+        const isBusy =
+          error instanceof BlockferryError && (error.code === 'BUSY' || error.code === 'NOT_FOUND');
+        if (!event.insists || !isBusy || world.isCalm) throw error;
+        await sleep(world.admin.clock, 5);
+      }
+    }
+  }
+
+  /** Called off, and straight back to where it came from. */
+  private async back(): Promise<void> {
+    const { world, member, event } = this;
+    const { volume: name } = world.lastMove;
+    const volume = world.volumes.find((one) => one.name === name);
+    if (volume === undefined) return;
+    for (const move of await listMoves(world.store))
+      if (move.volume === name && move.state === 'active')
+        await cancelMove(world.store, world.admin.clock, move.id);
+    const range = { first: 0, last: volume.extents - 1 };
+    const rateBytesPerSecond = event.rateKiB === undefined ? null : event.rateKiB * 1024;
+    const handover = 'ask' as const;
+    await this.ask({ volume: name, to: member.name, range, handover, rateBytesPerSecond });
   }
 
   private async cancel(): Promise<void> {
@@ -160,7 +255,7 @@ class Happening {
       const entry = await world.store.get(keys.routeHead(name));
       if (entry === undefined || parseRecord(RouteHeadRecord, entry).home !== member.name) continue;
       const wanted = { volume: name, to: other.name, range: null, rateBytesPerSecond: null };
-      await createMove(world.store, world.admin, { ...wanted, handover: 'ask' });
+      await this.ask({ ...wanted, handover: 'ask' });
     }
   }
 
@@ -169,7 +264,11 @@ class Happening {
     const { world } = this;
     const isThere = (await listVolumes(world.store)).some(({ name }) => name === SPARE);
     if (isThere) return deleteVolume(world.store, SPARE);
-    const size = { sizeBytes: 3 * EXTENT_BYTES, blockBytes: 512 as const, extentBytes: EXTENT_BYTES };
+    const size = {
+      sizeBytes: 3 * SPARE_EXTENT_BYTES,
+      blockBytes: 512 as const,
+      extentBytes: SPARE_EXTENT_BYTES,
+    };
     await createVolume(world.store, world.admin, { name: SPARE, home: this.member.name, ...size });
   }
 }

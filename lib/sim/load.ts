@@ -1,6 +1,6 @@
 /**
  * One simulated initiator at work: the shipped harness under a few lanes that read, write and clear overlapping blocks at
- * random, each answer held against the model of the volume.
+ * random, each answer held against the model of the volume. While something is under way that they could meet they are quick.
  */
 import { BlockferryError } from '../base/errors.js';
 import { sleep } from '../base/clock.js';
@@ -8,61 +8,92 @@ import { FORWARD_PATIENCE_MS } from '../base/limits.js';
 import { Initiator } from '../iscsi/initiator/initiator.js';
 import type { InitiatorOptions } from '../iscsi/initiator/options.js';
 import type { IscsiUrl } from '../iscsi/initiator/url.js';
+import { AsyncEvent } from '../iscsi/wire/opcodes.js';
 import { REPEATED, fillSector } from './block-pattern.js';
 import type { Chance } from './chance.js';
 import { SECTOR_BYTES } from './inode.js';
 import type { ModelWrite, VolumeModel, WriteKind } from './model.js';
 import type { SimNet } from './net.js';
-import type { InitiatorPlan } from './plan.js';
+import type { InitiatorPlan, Point } from './plan.js';
 import type { SimProcess } from './process.js';
+import { SessionJudge, type HomeHistory } from './session-judge.js';
+import { drawBlocks, drawFua, drawPages, drawStep, type Blocks } from './works.js';
 
 /** So long a group may be away before an initiator of a simulation gives up: longer than any fault lasts. */
 const PATIENCE_MS = 300_000;
-/** Half of all I/O meets in so many blocks. */
-const HOT_BLOCKS = 12;
+/** Quick commands of one initiator: what a run may cost. */
+const HOT_COMMANDS_MAX = 200;
+const FILL_BYTES = 64 * 1024;
 
-export interface LoadEvents {
-  /** Something that must not be. */
-  wrong(what: string): void;
+/** The world as a load sees it. */
+export interface LoadWorld extends HomeHistory {
   /** An I/O failed: the world knows whether it may. */
-  failed(by: string, what: string, tookMs: number): void;
+  failed(by: string, error: BlockferryError, tookMs: number): void;
   counted(what: string): void;
+  /** Something is under way that I/O should meet. */
+  isHot(): boolean;
+  /** An initiator was promised that what it wrote is durable. */
+  promised(point: Point, sector: number): void;
+  spawn(): SimProcess;
 }
 
 export class Load {
   commands = 0;
+  process: SimProcess;
   private initiator: Initiator | null = null;
   private isStopping = false;
-  private lanes: Promise<void> = Promise.resolve();
+  private hotCommands = 0;
+  private work: Promise<void> = Promise.resolve();
   private readonly perBlock: number;
   private readonly blocks: number;
+  private readonly judge: SessionJudge;
+  /** When the commands under way were asked for. */
+  private underway = new Set<{ readonly atMs: number }>();
 
   constructor(
     readonly name: string,
-    readonly process: SimProcess,
     private readonly url: IscsiUrl,
     private readonly plan: InitiatorPlan,
-    private readonly blockBytes: number,
+    private readonly volume: { readonly blockBytes: number; readonly extentBytes: number },
     private readonly model: VolumeModel,
     private readonly chance: Chance,
     private readonly net: SimNet,
-    private readonly events: LoadEvents,
+    private readonly world: LoadWorld,
   ) {
-    this.perBlock = blockBytes / SECTOR_BYTES;
+    this.process = world.spawn();
+    this.perBlock = volume.blockBytes / SECTOR_BYTES;
     this.blocks = model.sectors / this.perBlock;
+    this.judge = new SessionJudge(name, url, world);
   }
 
   start(): void {
-    this.lanes = this.run().catch((error: unknown) =>
-      this.events.wrong(`${this.name} ended: ${String(error)}`),
-    );
+    if (this.isStopping) return;
+    const { process } = this;
+    this.work = this.run().catch((error: unknown) => {
+      if (!process.isDead) this.world.wrong(`${this.name} ended: ${String(error)}`);
+    });
   }
 
   /** Lets what is under way end, then logs out. */
   async stop(): Promise<void> {
     this.isStopping = true;
-    await this.lanes;
+    if (this.process.isDead) return;
+    await this.work;
     await this.initiator?.close();
+  }
+
+  /** Its process is gone, with what it had asked for; it comes back as another under the same name. */
+  kill(downMs: number): void {
+    const { process, net, world } = this;
+    if (process.isDead || this.isStopping) return;
+    process.kill();
+    net.left(process, false);
+    this.underway = new Set();
+    process.timeline.after(downMs, () => {
+      if (this.isStopping) return;
+      this.process = world.spawn();
+      this.start();
+    });
   }
 
   get recoveries(): number {
@@ -70,10 +101,17 @@ export class Load {
   }
 
   private async run(): Promise<void> {
+    const { plan } = this;
     const initiator = await this.connect();
     this.initiator = initiator;
-    initiator.on('violation', (detail) => this.events.wrong(`${this.name} saw a violation: ${detail}`));
-    await Promise.all(Array.from({ length: this.plan.depth }, () => this.lane(initiator)));
+    initiator.on('violation', (detail) => this.world.wrong(`${this.name} saw a violation: ${detail}`));
+    initiator.on('redirected', () => this.judge.redirected());
+    initiator.on('asyncMessage', ({ asyncEvent }) => {
+      if (asyncEvent !== AsyncEvent.CONNECTION_DROP || this.underway.size === 0) return;
+      this.judge.droppedWith(Math.min(...[...this.underway].map(({ atMs }) => atMs)));
+    });
+    if (plan.fills && this.commands === 0) await this.fill(initiator);
+    await Promise.all(Array.from({ length: plan.depth }, () => this.lane(initiator)));
   }
 
   /** The first login is not tried again by the harness. */
@@ -84,7 +122,8 @@ export class Load {
       try {
         return await Initiator.connect(this.url, this.options());
       } catch (error) {
-        if (clock.nowMs() > deadlineMs) throw error;
+        const isWrong = error instanceof BlockferryError && error.code === 'PROTOCOL';
+        if (isWrong || clock.nowMs() > deadlineMs) throw error;
         await sleep(clock, 250);
       }
     }
@@ -93,11 +132,15 @@ export class Load {
   private options(): InitiatorOptions {
     const { plan, process } = this;
     const isid = this.chance.uint32();
+    const { connect } = this.net.doorOf(process);
     return {
       initiatorName: `iqn.2026-01.io.blockferry.sim:${this.name}`,
       clock: process.clock,
       random: plan.keepsIsid ? { uint32: () => isid } : this.chance,
-      dial: this.net.doorOf(process).connect,
+      dial: (address, reader) => {
+        this.judge.dialled(address);
+        return connect(address, reader);
+      },
       recoveryDeadlineMs: PATIENCE_MS,
       onLogoutRequest: plan.manner,
       offer: {
@@ -107,75 +150,87 @@ export class Load {
     };
   }
 
+  private async fill(initiator: Initiator): Promise<void> {
+    const count = FILL_BYTES / this.volume.blockBytes;
+    for (let first = 0; first < this.blocks; first += count)
+      await this.attempt(() => this.write(initiator, { first, count: Math.min(count, this.blocks - first) }));
+  }
+
   private async lane(initiator: Initiator): Promise<void> {
     const { clock } = this.process;
     while (!this.isStopping) {
-      const beganMs = clock.nowMs();
-      try {
-        await this.step(initiator);
-        this.commands += 1;
-      } catch (error) {
-        if (!(error instanceof BlockferryError)) throw error;
-        this.events.failed(this.name, error.message, clock.nowMs() - beganMs);
-        if (error.code !== 'IO') return;
-      }
-      if (!this.chance.happens(0.3)) await sleep(clock, this.chance.between(0, 2 * this.plan.thinkMs));
+      if (!(await this.attempt(() => this.step(initiator)))) return;
+      const isHot = this.hotCommands < HOT_COMMANDS_MAX && this.world.isHot();
+      if (isHot) this.hotCommands += 1;
+      const thinkMs = isHot ? (this.plan.hotThinkMs ?? this.plan.thinkMs) : this.plan.thinkMs;
+      if (!this.chance.happens(0.3)) await sleep(clock, this.chance.between(0, 2 * thinkMs));
     }
   }
 
-  private async step(initiator: Initiator): Promise<void> {
-    const { first, count } = this.pickBlocks();
-    const choice = this.chance.below(100);
-    if (choice < 45) return this.write(initiator, first, count);
-    if (choice < 82) return this.read(initiator, first, count);
-    if (choice < 90) return this.flush(initiator);
-    if (choice < 95)
-      return this.clear('zeros', first, count, () => initiator.unmap([{ lba: first, blocks: count }]));
-    return this.repeat(initiator, first, count);
+  /** One command. False: there will be no session any more. */
+  private async attempt(run: () => Promise<void>): Promise<boolean> {
+    const { clock } = this.process;
+    const asked = { atMs: clock.nowMs() };
+    this.judge.look(this.initiator?.portal);
+    this.underway.add(asked);
+    try {
+      await run();
+      this.commands += 1;
+    } catch (error) {
+      if (!(error instanceof BlockferryError)) throw error;
+      this.world.failed(this.name, error, clock.nowMs() - asked.atMs);
+      if (error.code !== 'IO') return false;
+    } finally {
+      this.underway.delete(asked);
+    }
+    return true;
   }
 
-  private pickBlocks(): { first: number; count: number } {
+  private step(initiator: Initiator): Promise<void> {
     const { chance, blocks } = this;
-    const most = chance.happens(0.05) ? Math.min(blocks, 65536 / this.blockBytes) : Math.min(blocks, 8);
-    const count = chance.within(1, most);
-    const range = chance.happens(0.5) ? Math.min(HOT_BLOCKS, blocks - count + 1) : blocks - count + 1;
-    // The hot blocks lie around the end of the first extent, so that many an I/O meets two.
-    const from =
-      range < HOT_BLOCKS ? 0 : Math.max(0, Math.min(blocks - range - count + 1, 65536 / this.blockBytes - 6));
-    return { first: (range === HOT_BLOCKS ? from : 0) + chance.below(range), count };
+    const { extentBytes, blockBytes } = this.volume;
+    const extentBlocks = extentBytes / blockBytes;
+    const step = drawStep(chance, this.plan.work);
+    if (step === 'flush') return this.flush(initiator);
+    if (step === 'write') return this.write(initiator, drawBlocks(chance, blocks, extentBlocks));
+    if (step === 'read') return this.read(initiator, drawBlocks(chance, blocks, extentBlocks));
+    const pages = drawPages(chance, blocks, extentBlocks, blockBytes);
+    if (step === 'repeat') return this.repeat(initiator, pages);
+    return this.clear(pages, () => initiator.unmap([{ lba: pages.first, blocks: pages.count }]));
   }
 
-  private async write(initiator: Initiator, first: number, count: number): Promise<void> {
-    const fua = this.chance.happens(0.2);
-    const write = this.begin('data', first, count, fua);
-    const data = Buffer.alloc(count * this.blockBytes);
+  private async write(initiator: Initiator, { first, count }: Blocks): Promise<void> {
+    const fua = drawFua(this.chance, this.plan.work);
+    const write = this.begin('data', { first, count }, fua);
+    const data = Buffer.allocUnsafe(count * this.volume.blockBytes);
     for (let i = 0; i < write.sectors; i++)
       fillSector(data, i * SECTOR_BYTES, write.id, write.firstSector + i);
     await this.settle(write, () => initiator.write(first, data, { fua }));
+    if (fua) this.world.promised('io.durable', write.firstSector);
+    // What was answered is there: at once, and wherever the extent is held by now.
+    if (this.chance.happens(0.1)) await this.read(initiator, { first, count });
   }
 
-  private async repeat(initiator: Initiator, first: number, count: number): Promise<void> {
-    const block = Buffer.alloc(this.blockBytes);
+  private async repeat(initiator: Initiator, { first, count }: Blocks): Promise<void> {
+    const block = Buffer.alloc(this.volume.blockBytes);
     if (this.chance.happens(0.5)) {
-      return this.clear('zeros', first, count, () =>
-        initiator.writeSame(first, count, block, { unmap: true }),
-      );
+      return this.clear({ first, count }, () => initiator.writeSame(first, count, block, { unmap: true }));
     }
-    const write = this.begin('repeated', first, count, false);
+    const write = this.begin('repeated', { first, count }, false);
     for (let i = 0; i < this.perBlock; i++) fillSector(block, i * SECTOR_BYTES, write.id, REPEATED | i);
     await this.settle(write, () => initiator.writeSame(first, count, block));
   }
 
-  private clear(kind: WriteKind, first: number, count: number, run: () => Promise<void>): Promise<void> {
-    return this.settle(this.begin(kind, first, count, false), run);
+  private clear(blocks: Blocks, run: () => Promise<void>): Promise<void> {
+    return this.settle(this.begin('zeros', blocks, false), run);
   }
 
-  private begin(kind: WriteKind, first: number, count: number, fua: boolean): ModelWrite {
+  private begin(kind: WriteKind, { first, count }: Blocks, fua: boolean): ModelWrite {
     return this.model.beginWrite(kind, first * this.perBlock, count * this.perBlock, fua, this.name);
   }
 
   private async settle(write: ModelWrite, run: () => Promise<void>): Promise<void> {
-    this.events.counted(write.kind);
+    this.world.counted(write.kind);
     try {
       await run();
     } catch (error) {
@@ -186,19 +241,20 @@ export class Load {
     this.model.endWrite(write, true);
   }
 
-  private async read(initiator: Initiator, first: number, count: number): Promise<void> {
-    this.events.counted('read');
+  private async read(initiator: Initiator, { first, count }: Blocks): Promise<void> {
+    this.world.counted('read');
     const read = this.model.beginRead(first * this.perBlock, count * this.perBlock);
     const data = await initiator.read(first, count);
     const wrong = this.model.endRead(read, data);
-    if (wrong !== null) this.events.wrong(`${this.name} read ${wrong}`);
+    if (wrong !== null) this.world.wrong(`${this.name} read ${wrong}`);
   }
 
   private async flush(initiator: Initiator): Promise<void> {
-    this.events.counted('flush');
+    this.world.counted('flush');
     const beganTick = this.model.tick();
     await initiator.flush();
     this.model.flushed(beganTick);
+    this.world.promised('io.flushed', this.chance.below(this.model.sectors));
   }
 
   /** Longer than a forwarded I/O waits for its holder. */

@@ -4,9 +4,7 @@
  * sizes, what a crash leaves) comes from the seed as well.
  */
 import { z } from 'zod';
-import { Chance } from './chance.js';
-
-const KiB = 1024;
+import { WAYPOINTS } from '../base/waypoints.js';
 
 /** What may happen, besides load. `a` and `b` choose members, initiators or volumes; `ms` is how long. */
 export const EVENT_KINDS = [
@@ -14,11 +12,16 @@ export const EVENT_KINDS = [
   'move-part', // some extents of volume a → member b
   'cancel', // whatever moves of volume a
   'drain', // everything away from member a
+  'back', // whatever moves is called off, and what has gone comes back
   'recreate', // the spare volume is made anew, or deleted
   'kill', // the process of member a, back after ms
   'kill-two', // members a and b
+  'kill-home', // the member that is home of volume a
+  'kill-initiator', // initiator a, back after ms under the same name
   'power', // the machine of member a, back after ms
+  'power-everywhere', // all of them, back after ms
   'pause', // member a stands still for ms
+  'stall', // the same, and its initiators give their connections up
   'wall-clock', // member a's jumps
   'cut', // connections between members a and b
   'cut-initiator', // connections of initiator a
@@ -27,21 +30,46 @@ export const EVENT_KINDS = [
   'disk-slow', // of member a, for ms
   'disk-hang',
   'disk-full',
-  'disk-error',
+  'disk-error', // b: of reads, writes or syncs
   'store-slow', // for ms
   'store-away', // for member a, or for all
+  'store-mute', // member a's transactions are applied and not answered, for ms
+  'store-lag', // what is watched for reaches member a late, for ms
   'store-lost-answers',
   'store-compaction',
   'portal-restart', // the group portal
 ] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 
+/** Moments that an event can wait for: those that members tell of, and what an initiator was promised. */
+export const POINTS = [...WAYPOINTS, 'io.flushed', 'io.durable'] as const;
+export type Point = (typeof POINTS)[number];
+
 const count = z.number().int().min(0);
-const PlanEvent = z.object({ atMs: count, kind: z.enum(EVENT_KINDS), a: count, b: count, ms: count });
+const PlanEvent = z.object({
+  /** When; with `on`, from when on. */
+  atMs: count,
+  kind: z.enum(EVENT_KINDS),
+  a: count,
+  b: count,
+  ms: count,
+  /** It happens when this is next reached, and so much later. */
+  on: z.enum(POINTS).optional(),
+  delayMs: z.number().min(0).default(0),
+  /** Which member instead of a: the one that reached the point, or the other end of what it is about. */
+  who: z.enum(['chosen', 'here', 'there']).default('chosen'),
+  /** Of a move; absent: none, unless a says so. */
+  rateKiB: count.optional(),
+  strict: z.boolean().default(false),
+  /** A move that is asked for until it can be had, and to a member that does not hold it all. */
+  insists: z.boolean().default(false),
+});
 export type PlanEvent = z.infer<typeof PlanEvent>;
 
 /** How an initiator behaves when it is asked to leave, and what it keeps. */
 export const MANNERS = ['at-once', 'drain', 'ignore', 'write-on', 'hang-up'] as const;
+/** What it does, in parts: see WORKS in load.ts. */
+export const WORK_KINDS = ['mixed', 'writes', 'holes', 'durable'] as const;
 
 const InitiatorPlan = z.object({
   volume: count,
@@ -50,6 +78,13 @@ const InitiatorPlan = z.object({
   keepsIsid: z.boolean(),
   depth: z.number().int().min(1),
   thinkMs: z.number().min(0),
+  /** The same while something is under way that it could meet. */
+  hotThinkMs: z.number().min(0).optional(),
+  work: z.enum(WORK_KINDS).default('mixed'),
+  /** Writes all of the volume first. */
+  fills: z.boolean().default(false),
+  /** Goes to this member's portal instead of the group's, whoever is home. */
+  goesTo: count.optional(),
   /** R2T for every write, in small pieces. */
   asksForR2t: z.boolean(),
   digests: z.boolean(),
@@ -59,6 +94,7 @@ export type InitiatorPlan = z.infer<typeof InitiatorPlan>;
 const VolumePlan = z.object({
   home: count,
   extents: z.number().int().min(1),
+  extentKiB: z.number().int().min(64).default(64),
   blockBytes: z.union([z.literal(512), z.literal(4096)]),
 });
 export type VolumePlan = z.infer<typeof VolumePlan>;
@@ -74,63 +110,3 @@ export const Plan = z.object({
   events: z.array(PlanEvent),
 });
 export type Plan = z.infer<typeof Plan>;
-
-export const EXTENT_BYTES = 64 * KiB;
-
-/** These belong to every run: without moves there is little to prove. */
-const ALWAYS: readonly EventKind[] = ['move', 'move-part'];
-/** Only where machines are several. */
-const OF_MACHINES: readonly EventKind[] = ['power'];
-
-/** Draws a plan: kinds of events on and off at random, then events of those that are on. */
-export function drawPlan(seed: number): Plan {
-  const chance = new Chance(seed);
-  const members = chance.pick([2, 3, 3, 3, 4]);
-  const oneMachine = chance.happens(0.5);
-  const volumes = Array.from({ length: chance.within(1, 2) }, () => drawVolume(chance, members));
-  const durationMs = chance.within(1_500, 4_000);
-  const kinds = EVENT_KINDS.filter((kind) => {
-    if (OF_MACHINES.includes(kind)) return !oneMachine && chance.happens(0.7);
-    return ALWAYS.includes(kind) || chance.happens(0.3);
-  });
-  const events = Array.from({ length: chance.within(4, 14) }, () => drawEvent(chance, kinds, durationMs));
-  return {
-    ...{ seed, members, oneMachine, volumes, durationMs },
-    initiators: Array.from({ length: chance.within(1, 3) }, (_, i) =>
-      drawInitiator(chance, i, volumes.length),
-    ),
-    events: events.sort((x, y) => x.atMs - y.atMs),
-  };
-}
-
-function drawVolume(chance: Chance, members: number): VolumePlan {
-  return {
-    home: chance.below(members),
-    extents: chance.pick([1, 4, 8, 8]),
-    blockBytes: chance.pick([512, 4096] as const),
-  };
-}
-
-function drawInitiator(chance: Chance, index: number, volumes: number): InitiatorPlan {
-  return {
-    volume: index % volumes,
-    manner: chance.happens(0.5) ? 'at-once' : chance.pick(MANNERS),
-    keepsIsid: chance.happens(0.5),
-    depth: chance.within(1, 3),
-    thinkMs: chance.pick([20, 60, 120]),
-    asksForR2t: chance.happens(0.3),
-    digests: chance.happens(0.2),
-  };
-}
-
-function drawEvent(chance: Chance, kinds: readonly EventKind[], durationMs: number): PlanEvent {
-  // Moves are half of what happens: the rest is meant to meet them.
-  const kind = chance.happens(0.4) ? chance.pick(ALWAYS) : chance.pick(kinds);
-  return {
-    atMs: chance.below(durationMs),
-    kind,
-    a: chance.below(16),
-    b: chance.below(16),
-    ms: chance.pick([50, 300, 1_000, 3_000, 8_000]),
-  };
-}

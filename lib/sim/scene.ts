@@ -23,10 +23,16 @@ export interface Scene extends SharedWorld {
   readonly portal: GroupPortal;
   readonly volumes: readonly SimVolume[];
   readonly loads: readonly Load[];
+  /** Nothing happens any more but what was asked for. */
+  readonly isCalm: boolean;
+  /** The last one that was asked for. */
+  lastMove: { readonly from: string; readonly to: string; readonly volume: string };
   /** For what an administrator does; nothing happens to that one. */
   readonly admin: AdminDoors;
   /** Who holds each extent of a volume, by the store. */
   holders(volume: string): readonly string[];
+  /** Who is home of it. */
+  homeOf(volume: string): string | undefined;
   count(what: string): void;
   /** Something that must not be. */
   wrong(what: string): void;

@@ -1,5 +1,6 @@
 /** One seed of a row: drawn, run, and shrunk if it went wrong; the result can be sent between processes. */
-import { drawPlan, type Plan } from './plan.js';
+import { drawPlan } from './draw.js';
+import type { Plan } from './plan.js';
 import { runPlan } from './run.js';
 import { shrink } from './shrink.js';
 

@@ -3,6 +3,7 @@
  * supervisor it starts the member again when that has died or could not start.
  */
 import type { Logger } from '../base/log.js';
+import type { Waypoint } from '../base/waypoints.js';
 import { keys } from '../group/records.js';
 import type { MemoryStore } from '../group/memory-store.js';
 import { Member } from '../member.js';
@@ -28,6 +29,8 @@ export interface SharedWorld {
   readonly chance: Chance;
   readonly applied: Applied;
   readonly oneMachine: boolean;
+  /** A member has come to a waypoint. */
+  reached(member: SimMember, point: Waypoint): void;
   logOf(name: string): Logger;
   /** Shipped code threw something that nobody caught. */
   threw(process: SimProcess, error: unknown): void;
@@ -49,10 +52,14 @@ export class SimMember {
   constructor(
     readonly name: string,
     readonly host: string,
-    private readonly portalPort: number,
+    readonly portalPort: number,
     readonly disk: SimDisk,
     private readonly world: SharedWorld,
   ) {}
+
+  get portal(): string {
+    return `${this.host}:${this.portalPort}`;
+  }
 
   get isUp(): boolean {
     return this.member !== null && this.process?.state === 'running';
@@ -70,6 +77,7 @@ export class SimMember {
       portal: { host, port: this.portalPort },
       peer: { host, port: this.portalPort + 1_000 },
       random: new Chance(world.chance.uint32()),
+      waypoints: { reached: (point: Waypoint) => this.reached(process, point) },
     };
     Member.start(options, this.doorsOf(process)).then(
       (member) => {
@@ -84,6 +92,10 @@ export class SimMember {
         this.kill(RETRY_MS);
       },
     );
+  }
+
+  private reached(process: SimProcess, point: Waypoint): void {
+    if (process.state === 'running') this.world.reached(this, point);
   }
 
   private doorsOf(process: SimProcess): MemberDoors {

@@ -150,7 +150,8 @@ export class SimSocket extends EventEmitter implements NetSocket, IncomingConnec
 
   /** Gives the kernel what it takes. */
   private flush(): void {
-    if (!this.isOpen || this.destroyed) return;
+    // A process that is gone says nothing more, whatever of its code still runs.
+    if (!this.isOpen || this.destroyed || this.process.isDead) return;
     let next = this.waiting[0];
     while (
       next !== undefined &&

@@ -25,6 +25,10 @@ export class StoreMood {
   slowMs = 0;
   /** Names of processes that cannot reach it; '*': nobody can. */
   readonly awayFor = new Set<string>();
+  /** Names of processes whose transactions are applied and never answered. */
+  readonly muteFor = new Set<string>();
+  /** How much later what is watched for reaches a process, by its name. */
+  readonly lagFor = new Map<string, number>();
   /** Chance that a transaction is applied and its answer lost. */
   lostAnswers = 0;
   /** Chance that a watch finds its history gone when something comes. */
@@ -62,7 +66,7 @@ export class SimStore implements GroupStore {
       const result = await this.inner.txn(compares, operations);
       if (result.committed) this.applied(this.process.name, operations, result.revision);
       return result;
-    }, this.mood.lostAnswers);
+    }, this.lossOfAnswers);
   }
 
   async lease(ttlMs: number): Promise<StoreLease> {
@@ -70,7 +74,7 @@ export class SimStore implements GroupStore {
     const askedAtMs = this.process.clock.nowMs();
     const inner = await this.call(() => this.inner.lease(ttlMs));
     return new LedgerLease(inner.id, ttlMs, askedAtMs, this.process.clock, {
-      renew: () => this.call(() => inner.renew(), this.mood.lostAnswers),
+      renew: () => this.call(() => inner.renew(), this.lossOfAnswers),
       end: () => this.call(() => inner.revoke()),
     });
   }
@@ -80,7 +84,8 @@ export class SimStore implements GroupStore {
     let lastMs = 0;
     let isOpen = true;
     const inOrder = (run: () => void): void => {
-      lastMs = Math.max(lastMs, process.timeline.nowMs + this.delayMs());
+      const lagMs = this.mood.lagFor.get(process.name) ?? 0;
+      lastMs = Math.max(lastMs, process.timeline.nowMs + lagMs + this.delayMs());
       process.timeline.at(lastMs, () =>
         process.enter(() => {
           if (isOpen) run();
@@ -118,6 +123,10 @@ export class SimStore implements GroupStore {
   abandon(): void {
     this.isClosed = true;
     for (const watch of [...this.watches]) watch.close();
+  }
+
+  private get lossOfAnswers(): number {
+    return this.mood.muteFor.has(this.process.name) ? 1 : this.mood.lostAnswers;
   }
 
   private delayMs(): number {

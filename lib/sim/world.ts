@@ -8,7 +8,9 @@ import type { AdminDoors } from '../group/attempts.js';
 import { listMoves } from '../group/admin-moves.js';
 import { createVolume, ensureGroup } from '../group/admin-volumes.js';
 import { MemoryStore } from '../group/memory-store.js';
+import type { BlockferryError } from '../base/errors.js';
 import { silentLog } from '../base/log.js';
+import type { Waypoint } from '../base/waypoints.js';
 import type { IscsiUrl } from '../iscsi/initiator/url.js';
 import { checkDisks, checkIdentity, checkSpace, checkVolume } from './audit.js';
 import { Chance } from './chance.js';
@@ -16,22 +18,25 @@ import { CommitWatch } from './commits.js';
 import { SimDisk } from './disk.js';
 import { happen } from './events.js';
 import { GroupPortal } from './group-portal.js';
-import type { Loss } from './inode.js';
-import { Load } from './load.js';
+import { SECTOR_BYTES, type Loss } from './inode.js';
+import { Load, type LoadWorld } from './load.js';
 import { VolumeModel } from './model.js';
 import { SimNet } from './net.js';
-import { EXTENT_BYTES, type Plan } from './plan.js';
+import type { Plan, Point } from './plan.js';
 import { SimProcess } from './process.js';
 import type { Scene, SimVolume } from './scene.js';
 import { SimMember, type SharedWorld } from './sim-member.js';
 import { StoreMood } from './store.js';
 import { Timeline } from './timeline.js';
+import { Triggers } from './triggers.js';
 
 const IQN_PREFIX = 'iqn.2026-11.org.blockferry:';
 const PORTAL_PORT = 3260;
 /** So long after the last fault everything must have come to its end. */
 const CALM_MS = 150_000;
 const LOOK_MS = 50;
+/** After a waypoint of a move or a hand-over, so long initiators are at work. */
+const HOT_MS = 100;
 
 export class World implements Scene {
   readonly timeline: Timeline;
@@ -48,7 +53,11 @@ export class World implements Scene {
   readonly admin: AdminDoors;
   readonly counts = new Map<string, number>();
   readonly wrongs: string[] = [];
+  lastMove = { from: '', to: '', volume: '' };
   private readonly commits: CommitWatch;
+  private readonly triggers: Triggers;
+  isCalm = false;
+  private hotUntilMs = 0;
   private readonly running = new Map<number, SimProcess>();
   private pids = 1_000;
   private writes = 0;
@@ -66,6 +75,9 @@ export class World implements Scene {
     this.admin = { clock, random: new Chance(seed ^ 0xad) };
     this.store = new MemoryStore({ clock, random: new Chance(seed ^ 0x570e) });
     this.commits = new CommitWatch(this);
+    this.triggers = new Triggers(this.timeline, (event, here) => {
+      if (!this.isCalm) happen(this, event, here);
+    });
     this.members = Array.from({ length: plan.members }, (_, i) => this.makeMember(i));
     this.portal = new GroupPortal(this.hostOf(99), PORTAL_PORT, this);
   }
@@ -80,6 +92,19 @@ export class World implements Scene {
   };
 
   // ---- what others tell
+
+  reached(member: SimMember, point: Waypoint): void {
+    this.timeline.say(`${member.name} reached ${point}`);
+    this.hotUntilMs = this.timeline.nowMs + HOT_MS;
+    this.triggers.reached(point, member);
+  }
+
+  /** An initiator was promised that a sector is durable. */
+  private promised(volume: SimVolume, point: Point, sector: number): void {
+    const extent = Math.floor((sector * SECTOR_BYTES) / volume.record.extentBytes);
+    const holder = this.members.find(({ name }) => name === this.holders(volume.name)[extent]);
+    if (holder !== undefined) this.triggers.reached(point, holder);
+  }
 
   count(what: string): void {
     this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
@@ -125,7 +150,10 @@ export class World implements Scene {
   async run(): Promise<void> {
     await this.begin();
     const startMs = this.timeline.nowMs;
-    for (const event of this.plan.events) this.timeline.at(startMs + event.atMs, () => happen(this, event));
+    for (const event of this.plan.events) {
+      if (event.on !== undefined) this.triggers.arm(event, startMs);
+      else this.timeline.at(startMs + event.atMs, () => happen(this, event));
+    }
     await this.sleep(this.plan.durationMs);
     this.calm();
     await this.until(
@@ -161,11 +189,12 @@ export class World implements Scene {
   }
 
   private async makeVolume(index: number): Promise<void> {
-    const { home, extents, blockBytes } = this.plan.volumes[index] as Plan['volumes'][number];
+    const { home, extents, extentKiB, blockBytes } = this.plan.volumes[index] as Plan['volumes'][number];
     const name = `v${index + 1}`;
-    const sizeBytes = extents * EXTENT_BYTES - (index === 1 ? 8 * 4096 : 0); // a last extent that is short
+    const extentBytes = extentKiB * 1024;
+    const sizeBytes = extents * extentBytes - (index === 1 ? 8 * 4096 : 0); // a last extent that is short
     const homeName = this.members[home % this.members.length]?.name ?? '';
-    const wanted = { name, sizeBytes, blockBytes, extentBytes: EXTENT_BYTES, home: homeName };
+    const wanted = { name, sizeBytes, blockBytes, extentBytes, home: homeName };
     const record = await createVolume(this.store, this.admin, wanted);
     const model = new VolumeModel(name, sizeBytes, blockBytes, this.timeline, () => ++this.writes);
     this.volumes.push({ name, extents, record, model });
@@ -175,50 +204,65 @@ export class World implements Scene {
   private makeLoad(index: number): void {
     const plan = this.plan.initiators[index] as Plan['initiators'][number];
     const volume = this.volumes[plan.volume % this.volumes.length] as SimVolume;
-    const process = this.spawn(`i${index + 1}`, `10.0.1.${index + 1}`);
-    this.loads.push(
-      new Load(
-        process.name,
-        process,
-        this.urlOf(volume.name),
-        plan,
-        volume.record.blockBytes,
-        volume.model,
-        new Chance(this.plan.seed ^ (0x10ad + index)),
-        this.net,
-        {
-          wrong: (what) => this.wrong(what),
-          failed: (by, what, tookMs) => this.ioFailed(by, what, tookMs),
-          counted: () => this.count('commands'),
-        },
-      ),
-    );
+    const name = `i${index + 1}`;
+    const { timeline } = this;
+    const isPunctual = !this.plan.events.some(({ kind }) => kind === 'pause' || kind === 'stall');
+    const world: LoadWorld = {
+      wrong: (what) => this.wrong(what),
+      failed: (by, error, tookMs) => this.ioFailed(by, error, tookMs),
+      counted: () => this.count('commands'),
+      isHot: () => timeline.nowMs < this.hotUntilMs,
+      promised: (point, sector) => this.promised(volume, point, sector),
+      spawn: () => this.spawn(name, `10.0.1.${index + 1}`),
+      memberAt: (address) => this.members.find((member) => member.portal === address)?.name,
+      wasHome: (member, sinceMs) => this.commits.homesSince(volume.name, sinceMs).includes(member),
+      homesSince: (sinceMs) => this.commits.homesSince(volume.name, sinceMs).length - 1,
+      isPunctual,
+      get nowMs() {
+        return timeline.nowMs;
+      },
+    };
+    const chance = new Chance(this.plan.seed ^ (0x10ad + index));
+    const url = { ...this.urlOf(volume.name), ...this.doorFor(plan) };
+    this.loads.push(new Load(name, url, plan, volume.record, volume.model, chance, this.net, world));
+  }
+
+  /** Where an initiator knocks. */
+  private doorFor({ goesTo }: Plan['initiators'][number]): { host: string; port: number } {
+    const member = goesTo === undefined ? undefined : this.members[goesTo % this.members.length];
+    return member === undefined ? this.portal : { host: member.host, port: member.portalPort };
   }
 
   holders(volume: string): readonly string[] {
     return this.commits.holders(volume);
   }
 
+  homeOf(volume: string): string | undefined {
+    return this.commits.homesSince(volume, Infinity).at(-1);
+  }
+
   urlOf(volume: string): IscsiUrl {
     return { host: this.portal.host, port: this.portal.port, iqn: IQN_PREFIX + volume, lun: 0 };
   }
 
-  /** An initiator was told of an error: right only where a disk failed, or a holder was away for too long. */
-  private ioFailed(by: string, what: string, tookMs: number): void {
+  /** An initiator was told of an error: right only where a disk failed, a holder was away too long, or a move is strict. */
+  private ioFailed(by: string, error: BlockferryError, tookMs: number): void {
     this.timeline.note(`failed ${by}`);
     this.count('errors seen');
     const isDisks = this.members.some(({ disk }) => disk.failedCalls > 0);
-    if (!isDisks && !Load.isPatienceSpent(tookMs))
-      this.wrong(`${by} was told: ${what} (after ${Math.round(tookMs)} ms)`);
+    const isStrict = this.plan.events.some(({ strict }) => strict);
+    const isRight = error.code === 'IO' && (isDisks || isStrict || Load.isPatienceSpent(tookMs));
+    if (!isRight) this.wrong(`${by} was told: ${error.message} (after ${Math.round(tookMs)} ms)`);
   }
 
   /** Puts everything right. */
   private calm(): void {
     const { mood, net } = this;
+    this.isCalm = true;
     net.heal();
     [net.spikeChance, net.spikeMs] = [0.01, 5];
     mood.slowMs = mood.lostAnswers = mood.compactions = 0;
-    mood.awayFor.clear();
+    for (const those of [mood.awayFor, mood.muteFor, mood.lagFor]) those.clear();
     for (const { disk, process } of this.members) {
       disk.slowness = 1;
       disk.isFull = false;

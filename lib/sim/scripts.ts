@@ -1,0 +1,188 @@
+/**
+ * Small plots: what has to come together at one moment of a move, a hand-over or a promise for something to go wrong. A
+ * theme (themes.ts) picks some of them; chance says how long, how late and to whom.
+ */
+import type { Chance } from './chance.js';
+import type { PlanEvent, Point } from './plan.js';
+
+export type Script = (draw: ScriptChance) => PlanEvent[];
+
+/** Events in a script's words. */
+export class ScriptChance {
+  constructor(
+    readonly chance: Chance,
+    private readonly durationMs: number,
+  ) {}
+
+  /** At any time, or from any time on. */
+  event(kind: PlanEvent['kind'], fields: Partial<PlanEvent> = {}): PlanEvent {
+    const { chance } = this;
+    const usual = { a: chance.below(16), b: chance.below(16), ms: chance.pick([50, 300, 1_000]) };
+    const atMs = 100 + chance.below(Math.floor(this.durationMs * 0.5));
+    return { atMs, kind, ...usual, delayMs: 0, who: 'chosen', strict: false, insists: false, ...fields };
+  }
+
+  /** At the member that reaches a point, from some time on. */
+  here(on: Point, kind: PlanEvent['kind'], fields: Partial<PlanEvent> = {}): PlanEvent {
+    return this.event(kind, { on, who: 'here', delayMs: this.chance.pick([0, 0, 0.4, 1.5]), ...fields });
+  }
+
+  there(on: Point, kind: PlanEvent['kind'], fields: Partial<PlanEvent> = {}): PlanEvent {
+    return this.here(on, kind, { who: 'there', ...fields });
+  }
+
+  /** Several that wait for the same moment. */
+  together(events: readonly PlanEvent[]): PlanEvent[] {
+    const atMs = events[0]?.atMs ?? 0;
+    return events.map((event) => ({ ...event, atMs }));
+  }
+}
+
+const SHORT = [20, 60, 150, 400];
+const WRITES = 1;
+const SYNCS = 2;
+
+// ---- the copy meets a destination, a source or a link that fails
+
+export const destinationFails: Script = (draw) => [
+  draw.there(
+    draw.chance.pick(['batch.installed', 'extent.begun', 'extent.copied', 'batch.mirrored']),
+    'disk-error',
+    {
+      b: WRITES,
+      ms: draw.chance.pick(SHORT),
+    },
+  ),
+];
+export const destinationIsFull: Script = (draw) => [
+  draw.there('extent.begun', 'disk-full', { ms: draw.chance.pick(SHORT) }),
+];
+export const destinationIsSlow: Script = (draw) => [
+  draw.there(draw.chance.pick(['extent.begun', 'batch.mirrored', 'batch.synced']), 'disk-slow', { ms: 300 }),
+];
+export const sourceFails: Script = (draw) => [
+  draw.here(draw.chance.pick(['batch.installed', 'extent.begun']), 'disk-error', {
+    b: draw.chance.below(2),
+    ms: draw.chance.pick(SHORT),
+  }),
+];
+export const linkBreaks: Script = (draw) => [
+  draw.here(draw.chance.pick(['extent.begun', 'extent.copied', 'batch.mirrored', 'batch.synced']), 'cut'),
+];
+/** What was under way on the old link comes after the new one has begun. */
+export const linkIsLate: Script = (draw) =>
+  draw.together([
+    draw.here('extent.begun', 'spikes', { ms: draw.chance.pick([3_000, 8_000]) }),
+    draw.here('extent.begun', 'cut', { b: 15, delayMs: draw.chance.between(0, 15) }),
+  ]);
+export const calledOff: Script = (draw) => [
+  draw.here(draw.chance.pick(['extent.begun', 'extent.copied', 'batch.durable']), 'cancel'),
+];
+
+// ---- a commit meets a crash
+
+export const destinationLosesPower: Script = (draw) => [
+  draw.there(draw.chance.pick(['batch.given', 'commit.done', 'batch.given']), 'power', {
+    b: draw.chance.pick([0, 2]),
+  }),
+];
+export const sourceLosesPower: Script = (draw) => [
+  draw.here(draw.chance.pick(['commit.asked', 'commit.done', 'batch.given']), 'power', { b: 0 }),
+];
+/** The destination is another process by the time of the commit, and has thrown away what it did not hold. */
+export const destinationIsAnother: Script = (draw) =>
+  draw.together([
+    draw.here('batch.sealed', 'pause', { ms: draw.chance.pick([600, 1_500]), delayMs: 0 }),
+    draw.there('batch.sealed', 'kill', { ms: 50, delayMs: 0 }),
+  ]);
+export const endsAreKilled: Script = (draw) => [
+  draw.here(
+    draw.chance.pick([
+      'batch.synced',
+      'batch.held',
+      'batch.sealed',
+      'commit.asked',
+      'commit.done',
+      'batch.given',
+    ]),
+    'kill',
+    { who: draw.chance.pick(['here', 'there']) },
+  ),
+];
+/** The answer of a commit is lost; before it is read back, the extents return. */
+export const backBeforeKnown: Script = (draw) =>
+  draw.together([
+    draw.here('commit.asked', 'store-mute', { ms: draw.chance.pick([300, 1_000]), delayMs: 0 }),
+    draw.here('commit.asked', 'store-away', { b: 15, ms: 1_500, delayMs: 3 }),
+    draw.here('commit.asked', 'back', { delayMs: draw.chance.between(4, 60) }),
+  ]);
+export const backAtOnce: Script = (draw) => [
+  draw.here(draw.chance.pick(['batch.given', 'move.finished']), 'back', {
+    delayMs: draw.chance.between(0, 30),
+    ...(draw.chance.happens(0.5) ? { rateKiB: 64 } : {}),
+  }),
+];
+/** Space cannot be given back just now, and the extents return slowly. */
+export const owesAndReceives: Script = (draw) =>
+  draw.together([
+    draw.here('batch.given', 'disk-error', { b: WRITES, ms: draw.chance.pick([100, 300]), delayMs: 0 }),
+    draw.here('batch.given', 'back', {
+      delayMs: draw.chance.between(2, 40),
+      rateKiB: draw.chance.pick([64, 128]),
+    }),
+  ]);
+
+// ---- a promise meets a loss of power
+
+export const powerAfterPromise: Script = (draw) => [
+  draw.here(draw.chance.pick(['io.flushed', 'io.durable']), 'power', { b: 0, delayMs: 0, ms: 200 }),
+];
+export const powerEverywhere: Script = (draw) => [
+  draw.here('io.flushed', 'power-everywhere', { delayMs: draw.chance.pick([0, 1]), ms: 200 }),
+];
+export const syncsFail: Script = (draw) => [
+  draw.event('disk-error', { b: SYNCS, ms: draw.chance.pick([100, 400, 1_000]) }),
+  draw.here('io.flushed', 'power-everywhere', { atMs: draw.chance.within(1_200, 2_000), ms: 200 }),
+];
+/** The old home still has sessions, and has not heard where extents went since. */
+export const oldHomeLags: Script = (draw) => [
+  draw.here('handover.asked', 'store-lag', { ms: 2_000, delayMs: 0 }),
+  draw.here('io.flushed', 'power-everywhere', { atMs: draw.chance.within(600, 2_000), ms: 200 }),
+];
+
+// ---- a hand-over meets what is late
+
+export const oldHomeStalls: Script = (draw) => [
+  draw.here(draw.chance.pick(['handover.asked', 'home.done', 'fence.draining']), 'stall', {
+    ms: draw.chance.pick([300, 1_000, 8_500]),
+    delayMs: draw.chance.between(0, 3),
+  }),
+];
+export const initiatorsAreCut: Script = (draw) => [
+  draw.here(draw.chance.pick(['handover.asked', 'io.durable', 'fence.done']), 'cut-initiator', {
+    delayMs: draw.chance.between(0, 3),
+  }),
+];
+export const holderHangs: Script = (draw) => [
+  draw.event('disk-hang', { ms: draw.chance.pick([300, 1_000, 4_000]) }),
+  draw.here('handover.asked', 'disk-hang', { who: 'there', ms: draw.chance.pick([300, 4_000]) }),
+];
+export const oldHomeDies: Script = (draw) => [
+  draw.here(draw.chance.pick(['home.asked', 'home.done', 'handover.asked']), 'kill', { ms: 50 }),
+];
+export const initiatorDies: Script = (draw) => [
+  draw.here(draw.chance.pick(['handover.asked', 'io.durable', 'batch.mirrored']), 'kill-initiator', {
+    ms: 50,
+  }),
+];
+/** What a home had forwarded is still on its way when its next life serves. */
+export const forwardedLate: Script = (draw) =>
+  draw.together([
+    draw.here('io.durable', 'spikes', { ms: 8_000, delayMs: 0 }),
+    draw.here('io.durable', 'kill-home', { ms: 50, delayMs: draw.chance.between(5, 40) }),
+  ]);
+export const forwardedHangs: Script = (draw) =>
+  draw.together([
+    draw.here('io.durable', 'disk-hang', { ms: draw.chance.pick([300, 600]), delayMs: 0 }),
+    draw.here('io.durable', 'kill-home', { ms: 50, delayMs: draw.chance.between(2, 30) }),
+  ]);

@@ -1,0 +1,137 @@
+/**
+ * What a run is about. Each seed has one theme, so that every few seeds everything has had its turn: a run in which all may
+ * happen seldom gets two things to meet.
+ */
+import type { InitiatorPlan } from './plan.js';
+import * as scripts from './scripts.js';
+import type { Script } from './scripts.js';
+
+export interface Theme {
+  readonly name: string;
+  /** Chance that all is on one machine. */
+  readonly oneMachine: number;
+  readonly members: readonly number[];
+  readonly work: readonly InitiatorPlan['work'][];
+  readonly manners: readonly InitiatorPlan['manner'][];
+  /** Initiators that know a member's portal only. */
+  readonly goToMembers: number;
+  readonly thinkMs: readonly number[];
+  /** Moves of a part, of all moves; each begins when the one before has ended. */
+  readonly parts: number;
+  readonly moves: readonly [number, number];
+  readonly rateKiB: readonly number[];
+  readonly strict: number;
+  /** So many of the scripts, and so many events of any kind. */
+  readonly scripts: readonly [number, number];
+  readonly strays: readonly [number, number];
+  readonly from: readonly Script[];
+  readonly durationMs: readonly [number, number];
+}
+
+const MOVING: Theme = {
+  name: 'copy',
+  oneMachine: 0.5,
+  members: [2, 3],
+  work: ['writes', 'mixed'],
+  manners: ['at-once', 'at-once', 'drain'],
+  goToMembers: 0.1,
+  thinkMs: [80, 200],
+  parts: 0.5,
+  moves: [4, 7],
+  rateKiB: [0, 0, 1024, 4096],
+  strict: 0.05,
+  scripts: [3, 5],
+  strays: [0, 1],
+  from: [
+    scripts.destinationFails,
+    scripts.destinationFails,
+    scripts.destinationFails,
+    scripts.destinationIsFull,
+    scripts.destinationIsSlow,
+    scripts.sourceFails,
+    scripts.linkBreaks,
+    scripts.calledOff,
+  ],
+  durationMs: [600, 1_200],
+};
+
+export const THEMES: readonly Theme[] = [
+  MOVING,
+  {
+    ...MOVING,
+    name: 'holes',
+    work: ['holes'],
+    from: [scripts.destinationFails, scripts.linkBreaks, scripts.linkIsLate, scripts.destinationIsFull],
+  },
+  {
+    ...MOVING,
+    name: 'commit',
+    oneMachine: 0,
+    rateKiB: [0],
+    moves: [4, 8],
+    from: [
+      scripts.destinationLosesPower,
+      scripts.destinationIsAnother,
+      scripts.destinationIsSlow,
+      scripts.endsAreKilled,
+    ],
+  },
+  {
+    ...MOVING,
+    name: 'durable',
+    oneMachine: 0,
+    work: ['durable'],
+    moves: [3, 6],
+    from: [scripts.powerAfterPromise, scripts.powerEverywhere, scripts.syncsFail, scripts.sourceLosesPower],
+    durationMs: [1_500, 2_200],
+  },
+  {
+    ...MOVING,
+    name: 'hand-over',
+    members: [2, 3, 3],
+    manners: ['at-once', 'drain', 'ignore', 'write-on', 'hang-up'],
+    goToMembers: 0.4,
+    parts: 0.3,
+    rateKiB: [0],
+    from: [
+      scripts.oldHomeStalls,
+      scripts.initiatorsAreCut,
+      scripts.holderHangs,
+      scripts.oldHomeDies,
+      scripts.initiatorDies,
+      scripts.destinationIsSlow,
+    ],
+    durationMs: [1_200, 2_500],
+  },
+  {
+    ...MOVING,
+    name: 'late',
+    work: ['writes', 'durable'],
+    parts: 0.8,
+    rateKiB: [0],
+    moves: [3, 6],
+    from: [scripts.forwardedLate, scripts.forwardedHangs, scripts.oldHomeStalls, scripts.linkIsLate],
+    durationMs: [1_000, 2_000],
+  },
+  {
+    ...MOVING,
+    name: 'back',
+    parts: 0.6,
+    rateKiB: [0, 256],
+    from: [scripts.backBeforeKnown, scripts.backAtOnce, scripts.owesAndReceives, scripts.endsAreKilled],
+    durationMs: [1_500, 3_000],
+  },
+  {
+    ...MOVING,
+    name: 'two homes',
+    oneMachine: 0,
+    members: [3, 4],
+    work: ['durable', 'durable', 'writes'],
+    manners: ['ignore', 'at-once', 'ignore'],
+    parts: 0.5,
+    rateKiB: [0],
+    scripts: [2, 3],
+    from: [scripts.oldHomeLags, scripts.oldHomeLags, scripts.oldHomeStalls, scripts.powerEverywhere],
+    durationMs: [1_500, 2_500],
+  },
+];
