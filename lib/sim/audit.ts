@@ -1,5 +1,6 @@
 /** What must be true of a world that has come to rest: every block, every volume's identity, every byte of space. */
 import { sleep, type Clock } from '../base/clock.js';
+import { listMoves } from '../group/admin-moves.js';
 import { listVolumes } from '../group/admin-volumes.js';
 import { Initiator } from '../iscsi/initiator/initiator.js';
 import type { InitiatorOptions } from '../iscsi/initiator/options.js';
@@ -66,6 +67,19 @@ export async function checkIdentity(world: Scene, volume: SimVolume): Promise<vo
     if (!serial.startsWith(record.serial)) world.wrong(`I9: ${volume.name} has serial ${serial}`);
     if (!identification.includes(record.naa)) world.wrong(`I9: ${volume.name} has another NAA`);
   });
+}
+
+/** What a destination, a source's disk or an administrator may end a move with. */
+const EXPLAINED =
+  /refused an old attempt|has no space left|failed to write|is not ready|refused the request|cannot be reached|did not answer in time|EIO|ENOSPC|flush failed|held here any more|was deleted/;
+
+/** A move fails only where something else has: an engine that finds itself wrong and gives up is wrong. */
+export async function checkMoves(world: Scene): Promise<void> {
+  for (const { volume, to, state, error } of await listMoves(world.store)) {
+    if (state !== 'failed') continue;
+    world.count('moves failed');
+    if (!EXPLAINED.test(error)) world.wrong(`the move of ${volume} to ${to} failed: ${error}`);
+  }
 }
 
 /** No member keeps space for what another holds, nor a file of a volume that is gone. */

@@ -5,6 +5,7 @@
  */
 import { RouteChunkRecord, RouteHeadRecord } from '../group/records.js';
 import type { StoreOperation } from '../group/store.js';
+import { checkDurableAt } from './durability.js';
 import { SECTOR_BYTES } from './inode.js';
 import type { Scene, SimVolume } from './scene.js';
 
@@ -76,9 +77,21 @@ export class CommitWatch {
       if (by !== before)
         this.world.wrong(`I2: ${by} gave extent ${extent} of ${volume} away, which ${before} held`);
       this.world.count('extents moved');
-      this.eachSector(volume, extent, (model, first, last) => model.moved(first, last));
+      this.eachSector(volume, extent, (model, first, last) => this.moved(volume, holder, model, first, last));
     });
     route.holders = holders;
+  }
+
+  /** All that was answered is durable at the destination before it holds the extent (I3). */
+  private moved(
+    volume: string,
+    holder: string,
+    model: SimVolume['model'],
+    first: number,
+    last: number,
+  ): void {
+    model.moved(first, last);
+    checkDurableAt(this.world, volume, holder, model, first, last);
   }
 
   /** The power of a machine goes: before its disk is told. */

@@ -30,6 +30,11 @@ export class Inode {
     readonly isFolder: boolean,
   ) {}
 
+  /** What a loss of power would leave. */
+  get durableBytes(): Buffer {
+    return this.durable;
+  }
+
   get sizeBytes(): number {
     return this.cache.length;
   }

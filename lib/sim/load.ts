@@ -32,8 +32,8 @@ export interface LoadWorld extends HomeHistory {
   counted(what: string): void;
   /** Something is under way that I/O should meet. */
   isHot(): boolean;
-  /** An initiator was promised that what it wrote is durable. */
-  promised(point: Point, sector: number): void;
+  /** An initiator was promised that what it wrote to these sectors is durable. */
+  promised(point: Point, sectors: readonly number[]): void;
   spawn(): SimProcess;
 }
 
@@ -47,6 +47,8 @@ export class Load {
   private readonly perBlock: number;
   private readonly blocks: number;
   private readonly judge: SessionJudge;
+  /** Lanes between two commands. */
+  private readonly thinking = new Set<() => void>();
   /** When the commands under way were asked for. */
   private underway = new Set<{ readonly atMs: number }>();
 
@@ -89,6 +91,7 @@ export class Load {
     process.kill();
     net.left(process, false);
     this.underway = new Set();
+    this.thinking.clear();
     process.timeline.after(downMs, () => {
       if (this.isStopping) return;
       this.process = world.spawn();
@@ -157,14 +160,32 @@ export class Load {
   }
 
   private async lane(initiator: Initiator): Promise<void> {
-    const { clock } = this.process;
     while (!this.isStopping) {
       if (!(await this.attempt(() => this.step(initiator)))) return;
       const isHot = this.hotCommands < HOT_COMMANDS_MAX && this.world.isHot();
       if (isHot) this.hotCommands += 1;
       const thinkMs = isHot ? (this.plan.hotThinkMs ?? this.plan.thinkMs) : this.plan.thinkMs;
-      if (!this.chance.happens(0.3)) await sleep(clock, this.chance.between(0, 2 * thinkMs));
+      if (!this.chance.happens(0.3)) await this.think(this.chance.between(0, 2 * thinkMs));
     }
+  }
+
+  /** Until it is time for the next command, or something begins that commands should meet. */
+  private think(ms: number): Promise<void> {
+    const { clock } = this.process;
+    return new Promise((resolve) => {
+      const goOn = (): void => {
+        if (this.thinking.delete(wake)) resolve();
+      };
+      const wake = (): void =>
+        void clock.after(this.chance.between(0, 2 * (this.plan.hotThinkMs ?? ms)), goOn);
+      this.thinking.add(wake);
+      clock.after(ms, goOn);
+    });
+  }
+
+  /** Something has begun. */
+  wake(): void {
+    if (this.plan.hotThinkMs !== undefined) for (const wake of this.thinking) wake();
   }
 
   /** One command. False: there will be no session any more. */
@@ -206,7 +227,7 @@ export class Load {
     for (let i = 0; i < write.sectors; i++)
       fillSector(data, i * SECTOR_BYTES, write.id, write.firstSector + i);
     await this.settle(write, () => initiator.write(first, data, { fua }));
-    if (fua) this.world.promised('io.durable', write.firstSector);
+    if (fua) this.world.promised('io.durable', write.places());
     // What was answered is there: at once, and wherever the extent is held by now.
     if (this.chance.happens(0.1)) await this.read(initiator, { first, count });
   }
@@ -253,8 +274,7 @@ export class Load {
     this.world.counted('flush');
     const beganTick = this.model.tick();
     await initiator.flush();
-    this.model.flushed(beganTick);
-    this.world.promised('io.flushed', this.chance.below(this.model.sectors));
+    this.world.promised('io.flushed', this.model.flushed(beganTick));
   }
 
   /** Longer than a forwarded I/O waits for its holder. */

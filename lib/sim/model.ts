@@ -25,6 +25,11 @@ export class ModelWrite {
     readonly fua: boolean,
     readonly by: string,
   ) {}
+
+  /** Its sectors. */
+  places(): number[] {
+    return Array.from({ length: this.sectors }, (_, i) => this.firstSector + i);
+  }
 }
 
 /** What one sector may hold. Entries are never changed in place where a reader may have seen their list. */
@@ -112,13 +117,18 @@ export class VolumeModel {
     });
   }
 
-  /** A flush that began at `beganTick` was answered GOOD. */
-  flushed(beganTick: number): void {
+  /**
+   * A flush that began at `beganTick` was answered GOOD.
+   * @returns the sectors that it made a promise of
+   */
+  flushed(beganTick: number): number[] {
+    const promised: number[] = [];
     for (const sector of this.soft) {
       const cell = this.cells[sector] as Cell;
-      this.harden(cell, beganTick);
+      if (this.harden(cell, beganTick)) promised.push(sector);
       if (cell.now.every(({ isDurable }) => isDurable)) this.soft.delete(sector);
     }
+    return promised;
   }
 
   /** Sectors [first, last] went to another holder, durably (I3). */
@@ -128,12 +138,15 @@ export class VolumeModel {
       this.harden(this.cells[sector] as Cell, tick);
   }
 
-  private harden(cell: Cell, beforeTick: number): void {
+  /** @returns whether anything is durable now that was not */
+  private harden(cell: Cell, beforeTick: number): boolean {
+    let isNew = false;
     for (const entry of cell.now) {
       if (!entry.isSure || entry.overTick >= beforeTick || entry.isDurable) continue;
-      entry.isDurable = true;
+      entry.isDurable = isNew = true;
       cell.past = cell.past.filter((other) => !isOverBefore(other, entry));
     }
+    return isNew;
   }
 
   /** The holder of [first, last] lost its power. */
@@ -168,6 +181,16 @@ export class VolumeModel {
   judgeSector(sector: number, data: Buffer, at: number): string | null {
     const read = this.beginRead(sector, 1);
     return this.endRead(read, data.subarray(at, at + SECTOR_BYTES));
+  }
+
+  /** Judges what a loss of power at this moment would leave of a sector; null: what it may. */
+  judgeDurable(sector: number, data: Buffer): string | null {
+    const cell = this.cells[sector] as Cell;
+    const at = sector * SECTOR_BYTES;
+    const found = isZeros(data, at) ? null : writeOf(data, at);
+    if (found === null && !isZeros(data, at)) return `${this.name} sector ${sector}: a torn sector`;
+    const isRight = [...cell.now, ...cell.past].some(({ write }) => this.fits(write, sector, found));
+    return isRight ? null : `${this.name} sector ${sector}: ${this.explain(cell, found?.write ?? 0)}`;
   }
 
   private judge(read: ModelRead, index: number, data: Buffer): string | null {

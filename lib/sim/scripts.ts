@@ -112,8 +112,7 @@ export const endsAreKilled: Script = (draw) => [
 /** The answer of a commit is lost; before it is read back, the extents return. */
 export const backBeforeKnown: Script = (draw) =>
   draw.together([
-    draw.here('commit.asked', 'store-mute', { ms: draw.chance.pick([300, 1_000]), delayMs: 0 }),
-    draw.here('commit.asked', 'store-away', { b: 15, ms: 1_500, delayMs: 3 }),
+    draw.here('commit.asked', 'store-mute', { ms: 20, delayMs: 0 }),
     draw.here('commit.asked', 'back', { delayMs: draw.chance.between(4, 60) }),
   ]);
 export const backAtOnce: Script = (draw) => [

@@ -62,11 +62,14 @@ export class SimStore implements GroupStore {
   }
 
   txn(compares: readonly StoreCompare[], operations: readonly StoreOperation[]): Promise<StoreTransaction> {
-    return this.call(async () => {
-      const result = await this.inner.txn(compares, operations);
-      if (result.committed) this.applied(this.process.name, operations, result.revision);
-      return result;
-    }, this.lossOfAnswers);
+    return this.call(
+      async () => {
+        const result = await this.inner.txn(compares, operations);
+        if (result.committed) this.applied(this.process.name, operations, result.revision);
+        return result;
+      },
+      () => this.lossOfAnswers(),
+    );
   }
 
   async lease(ttlMs: number): Promise<StoreLease> {
@@ -74,7 +77,11 @@ export class SimStore implements GroupStore {
     const askedAtMs = this.process.clock.nowMs();
     const inner = await this.call(() => this.inner.lease(ttlMs));
     return new LedgerLease(inner.id, ttlMs, askedAtMs, this.process.clock, {
-      renew: () => this.call(() => inner.renew(), this.lossOfAnswers),
+      renew: () =>
+        this.call(
+          () => inner.renew(),
+          () => this.lossOfAnswers(),
+        ),
       end: () => this.call(() => inner.revoke()),
     });
   }
@@ -125,7 +132,7 @@ export class SimStore implements GroupStore {
     for (const watch of [...this.watches]) watch.close();
   }
 
-  private get lossOfAnswers(): number {
+  private lossOfAnswers(): number {
     return this.mood.muteFor.has(this.process.name) ? 1 : this.mood.lostAnswers;
   }
 
@@ -135,7 +142,7 @@ export class SimStore implements GroupStore {
     );
   }
 
-  private call<T>(work: () => Promise<T>, lostAnswers = 0): Promise<T> {
+  private call<T>(work: () => Promise<T>, lossOfAnswers = () => 0): Promise<T> {
     const { process, chance, mood } = this;
     const away = (): BlockferryError => new BlockferryError('UNAVAILABLE', 'the group store does not answer');
     return new Promise((resolve, reject) => {
@@ -147,7 +154,8 @@ export class SimStore implements GroupStore {
       process.timeline.after(this.delayMs(), () => {
         // A transaction happens inside of its process: none of a process that was killed.
         if (process.isDead) return;
-        const isLost = lostAnswers > 0 && chance.happens(lostAnswers);
+        const loss = lossOfAnswers();
+        const isLost = loss > 0 && chance.happens(loss);
         work().then(
           (value) =>
             process.enterAfter(isLost ? AWAY_MS : this.delayMs(), () =>

@@ -12,13 +12,14 @@ import type { BlockferryError } from '../base/errors.js';
 import { silentLog } from '../base/log.js';
 import type { Waypoint } from '../base/waypoints.js';
 import type { IscsiUrl } from '../iscsi/initiator/url.js';
-import { checkDisks, checkIdentity, checkSpace, checkVolume } from './audit.js';
+import { checkDisks, checkIdentity, checkMoves, checkSpace, checkVolume } from './audit.js';
+import { checkDurable, holderOf } from './durability.js';
 import { Chance } from './chance.js';
 import { CommitWatch } from './commits.js';
 import { SimDisk } from './disk.js';
 import { happen } from './events.js';
 import { GroupPortal } from './group-portal.js';
-import { SECTOR_BYTES, type Loss } from './inode.js';
+import type { Loss } from './inode.js';
 import { Load, type LoadWorld } from './load.js';
 import { VolumeModel } from './model.js';
 import { SimNet } from './net.js';
@@ -95,14 +96,18 @@ export class World implements Scene {
 
   reached(member: SimMember, point: Waypoint): void {
     this.timeline.say(`${member.name} reached ${point}`);
-    this.hotUntilMs = this.timeline.nowMs + HOT_MS;
+    const { nowMs } = this.timeline;
+    if (this.hotUntilMs < nowMs) for (const load of this.loads) load.wake();
+    this.hotUntilMs = nowMs + HOT_MS;
     this.triggers.reached(point, member);
   }
 
-  /** An initiator was promised that a sector is durable. */
-  private promised(volume: SimVolume, point: Point, sector: number): void {
-    const extent = Math.floor((sector * SECTOR_BYTES) / volume.record.extentBytes);
-    const holder = this.members.find(({ name }) => name === this.holders(volume.name)[extent]);
+  /** An initiator was promised that sectors are durable: what a loss of power would leave of them now is judged (I1). */
+  private promised(volume: SimVolume, point: Point, sectors: readonly number[]): void {
+    const [first] = sectors;
+    if (first === undefined) return;
+    checkDurable(this, volume, sectors);
+    const holder = holderOf(this, volume, first);
     if (holder !== undefined) this.triggers.reached(point, holder);
   }
 
@@ -212,7 +217,7 @@ export class World implements Scene {
       failed: (by, error, tookMs) => this.ioFailed(by, error, tookMs),
       counted: () => this.count('commands'),
       isHot: () => timeline.nowMs < this.hotUntilMs,
-      promised: (point, sector) => this.promised(volume, point, sector),
+      promised: (point, sectors) => this.promised(volume, point, sectors),
       spawn: () => this.spawn(name, `10.0.1.${index + 1}`),
       memberAt: (address) => this.members.find((member) => member.portal === address)?.name,
       wasHome: (member, sinceMs) => this.commits.homesSince(volume.name, sinceMs).includes(member),
@@ -284,6 +289,7 @@ export class World implements Scene {
     }
     await this.sleep(2_000); // what was given away is being given back
     await checkSpace(this);
+    await checkMoves(this);
   }
 
   /** In order, or in every other run as the power goes everywhere: what was promised must not need the former. */

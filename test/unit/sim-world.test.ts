@@ -131,7 +131,7 @@ t.test('the model of a volume', async (t) => {
       const { model, put, write, look } = makeModel();
       const old = write();
       write();
-      if (how === 'flushed') model.flushed(model.tick());
+      if (how === 'flushed') void model.flushed(model.tick());
       else model.moved(0, 7);
       model.crashed(0, 7);
       t.equal(look(), null);
