@@ -8,6 +8,9 @@ import { Inode, type Loss } from './inode.js';
 import { systemError } from './socket.js';
 import type { Timeline } from './timeline.js';
 
+/** Reads that find their page in the cache, usually. */
+export const CACHE_HITS = 0.8;
+
 export class SimDisk {
   /** A call takes so many times as long. */
   slowness = 1;
@@ -19,7 +22,7 @@ export class SimDisk {
   /** Until when nothing answers. */
   hangsUntilMs = 0;
   /** A read finds its page in the cache so often. */
-  cacheHits = 0.8;
+  cacheHits = CACHE_HITS;
   /** Some call has failed since the last look. */
   failedCalls = 0;
   private entries = new Map<string, Inode>();
@@ -37,7 +40,10 @@ export class SimDisk {
 
   /** How long a call takes now. */
   latencyMs(): number {
-    const usual = this.chance.happens(0.02) ? this.chance.between(2, 12) : this.chance.between(0.02, 0.4);
+    // A slow disk is not slow evenly: what came first may end last.
+    const usual = this.chance.happens(this.slowness > 1 ? 0.12 : 0.02)
+      ? this.chance.between(2, 12)
+      : this.chance.between(0.02, 0.4);
     return Math.max(usual * this.slowness, this.hangsUntilMs - this.timeline.nowMs);
   }
 

@@ -4,6 +4,7 @@ import { createVolume, deleteVolume, listVolumes } from '../group/admin-volumes.
 import { sleep } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
 import { RouteHeadRecord, keys, parseRecord } from '../group/records.js';
+import { CACHE_HITS } from './disk.js';
 import type { Loss } from './inode.js';
 import type { PlanEvent } from './plan.js';
 import type { SimMember } from './sim-member.js';
@@ -118,8 +119,8 @@ class Happening {
         [net.spikeChance, net.spikeMs] = [event.on === undefined ? 0.1 : 0.3, 10 + ms / 20];
         return this.later(() => ([net.spikeChance, net.spikeMs] = [0.01, 5]));
       case 'disk-slow':
-        disk.slowness = 30;
-        return this.later(() => (disk.slowness = 1));
+        [disk.slowness, disk.cacheHits] = [30, 0.3];
+        return this.later(() => ([disk.slowness, disk.cacheHits] = [1, CACHE_HITS]));
       case 'disk-hang':
         disk.hangsUntilMs = world.timeline.nowMs + ms;
         return undefined;

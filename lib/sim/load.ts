@@ -22,7 +22,7 @@ import { drawBlocks, drawFua, drawPages, drawStep, type Blocks } from './works.j
 /** So long a group may be away before an initiator of a simulation gives up: longer than any fault lasts. */
 const PATIENCE_MS = 300_000;
 /** Quick commands of one initiator: what a run may cost. */
-const HOT_COMMANDS_MAX = 200;
+const HOT_COMMANDS_MAX = 120;
 const FILL_BYTES = 64 * 1024;
 
 /** The world as a load sees it. */
@@ -49,8 +49,6 @@ export class Load {
   private readonly judge: SessionJudge;
   /** Lanes between two commands. */
   private readonly thinking = new Set<() => void>();
-  /** When the commands under way were asked for. */
-  private underway = new Set<{ readonly atMs: number }>();
 
   constructor(
     readonly name: string,
@@ -90,7 +88,6 @@ export class Load {
     if (process.isDead || this.isStopping) return;
     process.kill();
     net.left(process, false);
-    this.underway = new Set();
     this.thinking.clear();
     process.timeline.after(downMs, () => {
       if (this.isStopping) return;
@@ -108,10 +105,12 @@ export class Load {
     const initiator = await this.connect();
     this.initiator = initiator;
     initiator.on('violation', (detail) => this.world.wrong(`${this.name} saw a violation: ${detail}`));
-    initiator.on('redirected', () => this.judge.redirected());
-    initiator.on('asyncMessage', ({ asyncEvent }) => {
-      if (asyncEvent !== AsyncEvent.CONNECTION_DROP || this.underway.size === 0) return;
-      this.judge.droppedWith(Math.min(...[...this.underway].map(({ atMs }) => atMs)));
+    initiator.on('asyncMessage', ({ asyncEvent, expCmdSN }) => {
+      if (asyncEvent === AsyncEvent.CONNECTION_DROP && !plan.asksForR2t)
+        this.judge.dropped(
+          expCmdSN,
+          initiator.unanswered.map(({ cmdSN }) => cmdSN),
+        );
     });
     if (plan.fills && this.commands === 0) await this.fill(initiator);
     await Promise.all(Array.from({ length: plan.depth }, () => this.lane(initiator)));
@@ -191,18 +190,15 @@ export class Load {
   /** One command. False: there will be no session any more. */
   private async attempt(run: () => Promise<void>): Promise<boolean> {
     const { clock } = this.process;
-    const asked = { atMs: clock.nowMs() };
+    const askedAtMs = clock.nowMs();
     this.judge.look(this.initiator?.portal);
-    this.underway.add(asked);
     try {
       await run();
       this.commands += 1;
     } catch (error) {
       if (!(error instanceof BlockferryError)) throw error;
-      this.world.failed(this.name, error, clock.nowMs() - asked.atMs);
+      this.world.failed(this.name, error, clock.nowMs() - askedAtMs);
       if (error.code !== 'IO') return false;
-    } finally {
-      this.underway.delete(asked);
     }
     return true;
   }

@@ -69,7 +69,7 @@ export type PlanEvent = z.infer<typeof PlanEvent>;
 /** How an initiator behaves when it is asked to leave, and what it keeps. */
 export const MANNERS = ['at-once', 'drain', 'ignore', 'write-on', 'hang-up'] as const;
 /** What it does, in parts: see WORKS in load.ts. */
-export const WORK_KINDS = ['mixed', 'writes', 'holes', 'durable'] as const;
+export const WORK_KINDS = ['mixed', 'writes', 'holes', 'durable', 'flushes'] as const;
 
 const InitiatorPlan = z.object({
   volume: count,

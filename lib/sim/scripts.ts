@@ -60,6 +60,11 @@ export const destinationIsFull: Script = (draw) => [
 export const destinationIsSlow: Script = (draw) => [
   draw.there(draw.chance.pick(['extent.begun', 'batch.mirrored', 'batch.synced']), 'disk-slow', { ms: 300 }),
 ];
+export const sourceIsSlow: Script = (draw) => [
+  draw.here(draw.chance.pick(['batch.installed', 'extent.begun', 'batch.mirrored']), 'disk-slow', {
+    ms: 300,
+  }),
+];
 export const sourceFails: Script = (draw) => [
   draw.here(draw.chance.pick(['batch.installed', 'extent.begun']), 'disk-error', {
     b: draw.chance.below(2),
@@ -113,12 +118,13 @@ export const endsAreKilled: Script = (draw) => [
 export const backBeforeKnown: Script = (draw) =>
   draw.together([
     draw.here('commit.asked', 'store-mute', { ms: 20, delayMs: 0 }),
-    draw.here('commit.asked', 'back', { delayMs: draw.chance.between(4, 60) }),
+    draw.here('commit.asked', 'back', { insists: true, delayMs: draw.chance.between(4, 60) }),
   ]);
 export const backAtOnce: Script = (draw) => [
   draw.here(draw.chance.pick(['batch.given', 'move.finished']), 'back', {
-    delayMs: draw.chance.between(0, 30),
-    ...(draw.chance.happens(0.5) ? { rateKiB: 64 } : {}),
+    insists: true,
+    delayMs: draw.chance.between(2, 80),
+    ...(draw.chance.happens(0.2) ? { rateKiB: 256 } : {}),
   }),
 ];
 /** Space cannot be given back just now, and the extents return slowly. */
@@ -126,8 +132,9 @@ export const owesAndReceives: Script = (draw) =>
   draw.together([
     draw.here('batch.given', 'disk-error', { b: WRITES, ms: draw.chance.pick([100, 300]), delayMs: 0 }),
     draw.here('batch.given', 'back', {
+      insists: true,
       delayMs: draw.chance.between(2, 40),
-      rateKiB: draw.chance.pick([64, 128]),
+      rateKiB: draw.chance.pick([128, 512]),
     }),
   ]);
 
@@ -174,14 +181,25 @@ export const initiatorDies: Script = (draw) => [
     ms: 50,
   }),
 ];
-/** What a home had forwarded is still on its way when its next life serves. */
+/** The old home stands still for longer than its lease, with commands that it has not read. */
+export const oldHomeIsLost: Script = (draw) => [
+  draw.here(draw.chance.pick(['home.asked', 'home.done', 'handover.asked']), 'stall', {
+    atMs: 100,
+    ms: 8_500,
+    delayMs: draw.chance.pick([0, 0, 0.2, 0.5]),
+  }),
+];
+/** What is at a slow disk is there still when the initiator is back. */
+export const sessionsAreLate: Script = (draw) => {
+  const { chance } = draw;
+  const cuts = Array.from({ length: 4 }, (_, i) =>
+    draw.here('io.durable', 'cut-initiator', { a: i, delayMs: chance.between(20, 250) }),
+  );
+  return draw.together([draw.here('io.durable', 'disk-slow', { ms: 400, delayMs: 0 }), ...cuts]);
+};
+/** What a home had forwarded is at a slow disk, or on its way, when its next life serves. */
 export const forwardedLate: Script = (draw) =>
   draw.together([
-    draw.here('io.durable', 'spikes', { ms: 8_000, delayMs: 0 }),
-    draw.here('io.durable', 'kill-home', { ms: 50, delayMs: draw.chance.between(5, 40) }),
-  ]);
-export const forwardedHangs: Script = (draw) =>
-  draw.together([
-    draw.here('io.durable', 'disk-hang', { ms: draw.chance.pick([300, 600]), delayMs: 0 }),
-    draw.here('io.durable', 'kill-home', { ms: 50, delayMs: draw.chance.between(2, 30) }),
+    draw.here('io.durable', draw.chance.happens(0.8) ? 'disk-slow' : 'spikes', { ms: 1_000, delayMs: 0 }),
+    draw.here('io.durable', 'kill-home', { ms: 20, delayMs: draw.chance.between(5, 100) }),
   ]);

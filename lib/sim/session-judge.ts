@@ -2,6 +2,7 @@
  * Judges the sessions of one initiator by what it can see of them: who served it was home at the time and it was not sent
  * around (I10); when it is told that its connection goes, whatever was at the device has been answered (I7).
  */
+import { serialLess } from '../base/serial.js';
 import type { PortalAddress } from '../iscsi/initiator/url.js';
 
 /** What the group has to say about it. */
@@ -11,8 +12,6 @@ export interface HomeHistory {
   memberAt(address: string): string | undefined;
   /** Whether a member has been home of the volume at any time since. */
   wasHome(member: string, sinceMs: number): boolean;
-  /** Whether members can be expected to keep their deadlines: none is made to stand still. */
-  readonly isPunctual: boolean;
   /** How often the home has changed since. */
   homesSince(sinceMs: number): number;
   wrong(what: string): void;
@@ -20,8 +19,6 @@ export interface HomeHistory {
 
 /** Redirects in a row that a login may take while the home stays where it is: from a member that is not home any more. */
 const REDIRECTS_IN_A_ROW = 2;
-/** What a session is given to finish before it is closed without a word, and how long packets take at the worst. */
-const DROP_MS = 2_000 + 1_500;
 
 export class SessionJudge {
   /** The last connection that was asked for. */
@@ -29,8 +26,6 @@ export class SessionJudge {
   private isLookedAt = true;
   private redirects = 0;
   private firstDialMs = 0;
-  /** When the present session began, as far as that is seen. */
-  private begunAtMs = Infinity;
 
   constructor(
     private readonly name: string,
@@ -44,19 +39,12 @@ export class SessionJudge {
     this.isLookedAt = false;
     if (host === first.host && port === first.port) {
       this.redirects = 0;
-      this.begunAtMs = Infinity;
       this.firstDialMs = group.nowMs;
       return;
     }
     this.redirects += 1;
-    this.begunAtMs = Infinity;
     if (this.redirects > REDIRECTS_IN_A_ROW + group.homesSince(this.firstDialMs))
       group.wrong(`I10: ${this.name} was redirected ${this.redirects} times in a row`);
-  }
-
-  /** A login has ended elsewhere than it began. */
-  redirected(): void {
-    this.begunAtMs = this.group.nowMs;
   }
 
   /** @param portal who serves now, if anybody does */
@@ -69,14 +57,13 @@ export class SessionJudge {
   }
 
   /**
-   * Asynchronous Message 2.
-   * @param begunMs when the oldest command that is not answered was asked for
+   * Asynchronous Message 2: what the target had received is finished and answered before (I7).
+   * @param expCmdSN of the message: what came before has been received
+   * @param unanswered CmdSN of commands whose data went along, so that nothing was missing
    */
-  droppedWith(begunMs: number): void {
-    const sentAtMs = Math.max(begunMs, this.begunAtMs);
-    if (this.group.isPunctual && this.group.nowMs - sentAtMs > DROP_MS)
-      this.group.wrong(
-        `I7: ${this.name} was dropped with a command unanswered since ${Math.round(sentAtMs)} ms`,
-      );
+  dropped(expCmdSN: number, unanswered: readonly number[]): void {
+    const received = unanswered.filter((cmdSN) => serialLess(cmdSN, expCmdSN));
+    if (received.length > 0)
+      this.group.wrong(`I7: ${this.name} was dropped with ${received.length} commands at the device`);
   }
 }

@@ -20,6 +20,7 @@ const WORKS: Record<InitiatorPlan['work'], Work> = {
   writes: { write: 0.62, flush: 0.03, unmap: 0.02, repeat: 0.03, fua: 0.1 },
   holes: { write: 0.36, flush: 0.03, unmap: 0.2, repeat: 0.14, fua: 0.1 },
   durable: { write: 0.42, flush: 0.28, unmap: 0.03, repeat: 0.03, fua: 0.5 },
+  flushes: { write: 0.1, flush: 0.8, unmap: 0, repeat: 0, fua: 0 },
 };
 
 /** Blocks where most I/O meets: around the end of the first extent, so that many meet two, and far behind it. */

@@ -211,7 +211,6 @@ export class World implements Scene {
     const volume = this.volumes[plan.volume % this.volumes.length] as SimVolume;
     const name = `i${index + 1}`;
     const { timeline } = this;
-    const isPunctual = !this.plan.events.some(({ kind }) => kind === 'pause' || kind === 'stall');
     const world: LoadWorld = {
       wrong: (what) => this.wrong(what),
       failed: (by, error, tookMs) => this.ioFailed(by, error, tookMs),
@@ -222,7 +221,6 @@ export class World implements Scene {
       memberAt: (address) => this.members.find((member) => member.portal === address)?.name,
       wasHome: (member, sinceMs) => this.commits.homesSince(volume.name, sinceMs).includes(member),
       homesSince: (sinceMs) => this.commits.homesSince(volume.name, sinceMs).length - 1,
-      isPunctual,
       get nowMs() {
         return timeline.nowMs;
       },

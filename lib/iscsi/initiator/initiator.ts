@@ -105,6 +105,11 @@ export class Initiator extends EventEmitter<InitiatorEvents> {
     return session === null ? undefined : formatPortal(session.login.connection.address);
   }
 
+  /** Commands of the present session that were sent and are not answered. */
+  get unanswered(): readonly InitiatorTask[] {
+    return this.keeper.session?.unanswered ?? [];
+  }
+
   /** By the clock that everything here is measured by. */
   nowMs(): number {
     return this.settings.clock.nowMs();

@@ -80,6 +80,11 @@ export class Session implements ConnectionSink {
     return this.tasks.size;
   }
 
+  /** In the order in which they were submitted. */
+  get unanswered(): InitiatorTask[] {
+    return this.tasks.inOrder();
+  }
+
   /** When the target was last heard of. */
   get lastReceivedMs(): number {
     return this.connection.lastReceivedMs;

@@ -187,6 +187,14 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'void this.wasCommitted;\n                throw error;',
   },
   {
+    name: 'commit-unconditional',
+    invariant: 'I3',
+    breaks: 'a commit overwrites what somebody else has committed since',
+    file: 'routing/table.js',
+    find: '[compare, ...conditions], operations',
+    replace: '[...conditions], operations',
+  },
+  {
     name: 'given-back-before-commit',
     invariant: 'I1',
     breaks: 'the source throws its bytes away before the commit',
@@ -290,6 +298,14 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'iscsi/target/departure.js',
     find: 'session.whenIdle(() => {',
     replace: '((now) => now())(() => {',
+  },
+  {
+    name: 'tag-reused',
+    invariant: 'I7',
+    breaks: 'a command that is sent again after a hand-over keeps its task tag, which another has by then',
+    file: 'iscsi/initiator/task-table.js',
+    find: 'task.initiatorTaskTag = this.uses',
+    replace: 'if (task.recovery === null)\n            task.initiatorTaskTag = this.uses',
   },
   {
     name: 'old-home-serves',
