@@ -82,7 +82,7 @@ function drawThemed(seed: number, chance: Chance, theme: Theme): Plan {
 /** One after the other. */
 function drawMoves(chance: Chance, theme: Theme): PlanEvent[] {
   return Array.from({ length: chance.within(...theme.moves) }, (_, i) => ({
-    atMs: 100 + 40 * i,
+    atMs: 100 + 90 * i,
     insists: true,
     kind: chance.happens(theme.parts) ? ('move-part' as const) : ('move' as const),
     ...{ a: chance.below(8), b: chance.below(16), ms: chance.pick([50, 300, 1_000, 3_001]) },

@@ -21,6 +21,7 @@ export function happen(world: Scene, event: PlanEvent, here: SimMember | null = 
   const { kind, a, b, ms } = event;
   world.timeline.note(`event ${kind}`, a * 16 + b, ms);
   world.count(kind);
+  world.heat();
   const task = new Happening(world, event, here).run();
   task?.catch((error: unknown) => {
     if (!(error instanceof BlockferryError) || !EXPECTED.has(error.code))

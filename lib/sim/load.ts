@@ -22,7 +22,7 @@ import { drawBlocks, drawFua, drawPages, drawStep, type Blocks } from './works.j
 /** So long a group may be away before an initiator of a simulation gives up: longer than any fault lasts. */
 const PATIENCE_MS = 300_000;
 /** Quick commands of one initiator: what a run may cost. */
-const HOT_COMMANDS_MAX = 120;
+const HOT_COMMANDS_MAX = 180;
 const FILL_BYTES = 64 * 1024;
 
 /** The world as a load sees it. */

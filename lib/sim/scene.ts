@@ -34,6 +34,8 @@ export interface Scene extends SharedWorld {
   /** Who is home of it. */
   homeOf(volume: string): string | undefined;
   count(what: string): void;
+  /** Something happens that initiators should meet: they are quick for a while. */
+  heat(): void;
   /** Something that must not be. */
   wrong(what: string): void;
   losePower(member: SimMember, loss: Loss, downMs: number): void;

@@ -18,7 +18,7 @@ export class ScriptChance {
   event(kind: PlanEvent['kind'], fields: Partial<PlanEvent> = {}): PlanEvent {
     const { chance } = this;
     const usual = { a: chance.below(16), b: chance.below(16), ms: chance.pick([50, 300, 1_000]) };
-    const atMs = 100 + chance.below(Math.floor(this.durationMs * 0.5));
+    const atMs = 100 + chance.below(Math.min(400, Math.floor(this.durationMs * 0.5)));
     return { atMs, kind, ...usual, delayMs: 0, who: 'chosen', strict: false, insists: false, ...fields };
   }
 
@@ -183,10 +183,10 @@ export const initiatorDies: Script = (draw) => [
 ];
 /** The old home stands still for longer than its lease, with commands that it has not read. */
 export const oldHomeIsLost: Script = (draw) => [
-  draw.here(draw.chance.pick(['home.asked', 'home.done', 'handover.asked']), 'stall', {
+  draw.here('home.asked', 'stall', {
     atMs: 100,
     ms: 8_500,
-    delayMs: draw.chance.pick([0, 0, 0.2, 0.5]),
+    delayMs: draw.chance.between(0.3, 4),
   }),
 ];
 /** What is at a slow disk is there still when the initiator is back. */

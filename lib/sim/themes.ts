@@ -57,8 +57,24 @@ const MOVING: Theme = {
   durationMs: [600, 1_200],
 };
 
+const LOST_HOME: Theme = {
+  ...MOVING,
+  name: 'lost home',
+  members: [2, 3],
+  work: ['writes'],
+  manners: ['at-once', 'ignore', 'write-on'],
+  parts: 0.2,
+  rateKiB: [0],
+  moves: [2, 4],
+  thinkMs: [100, 200],
+  scripts: [1, 1],
+  strays: [0, 0],
+  from: [scripts.oldHomeIsLost],
+};
+
 export const THEMES: readonly Theme[] = [
   MOVING,
+  LOST_HOME,
   {
     ...MOVING,
     name: 'holes',
@@ -143,16 +159,6 @@ export const THEMES: readonly Theme[] = [
     from: [scripts.oldHomeLags, scripts.oldHomeLags, scripts.powerEverywhere],
     durationMs: [1_500, 2_500],
   },
-  {
-    ...MOVING,
-    name: 'lost home',
-    members: [2, 3],
-    parts: 0.2,
-    rateKiB: [0],
-    moves: [2, 4],
-    thinkMs: [150, 300],
-    scripts: [1, 1],
-    strays: [0, 0],
-    from: [scripts.oldHomeIsLost],
-  },
+  // Again, for it takes several things to meet, each of which may not.
+  LOST_HOME,
 ];

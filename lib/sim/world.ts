@@ -37,7 +37,7 @@ const PORTAL_PORT = 3260;
 const CALM_MS = 150_000;
 const LOOK_MS = 50;
 /** After a waypoint of a move or a hand-over, so long initiators are at work. */
-const HOT_MS = 100;
+const HOT_MS = 15;
 
 export class World implements Scene {
   readonly timeline: Timeline;
@@ -96,10 +96,14 @@ export class World implements Scene {
 
   reached(member: SimMember, point: Waypoint): void {
     this.timeline.say(`${member.name} reached ${point}`);
+    this.heat();
+    this.triggers.reached(point, member);
+  }
+
+  heat(): void {
     const { nowMs } = this.timeline;
     if (this.hotUntilMs < nowMs) for (const load of this.loads) load.wake();
     this.hotUntilMs = nowMs + HOT_MS;
-    this.triggers.reached(point, member);
   }
 
   /** An initiator was promised that sectors are durable: what a loss of power would leave of them now is judged (I1). */
