@@ -54,6 +54,7 @@ export class HeldVolume implements DestinationVolume {
   private payment: Timer | null = null;
   private isClosed = false;
   private leftBehind = false;
+  private givesHome = false;
 
   constructor(
     private routed: RoutedVolume,
@@ -116,8 +117,20 @@ export class HeldVolume implements DestinationVolume {
 
   /** Only the home admits initiators; so elsewhere the lease must hold for each I/O of a session that is left here. */
   private guardIfAway(): void {
-    if (this.isHome) this.leftBehind = false;
-    this.volume.guard = this.isHome ? null : () => !this.leftBehind && this.context.leaseIsValid();
+    const { isSurelyHome } = this;
+    if (isSurelyHome) this.leftBehind = false;
+    this.volume.guard = isSurelyHome ? null : () => !this.leftBehind && this.context.leaseIsValid();
+  }
+
+  /** Home, and not about to hear that it has given that away. */
+  get isSurelyHome(): boolean {
+    return this.isHome && !this.givesHome;
+  }
+
+  /** The commit that gives the home away is under way: from when it is asked for until it is known what came of it. */
+  set givingHome(isUnderWay: boolean) {
+    this.givesHome = isUnderWay;
+    this.guardIfAway();
   }
 
   /** The open file, with nothing left to give back. Rejects when it cannot be opened. */

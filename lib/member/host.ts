@@ -65,7 +65,7 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
   /** Serves again after a time without a lease, when the others did not ask this member for anything (I8). */
   regain(): void {
     for (const held of this.byName.values()) {
-      if (held.isHome) continue;
+      if (held.isSurelyHome) continue;
       this.options.cutOff(held.record.iqn);
       held.leaveBehind();
     }
@@ -129,6 +129,11 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
     const held = this.byName.get(name);
     if (held === undefined) throw new Error(`volume ${name} is not here`);
     return { volume: held.volume, local: held.local, file: await held.file() };
+  }
+
+  givingHome(name: string, isUnderWay: boolean): void {
+    const held = this.byName.get(name);
+    if (held !== undefined) held.givingHome = isUnderWay;
   }
 
   giveBack(name: string, extents: readonly number[]): void {

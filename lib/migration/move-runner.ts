@@ -27,6 +27,8 @@ export interface MovingVolumes {
   source(name: string): Promise<{ volume: Volume; local: LocalSlot; file: HeldFile }>;
   /** Gives the local bytes of extents back that are held elsewhere now. */
   giveBack(name: string, extents: readonly number[]): void;
+  /** The home is being given away: until it is known whether it was, this member may be home no more (I8). */
+  givingHome(name: string, isUnderWay: boolean): void;
   /** Sessions of initiators on the volume at this member. */
   sessionCount(name: string): number;
   /** How long this process's event loop has had nothing to do, ever. */
@@ -261,8 +263,9 @@ export class MoveRunner {
   }
 
   private async giveHome(move: Running, routed: RoutedVolume): Promise<void> {
-    const { table, log, waypoints } = this.options;
+    const { table, log, waypoints, volumes } = this.options;
     move.committingHome = true;
+    volumes.givingHome(move.record.volume, true);
     try {
       waypoints.reached('home.asked');
       const route = await table.commit(routed, routed.route.withHome(move.record.to));
@@ -274,6 +277,7 @@ export class MoveRunner {
     } finally {
       move.committingHome = false;
     }
+    volumes.givingHome(move.record.volume, false);
     this.reconcile(move);
   }
 
