@@ -54,6 +54,7 @@ export class HeldVolume implements DestinationVolume {
   private payment: Timer | null = null;
   private isClosed = false;
   private leftBehind = false;
+  private timesLeftBehind = 0;
   private givesHome = false;
 
   constructor(
@@ -112,6 +113,7 @@ export class HeldVolume implements DestinationVolume {
    */
   leaveBehind(): void {
     this.leftBehind = true;
+    this.timesLeftBehind += 1;
     this.volume.resume();
   }
 
@@ -288,6 +290,7 @@ export class HeldVolume implements DestinationVolume {
     return {
       volumeId: this.record.id,
       epoch: () => this.epoch,
+      timesLeftBehind: () => this.timesLeftBehind,
       refresh: (seen, done) => this.context.refresh(this.record.name, seen, done),
     };
   }

@@ -26,6 +26,8 @@ export interface RemoteVolume {
   readonly volumeId: number;
   /** The current epoch by this member's table. */
   epoch(): number;
+  /** How often this member was left behind: what it forwarded before that must not be tried again (I8). */
+  timesLeftBehind(): number;
   /** Reads the route from the store, since a holder spoke of epoch `seen`; then calls back. */
   refresh(seen: number, done: () => void): void;
 }
@@ -70,6 +72,7 @@ export class RemoteSlot implements ExtentSlot {
 class ForwardedIo extends PeerRequest {
   private io: BlockIo | null = null;
   private origin: IoOrigin | null = null;
+  private timesLeftBehind = 0;
 
   constructor(private readonly slot: RemoteSlot) {
     super();
@@ -79,6 +82,7 @@ class ForwardedIo extends PeerRequest {
   begin(io: BlockIo, extent: number, origin: IoOrigin): void {
     this.io = io;
     this.origin = origin;
+    this.timesLeftBehind = this.slot.volume.timesLeftBehind();
     this.type = TYPE_OF_OP[io.op];
     this.extent = extent;
     this.offsetBytes = io.offsetBytes;
@@ -135,6 +139,11 @@ class ForwardedIo extends PeerRequest {
 
   private goBack(): void {
     const { io, origin } = this;
+    if (this.timesLeftBehind !== this.slot.volume.timesLeftBehind()) {
+      // Its session was cut off meanwhile; by now the home may even be here again, and a newer session at work.
+      this.finish(new IoError('aborted', 'the volume went on without this member'));
+      return;
+    }
     this.release();
     if (io !== null) origin?.again(io);
   }

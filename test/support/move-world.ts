@@ -218,6 +218,7 @@ export class WorldMember {
       volumeId: 1,
       epoch: () => this.volume.epoch,
       refresh: (_seen: number, done: () => void) => void this.table.refresh(VOLUME).then(done),
+      timesLeftBehind: () => 0,
     };
     return new RemoteSlot(this.world.peers.hub(this.name), this.ids.nameOf(holder), volume, this.world.clock);
   }

@@ -184,7 +184,12 @@ t.test("a volume's I/O outlives flipped frames", async (t) => {
   const remote = new RemoteSlot(
     near,
     'b',
-    { volumeId: 1, epoch: () => 1, refresh: (_seen, done) => void setImmediate(done) },
+    {
+      volumeId: 1,
+      epoch: () => 1,
+      timesLeftBehind: () => 0,
+      refresh: (_seen, done) => void setImmediate(done),
+    },
     systemClock,
   );
   const volume = new Volume(geometry, route, ids.idOf('a'), new LocalSlot(), () => remote);
