@@ -25,7 +25,6 @@ import {
   MOVE_BACKOFF_MS_MIN,
   MOVE_EXTENTS_IN_FLIGHT,
   MOVE_HOLD_MS_MAX,
-  MOVE_RESTARTS_MAX,
   MOVE_STEP_MS_MAX,
 } from '../base/limits.js';
 import { MemberRecord, keys, parseRecord } from '../group/records.js';
@@ -263,10 +262,10 @@ export class Batch {
     }
   }
 
-  /** A destination that is away hears of it later: it would keep what it has received for as long as both run. */
+  /** A destination that is away hears of it when it is back: it would keep what it has received for as long as both run. */
   private async sayAborted(extent: number, token: number): Promise<void> {
     const { destination, clock, isStopping } = this.context;
-    for (let tries = 0; tries < MOVE_RESTARTS_MAX && !isStopping(); tries++) {
+    for (let tries = 0; !isStopping(); tries++) {
       try {
         await destination.step(PeerType.EXTENT_ABORT, { extent, token });
         return;

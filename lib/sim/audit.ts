@@ -82,14 +82,15 @@ export async function checkMoves(world: Scene): Promise<void> {
   }
 }
 
-/** No member keeps space for what another holds, nor a file of a volume that is gone. */
-export async function checkSpace(world: Scene): Promise<void> {
+/** Where a member keeps space for what another holds, or a file of a volume that is gone. */
+export async function keptInVain(world: Scene): Promise<string[]> {
+  const found: string[] = [];
   const names = new Set((await listVolumes(world.store)).map(({ name }) => name));
   for (const { name: member, disk } of world.members) {
     for (const [path, inode] of disk.files()) {
       const volume = /\/([^/]+)\.volume$/.exec(path)?.[1];
       if (volume === undefined) continue;
-      if (!names.has(volume)) world.wrong(`${member} keeps the file of ${volume}, which was deleted`);
+      if (!names.has(volume)) found.push(`${member} keeps the file of ${volume}, which was deleted`);
       if (volume === SPARE) continue;
       const holders = world.holders(volume);
       const extentBytes = world.volumes.find(({ name }) => name === volume)?.record.extentBytes ?? Infinity;
@@ -98,9 +99,10 @@ export async function checkSpace(world: Scene): Promise<void> {
         const extent = Math.floor((page * PAGE_BYTES) / extentBytes);
         if (isMapped === 1 && holders[extent] !== member) kept.add(`${extent} of ${holders[extent]}`);
       });
-      if (kept.size > 0) world.wrong(`${member} keeps space of ${volume}: extents ${[...kept].join(', ')}`);
+      if (kept.size > 0) found.push(`${member} keeps space of ${volume}: extents ${[...kept].join(', ')}`);
     }
   }
+  return found;
 }
 
 /**

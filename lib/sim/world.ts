@@ -9,10 +9,11 @@ import { listMoves } from '../group/admin-moves.js';
 import { createVolume, ensureGroup } from '../group/admin-volumes.js';
 import { MemoryStore } from '../group/memory-store.js';
 import type { BlockferryError } from '../base/errors.js';
+import { ORPHANS_LOOK_MS } from '../base/limits.js';
 import { silentLog } from '../base/log.js';
 import type { Waypoint } from '../base/waypoints.js';
 import type { IscsiUrl } from '../iscsi/initiator/url.js';
-import { checkDisks, checkIdentity, checkMoves, checkSpace, checkVolume } from './audit.js';
+import { checkDisks, checkIdentity, checkMoves, checkVolume, keptInVain } from './audit.js';
 import { checkDurable, holderOf } from './durability.js';
 import { Chance } from './chance.js';
 import { CommitWatch } from './commits.js';
@@ -289,9 +290,19 @@ export class World implements Scene {
         this.ending([checkVolume(this, volume), checkIdentity(this, volume)]),
       );
     }
-    await this.sleep(2_000); // what was given away is being given back
-    await checkSpace(this);
+    await this.judgeSpace();
     await checkMoves(this);
+  }
+
+  /** What was given away is being given back; what a lost source leaves behind, when it is looked for. */
+  private async judgeSpace(): Promise<void> {
+    const deadlineMs = this.timeline.nowMs + ORPHANS_LOOK_MS + 2_000;
+    let kept: string[];
+    do {
+      await this.sleep(2_000);
+      kept = await keptInVain(this);
+    } while (kept.length > 0 && this.timeline.nowMs < deadlineMs);
+    for (const what of kept) this.wrong(what);
   }
 
   /** In order, or in every other run as the power goes everywhere: what was promised must not need the former. */
