@@ -236,7 +236,7 @@ export class WorldMember {
     return {
       ...{ table, volume, local, file, stats, volumeName: VOLUME, self: this.name, strict: this.strict },
       incarnation: this.incarnation,
-      isStopping: () => false,
+      isStopping: () => world.isClosed,
       ...{
         clock: world.clock,
         log: silentLog,
@@ -264,6 +264,7 @@ function failNoVolume(): never {
 }
 
 export class MoveWorld {
+  isClosed = false;
   readonly random: SeededRandom;
   readonly peers: FakePeers;
   readonly store: MemoryStore;
@@ -323,6 +324,7 @@ export class MoveWorld {
   }
 
   async close(): Promise<void> {
+    this.isClosed = true;
     for (const { table, destination } of this.members.values()) {
       table.close();
       destination?.close();
