@@ -113,7 +113,23 @@ t.test('every key is answered by its rule', async (t) => {
   t.strictSame(answer(['AuthMethod=CHAP,None'], security), ['AuthMethod=None']);
   t.strictSame(answer(['AuthMethod=CHAP'], security), ['AuthMethod=Reject']);
   const tried = new Set(golden.map(([offered]) => pair(offered).key));
-  const elsewhere = ['AuthMethod', 'SendTargets', 'TargetAlias', 'TargetAddress', 'TargetPortalGroupTag'];
+  const chap = ['CHAP_A', 'CHAP_I', 'CHAP_C', 'CHAP_N', 'CHAP_R'];
+  t.strictSame(
+    answer(
+      chap.map((key) => `${key}=1`),
+      security,
+    ),
+    [],
+    'an authentication answers for itself',
+  );
+  const elsewhere = [
+    'AuthMethod',
+    'SendTargets',
+    'TargetAlias',
+    'TargetAddress',
+    'TargetPortalGroupTag',
+    ...chap,
+  ];
   for (const key of KEYS.keys()) t.ok(tried.has(key) !== elsewhere.includes(key), `${key} is covered`);
 });
 
