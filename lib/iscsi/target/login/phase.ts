@@ -253,12 +253,15 @@ export class LoginPhase {
   private async admit(subject: LoginSubject): Promise<Refusal | null> {
     const { registry, directory } = this.context;
     await directory.admit(subject);
-    // The home may have changed while we waited: a session made now would not be told to leave.
-    const answer = await directory.resolve(subject.iqn);
-    // Session reinstatement, last: two logins of one nexus may arrive together, and the later one takes over.
-    while (registry.has(subject)) await registry.fence(subject);
-    if (answer.kind === 'serve') return null;
-    return { status: LoginStatus.SERVICE_UNAVAILABLE, reason: 'the volume is on its way elsewhere' };
+    for (;;) {
+      // Session reinstatement: two logins of one nexus may arrive together, and the later one takes over.
+      while (registry.has(subject)) await registry.fence(subject);
+      // The home may have changed while we waited, for whatever: a session made now would not be told to leave.
+      const answer = await directory.resolve(subject.iqn);
+      if (answer.kind !== 'serve')
+        return { status: LoginStatus.SERVICE_UNAVAILABLE, reason: 'the volume is on its way elsewhere' };
+      if (!registry.has(subject)) return null;
+    }
   }
 
   private establish(pdu: LoginRequestPdu, subject: LoginSubject): void {
