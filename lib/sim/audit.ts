@@ -71,7 +71,7 @@ export async function checkIdentity(world: Scene, volume: SimVolume): Promise<vo
 
 /** What a destination, a source's disk or an administrator may end a move with. */
 const EXPLAINED =
-  /refused an old attempt|has no space left|failed to write|is not ready|refused the request|cannot be reached|did not answer in time|EIO|ENOSPC|flush failed|held here any more|was deleted/;
+  /refused an old attempt|has no space left|failed to write|is not ready|refused the request|cannot be reached|did not answer in time|EIO|ENOSPC|flush failed|store does not answer|held here any more|was deleted/;
 
 /** A move fails only where something else has: an engine that finds itself wrong and gives up is wrong. */
 export async function checkMoves(world: Scene): Promise<void> {

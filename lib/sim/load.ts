@@ -216,7 +216,16 @@ export class Load {
     return this.clear(pages, () => initiator.unmap([{ lba: pages.first, blocks: pages.count }]));
   }
 
-  private async write(initiator: Initiator, { first, count }: Blocks): Promise<void> {
+  /** What was sent again is written over at once: if its first sending is still somewhere, it must not land any more (I8). */
+  private async write(initiator: Initiator, blocks: Blocks): Promise<void> {
+    const { dials } = this.judge;
+    await this.writeOnce(initiator, blocks);
+    if (this.judge.dials !== dials) await this.writeOnce(initiator, blocks);
+    // What was answered is there: at once, and wherever the extent is held by now.
+    if (this.chance.happens(0.1)) await this.read(initiator, blocks);
+  }
+
+  private async writeOnce(initiator: Initiator, { first, count }: Blocks): Promise<void> {
     const fua = drawFua(this.chance, this.plan.work);
     const write = this.begin('data', { first, count }, fua);
     const data = Buffer.allocUnsafe(count * this.volume.blockBytes);
@@ -224,8 +233,6 @@ export class Load {
       fillSector(data, i * SECTOR_BYTES, write.id, write.firstSector + i);
     await this.settle(write, () => initiator.write(first, data, { fua }));
     if (fua) this.world.promised('io.durable', write.places());
-    // What was answered is there: at once, and wherever the extent is held by now.
-    if (this.chance.happens(0.1)) await this.read(initiator, { first, count });
   }
 
   private async repeat(initiator: Initiator, { first, count }: Blocks): Promise<void> {

@@ -21,7 +21,9 @@ export interface HomeHistory {
 const REDIRECTS_IN_A_ROW = 2;
 
 export class SessionJudge {
-  /** The last connection that was asked for. */
+  /** Connections that were asked for. */
+  dials = 0;
+  /** The last of them. */
   private dialledAtMs = 0;
   private isLookedAt = true;
   private redirects = 0;
@@ -37,6 +39,7 @@ export class SessionJudge {
     const { group, first } = this;
     this.dialledAtMs = group.nowMs;
     this.isLookedAt = false;
+    this.dials += 1;
     if (host === first.host && port === first.port) {
       this.redirects = 0;
       this.firstDialMs = group.nowMs;

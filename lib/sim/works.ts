@@ -59,9 +59,14 @@ export function drawBlocks(chance: Chance, blocks: number, extentBlocks: number)
   return { first: first + chance.below(Math.min(HOT_BLOCKS, room)), count };
 }
 
-/** Only whole pages give their space back: what is cleared is often made of them. */
+/**
+ * Only whole pages give their space back: what is cleared is often made of them. And it lies anywhere, for where most I/O
+ * meets it would be written again at once.
+ */
 export function drawPages(chance: Chance, blocks: number, extentBlocks: number, blockBytes: number): Blocks {
-  const drawn = drawBlocks(chance, blocks, extentBlocks);
+  const drawn = chance.happens(0.3)
+    ? drawBlocks(chance, blocks, extentBlocks)
+    : { first: chance.below(blocks), count: 1 };
   const perPage = PAGE_BYTES / blockBytes;
   if (perPage === 1 || chance.happens(0.3)) return drawn;
   const first = drawn.first - (drawn.first % perPage);

@@ -329,16 +329,21 @@ t.test('I8: the fence waits for the device', async (t) => {
   rig.device.holding = true;
   left.command({ cdb: write10(0, 1), write: true, data: Buffer.alloc(512, 1) });
   await until(() => rig.device.held.length === 1);
+  t.same(await rig.registry.fence(login), { fenced: 0, stallMs: 0 }, 'another ISID, never told: not meant');
   left.close();
   await until(() => rig.registry.list()[0]?.state === 'closing');
-  t.same(await rig.registry.fence(login), { fenced: 0, stallMs: 0 }, 'another ISID, never told: not meant');
+  const other = { ...login, initiatorName: 'iqn.2026-11.test:other' };
+  t.same(await rig.registry.fence(other), { fenced: 0, stallMs: 0 }, 'nor is it of another initiator');
 
+  // Closed, it is: what it had not answered is sent again, and libiscsi is back under another ISID.
   let fenced: { fenced: number; stallMs: number } | null = null;
   const waiting = rig.registry.fence({ ...login, isid: '800000000001' }).then((result) => (fenced = result));
+  const anew = rig.registry.fence(login).then((result) => (fenced = result));
   await new Promise((resolve) => setTimeout(resolve, 30));
   t.equal(fenced, null, 'its write is still at the device');
   rig.device.release();
   await waiting;
+  await anew;
   t.match(fenced, { fenced: 1 });
   t.ok((fenced as unknown as { stallMs: number }).stallMs >= 0);
   t.same(rig.registry.list(), []);

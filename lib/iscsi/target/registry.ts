@@ -145,12 +145,12 @@ export class SessionRegistry {
 
   /**
    * Ends what this initiator left here before it is served elsewhere or anew (I8): sessions of the same
-   * (InitiatorName, ISID), and every one of that InitiatorName that was told to leave. Resolves when no I/O of any of
-   * them is at the device; sessions that are closed but still drain are waited for too.
+   * (InitiatorName, ISID), and every one of that InitiatorName that was told to leave, or is closed and still drains: what
+   * it had not answered is sent again, perhaps under a new ISID. Resolves when no I/O of any of them is at the device.
    */
   async fence(login: LoginIdentity): Promise<FenceResult> {
-    const left = [...this.sessions].filter((session) =>
-      isSuperseded(session.identity, session.wasTold, login),
+    const left = [...this.sessions].filter(({ identity, wasTold, answering }) =>
+      isSuperseded(identity, wasTold || !answering, login),
     );
     const stallMs = this.takeStall(login);
     for (const session of left) {
@@ -161,9 +161,10 @@ export class SessionRegistry {
     return { fenced: left.length, stallMs };
   }
 
-  /** Is a session of exactly this nexus still here? */
+  /** Is a session of exactly this nexus still here, or a closed one of this initiator that drains? */
   has(login: LoginIdentity): boolean {
-    for (const { identity } of this.sessions) if (isSameNexus(identity, login)) return true;
+    for (const { identity, answering } of this.sessions)
+      if (isSuperseded(identity, !answering, login)) return true;
     return false;
   }
 
@@ -181,15 +182,7 @@ export class SessionRegistry {
   }
 }
 
-function isSameNexus(identity: LoginIdentity, login: LoginIdentity): boolean {
-  return (
-    identity.iqn === login.iqn &&
-    identity.initiatorName === login.initiatorName &&
-    identity.isid === login.isid
-  );
-}
-
-function isSuperseded(identity: LoginIdentity, told: boolean, login: LoginIdentity): boolean {
+function isSuperseded(identity: LoginIdentity, isLeaving: boolean, login: LoginIdentity): boolean {
   if (identity.iqn !== login.iqn || identity.initiatorName !== login.initiatorName) return false;
-  return told || identity.isid === login.isid;
+  return isLeaving || identity.isid === login.isid;
 }
