@@ -52,6 +52,8 @@ export interface MoveRunnerOptions {
 /** One move as this member sees it. */
 class Running {
   readonly stats = new MoveStats();
+  /** What an earlier life has counted is read: until then it may be forgotten again, so no part of it begins. */
+  isKnown = false;
   /** The source's part, while it runs. */
   giving = false;
   committingHome = false;
@@ -145,6 +147,7 @@ export class MoveRunner {
       this.moves.set(record.id, running);
       this.options.waypoints.reached('move.taken');
       await this.readFigures(running);
+      running.isKnown = true;
     }
     this.upkeepSoon();
     this.reconcileVolume(record.volume);
@@ -170,7 +173,7 @@ export class MoveRunner {
   private reconcile(move: Running): void {
     const { record } = move;
     const routed = this.options.table.get(record.volume);
-    if (routed === undefined || record.state !== 'active' || this.stopping) return;
+    if (routed === undefined || record.state !== 'active' || this.stopping || !move.isKnown) return;
     const { self } = this.options;
     const { first, last } = rangeOf(record, routed);
     if (record.to !== self && !this.isGiving(record.volume)) {
