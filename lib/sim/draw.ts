@@ -84,7 +84,10 @@ function drawMoves(chance: Chance, theme: Theme): PlanEvent[] {
   return Array.from({ length: chance.within(...theme.moves) }, (_, i) => ({
     atMs: 100 + 90 * i,
     insists: true,
-    kind: chance.happens(theme.parts) ? ('move-part' as const) : ('move' as const),
+    kind:
+      chance.happens(theme.parts) && !(i === 0 && theme.firstIsWhole)
+        ? ('move-part' as const)
+        : ('move' as const),
     ...{ a: chance.below(8), b: chance.below(16), ms: chance.pick([50, 300, 1_000, 3_001]) },
     ...{ delayMs: 0, who: 'chosen' as const },
     rateKiB: chance.pick(theme.rateKiB),

@@ -47,7 +47,9 @@ interface Cell {
   now: readonly Entry[];
   /** Superseded, but not durably: a loss of power may bring it back. */
   past: readonly Entry[];
+  /** The last loss of power, and what it may have left. */
   crashTick: number;
+  left: readonly Entry[];
 }
 
 export interface ModelRead {
@@ -77,6 +79,7 @@ export class VolumeModel {
       now: [{ write: birth, overTick: 0, isSure: true, isDurable: true }],
       past: [],
       crashTick: -1,
+      left: [],
     }));
   }
 
@@ -156,7 +159,7 @@ export class VolumeModel {
       const cell = this.cells[sector] as Cell;
       cell.crashTick = tick;
       const unsure = (entry: Entry): Entry => (entry.isDurable ? entry : { ...entry, isSure: false });
-      cell.now = [...cell.now.map(unsure), ...cell.past.map(unsure)];
+      cell.left = cell.now = [...cell.now.map(unsure), ...cell.past.map(unsure)];
       cell.past = [];
     }
   }
@@ -204,6 +207,8 @@ export class VolumeModel {
     const isExplained =
       before.some(({ write }) => fits(write)) ||
       cell.now.some(({ write }) => fits(write)) ||
+      // A read that was under way meanwhile may have found what the loss brought back, for as long as it was there.
+      (cell.crashTick > read.beganTick && cell.left.some(({ write }) => fits(write))) ||
       this.begunSince(read.beganTick, sector).some(fits);
     if (!isExplained) return this.explain(cell, found?.write ?? 0);
     if (cell.crashTick < read.beganTick) this.settle(cell, read.beganTick, fits);

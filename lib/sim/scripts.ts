@@ -152,7 +152,7 @@ export const syncsFail: Script = (draw) => [
 ];
 /** The old home still has sessions, and has not heard where extents went since. */
 export const oldHomeLags: Script = (draw) => [
-  draw.here('handover.asked', 'store-lag', { ms: 2_000, delayMs: 0 }),
+  draw.here('handover.asked', 'store-lag', { atMs: 0, ms: 2_000, delayMs: 0 }),
   draw.here('io.flushed', 'power-everywhere', { atMs: draw.chance.within(600, 2_000), ms: 200 }),
 ];
 
@@ -181,6 +181,19 @@ export const initiatorDies: Script = (draw) => [
     ms: 50,
   }),
 ];
+/** What the old home has forwarded is at a slow disk; its initiators are cut off, and at the new home before it. */
+export const newHomeIsSlow: Script = (draw) => {
+  const cuts = Array.from({ length: 3 }, (_, i) =>
+    draw.here('home.asked', 'cut-initiator', { a: i, delayMs: draw.chance.between(1, 12) }),
+  );
+  return draw.together([draw.there('home.asked', 'disk-slow', { atMs: 0, ms: 400, delayMs: 0 }), ...cuts]);
+};
+/** The same, and the old home dies. */
+export const oldHomeForwardsAndDies: Script = (draw) =>
+  draw.together([
+    draw.there('home.asked', 'disk-slow', { atMs: 0, ms: 500, delayMs: 0 }),
+    draw.here('handover.asked', 'kill', { ms: 800, delayMs: draw.chance.between(0, 6) }),
+  ]);
 /** The old home stands still for longer than its lease, with commands that it has not read. */
 export const oldHomeIsLost: Script = (draw) => [
   draw.here('home.asked', 'stall', {

@@ -18,6 +18,7 @@ export interface Theme {
   readonly thinkMs: readonly number[];
   /** Moves of a part, of all moves; each begins when the one before has ended. */
   readonly parts: number;
+  readonly firstIsWhole: boolean;
   readonly moves: readonly [number, number];
   readonly rateKiB: readonly number[];
   readonly strict: number;
@@ -37,6 +38,7 @@ const MOVING: Theme = {
   goToMembers: 0.1,
   thinkMs: [80, 200],
   parts: 0.5,
+  firstIsWhole: false,
   moves: [4, 7],
   rateKiB: [0, 0, 1024, 4096],
   strict: 0.05,
@@ -115,9 +117,14 @@ export const THEMES: readonly Theme[] = [
     members: [2, 3, 3],
     manners: ['at-once', 'drain', 'ignore', 'write-on', 'hang-up'],
     goToMembers: 0.4,
-    parts: 0.3,
+    work: ['writes', 'durable', 'mixed'],
+    parts: 0.2,
     rateKiB: [0],
     from: [
+      scripts.newHomeIsSlow,
+      scripts.newHomeIsSlow,
+      scripts.oldHomeForwardsAndDies,
+      scripts.oldHomeForwardsAndDies,
       scripts.oldHomeStalls,
       scripts.initiatorsAreCut,
       scripts.holderHangs,
@@ -143,17 +150,19 @@ export const THEMES: readonly Theme[] = [
     work: ['holes', 'mixed'],
     parts: 0.8,
     rateKiB: [0],
-    from: [scripts.backBeforeKnown, scripts.backAtOnce, scripts.owesAndReceives],
+    from: [scripts.backBeforeKnown, scripts.backAtOnce, scripts.owesAndReceives, scripts.owesAndReceives],
     durationMs: [1_500, 3_000],
   },
   {
     ...MOVING,
     name: 'two homes',
     oneMachine: 0,
-    members: [3, 4],
+    members: [4],
+    firstIsWhole: true,
     work: ['flushes', 'flushes', 'writes', 'writes', 'mixed'],
     manners: ['ignore', 'ignore', 'at-once'],
-    parts: 0.5,
+    parts: 0.9,
+    moves: [6, 9],
     rateKiB: [0],
     scripts: [2, 3],
     from: [scripts.oldHomeLags, scripts.oldHomeLags, scripts.powerEverywhere],

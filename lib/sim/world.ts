@@ -9,7 +9,7 @@ import { listMoves } from '../group/admin-moves.js';
 import { createVolume, ensureGroup } from '../group/admin-volumes.js';
 import { MemoryStore } from '../group/memory-store.js';
 import type { BlockferryError } from '../base/errors.js';
-import { ORPHANS_LOOK_MS } from '../base/limits.js';
+import { GIVE_BACK_RETRY_MS, MOVE_BACKOFF_MS_MAX, ORPHANS_LOOK_MS } from '../base/limits.js';
 import { silentLog } from '../base/log.js';
 import type { Waypoint } from '../base/waypoints.js';
 import type { IscsiUrl } from '../iscsi/initiator/url.js';
@@ -37,6 +37,8 @@ const PORTAL_PORT = 3260;
 /** So long after the last fault everything must have come to its end. */
 const CALM_MS = 150_000;
 const LOOK_MS = 50;
+/** Then every part of a move that somebody else has ended has looked up, lost sources were looked for, and space is given back. */
+const SETTLE_MS = Math.max(MOVE_BACKOFF_MS_MAX + GIVE_BACK_RETRY_MS, ORPHANS_LOOK_MS) + 2_000;
 /** After a waypoint of a move or a hand-over, so long initiators are at work. */
 const HOT_MS = 15;
 
@@ -296,7 +298,7 @@ export class World implements Scene {
 
   /** What was given away is being given back; what a lost source leaves behind, when it is looked for. */
   private async judgeSpace(): Promise<void> {
-    const deadlineMs = this.timeline.nowMs + ORPHANS_LOOK_MS + 2_000;
+    const deadlineMs = this.timeline.nowMs + SETTLE_MS;
     let kept: string[];
     do {
       await this.sleep(2_000);

@@ -140,6 +140,19 @@ t.test('the model of a volume', async (t) => {
     }
   });
 
+  t.test('lets a read that was under way find what a loss of power brought back', async (t) => {
+    const { model, bytes, put, write, look } = makeModel();
+    const old = write(true);
+    write();
+    const [early, read] = [look(), model.beginRead(0, 8)];
+    t.equal(early, null);
+    model.crashed(0, 7);
+    write(true);
+    put(old);
+    t.equal(model.endRead(read, bytes), null);
+    t.not(look(), null, 'but not one that begins after it was written over');
+  });
+
   t.test('finds what nobody wrote, and what belongs elsewhere', async (t) => {
     const { bytes, write, look } = makeModel();
     const { id } = write();
