@@ -23,6 +23,8 @@ import { drawBlocks, drawFua, drawPages, drawStep, type Blocks } from './works.j
 const PATIENCE_MS = 300_000;
 /** Quick commands of one initiator: what a run may cost. */
 const HOT_COMMANDS_MAX = 180;
+/** What a slow disk takes for a write at the most. */
+const LATE_MS = 400;
 const FILL_BYTES = 64 * 1024;
 
 /** The world as a load sees it. */
@@ -220,7 +222,11 @@ export class Load {
   private async write(initiator: Initiator, blocks: Blocks): Promise<void> {
     const { dials } = this.judge;
     await this.writeOnce(initiator, blocks);
-    if (this.judge.dials !== dials) await this.writeOnce(initiator, blocks);
+    if (this.judge.dials !== dials) {
+      await this.writeOnce(initiator, blocks);
+      await sleep(this.process.clock, this.chance.between(20, LATE_MS));
+      await this.read(initiator, blocks);
+    }
     // What was answered is there: at once, and wherever the extent is held by now.
     if (this.chance.happens(0.1)) await this.read(initiator, blocks);
   }

@@ -117,7 +117,7 @@ export const THEMES: readonly Theme[] = [
     members: [2, 3, 3],
     manners: ['at-once', 'drain', 'ignore', 'write-on', 'hang-up'],
     goToMembers: 0.4,
-    work: ['writes', 'durable', 'mixed'],
+    work: ['durable'],
     parts: 0.2,
     rateKiB: [0],
     from: [
@@ -137,11 +137,16 @@ export const THEMES: readonly Theme[] = [
   {
     ...MOVING,
     name: 'late',
-    work: ['writes', 'durable'],
-    parts: 0.8,
+    work: ['durable'],
+    parts: 0.5,
     rateKiB: [0],
     moves: [3, 6],
-    from: [scripts.forwardedLate, scripts.sessionsAreLate],
+    from: [
+      scripts.forwardedLate,
+      scripts.sessionsAreLate,
+      scripts.newHomeIsSlow,
+      scripts.oldHomeForwardsAndDies,
+    ],
     durationMs: [1_000, 2_000],
   },
   {
