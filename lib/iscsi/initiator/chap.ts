@@ -7,6 +7,7 @@ import {
   chooseAlgorithm,
   formatChapBinary,
   isSameResponse,
+  makeChallenge,
   parseChapBinary,
   parseIdentifier,
   type ChapAlgorithm,
@@ -22,21 +23,18 @@ export interface ChapIdentity {
   readonly algorithms?: readonly number[];
 }
 
-const CHALLENGE_WORDS = 8;
-
 export class ChapConversation {
   private step: 'propose' | 'respond' | 'verify' | 'over' = 'propose';
   private algorithm!: ChapAlgorithm;
   private readonly identifier: number;
-  private readonly challenge = Buffer.alloc(CHALLENGE_WORDS * 4);
+  private readonly challenge: Buffer;
 
   constructor(
     private readonly identity: ChapIdentity,
     random: Random,
   ) {
     this.identifier = random.uint32() & 0xff;
-    for (let word = 0; word < CHALLENGE_WORDS; word++)
-      this.challenge.writeUInt32BE(random.uint32(), word * 4);
+    this.challenge = makeChallenge(random);
   }
 
   /** The request that goes out next may leave the stage: all that we have to say is said with it. */

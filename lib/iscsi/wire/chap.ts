@@ -4,6 +4,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { BINARY_VALUE_BYTES_MAX } from '../../base/limits.js';
+import type { Random } from '../../base/random.js';
 import { parseBinary, parseNumber } from './text-keys.js';
 
 export interface ChapAlgorithm {
@@ -48,6 +49,13 @@ export function chapResponse(
 /** In a time that does not tell how much of it is right. */
 export function isSameResponse(a: Buffer, b: Buffer): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
+}
+
+/** As long as the strongest response, so that nothing is gained by guessing it. */
+export function makeChallenge(random: Random): Buffer {
+  const challenge = Buffer.alloc(32);
+  for (let at = 0; at < challenge.length; at += 4) challenge.writeUInt32BE(random.uint32(), at);
+  return challenge;
 }
 
 /** CHAP_I: one byte. */

@@ -17,6 +17,7 @@ import {
   chooseAlgorithm,
   formatChapBinary,
   isSameResponse,
+  makeChallenge,
   parseChapBinary,
   parseIdentifier,
   type ChapAlgorithm,
@@ -37,9 +38,6 @@ export interface ChapSecrets {
   /** What this target answers to an initiator that asks who we are; absent: such a login fails. */
   readonly target?: { readonly name: string; readonly secret: string };
 }
-
-/** As long as the strongest response, so that nothing is gained by guessing it. */
-const CHALLENGE_WORDS = 8;
 
 const FAILED: SecurityStep = { answers: [], state: 'failed' };
 
@@ -68,7 +66,7 @@ class ChapConversation implements SecurityConversation {
   private state: 'method' | 'algorithm' | 'response' | 'done' = 'method';
   private algorithm!: ChapAlgorithm;
   private readonly identifier: number;
-  private readonly challenge = Buffer.alloc(CHALLENGE_WORDS * 4);
+  private readonly challenge: Buffer;
 
   constructor(
     private readonly accounts: ReadonlyMap<string, ChapAccount>,
@@ -77,8 +75,7 @@ class ChapConversation implements SecurityConversation {
     random: Random,
   ) {
     this.identifier = random.uint32() & 0xff;
-    for (let word = 0; word < CHALLENGE_WORDS; word++)
-      this.challenge.writeUInt32BE(random.uint32(), word * 4);
+    this.challenge = makeChallenge(random);
   }
 
   step(authMethod: string | undefined, pairs: readonly TextPair[]): SecurityStep {
