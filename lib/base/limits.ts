@@ -218,6 +218,9 @@ export const MOVE_BACKOFF_MS_MAX = 5_000;
 export const ORPHANS_LOOK_MS = 10_000;
 /** Pause before space that could not be given back is tried again: the disk that failed needs a rest. */
 export const GIVE_BACK_RETRY_MS = 2_000;
+/** Pause before a volume's file that could not be opened is tried again: as soon as a person would look, rare enough for
+ *  a thousand volumes on one broken disk. */
+export const OPEN_RETRY_MS = 1_000;
 /** Restarts of one extent without any progress before the whole move is given up and undone. */
 export const MOVE_RESTARTS_MAX = 12;
 /** What initiators are given to leave the old home (Asynchronous Message event 1, Parameter3). */

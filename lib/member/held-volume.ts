@@ -3,9 +3,14 @@
  * file is opened when this member holds or is to receive an extent, not before; a mere home has none.
  */
 import { invariant } from '../base/assert.js';
-import type { Clock, Timer } from '../base/clock.js';
+import { sleep, type Clock, type Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
-import { GIVE_BACK_BYTES_MAX, GIVE_BACK_DELAY_MS, GIVE_BACK_RETRY_MS } from '../base/limits.js';
+import {
+  GIVE_BACK_BYTES_MAX,
+  GIVE_BACK_DELAY_MS,
+  GIVE_BACK_RETRY_MS,
+  OPEN_RETRY_MS,
+} from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { Waypoints } from '../base/waypoints.js';
 import type { VolumeRecord } from '../group/records.js';
@@ -52,6 +57,8 @@ export class HeldVolume implements DestinationVolume {
   private givingBack: Promise<void> = Promise.resolve();
   /** Gives back what is owed when it fires. */
   private payment: Timer | null = null;
+  /** Why it was last not to be opened; '' since it was. */
+  private openFailure = '';
   private isClosed = false;
   private leftBehind = false;
   private timesLeftBehind = 0;
@@ -195,7 +202,7 @@ export class HeldVolume implements DestinationVolume {
   }
 
   private openIfHeld(): void {
-    if (this.opening === null && this.holdsAny) {
+    if (this.opening === null && this.holdsAny && !this.isClosed) {
       this.opening = this.open();
       this.opening.catch(() => undefined); // open() has told the slot and the log
     }
@@ -205,27 +212,55 @@ export class HeldVolume implements DestinationVolume {
     return this.routed.route.holders.includes(this.context.ids.idOf(this.context.self));
   }
 
+  /**
+   * A store that does not answer says nothing of the file: I/O goes on waiting. A disk that fails does: I/O is told so,
+   * and the file is tried again, as the disk may have been mended and an operator may have put the file back.
+   */
   private async open(): Promise<SparseFile> {
-    const { log, vacated } = this.context;
+    const { vacated, clock } = this.context;
     const { name } = this.record;
-    try {
-      await vacated;
-      if (this.isClosed) throw new BlockferryError('NOT_FOUND', `volume ${name} is closed`);
-      const file = await this.openFile();
+    await vacated;
+    for (;;) {
       try {
-        await this.punchForeign(file);
+        if (this.isClosed) throw new BlockferryError('NOT_FOUND', `volume ${name} is closed`);
+        const file = await this.openClean();
+        this.openFailure = '';
+        this.local.opened(file);
+        return file;
       } catch (error) {
-        await file.close().catch(() => undefined); // or the next try would find it locked
-        throw error;
+        this.logOpenFailure(describeError(error));
+        const isOfTheStore = error instanceof BlockferryError && error.code === 'UNAVAILABLE';
+        if (!isOfTheStore || this.isClosed) {
+          this.local.failed(describeError(error));
+          this.opening = null; // whoever needs it next tries again
+          if (!this.isClosed) clock.after(OPEN_RETRY_MS, () => this.openIfHeld());
+          throw error;
+        }
+        await sleep(clock, OPEN_RETRY_MS);
       }
-      this.local.opened(file);
+    }
+  }
+
+  /** The file, without what is not held here. */
+  private async openClean(): Promise<SparseFile> {
+    const file = await this.openFile();
+    try {
+      await this.punchForeign(file);
       return file;
     } catch (error) {
-      log.error({ volume: name, error: describeError(error) }, 'the file of a volume cannot be opened');
-      this.local.failed(describeError(error));
-      this.opening = null; // whoever needs it next tries again
+      await file.close().catch(() => undefined); // or the next try would find it locked
       throw error;
     }
+  }
+
+  /** Once for as long as the reason stays the same: it is tried for ever. */
+  private logOpenFailure(reason: string): void {
+    if (reason === this.openFailure) return;
+    this.openFailure = reason;
+    this.context.log.error(
+      { volume: this.record.name, error: reason },
+      'the file of a volume cannot be opened',
+    );
   }
 
   /**

@@ -35,7 +35,7 @@ export class LocalSlot implements ExtentSlot, IoPin {
     this.releaseWaiting();
   }
 
-  /** The file cannot be opened: what waited, and all that comes, fails. */
+  /** The file cannot be opened: what waited, and all that comes until it is opened after all, fails. */
   failed(detail: string): void {
     this.failure = new IoError('medium-read', detail);
     this.releaseWaiting();
