@@ -60,7 +60,7 @@ demo: build ## a loaded volume moves m1, m2, m3, m1: the ledger and the longest 
 test: check unit sim-test integration ## everything: check, unit, simulation, integration
 
 unit: build ## unit tests (under a minute)
-	$(TAP) --jobs=$(UNIT_JOBS) $(wildcard test/unit/*.test.ts)
+	$(TAP) --jobs=$(UNIT_JOBS) $(wildcard test/unit/share-*.ts test/unit/*.alone.test.ts)
 
 sim: build ## groups simulated from seeds (SEED=, RUNS=, JOBS=); what goes wrong is shrunk into fixtures/sim
 	@$(NODE) dist/bin/sim.js --seed $(SEED) --runs $(RUNS) --jobs $(JOBS) --keep fixtures/sim

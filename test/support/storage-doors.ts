@@ -1,4 +1,5 @@
 /** Stand-ins for the doors of storage: the real calls with some replaced, a clock that is set by hand, a folder to play in. */
+import { mkdtempSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -35,6 +36,13 @@ export function systemError(code: string): NodeJS.ErrnoException {
 export async function makeFolder(t: Test): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'blockferry-storage-'));
   t.teardown(() => rm(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** A new folder for all tests of a file, removed when the process ends. */
+export function makeSharedFolder(): string {
+  const path = mkdtempSync(join(tmpdir(), 'blockferry-'));
+  process.once('exit', () => rmSync(path, { recursive: true, force: true }));
   return path;
 }
 

@@ -132,7 +132,6 @@ class PlayedDesk implements ManageDesk {
 
 const desk = new PlayedDesk();
 const server = await ManageServer.start({ host: '127.0.0.1', port: 0, desk, log: silentLog });
-t.teardown(() => server.stop());
 const manage = (...args: string[]): string[] => [...args, '--manage', server.url];
 
 t.test('volumes', async (t) => {
@@ -307,3 +306,5 @@ t.test('what a drain moves where', async (t) => {
   const alone = MEMBERS.map((member) => ({ ...member, alive: member.name === 'm1' }));
   t.throws(() => planDrain('m1', alone, volumes, new Map()), { code: 'UNAVAILABLE' });
 });
+
+t.test('the server stops', () => server.stop());

@@ -1,5 +1,6 @@
 /** The parts of `serve` and `up` that need no group: identities, ports, processes that are watched over. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +13,7 @@ import { chooseAddresses, loadAddresses, saveAddresses } from '../../lib/supervi
 import { MemberProcess } from '../../lib/supervisor/member-process.js';
 
 const folder = await mkdtemp(join(tmpdir(), 'blockferry-unit-'));
-t.teardown(() => rm(folder, { recursive: true, force: true }));
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 const HOST = '127.0.0.1';
 
 t.test('identities of images', async (t) => {

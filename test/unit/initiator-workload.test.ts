@@ -1,6 +1,7 @@
 /** Patterns, the ledger and the workloads: every kind of wrong block is named, and nothing right is called wrong. */
 import fc from 'fast-check';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -20,7 +21,7 @@ import {
 import { ScriptedTarget } from '../support/scripted-target.js';
 
 const folder = await mkdtemp(join(tmpdir(), 'blockferry-workload-'));
-t.teardown(() => rm(folder, { recursive: true, force: true }));
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 
 async function rig(
   t: Test,

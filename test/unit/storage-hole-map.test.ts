@@ -10,11 +10,11 @@ import { MISS } from '../../lib/storage/page-cache-read.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { systemDoors } from '../../lib/storage/doors.js';
 import { pattern } from '../support/device-suite.js';
-import { doorsWith, existing, makeFolder, newFile } from '../support/storage-doors.js';
+import { doorsWith, existing, makeSharedFolder, newFile } from '../support/storage-doors.js';
 
 const BLOCK = 4096;
 const SIZE = 8 * HOLE_GRAIN_BYTES;
-const folder = await makeFolder(t);
+const folder = makeSharedFolder();
 
 function realNative(): NativeCalls {
   const { native } = systemDoors();

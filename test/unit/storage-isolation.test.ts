@@ -13,13 +13,13 @@ import { MISS } from '../../lib/storage/page-cache-read.js';
 import { PoolShares, poolThreads, type PoolShare } from '../../lib/storage/pool-share.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { pattern } from '../support/device-suite.js';
-import { doorsWith, existing, makeFolder, newFile } from '../support/storage-doors.js';
+import { doorsWith, existing, makeSharedFolder, newFile } from '../support/storage-doors.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const BLOCK = 4 * KiB;
 const PATIENCE_MS = 3_000;
-const folder = await makeFolder(t);
+const folder = makeSharedFolder();
 
 /** A disk that answers nothing until it is let go. */
 class HangingDisk {

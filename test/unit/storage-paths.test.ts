@@ -13,11 +13,11 @@ import { MISS, UNSUPPORTED } from '../../lib/storage/page-cache-read.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { systemDoors } from '../../lib/storage/doors.js';
 import { pattern } from '../support/device-suite.js';
-import { doorsWith, HandClock, makeFolder, newFile, systemError } from '../support/storage-doors.js';
+import { doorsWith, HandClock, makeSharedFolder, newFile, systemError } from '../support/storage-doors.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
-const folder = await makeFolder(t);
+const folder = makeSharedFolder();
 let serial = 0;
 
 function openWith(doors: StorageDoors, sizeBytes = MiB): Promise<SparseFile> {

@@ -13,7 +13,7 @@ import { type StorageDoors, systemDoors } from '../../lib/storage/doors.js';
 import { formatInspection, inspectFile } from '../../lib/storage/inspect.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { deviceSuite, pattern } from '../support/device-suite.js';
-import { bareDoors, existing, makeFolder, newFile } from '../support/storage-doors.js';
+import { bareDoors, existing, makeFolder, makeSharedFolder, newFile } from '../support/storage-doors.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -209,10 +209,10 @@ function mountTiny(path: string): string | null {
   return mount.status === 0 ? null : `mount failed: ${String(mount.stderr)}`;
 }
 
-const tiny = await makeFolder(t);
+const tiny = makeSharedFolder();
 const noTiny = mountTiny(tiny);
-if (noTiny === null) t.teardown(() => spawnSync('umount', ['-l', tiny]));
 await t.test('a full disk', { skip: noTiny ?? false }, async (t) => {
+  t.teardown(() => spawnSync('umount', ['-l', tiny]));
   const file = await SparseFile.open(join(tiny, 'a.img'), newFile(64 * MiB));
   const data = pattern(MiB, 6);
   await write(file, 0, data);

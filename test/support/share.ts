@@ -1,0 +1,30 @@
+/**
+ * Several test files in one process: to start one and load the product into it costs more than most of the files do by
+ * themselves. Each file still runs by itself too. None may use the root's t.teardown: with it tap takes the first pause
+ * between two files for the end of the run. A file that measures its whole process is named *.alone.test.ts.
+ */
+import { readdirSync } from 'node:fs';
+import 'tap'; // first, so that its handler of 'exit' does not have the last word
+
+/** Runs share `number` of `shares` of the unit tests, counted from 1, one file after the other. */
+export async function runShare(number: number, shares: number): Promise<void> {
+  const folder = new URL('../unit/', import.meta.url);
+  const files = readdirSync(folder).filter((name) => /^[^.]+\.test\.ts$/.test(name));
+  const share = files.sort().filter((_, at) => at % shares === number - 1);
+  let left = share.length;
+  process.once('exit', () => {
+    if (left === 0) return;
+    process.stderr.write(`${String(left)} files of share ${String(number)} were not run\n`);
+    process.exitCode = 1;
+  });
+  // A module being loaded keeps no process alive, and tap would take that for the end too.
+  const awake = setInterval(() => undefined, 1_000);
+  try {
+    for (const file of share) {
+      await import(new URL(file, folder).href);
+      left -= 1;
+    }
+  } finally {
+    clearInterval(awake);
+  }
+}
