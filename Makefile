@@ -59,7 +59,7 @@ demo: build ## a loaded volume moves m1, m2, m3, m1: the ledger and the longest 
 
 test: check unit sim-test integration ## everything: check, unit, simulation, integration
 
-unit: build ## unit tests (under a minute)
+unit: build ## unit tests, half of them in each of two processes (about a minute)
 	$(TAP) --jobs=$(UNIT_JOBS) $(wildcard test/unit/share-*.ts test/unit/*.alone.test.ts)
 
 sim: build ## groups simulated from seeds (SEED=, RUNS=, JOBS=); what goes wrong is shrunk into fixtures/sim

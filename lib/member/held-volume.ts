@@ -57,6 +57,8 @@ export class HeldVolume implements DestinationVolume {
   private givingBack: Promise<void> = Promise.resolve();
   /** Gives back what is owed when it fires. */
   private payment: Timer | null = null;
+  /** Tries to open the file again when it fires: one, however many asked for the file and were refused. */
+  private reopening: Timer | null = null;
   /** Why it was last not to be opened; '' since it was. */
   private openFailure = '';
   private isClosed = false;
@@ -195,6 +197,7 @@ export class HeldVolume implements DestinationVolume {
 
   async close(): Promise<void> {
     this.isClosed = true;
+    this.reopening?.cancel();
     this.payBack();
     await this.givingBack;
     const file = await this.opening?.catch(() => undefined); // open() has told the slot and the log
@@ -233,7 +236,8 @@ export class HeldVolume implements DestinationVolume {
         if (!isOfTheStore || this.isClosed) {
           this.local.failed(describeError(error));
           this.opening = null; // whoever needs it next tries again
-          if (!this.isClosed) clock.after(OPEN_RETRY_MS, () => this.openIfHeld());
+          this.reopening?.cancel();
+          this.reopening = this.isClosed ? null : clock.after(OPEN_RETRY_MS, () => this.openIfHeld());
           throw error;
         }
         await sleep(clock, OPEN_RETRY_MS);

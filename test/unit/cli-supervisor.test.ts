@@ -1,8 +1,6 @@
 /** The parts of `serve` and `up` that need no group: identities, ports, processes that are watched over. */
-import { rmSync } from 'node:fs';
-import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
@@ -11,9 +9,9 @@ import { SeededRandom } from '../../lib/base/random.js';
 import { identifyImages } from '../../lib/serve/image-identity.js';
 import { chooseAddresses, loadAddresses, saveAddresses } from '../../lib/supervisor/addresses.js';
 import { MemberProcess } from '../../lib/supervisor/member-process.js';
+import { makeSharedFolder } from '../support/storage-doors.js';
 
-const folder = await mkdtemp(join(tmpdir(), 'blockferry-unit-'));
-process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+const folder = makeSharedFolder();
 const HOST = '127.0.0.1';
 
 t.test('identities of images', async (t) => {

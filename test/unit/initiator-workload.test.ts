@@ -1,8 +1,6 @@
 /** Patterns, the ledger and the workloads: every kind of wrong block is named, and nothing right is called wrong. */
 import fc from 'fast-check';
-import { rmSync } from 'node:fs';
-import { mkdtemp, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import {
@@ -19,9 +17,9 @@ import {
   type Progress,
 } from '../../lib/iscsi/initiator/index.js';
 import { ScriptedTarget } from '../support/scripted-target.js';
+import { makeSharedFolder } from '../support/storage-doors.js';
 
-const folder = await mkdtemp(join(tmpdir(), 'blockferry-workload-'));
-process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+const folder = makeSharedFolder();
 
 async function rig(
   t: Test,
