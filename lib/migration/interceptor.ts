@@ -8,8 +8,8 @@
  *                     ▼                                    ▼
  *               file of the source                RangeLocks (waits for overlaps)
  *                                                          ▼
- *                                   file of the source ── fails → range dirty, the initiator gets the error
- *                                                          ▼
+ *                                   file of the source ── fails → what it holds now goes on, and the initiator
+ *                                                          ▼              gets the error
  *                                   attached? ── no → range dirty, acknowledged
  *                                                          ▼
  *                                   covered chunks clean → destination ── fails → range dirty (I6)

@@ -1,6 +1,10 @@
 /**
  * One write, discard or zeroing of an extent on the move: the source first, then the destination, acknowledged when
  * both have it or when the destination's copy has been marked as lacking it. Allocated per write while its extent moves.
+ *
+ * Where the source fails a write, the destination gets what the source holds of that range now (rule 4). Were the range
+ * only marked for the copy, an initiator that goes on writing to a disk that is full, or that can make nothing durable,
+ * would keep its volume from ever leaving it.
  */
 import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
 import { BlockIo, IoError, type BlockDevice, type BlockOp } from '../block/device.js';
@@ -43,6 +47,7 @@ export class MirroredWrite extends BlockIo implements RangeHolder {
   private isDurable = false;
   private status: number = PeerStatus.OK;
   private detail = '';
+  private sourceError: IoError | null = null;
 
   constructor(
     private readonly owner: MirroringExtent,
@@ -62,17 +67,37 @@ export class MirroredWrite extends BlockIo implements RangeHolder {
 
   /** The source has answered. */
   protected override completed(error: IoError | null): void {
-    const { dirty } = this.owner;
-    if (error !== null) {
-      // Rule 4. The source may have been changed in part: whatever it holds now, the destination must get.
-      dirty.mark(this.fromBytes, this.toBytes);
-      this.end(error);
-    } else if (!this.owner.attached) {
-      dirty.mark(this.fromBytes, this.toBytes);
-      this.end(null);
+    this.sourceError = error;
+    if (error === null) {
+      this.mirror();
+    } else if (this.op === 'write' && this.owner.attached) {
+      // Into a buffer of its own: what the initiator sent may be sent again from where it stands.
+      this.data = Buffer.allocUnsafe(this.lengthBytes);
+      this.owner.file.submit(new ReadBack(this));
     } else {
+      this.owner.dirty.mark(this.fromBytes, this.toBytes);
+      this.end(error);
+    }
+  }
+
+  /** The source was asked what it holds of a write that it failed. */
+  readBack(error: IoError | null): void {
+    if (error === null) {
+      this.mirror();
+    } else {
+      this.owner.dirty.mark(this.fromBytes, this.toBytes);
+      this.end(this.sourceError);
+    }
+  }
+
+  private mirror(): void {
+    const { dirty, attached } = this.owner;
+    if (attached) {
       dirty.clearCovered(this.fromBytes, this.toBytes);
       this.sendToDestination();
+    } else {
+      dirty.mark(this.fromBytes, this.toBytes);
+      this.end(this.sourceError);
     }
   }
 
@@ -107,7 +132,7 @@ export class MirroredWrite extends BlockIo implements RangeHolder {
       this.owner.destinationFailed(this.status, this.detail);
     }
     this.owner.mirrorEnded(this.isDurable);
-    this.end(this.strictFailure());
+    this.end(this.sourceError ?? this.strictFailure());
   }
 
   /** The source has the write in any case; a strict move says otherwise, and the host sends it again. */
@@ -120,6 +145,17 @@ export class MirroredWrite extends BlockIo implements RangeHolder {
     this.owner.locks.release(this);
     this.io.complete(error);
     this.owner.writeEnded();
+  }
+}
+
+class ReadBack extends BlockIo {
+  constructor(private readonly write: MirroredWrite) {
+    super();
+    this.prepare('read', write.offsetBytes, write.lengthBytes, write.data);
+  }
+
+  protected override completed(error: IoError | null): void {
+    this.write.readBack(error);
   }
 }
 

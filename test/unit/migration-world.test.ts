@@ -164,10 +164,10 @@ t.test(
     const [m1, m2] = [world.member('m1'), world.member('m2')];
     await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 1));
     let sync = 0;
-    let mirrored = 0;
+    const mirrored: string[] = [];
     let outcome = '';
     world.peers.fate = (_member, request) => {
-      if (request.type === PeerType.MIRROR_WRITE) mirrored += 1;
+      if (request.type === PeerType.MIRROR_WRITE) mirrored.push(request.payload.toString('hex'));
       if (request.type === PeerType.MOVE_SYNC && sync++ === 0) {
         m1.file.fault = (io) => {
           if (io.op !== 'write') return null;
@@ -183,11 +183,65 @@ t.test(
     };
     await m1.give('m2');
     t.equal(outcome, 'medium-write');
-    t.equal(mirrored, 0, 'the destination was not touched by the write (rule 4)');
-    t.equal(m2.file.ram.bytes.subarray(0, 512).toString('hex'), '02'.repeat(100) + '01'.repeat(412));
+    const held = '02'.repeat(100) + '01'.repeat(412);
+    t.same(mirrored, [held], 'the destination was sent what the source holds, not the write (rule 4)');
+    t.equal(m2.file.ram.bytes.subarray(0, 512).toString('hex'), held);
     await world.close();
   },
 );
+
+t.test('a source that fails every write gives its extents all the same', { timeout: 60_000 }, async (t) => {
+  const world = new MoveWorld(12, 1);
+  await world.start('m1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  await submitAndWait(m1.volume, 'write', 0, world.sizeBytes, Buffer.alloc(world.sizeBytes, 1));
+  m1.file.fault = (io) => (io.op === 'write' ? new IoError('no-space', 'planted') : null);
+  let stopped = false;
+  let failures = 0;
+  const insist = async (offsetBytes: number): Promise<void> => {
+    while (!stopped) {
+      await submitAndWait(m1.volume, 'write', offsetBytes, 4096, Buffer.alloc(4096, 2)).then(
+        () => (stopped = true), // at the destination
+        () => (failures += 1),
+      );
+    }
+  };
+  const initiators = [0, 4096, 8192, 65536].map(insist);
+  await m1.give('m2');
+  await Promise.all(initiators);
+  t.ok(failures > 0, `${failures} writes failed at the source`);
+  t.equal(m1.stats.restarts, 0);
+  t.ok(m1.stats.bytesRecopied < world.sizeBytes, `${m1.stats.bytesRecopied} bytes were copied again`);
+  t.equal(m2.file.ram.bytes[world.sizeBytes - 1], 1);
+  await world.close();
+});
+
+t.test('a failed write that cannot be read back is left to the copy', async (t) => {
+  const world = new MoveWorld(13, 1);
+  await world.start('m1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 1));
+  let syncs = 0;
+  let written: Promise<void> = Promise.resolve();
+  world.peers.fate = (_member, request) => {
+    if (request.type === PeerType.MOVE_SYNC && syncs++ === 0) {
+      let faults = 0;
+      m1.file.fault = (io) => {
+        if (faults++ > 1) return null;
+        if (io.op === 'write') m1.file.ram.bytes.fill(2, 0, 100); // torn
+        return new IoError(io.op === 'write' ? 'medium-write' : 'medium-read', 'planted');
+      };
+      written = submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 2));
+      written.catch(() => undefined);
+    }
+    return null;
+  };
+  await m1.give('m2');
+  await t.rejects(written, { code: 'medium-write' });
+  t.equal(m2.file.ram.bytes.subarray(0, 512).toString('hex'), '02'.repeat(100) + '01'.repeat(412));
+  t.ok(m1.stats.bytesRecopied > 0);
+  await world.close();
+});
 
 t.test('a write that fails at the destination after everything was copied reaches it (I6)', async (t) => {
   const world = new MoveWorld(11, 1);
