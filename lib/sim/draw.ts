@@ -44,7 +44,7 @@ function drawMixed(seed: number, chance: Chance): Plan {
     ...drawInitiator(chance, i % volumes.length),
     manner: chance.happens(0.5) ? ('at-once' as const) : chance.pick(MANNERS),
     thinkMs: chance.pick([20, 60, 120]),
-    work: chance.pick(WORK_KINDS),
+    work: chance.pick(WORK_KINDS.filter((kind) => kind !== 'syncs')),
     ...(chance.happens(0.1) ? { goesTo: chance.below(members) } : {}),
   }));
   return finish({ seed, members, oneMachine, volumes, durationMs, initiators, events });
@@ -62,6 +62,7 @@ function drawThemed(seed: number, chance: Chance, theme: Theme): Plan {
     thinkMs: chance.pick(theme.thinkMs),
     hotThinkMs: chance.pick([0.5, 1, 2]),
     work: chance.pick(theme.work),
+    ...theme.cast[i],
     fills: i === 0,
     ...(chance.happens(theme.goToMembers) ? { goesTo: chance.below(members) } : {}),
   }));
@@ -85,9 +86,7 @@ function drawMoves(chance: Chance, theme: Theme): PlanEvent[] {
     atMs: 100 + 90 * i,
     insists: true,
     kind:
-      chance.happens(theme.parts) && !(i === 0 && theme.firstIsWhole)
-        ? ('move-part' as const)
-        : ('move' as const),
+      chance.happens(theme.parts) && !theme.whole.includes(i) ? ('move-part' as const) : ('move' as const),
     ...{ a: chance.below(8), b: chance.below(16), ms: chance.pick([50, 300, 1_000, 3_001]) },
     ...{ delayMs: 0, who: 'chosen' as const },
     rateKiB: chance.pick(theme.rateKiB),

@@ -84,6 +84,8 @@ class Happening {
         const home = world.homeOf(world.volumes[event.a % world.volumes.length]?.name ?? '');
         return void world.members.find(({ name }) => name === home)?.kill(ms);
       }
+      case 'kill-old-home':
+        return void world.members.find(({ name }) => name === this.oldHome())?.kill(ms);
       case 'kill-initiator':
         return void world.loads[event.a % world.loads.length]?.kill(ms);
       case 'power-everywhere':
@@ -154,6 +156,11 @@ class Happening {
         world.portal.restart(ms);
         return undefined;
     }
+  }
+
+  private oldHome(): string | undefined {
+    const { world, event } = this;
+    return world.oldHomeOf(world.volumes[event.a % world.volumes.length]?.name ?? '');
   }
 
   private later(undo: () => unknown): undefined {

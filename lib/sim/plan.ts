@@ -17,6 +17,7 @@ export const EVENT_KINDS = [
   'kill', // the process of member a, back after ms
   'kill-two', // members a and b
   'kill-home', // the member that is home of volume a
+  'kill-old-home', // the one before, if that is another
   'kill-initiator', // initiator a, back after ms under the same name
   'power', // the machine of member a, back after ms
   'power-everywhere', // all of them, back after ms
@@ -69,7 +70,7 @@ export type PlanEvent = z.infer<typeof PlanEvent>;
 /** How an initiator behaves when it is asked to leave, and what it keeps. */
 export const MANNERS = ['at-once', 'drain', 'ignore', 'write-on', 'hang-up'] as const;
 /** What it does, in parts: see WORKS in load.ts. */
-export const WORK_KINDS = ['mixed', 'writes', 'holes', 'durable', 'flushes'] as const;
+export const WORK_KINDS = ['mixed', 'writes', 'holes', 'durable', 'flushes', 'syncs'] as const;
 
 const InitiatorPlan = z.object({
   volume: count,

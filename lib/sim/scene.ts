@@ -31,8 +31,9 @@ export interface Scene extends SharedWorld {
   readonly admin: AdminDoors;
   /** Who holds each extent of a volume, by the store. */
   holders(volume: string): readonly string[];
-  /** Who is home of it. */
+  /** Who is home of it, and who was before. */
   homeOf(volume: string): string | undefined;
+  oldHomeOf(volume: string): string | undefined;
   count(what: string): void;
   /** Something happens that initiators should meet: they are quick for a while. */
   heat(): void;

@@ -137,6 +137,20 @@ export const owesAndReceives: Script = (draw) =>
       rateKiB: draw.chance.pick([128, 512]),
     }),
   ]);
+/**
+ * A home leaves what it gave in its file for a while. Some of it is cleared before it returns, and the punch fails then; when
+ * that is tried again the extents have returned, or are on their way.
+ */
+export const owesAndIsPaidLate: Script = (draw) => {
+  const { chance } = draw;
+  const back = draw.here('batch.given', 'back', {
+    ...{ atMs: 0, insists: true, delayMs: chance.between(60, 350) },
+    ...(chance.happens(0.5) ? { rateKiB: 48 } : {}),
+  });
+  // The first move is giving by now; so this is when the extents return.
+  const failure = { b: WRITES, ms: chance.pick([10, 30]), atMs: 150, delayMs: 0 };
+  return [back, draw.there('move.giving', 'disk-error', failure)];
+};
 
 // ---- a promise meets a loss of power
 
@@ -150,9 +164,13 @@ export const syncsFail: Script = (draw) => [
   draw.event('disk-error', { b: SYNCS, ms: draw.chance.pick([100, 400, 1_000]) }),
   draw.here('io.flushed', 'power-everywhere', { atMs: draw.chance.within(1_200, 2_000), ms: 200 }),
 ];
-/** The old home still has sessions, and has not heard where extents went since. */
+/**
+ * The old home still has sessions, and has not heard where extents went since: the move is called off when the home has
+ * gone, or the next would wait until they have left.
+ */
 export const oldHomeLags: Script = (draw) => [
   draw.here('handover.asked', 'store-lag', { atMs: 0, ms: 2_000, delayMs: 0 }),
+  draw.here('handover.asked', 'cancel', { atMs: 0, delayMs: draw.chance.between(1, 10) }),
   draw.here('io.flushed', 'power-everywhere', { atMs: draw.chance.within(600, 2_000), ms: 200 }),
 ];
 
@@ -194,6 +212,26 @@ export const oldHomeForwardsAndDies: Script = (draw) =>
     draw.there('home.asked', 'disk-slow', { atMs: 0, ms: 500, delayMs: 0 }),
     draw.here('handover.asked', 'kill', { ms: 800, delayMs: draw.chance.between(0, 6) }),
   ]);
+/**
+ * An old home still has sessions, forwards what they write to a member that is neither home, and dies: it is at a slow disk
+ * there when its initiators are at the new home.
+ */
+export const oldHomeForwardsElsewhere: Script = (draw) => {
+  const atMs = 150; // the home has gone by now; what is given from here on goes on to others
+  return [
+    draw.here('handover.asked', 'cancel', { atMs: 0, delayMs: draw.chance.between(1, 10) }),
+    draw.there('batch.given', 'disk-slow', { atMs, ms: 1_000, delayMs: 0 }),
+    draw.here('batch.given', 'kill-old-home', { atMs, ms: 3_000, delayMs: draw.chance.between(10, 100) }),
+  ];
+};
+/** What is sent again over a new link may still be at a slow disk from the old one. */
+export const forwardedTwice: Script = (draw) => {
+  const { chance } = draw;
+  const cuts = Array.from({ length: 3 }, () =>
+    draw.here('batch.given', 'cut', { b: 0, delayMs: chance.between(10, 200) }),
+  );
+  return draw.together([draw.there('batch.given', 'disk-slow', { atMs: 0, ms: 1_000, delayMs: 0 }), ...cuts]);
+};
 /** The old home stands still for longer than its lease, with commands that it has not read. */
 export const oldHomeIsLost: Script = (draw) => [
   draw.here('home.asked', 'stall', {

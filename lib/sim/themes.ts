@@ -6,6 +6,9 @@ import type { InitiatorPlan } from './plan.js';
 import * as scripts from './scripts.js';
 import type { Script } from './scripts.js';
 
+/** Who is there in any case, as far as it matters to what is played. */
+export type Role = Pick<InitiatorPlan, 'work' | 'manner'>;
+
 export interface Theme {
   readonly name: string;
   /** Chance that all is on one machine. */
@@ -13,12 +16,14 @@ export interface Theme {
   readonly members: readonly number[];
   readonly work: readonly InitiatorPlan['work'][];
   readonly manners: readonly InitiatorPlan['manner'][];
+  readonly cast: readonly Role[];
   /** Initiators that know a member's portal only. */
   readonly goToMembers: number;
   readonly thinkMs: readonly number[];
   /** Moves of a part, of all moves; each begins when the one before has ended. */
   readonly parts: number;
-  readonly firstIsWhole: boolean;
+  /** Moves of the whole volume by their number, whatever `parts` says. */
+  readonly whole: readonly number[];
   readonly moves: readonly [number, number];
   readonly rateKiB: readonly number[];
   readonly strict: number;
@@ -35,10 +40,11 @@ const MOVING: Theme = {
   members: [2, 3],
   work: ['writes', 'mixed'],
   manners: ['at-once', 'at-once', 'drain'],
+  cast: [],
   goToMembers: 0.1,
   thinkMs: [80, 200],
   parts: 0.5,
-  firstIsWhole: false,
+  whole: [],
   moves: [4, 7],
   rateKiB: [0, 0, 1024, 4096],
   strict: 0.05,
@@ -143,6 +149,7 @@ export const THEMES: readonly Theme[] = [
     moves: [3, 6],
     from: [
       scripts.forwardedLate,
+      scripts.forwardedTwice,
       scripts.sessionsAreLate,
       scripts.newHomeIsSlow,
       scripts.oldHomeForwardsAndDies,
@@ -163,15 +170,48 @@ export const THEMES: readonly Theme[] = [
     name: 'two homes',
     oneMachine: 0,
     members: [4],
-    firstIsWhole: true,
-    work: ['flushes', 'flushes', 'writes', 'writes', 'mixed'],
+    whole: [0],
+    work: ['flushes', 'writes', 'mixed'],
     manners: ['ignore', 'ignore', 'at-once'],
+    cast: [
+      { work: 'writes', manner: 'at-once' },
+      { work: 'syncs', manner: 'ignore' },
+    ],
     parts: 0.9,
     moves: [6, 9],
     rateKiB: [0],
     scripts: [2, 3],
     from: [scripts.oldHomeLags, scripts.oldHomeLags, scripts.powerEverywhere],
     durationMs: [1_500, 2_500],
+  },
+  {
+    ...MOVING,
+    name: 'third holds',
+    oneMachine: 1,
+    members: [3],
+    work: ['durable'],
+    manners: ['ignore', 'write-on'],
+    parts: 1,
+    whole: [0],
+    moves: [2, 3],
+    rateKiB: [0],
+    scripts: [1, 1],
+    strays: [0, 0],
+    from: [scripts.oldHomeForwardsElsewhere],
+    durationMs: [1_000, 1_500],
+  },
+  {
+    ...MOVING,
+    name: 'returns',
+    members: [2],
+    work: ['holes'],
+    parts: 1,
+    rateKiB: [0],
+    moves: [1, 1],
+    scripts: [1, 1],
+    strays: [0, 0],
+    from: [scripts.owesAndIsPaidLate],
+    durationMs: [1_000, 1_500],
   },
   // Again, for it takes several things to meet, each of which may not.
   LOST_HOME,

@@ -1,4 +1,5 @@
 /** What the lanes of a simulated initiator do: kinds of work in parts of a hundred, and the blocks they meet at. */
+import { MOVE_CHUNK_BYTES } from '../base/limits.js';
 import type { Chance } from './chance.js';
 import { PAGE_BYTES } from './inode.js';
 import type { InitiatorPlan } from './plan.js';
@@ -21,6 +22,8 @@ const WORKS: Record<InitiatorPlan['work'], Work> = {
   holes: { write: 0.36, flush: 0.03, unmap: 0.2, repeat: 0.14, fua: 0.1 },
   durable: { write: 0.42, flush: 0.28, unmap: 0.03, repeat: 0.03, fua: 0.5 },
   flushes: { write: 0.1, flush: 0.8, unmap: 0, repeat: 0, fua: 0 },
+  // Nothing that would tell a member with an old route that the extents are elsewhere.
+  syncs: { write: 0, flush: 1, unmap: 0, repeat: 0, fua: 0 },
 };
 
 /** Blocks where most I/O meets: around the end of the first extent, so that many meet two, and far behind it. */
@@ -61,9 +64,12 @@ export function drawBlocks(chance: Chance, blocks: number, extentBlocks: number)
 
 /**
  * Only whole pages give their space back: what is cleared is often made of them. And it lies anywhere, for where most I/O
- * meets it would be written again at once.
+ * meets it would be written again at once. Now and then a whole chunk goes: the copy of a move passes over it then.
  */
 export function drawPages(chance: Chance, blocks: number, extentBlocks: number, blockBytes: number): Blocks {
+  const perChunk = MOVE_CHUNK_BYTES / blockBytes;
+  if (blocks >= perChunk && chance.happens(0.15))
+    return { first: perChunk * chance.below(Math.floor(blocks / perChunk)), count: perChunk };
   const drawn = chance.happens(0.3)
     ? drawBlocks(chance, blocks, extentBlocks)
     : { first: chance.below(blocks), count: 1 };

@@ -251,6 +251,11 @@ export class World implements Scene {
     return this.commits.homesSince(volume, Infinity).at(-1);
   }
 
+  /** The home before the last, if there was one. */
+  oldHomeOf(volume: string): string | undefined {
+    return this.commits.homesSince(volume, 0).at(-2);
+  }
+
   urlOf(volume: string): IscsiUrl {
     return { host: this.portal.host, port: this.portal.port, iqn: IQN_PREFIX + volume, lun: 0 };
   }

@@ -38,8 +38,8 @@ export const MUTANTS: readonly Mutant[] = [
     invariant: 'I6',
     breaks: 'a write that the destination failed makes nothing dirty',
     file: 'migration/mirrored-write.js',
-    find: 'this.owner.dirty.mark(this.fromBytes, this.toBytes);',
-    replace: '',
+    find: 'this.owner.dirty.mark(this.fromBytes, this.toBytes);\n            this.owner.destinationFailed',
+    replace: 'this.owner.destinationFailed',
   },
   {
     name: 'overlap-ignored',
@@ -154,13 +154,15 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'await file.punch(fromBytes, toBytes - fromBytes);',
     replace: 'void file;',
   },
+  // That late messages of an attempt are told by their token is a second line: an attempt ends with all of its messages
+  // answered, or with the links that carried them, and no link opens before what came over those is done (association.ts).
   {
-    name: 'token-unchecked',
-    invariant: 'I3',
-    breaks: 'late messages of an attempt that is over are written',
-    file: 'migration/destination.js',
-    find: 'if (reception === undefined || reception.token !== request.token || reception.isOver) {\n            request.answer(PeerStatus.STALE);',
-    replace: 'if (reception === undefined) {\n            request.answer(PeerStatus.STALE);',
+    name: 'link-undrained',
+    invariant: 'I8',
+    breaks: 'a link opens while requests of the one before are in service',
+    file: 'peer/association.js',
+    find: 'await this.drain(link);',
+    replace: '',
   },
   // That a destination refuses an extent from a member that does not hold it is a second line: only a holder asks (batch.ts
   // asserts it), and what a process that is gone has asked ends with its links, which the hello of its next life closes.
