@@ -153,6 +153,15 @@ export class HeldVolume implements DestinationVolume {
     return file;
   }
 
+  /** A file that lies about nothing: see DestinationVolume. What was owed has gone with the old one. */
+  async renewFile(): Promise<void> {
+    const file = await this.opening?.catch(() => undefined);
+    if (file === undefined || this.holdsAny || !file.isSpent || this.isClosed) return;
+    this.opening = null;
+    this.context.log.warn({ volume: this.record.name }, 'the file that could make nothing durable is left');
+    await file.close().catch(() => undefined); // it cannot be flushed: that is why it goes
+  }
+
   /**
    * Makes holes of extents that are held elsewhere now; their I/O has ended. While initiators are at work here that waits:
    * a punch holds the file, and every write with it. It is done when the home has gone, when the move is over, or when

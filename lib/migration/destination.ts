@@ -44,6 +44,8 @@ export interface DestinationVolume {
   giveBack(extents: readonly number[]): void;
   /** The file, once it is open; rejects when it cannot be. */
   file(): Promise<HeldFile>;
+  /** Nothing in it matters: where it can make nothing durable any more and no extent is held here, the next is a new one. */
+  renewFile(): Promise<void>;
 }
 
 /** An attempt being received on one extent. */
@@ -268,10 +270,33 @@ export class Destination {
       }
       files.add(reception.file);
     }
-    if (sync) for (const file of files) await file.sync();
+    try {
+      if (sync) for (const file of files) await file.sync();
+    } catch (error) {
+      await this.loseWhatIsReceived(request);
+      throw error;
+    }
     this.waypoints.reached('destination.synced');
     const answer: SealAnswer = { incarnation: this.volumes.incarnation };
     request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(answer)));
+  }
+
+  /**
+   * A sync has failed, and what a disk has lost once it does not tell again (storage/flusher.ts): a file that holds nothing
+   * but attempts of who asked for the sync is of no use. That source commits none of them, having been told; those of
+   * another may have been sealed before, and be committed.
+   */
+  private async loseWhatIsReceived({ volumeId, from, incarnation }: IncomingRequest): Promise<void> {
+    const { volumes } = this;
+    const receptions = this.receptionsOf(volumeId);
+    const isTheirs = ({ source }: Reception): boolean =>
+      source.name === from && source.incarnation === incarnation;
+    const areAllTheirs = (): boolean => [...receptions.values()].every(isTheirs);
+    if (!areAllTheirs()) return;
+    await Promise.all([...receptions.values()].map((reception) => reception.end()));
+    // What was committed here before is known then.
+    if ((await volumes.reread(volumeId)) && areAllTheirs())
+      await (await volumes.current(volumeId, 0))?.renewFile();
   }
 
   private async committed(request: IncomingRequest): Promise<void> {

@@ -153,6 +153,11 @@ export class SparseFile implements BlockDevice {
     return submitAndWait(this, 'flush', 0, 0);
   }
 
+  /** A write did not reach the disk: nothing more is called durable until somebody opens the file again (flusher.ts). */
+  get isSpent(): boolean {
+    return this.flusher.lostError !== null;
+  }
+
   /** Bytes of disk that the file takes. */
   async allocatedBytes(): Promise<number> {
     return (await this.doors.folders.status(this.fd)).allocatedBytes;

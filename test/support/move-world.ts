@@ -106,6 +106,8 @@ export class WorldMember {
   /** What it had received of attempts that were given up. */
   readonly givenUp: number[] = [];
   destination: Destination | null = null;
+  /** Files that it left, since they could make nothing durable. */
+  renewals = 0;
   strict = false;
   private token = 1;
 
@@ -210,6 +212,14 @@ export class WorldMember {
       isLeaving: (extent: number) => volume.moving.has(extent),
       holderAt: (extent: number) => table.get(VOLUME)?.route.holderNameAt(extent) ?? '',
       file: () => Promise.resolve(file),
+      renewFile: () => {
+        if (table.get(VOLUME)?.route.holders.includes(this.ids.idOf(this.name)) === true)
+          return Promise.resolve();
+        this.renewals += 1;
+        file.fault = () => null;
+        file.ram.bytes.fill(0);
+        return Promise.resolve();
+      },
     };
   }
 

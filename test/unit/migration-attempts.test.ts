@@ -5,8 +5,9 @@
 import t from 'tap';
 import { systemClock, type Clock } from '../../lib/base/clock.js';
 import { ORPHANS_LOOK_MS } from '../../lib/base/limits.js';
-import { submitAndWait, type BlockIo } from '../../lib/block/device.js';
+import { IoError, submitAndWait, type BlockIo } from '../../lib/block/device.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
+import { formatSeal } from '../../lib/migration/messages.js';
 import { ask } from '../../lib/peer/ask.js';
 import { PeerStatus, PeerType, type PeerTypeCode } from '../../lib/peer/contract.js';
 import { MoveWorld, VOLUME, type WorldMember } from '../support/move-world.js';
@@ -233,4 +234,54 @@ t.test('a destination that could not be told of an abort is told later', async (
   await turns(20);
   t.equal(m2.file.ram.bytes[0], 0);
   await world.close();
+});
+
+/** From now on nothing reaches the disk, as after a write-back that failed. */
+function spend({ file }: WorldMember): void {
+  file.fault = (io) => (io.op === 'flush' || io.fua ? new IoError('medium-write', 'planted') : null);
+}
+
+/** Asks for a sync of what m1 sends under that token. */
+async function seal(world: MoveWorld, token: number, extent = 0): Promise<number> {
+  const payload = formatSeal({ attempts: [{ extent, token }], sync: true });
+  return (
+    await ask(world.peers.hub('m1'), 'm2', { type: PeerType.MOVE_SYNC, volumeId: 1, epoch: 1 }, payload)
+  ).status;
+}
+
+t.test('a destination whose file can make nothing durable begins a new one (I6)', async (t) => {
+  const world = await startWorld(38, 'm1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  await submitAndWait(m1.volume, 'write', 0, world.sizeBytes, Buffer.alloc(world.sizeBytes, 3));
+  spend(m2);
+  await m1.give('m2');
+  t.equal(m2.renewals, 1);
+  t.equal(m1.stats.restarts, 2, 'each extent was begun anew, once');
+  t.ok(m2.file.durable.every((byte) => byte === 3));
+  await world.close();
+});
+
+t.test('but not where it holds an extent, or another may be about to give it one (I1)', async (t) => {
+  const world = await startWorld(39, 'm1', 'm2', 'm3');
+  const m2 = world.member('m2');
+  t.equal(await send(world, PeerType.EXTENT_BEGIN, 5), PeerStatus.OK);
+  spend(m2);
+  await giveAway(world, 'm1', 'm2'); // which m2 has not heard of
+  t.equal(await seal(world, 5), PeerStatus.IO_ERROR);
+  t.equal(m2.renewals, 0, 'an extent is held');
+  await world.close();
+
+  const other = await startWorld(40, 'm1', 'm2', 'm3');
+  const there = other.member('m2');
+  const { table } = other.member('m1');
+  const routed = await table.refresh(VOLUME);
+  if (routed !== undefined) await table.commit(routed, routed.route.withHolder([1], 'm3'));
+  await other.member('m3').table.refresh(VOLUME);
+  t.equal(await send(other, PeerType.EXTENT_BEGIN, 6), PeerStatus.OK);
+  const fields = { type: PeerType.EXTENT_BEGIN, volumeId: 1, extent: 1, token: 7, epoch: 2 };
+  t.equal((await ask(other.peers.hub('m3'), 'm2', fields, Buffer.alloc(0))).status, PeerStatus.OK);
+  spend(there);
+  t.equal(await seal(other, 6), PeerStatus.IO_ERROR);
+  t.equal(there.renewals, 0, 'm3 may have sealed its extent before');
+  await other.close();
 });
