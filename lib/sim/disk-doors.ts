@@ -188,7 +188,8 @@ export class DiskDoors implements StorageDoors {
 
   private trim(fd: number, offsetBytes: number, lengthBytes: number): Promise<void> {
     const inode = this.inodeOf(fd);
-    const fails = this.disk.fails(this.disk.writeErrors);
+    const { writeErrors, punchErrors } = this.disk;
+    const fails = this.disk.fails(Math.max(writeErrors, punchErrors));
     return new Promise((resolve, reject) => {
       this.later(
         (share) => {

@@ -19,6 +19,7 @@ export class SimDisk {
   readErrors = 0;
   writeErrors = 0;
   syncErrors = 0;
+  punchErrors = 0;
   /** Until when nothing answers. */
   hangsUntilMs = 0;
   /** A read finds its page in the cache so often. */

@@ -132,6 +132,9 @@ class Happening {
         return this.later(() => (disk.isFull = false));
       case 'disk-error':
         return this.failDisk();
+      case 'punch-error':
+        disk.punchErrors = 0.7;
+        return this.later(() => (disk.punchErrors = 0));
       case 'store-slow':
         mood.slowMs = 400;
         return this.later(() => (mood.slowMs = 0));

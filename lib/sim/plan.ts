@@ -32,6 +32,7 @@ export const EVENT_KINDS = [
   'disk-hang',
   'disk-full',
   'disk-error', // b: of reads, writes or syncs
+  'punch-error', // member a's disk makes no holes, for ms
   'store-slow', // for ms
   'store-away', // for member a, or for all
   'store-mute', // member a's transactions are applied and not answered, for ms

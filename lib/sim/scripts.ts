@@ -130,7 +130,7 @@ export const backAtOnce: Script = (draw) => [
 /** Space cannot be given back just now, and the extents return slowly. */
 export const owesAndReceives: Script = (draw) =>
   draw.together([
-    draw.here('batch.given', 'disk-error', { b: WRITES, ms: draw.chance.pick([100, 300]), delayMs: 0 }),
+    draw.here('batch.given', 'punch-error', { ms: draw.chance.pick([100, 300]), delayMs: 0 }),
     draw.here('batch.given', 'back', {
       insists: true,
       delayMs: draw.chance.between(2, 40),
@@ -148,8 +148,8 @@ export const owesAndIsPaidLate: Script = (draw) => {
     ...(chance.happens(0.5) ? { rateKiB: 48 } : {}),
   });
   // The first move is giving by now; so this is when the extents return.
-  const failure = { b: WRITES, ms: chance.pick([10, 30]), atMs: 150, delayMs: 0 };
-  return [back, draw.there('move.giving', 'disk-error', failure)];
+  const failure = { ms: chance.pick([10, 30]), atMs: 150, delayMs: 0 };
+  return [back, draw.there('move.giving', 'punch-error', failure)];
 };
 
 // ---- a promise meets a loss of power

@@ -281,7 +281,7 @@ export class World implements Scene {
     for (const { disk, process } of this.members) {
       disk.slowness = 1;
       disk.isFull = false;
-      disk.readErrors = disk.writeErrors = disk.syncErrors = disk.hangsUntilMs = 0;
+      disk.readErrors = disk.writeErrors = disk.syncErrors = disk.punchErrors = disk.hangsUntilMs = 0;
       process?.resume();
     }
   }
