@@ -70,7 +70,7 @@ sim-test: build ## the simulation's part of make test: what once went wrong, 200
 	@$(NODE) dist/bin/sim.js --seed 1 --runs 200
 	@$(NODE) dist/bin/sim.js --fresh --runs 50
 
-mutants: RUNS = 200
+mutants: RUNS = 1000
 mutants: build ## bugs planted in the engine, which the simulation must find (SEED=, RUNS= for each, ONLY='pin fua', JOBS=)
 	@$(NODE) dist/bin/mutants.js --seed $(SEED) --runs $(RUNS) --only '$(ONLY)' --jobs $(JOBS)
 

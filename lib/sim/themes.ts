@@ -149,7 +149,6 @@ export const THEMES: readonly Theme[] = [
     moves: [3, 6],
     from: [
       scripts.forwardedLate,
-      scripts.forwardedTwice,
       scripts.sessionsAreLate,
       scripts.newHomeIsSlow,
       scripts.oldHomeForwardsAndDies,
@@ -211,6 +210,19 @@ export const THEMES: readonly Theme[] = [
     scripts: [1, 1],
     strays: [0, 0],
     from: [scripts.owesAndIsPaidLate],
+    durationMs: [1_000, 1_500],
+  },
+  {
+    ...MOVING,
+    name: 'forwarded',
+    members: [2],
+    work: ['durable'],
+    parts: 1,
+    rateKiB: [0],
+    moves: [1, 2],
+    scripts: [1, 1],
+    strays: [0, 0],
+    from: [scripts.forwardedTwice],
     durationMs: [1_000, 1_500],
   },
   // Again, for it takes several things to meet, each of which may not.
