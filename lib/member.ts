@@ -14,7 +14,7 @@ import type { Logger } from './base/log.js';
 import { randomToken, type Random } from './base/random.js';
 import { noWaypoints, type Waypoints } from './base/waypoints.js';
 import { GroupView, Membership, type MemberChange } from './group/membership.js';
-import { GroupRecord, keys, parseRecord } from './group/records.js';
+import { GroupRecord, MemberRecord, keys, parseRecord } from './group/records.js';
 import type { GroupStore } from './group/store.js';
 import { MemoryBudget } from './iscsi/target/memory-budget.js';
 import type { Authenticator } from './iscsi/target/login/security.js';
@@ -233,6 +233,7 @@ export class Member {
       leaseIsValid: () => membership.check(),
       connect: (member) => hub.connect(member),
       isPresent: (member, process) => this.view.get(member)?.incarnation === process,
+      hasLeft: async (member, process) => (await processOf(store, member)) !== process,
       loopIdleMs: () => loop.idleMs,
     });
     this.closers.push(() => this.host.close());
@@ -298,6 +299,12 @@ export class Member {
     this.waypoints.reached('handover.asked');
     log.info({ volume, home: now?.route.home, sessions }, 'sessions were told to follow their volume');
   }
+}
+
+/** The incarnation of a member that is in the group. */
+async function processOf(store: GroupStore, member: string): Promise<string | undefined> {
+  const entry = await store.get(keys.member(member));
+  return entry === undefined ? undefined : parseRecord(MemberRecord, entry).incarnation;
 }
 
 async function groupName(store: GroupStore): Promise<string> {

@@ -149,8 +149,9 @@ export const PEER_CONNECTIONS_MAX = 4 * MEMBERS_MAX;
 export const PEER_HELLO_DEADLINE_MS = 5_000;
 /** A peer request unanswered this long fails; the link is then closed, since its answer may still come. */
 export const PEER_REQUEST_DEADLINE_MS = 15_000;
-/** A request to a member that we have no link to waits this long for the dial. */
-export const PEER_DIAL_WAIT_MS = 2_000;
+/** A request to a member that we have no link to waits this long for the dial: less than the time by which a lease is
+ *  believed over before it is (group/ledger-lease.ts), or what waits could be sent by a member that may not serve any more. */
+export const PEER_DIAL_WAIT_MS = 1_000;
 /** Pause between two dials of one member; doubles up to the maximum. */
 export const PEER_BACKOFF_MS_MIN = 50;
 export const PEER_BACKOFF_MS_MAX = 2_000;
@@ -173,6 +174,8 @@ export const MOVE_CHUNK_BYTES = 64 * KiB;
 export const MOVE_COPY_BYTES = 256 * KiB;
 /** Pause before the moves are listed again when the store did not answer. */
 export const MOVE_LIST_RETRY_MS = 1_000;
+/** Pause before a commit whose answer was lost is read back again: what waits for it is I/O. */
+export const READ_BACK_RETRY_MS = 100;
 /** How often a member writes the figures of its moves: what a progress bar can show. */
 export const PROGRESS_INTERVAL_MS = 200;
 /** Data in one batch: what one sync at the destination makes durable. */

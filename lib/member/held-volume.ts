@@ -2,7 +2,7 @@
  * One volume at one member: its route, its slots, its file once it has one, and the SCSI disk that initiators see. The
  * file is opened when this member holds or is to receive an extent, not before; a mere home has none.
  */
-import { invariant } from '../base/assert.js';
+import { assert, invariant } from '../base/assert.js';
 import { sleep, type Clock, type Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import {
@@ -64,7 +64,8 @@ export class HeldVolume implements DestinationVolume {
   private isClosed = false;
   private leftBehind = false;
   private timesLeftBehind = 0;
-  private givesHome = false;
+  /** Commits under way that give the home away: a cancelled move's may overlap the next one's. */
+  private givesHome = 0;
 
   constructor(
     private routed: RoutedVolume,
@@ -135,12 +136,13 @@ export class HeldVolume implements DestinationVolume {
 
   /** Home, and not about to hear that it has given that away. */
   get isSurelyHome(): boolean {
-    return this.isHome && !this.givesHome;
+    return this.isHome && this.givesHome === 0;
   }
 
   /** The commit that gives the home away is under way: from when it is asked for until it is known what came of it. */
   set givingHome(isUnderWay: boolean) {
-    this.givesHome = isUnderWay;
+    this.givesHome += isUnderWay ? 1 : -1;
+    assert(this.givesHome >= 0, 'more commits of a home ended than began');
     this.guardIfAway();
   }
 
@@ -153,11 +155,13 @@ export class HeldVolume implements DestinationVolume {
     return file;
   }
 
-  /** A file that lies about nothing: see DestinationVolume. What was owed has gone with the old one. */
-  async renewFile(): Promise<void> {
+  /** See DestinationVolume. What was owed goes with the file. */
+  async leaveSpentFile(): Promise<void> {
     const file = await this.opening?.catch(() => undefined);
     if (file === undefined || this.holdsAny || !file.isSpent || this.isClosed) return;
     this.opening = null;
+    this.owed.clear();
+    this.local.left();
     this.context.log.warn({ volume: this.record.name }, 'the file that could make nothing durable is left');
     await file.close().catch(() => undefined); // it cannot be flushed: that is why it goes
   }

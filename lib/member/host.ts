@@ -26,6 +26,8 @@ export interface VolumeHostOptions extends Omit<HeldVolumeContext, 'refresh' | '
   connect(member: string): void;
   /** Whether that process of a member is in the group. */
   isPresent(member: string, incarnation: string): boolean;
+  /** See DestinationVolumes. */
+  hasLeft(member: string, incarnation: string): Promise<boolean>;
 }
 
 export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolumes {
@@ -116,6 +118,10 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
 
   isPresent(member: string, incarnation: string): boolean {
     return this.options.isPresent(member, incarnation);
+  }
+
+  hasLeft(member: string, incarnation: string): Promise<boolean> {
+    return this.options.hasLeft(member, incarnation);
   }
 
   /** DestinationVolumes and MovingVolumes. */

@@ -26,6 +26,7 @@ import {
   MOVE_EXTENTS_IN_FLIGHT,
   MOVE_HOLD_MS_MAX,
   MOVE_STEP_MS_MAX,
+  READ_BACK_RETRY_MS,
 } from '../base/limits.js';
 import { MemberRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreCompare } from '../group/store.js';
@@ -226,7 +227,7 @@ export class Batch {
           routed !== undefined && first !== undefined && routed.route.holderNameAt(first) !== self
         );
       } catch {
-        await sleep(clock, 100);
+        await sleep(clock, READ_BACK_RETRY_MS);
       }
     }
   }

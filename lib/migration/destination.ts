@@ -23,8 +23,10 @@ export interface DestinationVolumes {
   current(volumeId: number, epoch: number): Promise<DestinationVolume | undefined>;
   /** Reads the route, not before this is called. False: the store did not answer, and it may be an old one. */
   reread(volumeId: number): Promise<boolean>;
-  /** Whether that process of a member is in the group. */
+  /** Whether that process of a member is in the group, as far as this member has heard. */
   isPresent(member: string, incarnation: string): boolean;
+  /** Whether it has left, by the store, not before this is called. Rejects when that does not answer. */
+  hasLeft(member: string, incarnation: string): Promise<boolean>;
   /** Dials the member that will send the bulk. */
   connect(member: string): void;
 }
@@ -45,14 +47,16 @@ export interface DestinationVolume {
   /** The file, once it is open; rejects when it cannot be. */
   file(): Promise<HeldFile>;
   /** Nothing in it matters: where it can make nothing durable any more and no extent is held here, the next is a new one. */
-  renewFile(): Promise<void>;
+  leaveSpentFile(): Promise<void>;
 }
 
 /** An attempt being received on one extent. */
 class Reception {
   inFlight = 0;
-  /** Writes of it are refused. */
+  /** Writes of it are refused: it is being emptied, or has ended. */
   isOver = false;
+  /** It has been given up, whatever is still on its way. */
+  hasEnded = false;
   private waiters: (() => void)[] = [];
 
   constructor(
@@ -70,7 +74,7 @@ class Reception {
 
   /** Ends the attempt; resolves when nothing of it is on its way any more. Its bytes are still there. */
   end(): Promise<void> {
-    this.isOver = true;
+    this.isOver = this.hasEnded = true;
     if (this.inFlight === 0) return Promise.resolve();
     return new Promise((resolve) => this.waiters.push(resolve));
   }
@@ -189,8 +193,8 @@ export class Destination {
     } finally {
       reception.ended();
     }
-    if (receptions.get(extent) !== reception) {
-      request.answer(PeerStatus.STALE, undefined, volume.epoch); // another attempt has begun meanwhile
+    if (receptions.get(extent) !== reception || reception.hasEnded) {
+      request.answer(PeerStatus.STALE, undefined, volume.epoch); // given up, or another has begun meanwhile
       return;
     }
     reception.isOver = false;
@@ -244,12 +248,28 @@ export class Destination {
           !volumes.isPresent(source.name, source.incarnation);
         const orphans = new Map([...receptions].filter(([, reception]) => isOrphan(reception)));
         if (orphans.size === 0) continue;
-        this.log.info({ volumeId, extents: orphans.size }, 'the source of a move has left: its attempts end');
-        await this.giveUp(volumeId, orphans);
+        await this.endOrphans(volumeId, orphans);
       }
     } finally {
       if ([...this.receptions.values()].some((receptions) => receptions.size > 0)) this.lookLater();
     }
+  }
+
+  /**
+   * What this member has heard may be old; and a source that is there may have sealed its attempts a moment ago, with its
+   * commit on the way. So they end first, and then the store is asked: a source that is not in it now has lost the place
+   * that its commit compares. Of one that is, they stay, ended: it commits, or is refused and begins anew.
+   */
+  private async endOrphans(volumeId: number, orphans: ReadonlyMap<number, Reception>): Promise<void> {
+    await Promise.all([...orphans.values()].map((reception) => reception.end()));
+    const left = new Map<number, Reception>();
+    for (const [extent, reception] of orphans) {
+      const { name, incarnation } = reception.source;
+      if (await this.volumes.hasLeft(name, incarnation)) left.set(extent, reception);
+    }
+    if (left.size === 0) return;
+    this.log.info({ volumeId, extents: left.size }, 'the source of a move has left: its attempts end');
+    await this.giveUp(volumeId, left);
   }
 
   close(): void {
@@ -296,7 +316,7 @@ export class Destination {
     await Promise.all([...receptions.values()].map((reception) => reception.end()));
     // What was committed here before is known then.
     if ((await volumes.reread(volumeId)) && areAllTheirs())
-      await (await volumes.current(volumeId, 0))?.renewFile();
+      await (await volumes.current(volumeId, 0))?.leaveSpentFile();
   }
 
   private async committed(request: IncomingRequest): Promise<void> {

@@ -2,8 +2,8 @@
  * One write, discard or zeroing of an extent on the move: the source first, then the destination, acknowledged when
  * both have it or when the destination's copy has been marked as lacking it. Allocated per write while its extent moves.
  *
- * Where the source fails a write, the destination gets what the source holds of that range now (rule 4). Were the range
- * only marked for the copy, an initiator that goes on writing to a disk that is full, or that can make nothing durable,
+ * Where the source fails a write, the destination gets what the source holds of that range now (rule 4). (A failed
+ * discard marks it.) Were the range only marked for the copy, an initiator that goes on writing to a disk that is full, or that can make nothing durable,
  * would keep its volume from ever leaving it.
  */
 import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';

@@ -3,9 +3,9 @@
  * routes), and does whatever is this member's to do: give its extents, give the home, declare the end. So a member that
  * starts again goes on where the routes say it is; there is no other state to recover.
  */
-import type { Clock, Timer } from '../base/clock.js';
+import { sleep, type Clock, type Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
-import { MOVE_LIST_RETRY_MS, PROGRESS_INTERVAL_MS } from '../base/limits.js';
+import { MOVE_LIST_RETRY_MS, PROGRESS_INTERVAL_MS, READ_BACK_RETRY_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomBelow, type Random } from '../base/random.js';
 import type { Waypoints } from '../base/waypoints.js';
@@ -67,6 +67,8 @@ export class MoveRunner {
   private readonly moves = new Map<string, Running>();
   private watch: StoreWatch | null = null;
   private timer: Timer | null = null;
+  /** Lists the moves again when it fires. */
+  private relisting: Timer | null = null;
   private token: number;
   private stopping = false;
   private readonly tasks = new Set<Promise<void>>();
@@ -86,6 +88,7 @@ export class MoveRunner {
     const { store } = this.options;
     const listing = await store.list(keys.moves);
     for (const entry of listing.entries) await this.take(parseRecord(MoveRecord, entry));
+    this.watch?.close();
     this.watch = store.watch(keys.moves, listing.revision, {
       events: (events) => this.events(events),
       compacted: () => this.followAgain(),
@@ -97,6 +100,7 @@ export class MoveRunner {
     this.stopping = true;
     this.watch?.close();
     this.timer?.cancel();
+    this.relisting?.cancel();
     await Promise.allSettled([...this.tasks]);
   }
 
@@ -120,9 +124,13 @@ export class MoveRunner {
   }
 
   private listLater(error: unknown): void {
+    if (this.relisting !== null || this.stopping) return;
     const { clock, log } = this.options;
     log.warn({ error: describeError(error) }, 'the moves cannot be read; trying again');
-    clock.after(MOVE_LIST_RETRY_MS, () => this.followAgain());
+    this.relisting = clock.after(MOVE_LIST_RETRY_MS, () => {
+      this.relisting = null;
+      this.followAgain();
+    });
   }
 
   private events(events: readonly StoreEvent[]): void {
@@ -276,12 +284,26 @@ export class MoveRunner {
       if (route !== null) log.info({ volume: move.record.volume, home: route.home }, 'the home has moved');
     } catch (error) {
       log.warn({ error: describeError(error) }, 'the home could not be committed; reading the route back');
-      await table.refresh(move.record.volume);
+      if (!(await this.readBack(move.record.volume))) return;
     } finally {
       move.committingHome = false;
     }
     volumes.givingHome(move.record.volume, false);
     this.reconcile(move);
+  }
+
+  /** Until the store answers: as long as it is not known whether the home was given away, this member is not surely home. */
+  private async readBack(volume: string): Promise<boolean> {
+    const { table, clock } = this.options;
+    while (!this.stopping) {
+      try {
+        await table.refresh(volume);
+        return true;
+      } catch {
+        await sleep(clock, READ_BACK_RETRY_MS);
+      }
+    }
+    return false;
   }
 
   /** Ends the move's record and frees its volume for the next, if nobody did. */

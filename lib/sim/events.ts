@@ -111,8 +111,11 @@ class Happening {
         );
         return undefined;
       case 'cut-initiator': {
-        const name = world.loads[event.a % world.loads.length]?.name ?? '';
-        net.cut((x) => x.name === name, event.b > 8);
+        const load = world.loads[event.a % world.loads.length];
+        // One that comes back under a new ISID is another nexus: what the old one has on its way may land at any time as
+        // long as the target has not heard of its end, and no target can know better.
+        const hearsAlone = event.b > 8 && load?.keepsIsid === true;
+        net.cut((x) => x.name === load?.name, hearsAlone);
         return undefined;
       }
       case 'block':

@@ -98,6 +98,10 @@ export class Load {
     });
   }
 
+  get keepsIsid(): boolean {
+    return this.plan.keepsIsid;
+  }
+
   get recoveries(): number {
     return this.initiator?.recoveries.length ?? 0;
   }

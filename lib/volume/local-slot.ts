@@ -30,9 +30,15 @@ export class LocalSlot implements ExtentSlot, IoPin {
 
   /** The file is open: what waited goes on. */
   opened(file: BlockDevice): void {
-    assert(this.backing === null, 'a slot is given one file');
+    assert(this.backing === null, 'a slot is given one file at a time');
     this.backing = file;
     this.releaseWaiting();
+  }
+
+  /** The file is left, when nothing is held in it: I/O waits for the next one. */
+  left(): void {
+    this.backing = null;
+    this.failure = null;
   }
 
   /** The file cannot be opened: what waited, and all that comes until it is opened after all, fails. */

@@ -17,6 +17,7 @@ import { VolumeHost } from '../../lib/member/host.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
 import { RoutingTable, type RoutedVolume } from '../../lib/routing/table.js';
 import { DataFolder } from '../../lib/storage/data-folder.js';
+import { systemDoors } from '../../lib/storage/doors.js';
 import { FakePeers } from './fake-peers.js';
 
 export const EXTENT_BYTES = 64 * 1024;
@@ -35,6 +36,8 @@ export class MemberRig {
   readonly cutOff: string[] = [];
   /** By the clock; a loss is told at once. */
   leaseIsValid = true;
+  /** Its disk, by the next start. */
+  storage = systemDoors();
 
   constructor(readonly path: string) {}
 
@@ -47,7 +50,7 @@ export class MemberRig {
 
   async start(): Promise<void> {
     const ids = new MemberIds();
-    this.folder = await DataFolder.open(this.path, { log: silentLog });
+    this.folder = await DataFolder.open(this.path, { log: silentLog }, this.storage);
     this.table = await this.openTable(ids);
     await removeLeftovers({
       folder: this.folder,
@@ -64,6 +67,7 @@ export class MemberRig {
       leaseIsValid: () => this.checkLease(),
       connect: () => undefined,
       isPresent: () => true,
+      hasLeft: () => Promise.resolve(false),
       loopIdleMs: () => 0,
     });
     this.host.resume();

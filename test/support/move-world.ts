@@ -106,6 +106,8 @@ export class WorldMember {
   /** What it had received of attempts that were given up. */
   readonly givenUp: number[] = [];
   destination: Destination | null = null;
+  /** Members whose records it has not heard of. */
+  readonly thinksAbsent = new Set<string>();
   /** Files that it left, since they could make nothing durable. */
   renewals = 0;
   strict = false;
@@ -180,7 +182,9 @@ export class WorldMember {
             () => true,
             () => false,
           ),
-        isPresent: (name, incarnation) => this.world.member(name).incarnation === incarnation,
+        isPresent: (name, incarnation) =>
+          !this.thinksAbsent.has(name) && this.world.member(name).incarnation === incarnation,
+        hasLeft: (name, incarnation) => Promise.resolve(this.world.member(name).incarnation !== incarnation),
         connect: () => undefined,
       },
       this.world.clock,
@@ -212,7 +216,7 @@ export class WorldMember {
       isLeaving: (extent: number) => volume.moving.has(extent),
       holderAt: (extent: number) => table.get(VOLUME)?.route.holderNameAt(extent) ?? '',
       file: () => Promise.resolve(file),
-      renewFile: () => {
+      leaveSpentFile: () => {
         if (table.get(VOLUME)?.route.holders.includes(this.ids.idOf(this.name)) === true)
           return Promise.resolve();
         this.renewals += 1;

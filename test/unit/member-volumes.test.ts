@@ -7,9 +7,11 @@ import { join } from 'node:path';
 import t from 'tap';
 import { BlockferryError } from '../../lib/base/errors.js';
 import { sleep, systemClock } from '../../lib/base/clock.js';
+import { OPEN_RETRY_MS } from '../../lib/base/limits.js';
 import { submitAndWait } from '../../lib/block/device.js';
 import { deleteVolume } from '../../lib/group/admin-volumes.js';
 import { EXTENT_BYTES, makeRig } from '../support/member-rig.js';
+import { doorsWith, systemError } from '../support/storage-doors.js';
 
 t.test('a restart finds what was written', async (t) => {
   const rig = await makeRig(t);
@@ -182,3 +184,70 @@ t.test(
     t.ok(hasBytes(2), 'what is held stays');
   },
 );
+
+t.test('a file that lost a sync is left for a new one once nothing is held in it', async (t) => {
+  const rig = await makeRig(t);
+  let isFailing = false;
+  await rig.stop();
+  rig.storage = doorsWith({
+    fdatasync: (fd, done) => (isFailing ? setImmediate(done, systemError('EIO')) : fs.fdatasync(fd, done)),
+  });
+  await rig.start();
+  await rig.create();
+  await rig.write(1, 7);
+  const held = rig.host.get('v');
+  if (held === undefined) throw new Error('no volume');
+  isFailing = true;
+  await t.rejects((await held.file()).sync(), { code: 'medium-write' });
+  isFailing = false;
+  await held.leaveSpentFile();
+  t.equal(await rig.read(1), 7, 'not while an extent is held');
+  const spent = await held.file();
+  t.ok(spent.isSpent);
+  await rig.table.commit(rig.routed, rig.routed.route.withHolder([0, 1, 2], 'm2'));
+  held.giveBack([0, 1, 2]); // waits, since this is the home
+  await held.leaveSpentFile();
+  const file = await held.file();
+  t.not(file, spent);
+  t.equal(file.dataRanges(0, file.sizeBytes).length, 0, 'empty');
+  await submitAndWait(file, 'write', 4096, 4096, Buffer.alloc(4096, 9));
+  await file.sync();
+  await rig.table.commit(rig.routed, rig.routed.route.withHolder([0, 1, 2], 'm1'));
+  t.equal(await rig.read(1), 9, 'and what it received is served');
+  await rig.write(1, 10);
+  t.equal(await rig.read(1), 10);
+});
+
+t.test('a file that cannot be opened is tried again once a second, whoever asks how often', async (t) => {
+  const rig = await makeRig(t);
+  let opens = 0;
+  let isBroken = false;
+  await rig.stop();
+  const real = rig.storage;
+  rig.storage = {
+    ...real,
+    folders: {
+      ...real.folders,
+      open: (path, flags, mode) => {
+        if (!isBroken || !path.endsWith('v.volume')) return real.folders.open(path, flags, mode);
+        opens += 1;
+        return Promise.reject(systemError('EIO'));
+      },
+    },
+  };
+  await rig.start();
+  await rig.create();
+  await rig.write(1, 7);
+  await rig.stop();
+  isBroken = true;
+  await rig.start();
+  const held = rig.host.get('v');
+  if (held === undefined) throw new Error('no volume');
+  for (let i = 0; i < 20; i++) await t.rejects(held.file(), { code: 'IO' });
+  const before = opens;
+  await new Promise((resolve) => setTimeout(resolve, 2.6 * OPEN_RETRY_MS));
+  t.ok(opens - before >= 1 && opens - before <= 3, `${opens - before} tries in 2.6 s`);
+  isBroken = false;
+  await new Promise((resolve) => setTimeout(resolve, 1.5 * OPEN_RETRY_MS));
+  t.equal(await rig.read(1), 7, 'mended');
+});

@@ -155,6 +155,38 @@ t.test('attempts of a source that has left the group end, and their space is giv
   await world.close();
 });
 
+t.test('of a source that only seems to have left they end, but nothing is given back (I1)', async (t) => {
+  const world = await startWorld(41, 'm1', 'm2');
+  const m2 = world.member('m2');
+  t.equal(await send(world, PeerType.EXTENT_BEGIN, 5), PeerStatus.OK);
+  t.equal(await send(world, PeerType.MIRROR_WRITE, 5, 5), PeerStatus.OK);
+  t.equal(await seal(world, 5), PeerStatus.OK, 'its commit may be on the way');
+  m2.thinksAbsent.add('m1');
+  await new Promise((resolve) => setTimeout(resolve, (2.5 * ORPHANS_LOOK_MS) / HURRY));
+  t.equal(await seal(world, 5), PeerStatus.STALE, 'they have ended');
+  await giveAway(world, 'm1', 'm2');
+  await turns(50);
+  t.same(m2.givenUp, []);
+  t.equal(m2.file.ram.bytes[0], 5);
+  m2.thinksAbsent.clear();
+  await world.close();
+});
+
+t.test('an attempt that is given up while it is being emptied is not begun', async (t) => {
+  const world = await startWorld(42, 'm1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  m2.file.ram.bytes.fill(9, 0, 4096);
+  const punches = hold(m2, (io) => io.op === 'discard');
+  const begun = send(world, PeerType.EXTENT_BEGIN, 5);
+  await until(() => punches.held.length === 1);
+  m1.incarnation = 'another';
+  await new Promise((resolve) => setTimeout(resolve, (1.5 * ORPHANS_LOOK_MS) / HURRY));
+  punches.letGo();
+  t.equal(await begun, PeerStatus.STALE);
+  t.equal(await seal(world, 5), PeerStatus.STALE);
+  await world.close();
+});
+
 t.test('unless the last thing it did was to commit (I1)', async (t) => {
   const world = await startWorld(35, 'm1', 'm2');
   const [m1, m2] = [world.member('m1'), world.member('m2')];

@@ -56,3 +56,48 @@ t.test('a move that is called off while its failure cannot be written is not tak
   t.equal(opens, opensBefore, 'and is over');
   t.equal(runner.statsOf('v'), undefined, 'the next one has figures of its own');
 });
+
+t.test('a home whose commit is in doubt is doubted until the store says (I8)', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  const { store, table, host, peers } = rig;
+  const address = { host: '127.0.0.1', port: 1 };
+  const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
+  await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
+  peers.join('m2', { handle: (request) => request.answer(PeerStatus.UNAVAILABLE) });
+  await rig.volume(1);
+  await table.commit(rig.routed, rig.routed.route.withHolder([0, 1, 2], 'm2'));
+  const options = { self: 'm1', incarnation: 'i', store, table, hub: peers.hub('m1'), volumes: host };
+  const doors = { clock, random: new SeededRandom(3), log: silentLog, waypoints: noWaypoints };
+  const runner = new MoveRunner({ ...options, ...doors });
+  await runner.start();
+  t.teardown(() => runner.stop());
+  const held = host.get('v');
+  const { txn, get } = store;
+  let asked = 0;
+  const away = (): Promise<never> => Promise.reject(new Error('the store is away'));
+  store.txn = (compares, operations) => {
+    const isHome = operations.some((each) => 'put' in each && each.put.endsWith('/head'));
+    if (!isHome) return txn.call(store, compares, operations);
+    asked += 1;
+    store.get = store.txn = away;
+    return away();
+  };
+  const wanted = { volume: 'v', to: 'm2', range: null, rateBytesPerSecond: null, handover: 'ask' as const };
+  const move = await createMove(store, doors, { ...wanted, strict: false });
+  for (let i = 0; i < 500 && asked === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.equal(held?.isSurelyHome, false, 'nobody knows');
+  store.txn = txn;
+  await cancelMove(
+    { ...store, get: get.bind(store), txn: txn.bind(store), list: store.list.bind(store) } as typeof store,
+    systemClock,
+    move.id,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.equal(held?.isSurelyHome, false, 'the move is over, and still nobody knows');
+  store.get = get;
+  for (let i = 0; i < 500 && held?.isSurelyHome !== true; i++)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  t.equal(held?.isSurelyHome, true, 'it was not given away');
+});
