@@ -176,6 +176,7 @@ export class DiskDoors implements StorageDoors {
     const inode = this.inodeOf(fd);
     const covered = inode.beginSync();
     const fails = this.disk.fails(this.disk.syncErrors);
+    if (fails) this.disk.hasLostPages = true;
     this.later(
       (share) => {
         if (share < 1) inode.dropSync(covered);

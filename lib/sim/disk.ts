@@ -24,6 +24,8 @@ export class SimDisk {
   hangsUntilMs = 0;
   /** A read finds its page in the cache so often. */
   cacheHits = CACHE_HITS;
+  /** A sync has failed: what it was to make durable is called clean, and is not. */
+  hasLostPages = false;
   /** Some call has failed since the last look. */
   failedCalls = 0;
   private entries = new Map<string, Inode>();

@@ -31,6 +31,8 @@ export interface SharedWorld {
   readonly oneMachine: boolean;
   /** A member has come to a waypoint. */
   reached(member: SimMember, point: Waypoint): void;
+  /** What was not durable of what a member holds may be lost. */
+  lostUnflushed(member: string): void;
   logOf(name: string): Logger;
   /** Shipped code threw something that nobody caught. */
   threw(process: SimProcess, error: unknown): void;
@@ -114,6 +116,8 @@ export class SimMember {
 
   /** SIGKILL; it is started again after `downMs`. */
   kill(downMs: number): void {
+    // Its next life opens the files anew, and no sync of them fails for what an earlier one has lost.
+    if (this.disk.hasLostPages) this.world.lostUnflushed(this.name);
     this.end(false);
     this.world.timeline.after(downMs, () => this.start());
   }

@@ -152,8 +152,13 @@ export class World implements Scene {
     return process?.host === host && !process.isDead;
   }
 
+  /** What was not durable of what a member holds may be lost. */
+  lostUnflushed(member: string): void {
+    this.commits.lostPower(member);
+  }
+
   losePower(member: SimMember, loss: Loss, downMs: number): void {
-    this.commits.lostPower(member.name);
+    this.lostUnflushed(member.name);
     member.losePower(loss, downMs);
   }
 
