@@ -81,6 +81,14 @@ export const READ_BUFFER_BYTES = 256 * KiB;
 
 // --- SCSI -----------------------------------------------------------------------------------------------------
 
+/** What a unit says of itself where nobody chose (SPC-4 6.4.2), and how a choice has to look: its fields are ASCII graphic
+ *  characters (SPC-4 4.3.1) of 8, 16 and, by our choice, at most 32 bytes; blanks only within. */
+export const VENDOR_DEFAULT = 'BLKFERRY';
+export const PRODUCT_DEFAULT = 'VOLUME';
+export const VENDOR_PATTERN = /^(?! )[ -~]{0,7}[!-~]$/;
+export const PRODUCT_PATTERN = /^(?! )[ -~]{0,15}[!-~]$/;
+export const SERIAL_PATTERN = /^(?! )[ -~]{0,31}[!-~]$/;
+
 /** Logical blocks of one WRITE SAME (VPD B0h): what its 10-byte form can say, so that one command stays short. */
 export const WRITE_SAME_BLOCKS_MAX = 65_535;
 /** Logical blocks of one UNMAP over all its descriptors (VPD B0h). */

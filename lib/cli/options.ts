@@ -9,6 +9,7 @@ import { BlockferryError } from '../base/errors.js';
 import { MEMBER_NAME_PATTERN, VOLUME_NAME_PATTERN } from '../base/limits.js';
 import { parseSize } from '../base/units.js';
 import type { CliDoor } from './door.js';
+import { parseKind } from './kind.js';
 
 export const DEFAULT_MANAGE_URL = 'http://127.0.0.1:3280';
 
@@ -56,13 +57,14 @@ export const extentRange = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
-/** NAME=SIZE. */
+/** NAME=SIZE, and the kind after commas: disk=1G,block-size=4096,removable. */
 export const volumeAndSize = z.string().transform((text, context) => {
-  const [name = '', sizeText = '', ...more] = text.split('=');
-  if (more.length === 0 && VOLUME_NAME_PATTERN.test(name) && sizeText !== '') {
-    return { name, sizeBytes: parseSize(sizeText) };
-  }
-  context.addIssue({ code: 'custom', message: 'is not NAME=SIZE such as disk=1G' });
+  const [first = '', ...words] = text.split(',');
+  const [name = '', sizeText = '', ...more] = first.split('=');
+  const isVolume = more.length === 0 && VOLUME_NAME_PATTERN.test(name) && sizeText !== '';
+  const kind = isVolume ? parseKind(words) : 'is not NAME=SIZE such as disk=1G';
+  if (typeof kind !== 'string') return { name, sizeBytes: parseSize(sizeText), kind };
+  context.addIssue({ code: 'custom', message: kind });
   return z.NEVER;
 });
 

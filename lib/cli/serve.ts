@@ -9,6 +9,7 @@ import { ImageServer } from '../serve/images.js';
 import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
 import { readChap, withChap } from './chap.js';
 import { untilStopped, type CliDoor } from './door.js';
+import { kindOf, kindOptions, withKind } from './kind.js';
 import { createLog } from './log.js';
 import { flag, host, parseOptions, port, refuseOpenHost, size, withJson } from './options.js';
 import { emit, table } from './output.js';
@@ -18,7 +19,7 @@ const Options = z.object({
   host,
   port,
   size: size.optional(),
-  readOnly: flag,
+  ...kindOptions,
   allowUnauthenticated: flag,
   chap: z.string().min(1).optional(),
 });
@@ -35,12 +36,11 @@ interface ServeReady {
 }
 
 export function addServe(program: Command, door: CliDoor): void {
-  withChap(withJson(program.command('serve <image...>')), 'a file of accounts: who may log in')
+  withChap(withJson(withKind(program.command('serve <image...>'))), 'a file of accounts: who may log in')
     .description('serve raw images in place, a target each: no group, no other state')
     .option('--host <address>', 'numeric address to listen at', '127.0.0.1')
     .option('--port <port>', '0: any free one', '3260')
     .option('--size <size>', 'create images that are missing, such as 10G')
-    .option('--read-only', 'refuse writes')
     .option('--allow-unauthenticated', 'listen where other machines can reach it')
     .action((images: string[], raw: Record<string, unknown>) => runServe(door, images, raw));
 }
@@ -61,7 +61,9 @@ async function runServe(
     host: options.host,
     port: options.port,
     sizeBytes: options.size,
-    readOnly: options.readOnly,
+    ...kindOf(options),
+    readOnly: options.readOnly ?? false,
+    blockBytes: options.blockSize,
     clock: systemClock,
     random: systemRandom,
     log,

@@ -5,6 +5,7 @@ import { formatSize } from '../base/units.js';
 import type { VolumeView } from '../manage/api.js';
 import { ManageClient } from '../manage/client.js';
 import type { CliDoor } from './door.js';
+import { describeKind, kindOf, kindOptions, withKind } from './kind.js';
 import {
   manageOptions,
   memberName,
@@ -12,7 +13,6 @@ import {
   parseOptions,
   size,
   volumeName,
-  whole,
   withManage,
 } from './options.js';
 import { emit, table } from './output.js';
@@ -23,18 +23,16 @@ const Create = z.object({
   size,
   home: memberName.optional(),
   extentSize: size.optional(),
-  blockSize: whole(512, 4096)
-    .refine((bytes) => bytes === 512 || bytes === 4096, 'is neither 512 nor 4096')
-    .optional(),
+  ...kindOptions,
 });
 
 export function addVolume(program: Command, door: CliDoor): void {
   const volume = program.command('volume').description('create, list, show or delete volumes');
-  withManage(volume.command('create <name>').description('create a volume; it reads as zeros'), door)
+  const createCommand = volume.command('create <name>').description('create a volume; it reads as zeros');
+  withManage(withKind(createCommand), door)
     .requiredOption('--size <size>', 'such as 10G')
     .option('--home <member>', 'where initiators are sent (default: the member with the least)')
     .option('--extent-size <size>', 'the unit of a move (default: 4M)')
-    .option('--block-size <bytes>', '512 or 4096 (default: 512)')
     .action((name: string, options: Record<string, unknown>) => create(door, name, options));
   withManage(volume.command('list').description('every volume of the group'), door).action(
     async (options: Record<string, unknown>) => {
@@ -64,7 +62,7 @@ async function create(door: CliDoor, name: string, raw: Record<string, unknown>)
     size: options.size,
     home: options.home,
     extentSize: options.extentSize,
-    blockSize: options.blockSize as 512 | 4096 | undefined,
+    ...kindOf(options),
   });
   emit(door, options.json, created, describeVolume);
 }
@@ -84,8 +82,15 @@ export function describeHolders(holders: VolumeView['holders']): string {
 export function volumeTable(volumes: readonly VolumeView[]): string {
   if (volumes.length === 0) return "no volumes; create one with 'blockferry volume create NAME --size 1G'";
   return table(
-    ['volume', 'size', 'home', 'extents held by', 'url'],
-    volumes.map((v) => [v.name, formatSize(v.size), v.home, describeHolders(v.holders), v.url]),
+    ['volume', 'size', 'kind', 'home', 'extents held by', 'url'],
+    volumes.map((v) => [
+      v.name,
+      formatSize(v.size),
+      describeKind(v),
+      v.home,
+      describeHolders(v.holders),
+      v.url,
+    ]),
   );
 }
 
@@ -95,12 +100,14 @@ function describeVolume(volume: VolumeView): string {
     [
       ['url', volume.url],
       ['size', `${formatSize(volume.size)} (${volume.size} bytes)`],
+      ['kind', describeKind(volume)],
       ['block size', volume.blockSize],
       ['extents', `${volume.extents} of ${formatSize(volume.extentSize)}`],
       ['home', volume.home],
       ['held by', describeHolders(volume.holders)],
       ['epoch', volume.epoch],
       ['serial', volume.serial],
+      ['vendor, product', `${volume.vendor}, ${volume.product}`],
       ['naa', volume.naa],
       ['moving', volume.moving ?? 'no'],
     ],

@@ -1,6 +1,16 @@
 /** The group's own record, and volumes: made, listed, deleted (admin.ts). */
 import { BlockferryError } from '../base/errors.js';
-import { EXTENTS_MAX, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, VOLUME_NAME_PATTERN } from '../base/limits.js';
+import {
+  EXTENTS_MAX,
+  EXTENT_BYTES_MAX,
+  EXTENT_BYTES_MIN,
+  PRODUCT_DEFAULT,
+  PRODUCT_PATTERN,
+  SERIAL_PATTERN,
+  VENDOR_DEFAULT,
+  VENDOR_PATTERN,
+  VOLUME_NAME_PATTERN,
+} from '../base/limits.js';
 import { randomToken } from '../base/random.js';
 import { change, unchanged, type AdminDoors } from './attempts.js';
 import {
@@ -23,6 +33,14 @@ export interface WantedVolume {
   readonly extentBytes: number;
   /** The member that serves it and holds all of it at first; it must be up. */
   readonly home: string;
+  /** The medium can be ejected. */
+  readonly removable?: boolean | undefined;
+  /** Initiators may not write. */
+  readonly readOnly?: boolean | undefined;
+  /** VPD 80h; one of its own where it is left out. No two volumes of a group have the same. */
+  readonly serial?: string | undefined;
+  readonly vendor?: string | undefined;
+  readonly product?: string | undefined;
 }
 
 /** The group of this store; a new store gets one, by default under a name of its own. */
@@ -38,7 +56,8 @@ export async function ensureGroup(store: GroupStore, doors: AdminDoors, name?: s
 
 /**
  * Makes an empty volume.
- * @throws INVALID (name, size, extent size), EXISTS (the name), NOT_FOUND (the home is not up)
+ * @throws INVALID (name, size, extent size, serial, vendor, product), EXISTS (the name, the serial), NOT_FOUND (the home
+ *   is not up)
  */
 export async function createVolume(
   store: GroupStore,
@@ -48,7 +67,7 @@ export async function createVolume(
   checkWanted(wanted);
   const { name, sizeBytes, blockBytes, extentBytes, home } = wanted;
   // Drawn once: the same volume whichever attempt succeeds.
-  const serial = randomToken(doors.random);
+  const serial = wanted.serial ?? randomToken(doors.random);
   const naa = `3${randomToken(doors.random).slice(1)}`;
   const createdAtMs = Math.floor(doors.clock.wallMs());
   return change(store, async () => {
@@ -58,6 +77,7 @@ export async function createVolume(
     if ((await store.get(keys.volume(name))) !== undefined) {
       throw new BlockferryError('EXISTS', `there is a volume ${name} already`, 'choose another name');
     }
+    if (wanted.serial !== undefined) await refuseTakenSerial(store, serial);
     const iqn = IQN_PREFIX + name;
     const id = group.nextVolumeId;
     const volume: VolumeRecord = {
@@ -70,6 +90,10 @@ export async function createVolume(
       serial,
       naa,
       createdAtMs,
+      removable: wanted.removable ?? false,
+      readOnly: wanted.readOnly ?? false,
+      vendor: wanted.vendor ?? VENDOR_DEFAULT,
+      product: wanted.product ?? PRODUCT_DEFAULT,
     };
     const head: RouteHeadRecord = { epoch: 1, home, base: home, extents: Math.ceil(sizeBytes / extentBytes) };
     return {
@@ -89,7 +113,22 @@ export async function createVolume(
   });
 }
 
-function checkWanted({ name, sizeBytes, blockBytes, extentBytes }: WantedVolume): void {
+/**
+ * A host takes two units with one serial for two ways to one disk. Whoever makes a volume meanwhile changes the group's
+ * record, and this is looked at again.
+ */
+async function refuseTakenSerial(store: GroupStore, serial: string): Promise<void> {
+  const taken = (await listVolumes(store)).find((volume) => volume.serial === serial);
+  if (taken === undefined) return;
+  throw new BlockferryError(
+    'EXISTS',
+    `volume ${taken.name} has the serial '${serial}'`,
+    'choose another one',
+  );
+}
+
+function checkWanted(wanted: WantedVolume): void {
+  const { name, sizeBytes, blockBytes, extentBytes } = wanted;
   const refuse = (what: string, hint: string): never => {
     throw new BlockferryError('INVALID', what, hint);
   };
@@ -105,6 +144,14 @@ function checkWanted({ name, sizeBytes, blockBytes, extentBytes }: WantedVolume)
   }
   if (Math.ceil(sizeBytes / extentBytes) > EXTENTS_MAX) {
     refuse(`more than ${EXTENTS_MAX} extents`, 'use larger extents (--extent-size)');
+  }
+  for (const [what, text, pattern, lengthMax] of [
+    ['serial', wanted.serial, SERIAL_PATTERN, 32],
+    ['vendor', wanted.vendor, VENDOR_PATTERN, 8],
+    ['product', wanted.product, PRODUCT_PATTERN, 16],
+  ] as const) {
+    if (text === undefined || pattern.test(text)) continue;
+    refuse(`'${text}' is no ${what}`, `use printable ASCII, at most ${lengthMax}, no blank at the ends`);
   }
 }
 

@@ -18,7 +18,12 @@ import {
   EXTENT_BYTES_MAX,
   EXTENT_BYTES_MIN,
   MEMBER_NAME_PATTERN,
+  PRODUCT_DEFAULT,
+  PRODUCT_PATTERN,
+  SERIAL_PATTERN,
   STORE_VALUE_BYTES_MAX,
+  VENDOR_DEFAULT,
+  VENDOR_PATTERN,
   VOLUME_NAME_PATTERN,
 } from '../base/limits.js';
 import type { StoreEntry } from './store.js';
@@ -54,11 +59,18 @@ export const VolumeRecord = z.object({
   sizeBytes: count.min(512),
   blockBytes: z.union([z.literal(512), z.literal(4096)]),
   extentBytes: z.number().int().min(EXTENT_BYTES_MIN).max(EXTENT_BYTES_MAX),
-  /** VPD 80h: 16 hexadecimal digits. */
-  serial: z.string().regex(/^[0-9a-f]{16}$/),
+  /** VPD 80h: 16 hexadecimal digits unless it was chosen. */
+  serial: z.string().regex(SERIAL_PATTERN),
   /** VPD 83h, NAA 3h (locally assigned): 16 hexadecimal digits that begin with 3. */
   naa: z.string().regex(/^3[0-9a-f]{15}$/),
   createdAtMs: count,
+  // The kind of unit. Records from before there were kinds have none of these.
+  /** The medium can be ejected (RMB). */
+  removable: z.boolean().default(false),
+  /** Initiators may not write; a move may, since it copies. */
+  readOnly: z.boolean().default(false),
+  vendor: z.string().regex(VENDOR_PATTERN).default(VENDOR_DEFAULT),
+  product: z.string().regex(PRODUCT_PATTERN).default(PRODUCT_DEFAULT),
 });
 export type VolumeRecord = z.infer<typeof VolumeRecord>;
 

@@ -22,6 +22,9 @@ import {
   EXTENT_BYTES_MAX,
   EXTENT_BYTES_MIN,
   MEMBER_NAME_PATTERN,
+  PRODUCT_PATTERN,
+  SERIAL_PATTERN,
+  VENDOR_PATTERN,
   VOLUME_NAME_PATTERN,
 } from '../base/limits.js';
 
@@ -37,6 +40,14 @@ export const CreateVolume = z.strictObject({
   home: memberName.optional(),
   extentSize: z.number().int().min(EXTENT_BYTES_MIN).max(EXTENT_BYTES_MAX).optional(),
   blockSize: z.union([z.literal(512), z.literal(4096)]).optional(),
+  /** The medium can be ejected. */
+  removable: z.boolean().optional(),
+  /** Initiators may not write. */
+  readOnly: z.boolean().optional(),
+  /** What hosts know it by (VPD 80h); absent: one of its own. */
+  serial: z.string().regex(SERIAL_PATTERN, 'is no serial').optional(),
+  vendor: z.string().regex(VENDOR_PATTERN, 'is no vendor').optional(),
+  product: z.string().regex(PRODUCT_PATTERN, 'is no product').optional(),
 });
 export type CreateVolume = z.infer<typeof CreateVolume>;
 
@@ -75,7 +86,11 @@ export const VolumeView = z.object({
   epoch: count,
   /** How many extents each member holds. */
   holders: z.record(z.string(), count),
+  removable: z.boolean(),
+  readOnly: z.boolean(),
   serial: z.string(),
+  vendor: z.string(),
+  product: z.string(),
   naa: z.string(),
   url: z.string(),
   /** The id of the move under way, or null. */

@@ -97,15 +97,16 @@ export class GroupDesk implements ManageDesk {
 
   async createVolume(wanted: CreateVolume): Promise<VolumeView> {
     const { store, clock, random, table } = this.parts;
+    const { size, blockSize, extentSize, home, ...nameAndKind } = wanted;
     await createVolume(
       store,
       { clock, random },
       {
-        name: wanted.name,
-        sizeBytes: wanted.size,
-        blockBytes: wanted.blockSize ?? 512,
-        extentBytes: wanted.extentSize ?? EXTENT_BYTES_DEFAULT,
-        home: wanted.home ?? (await this.leastLoadedMember()),
+        ...nameAndKind,
+        sizeBytes: size,
+        blockBytes: blockSize ?? 512,
+        extentBytes: extentSize ?? EXTENT_BYTES_DEFAULT,
+        home: home ?? (await this.leastLoadedMember()),
       },
     );
     await table.refresh(wanted.name);
@@ -192,7 +193,11 @@ export class GroupDesk implements ManageDesk {
       home: route.home,
       epoch: route.epoch,
       holders: Object.fromEntries(route.countByHolder()),
+      removable: record.removable,
+      readOnly: record.readOnly,
       serial: record.serial,
+      vendor: record.vendor,
+      product: record.product,
       naa: record.naa,
       url: volumeUrl(this.parts.portal, record.iqn),
       moving: moving.get(record.name) ?? null,

@@ -75,11 +75,15 @@ export class HeldVolume implements DestinationVolume {
     const { self, ids } = context;
     const remote = (holder: number): RemoteSlot => this.remoteSlot(holder);
     this.volume = new Volume(routed.record, routed.route, ids.idOf(self), this.local, remote);
-    const { serial, naa, iqn } = routed.record;
+    const { iqn, removable, readOnly } = routed.record;
     this.target = {
       iqn,
       device: this.volume,
-      server: new DiskServer({ device: this.volume, identity: { serial, naa, iqn } }),
+      server: new DiskServer({
+        device: this.volume,
+        identity: routed.record,
+        options: { removable, readOnly },
+      }),
     };
     this.guardIfAway();
     this.openIfHeld();

@@ -3,7 +3,7 @@
  * It holds no state of initiators: that is the same at every member (I9) and lives elsewhere.
  */
 import { assert } from '../base/assert.js';
-import { TRANSFER_BYTES_MAX } from '../base/limits.js';
+import { PRODUCT_DEFAULT, TRANSFER_BYTES_MAX, VENDOR_DEFAULT } from '../base/limits.js';
 import type { BlockDevice } from '../block/device.js';
 
 /** What a volume answers wherever it is served (I9). */
@@ -24,6 +24,10 @@ export interface DiskIdentity {
 export interface DiskOptions {
   /** What the medium likes to be written in (READ CAPACITY (16)); a page of the page cache by default. */
   readonly physicalBlockBytes?: number;
+  /** The medium can be ejected (RMB, SPC-4 6.4.2). */
+  readonly removable?: boolean;
+  /** No initiator may write, whatever the device would take: a move goes on writing to it. */
+  readonly readOnly?: boolean;
 }
 
 const PAGE_BYTES = 4096;
@@ -42,6 +46,7 @@ export class DiskUnit {
   readonly physicalExponent: number;
   /** MAXIMUM TRANSFER LENGTH in blocks. */
   readonly transferBlocksMax: number;
+  readonly removable: boolean;
   readonly readOnly: boolean;
   /** Padded to their field lengths. */
   readonly vendor: string;
@@ -59,13 +64,14 @@ export class DiskUnit {
     assert(/^[0-9a-f]{16}$/i.test(identity.naa), `'${identity.naa}' is not an eight-byte NAA designator`);
     this.blockBytes = device.blockBytes;
     this.blocks = Math.floor(device.sizeBytes / device.blockBytes);
-    this.readOnly = device.readOnly;
+    this.removable = options.removable ?? false;
+    this.readOnly = device.readOnly || (options.readOnly ?? false);
     const physicalBytes = Math.max(options.physicalBlockBytes ?? PAGE_BYTES, device.blockBytes);
     this.physicalExponent = Math.log2(physicalBytes / device.blockBytes);
     assert(Number.isInteger(this.physicalExponent), `physical block of ${physicalBytes} bytes`);
     this.transferBlocksMax = TRANSFER_BYTES_MAX / device.blockBytes;
-    this.vendor = paddedAscii(identity.vendor ?? 'BLKFERRY', 8);
-    this.product = paddedAscii(identity.product ?? 'VOLUME', 16);
+    this.vendor = paddedAscii(identity.vendor ?? VENDOR_DEFAULT, 8);
+    this.product = paddedAscii(identity.product ?? PRODUCT_DEFAULT, 16);
     this.revision = paddedAscii(identity.revision ?? '0001', 4);
     this.serial = identity.serial;
     this.naa = Buffer.from(identity.naa, 'hex');

@@ -28,6 +28,13 @@ export interface ServeOptions {
   /** Creates images that are missing; those that exist must be as large. */
   readonly sizeBytes: number | undefined;
   readonly readOnly: boolean;
+  /** 512 unless it is said. */
+  readonly blockBytes?: number | undefined;
+  readonly removable?: boolean | undefined;
+  /** In place of the one that comes from the path; of one image only. */
+  readonly serial?: string | undefined;
+  readonly vendor?: string | undefined;
+  readonly product?: string | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -42,7 +49,7 @@ export interface ServedImage {
   readonly sizeBytes: number;
 }
 
-const BLOCK_BYTES = 512;
+const BLOCK_BYTES_DEFAULT = 512;
 
 interface OpenImage extends ServedImage {
   readonly file: SparseFile;
@@ -88,6 +95,9 @@ export class ImageServer {
 
 /** Path as given → who it is. Creates nothing: a missing file is identified by its folder's real path. */
 async function identify(options: ServeOptions): Promise<[string, ImageIdentity][]> {
+  // A host would take them for two ways to one disk.
+  if (options.serial !== undefined && options.images.length > 1)
+    throw new BlockferryError('USAGE', 'several images cannot have one serial', 'serve one, or leave it out');
   const realPaths: string[] = [];
   for (const image of options.images) {
     const real = await realPathOf(image, options.sizeBytes !== undefined);
@@ -116,15 +126,25 @@ async function realPathOf(image: string, mayCreate: boolean): Promise<string> {
 }
 
 async function openImage(path: string, identity: ImageIdentity, options: ServeOptions): Promise<OpenImage> {
-  const { readOnly, sizeBytes, log } = options;
+  const { readOnly, sizeBytes, log, serial, vendor, product } = options;
   const file = await SparseFile.open(path, {
-    blockBytes: BLOCK_BYTES,
+    blockBytes: options.blockBytes ?? BLOCK_BYTES_DEFAULT,
     create: sizeBytes !== undefined && !readOnly,
     readOnly,
     log,
     ...(sizeBytes === undefined ? {} : { sizeBytes }),
   });
-  const target = { iqn: identity.iqn, server: new DiskServer({ device: file, identity }), device: file };
+  const server = new DiskServer({
+    device: file,
+    identity: {
+      ...identity,
+      ...(serial && { serial }),
+      ...(vendor && { vendor }),
+      ...(product && { product }),
+    },
+    options: { removable: options.removable ?? false },
+  });
+  const target = { iqn: identity.iqn, server, device: file };
   return { iqn: identity.iqn, image: path, sizeBytes: file.sizeBytes, file, target };
 }
 

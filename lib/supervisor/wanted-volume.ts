@@ -1,24 +1,41 @@
 /** The volumes that a group is started with: made when they are missing, checked when they are there. */
 import { BlockferryError } from '../base/errors.js';
 import { formatSize } from '../base/units.js';
+import type { CreateVolume, VolumeView } from '../manage/api.js';
 import type { ManageDesk } from '../manage/desk.js';
 
 export interface WantedVolume {
   readonly name: string;
   readonly sizeBytes: number;
+  /** What was said of it; the rest is as usual, or as it is. */
+  readonly kind: Omit<CreateVolume, 'name' | 'size' | 'home' | 'extentSize'>;
 }
 
-/** Throws INVALID when a volume of that name has another size: nothing here shrinks or grows one. */
+/** Throws INVALID when a volume of that name has another size or is of another kind: nothing here changes one. */
 export async function ensureVolume(desk: ManageDesk, wanted: WantedVolume): Promise<void> {
   const known = (await desk.volumes()).find((volume) => volume.name === wanted.name);
   if (known === undefined) {
-    await desk.createVolume({ name: wanted.name, size: wanted.sizeBytes });
+    await desk.createVolume({ ...wanted.kind, name: wanted.name, size: wanted.sizeBytes });
     return;
   }
-  if (known.size === wanted.sizeBytes) return;
-  throw new BlockferryError(
-    'INVALID',
-    `volume ${wanted.name} exists with ${formatSize(known.size)}, not ${formatSize(wanted.sizeBytes)}`,
-    `ask for --volume ${wanted.name}=${formatSize(known.size)}, or delete it first`,
-  );
+  if (known.size !== wanted.sizeBytes) {
+    throw new BlockferryError(
+      'INVALID',
+      `volume ${wanted.name} exists with ${formatSize(known.size)}, not ${formatSize(wanted.sizeBytes)}`,
+      `ask for --volume ${wanted.name}=${formatSize(known.size)}, or delete it first`,
+    );
+  }
+  refuseOtherKind(known, wanted.kind);
+}
+
+function refuseOtherKind(known: VolumeView, kind: WantedVolume['kind']): void {
+  for (const [key, value] of Object.entries(kind)) {
+    const is = known[key as keyof WantedVolume['kind']];
+    if (value === undefined || value === is) continue;
+    throw new BlockferryError(
+      'INVALID',
+      `volume ${known.name} exists with ${key} ${String(is)}, not ${String(value)}`,
+      'leave that out, or delete it first',
+    );
+  }
 }

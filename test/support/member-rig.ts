@@ -8,7 +8,7 @@ import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import { noWaypoints } from '../../lib/base/waypoints.js';
 import { submitAndWait } from '../../lib/block/device.js';
-import { createVolume } from '../../lib/group/admin-volumes.js';
+import { createVolume, type WantedVolume } from '../../lib/group/admin-volumes.js';
 import { ensureGroup } from '../../lib/group/admin.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
@@ -91,9 +91,9 @@ export class MemberRig {
     await this.folder.close();
   }
 
-  async create(): Promise<void> {
+  async create(kind: Partial<WantedVolume> = {}): Promise<void> {
     const size = { sizeBytes: 3 * EXTENT_BYTES - 4096, blockBytes: 4096 as const, extentBytes: EXTENT_BYTES };
-    await createVolume(this.store, doors, { name: 'v', home: 'm1', ...size });
+    await createVolume(this.store, doors, { name: 'v', home: 'm1', ...size, ...kind });
   }
 
   private checkLease(): boolean {

@@ -37,7 +37,11 @@ function volumeView(name: string, home: string, holders: Record<string, number>)
     home,
     epoch: 1,
     holders,
+    removable: false,
+    readOnly: false,
     serial: '0123456789abcdef',
+    vendor: 'BLKFERRY',
+    product: 'VOLUME',
     naa: '3123456789abcdef',
     url: `iscsi://127.0.0.1:3260/iqn.2026-11.org.blockferry:${name}/0`,
     moving: null,
@@ -142,12 +146,29 @@ t.test('volumes', async (t) => {
   const again = await run(manage('volume', 'create', 'data', '--size', '64M'));
   t.equal(again.code, 1);
   t.equal(again.stderr, 'blockferry: there is a volume data already\n');
-  t.match((await run(manage('volume', 'list'))).stdout, /^VOLUME +SIZE[\s\S]*^data +64M +m3/m);
+  t.match((await run(manage('volume', 'list'))).stdout, /^VOLUME +SIZE[\s\S]*^data +64M +disk +m3/m);
   t.match((await run(manage('volume', 'show', 'disk'))).stdout, /held by +m1 16/);
   const gone = await run(manage('volume', 'show', 'nothing'));
   t.equal(gone.code, 1);
   t.equal(gone.stderr, 'blockferry: there is no volume nothing; see volume list\n');
   t.equal((await run(manage('volume', 'delete', 'data'))).code, 0);
+});
+
+t.test('kinds of volume', async (t) => {
+  const kind = ['--block-size', '4096', '--removable', '--read-only', '--serial', 'S 1', '--vendor', 'ACME'];
+  const made = await run(manage('volume', 'create', 'odd', '--size', '64M', ...kind, '--product', 'Floppy'));
+  t.equal(made.code, 0, made.stderr);
+  t.match(desk.asked.at(-1), { blockSize: 4096, removable: true, readOnly: true, serial: 'S 1' });
+  t.match(desk.asked.at(-1), { vendor: 'ACME', product: 'Floppy' });
+  const [odd] = desk.held.splice(-1, 1, {
+    ...volumeView('odd', 'm2', {}),
+    ...{ blockSize: 4096, removable: true, readOnly: true, vendor: 'ACME', product: 'Floppy' },
+  });
+  t.ok(odd);
+  t.match((await run(manage('volume', 'list'))).stdout, /^odd +64M +4K blocks, removable, read-only +m2/m);
+  t.match((await run(manage('volume', 'list'))).stdout, /^disk +64M +disk +m1/m);
+  t.match((await run(manage('volume', 'show', 'odd'))).stdout, /vendor, product +ACME, Floppy/);
+  t.equal((await run(manage('volume', 'delete', 'odd'))).code, 0);
 });
 
 t.test('a move is followed to its end, and reported as scripts expect', async (t) => {

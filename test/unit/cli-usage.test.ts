@@ -22,6 +22,11 @@ t.test('wrong usage: exit 2, one line on stderr, nothing on stdout', async (t) =
     [['volume', 'create', 'disk'], /--size/],
     [['volume', 'create', 'disk', '--size', '0'], /'0' is not a size/],
     [['volume', 'create', 'disk', '--size', '1G', '--block-size', '1024'], /--block-size '1024' is neither/],
+    [
+      ['volume', 'create', 'disk', '--size', '1G', '--serial', ' x'],
+      /--serial ' x' is not 1 to 32 characters/,
+    ],
+    [['serve', 'x.img', '--vendor', 'too long a one'], /--vendor 'too long a one' is not 1 to 8 characters/],
     [['drain'], /missing required argument 'member'/],
     [['status', 'extra'], /too many arguments/],
     [['serve'], /missing required argument 'image'/],
@@ -87,8 +92,23 @@ t.test('values at the door', async (t) => {
   t.strictSame(extentRange.parse('7'), { first: 7, last: 7 });
   for (const bad of ['', '-', '5-', '-5', '5-4', 'a-b'])
     t.notOk(extentRange.safeParse(bad).success, `range '${bad}'`);
-  t.strictSame(volumeAndSize.parse('disk=1G'), { name: 'disk', sizeBytes: 1024 ** 3 });
-  for (const bad of ['disk', '=1G', 'disk=', 'a=1=2', 'UP=1G']) {
+  t.strictSame(volumeAndSize.parse('disk=1G'), { name: 'disk', sizeBytes: 1024 ** 3, kind: {} });
+  t.strictSame(volumeAndSize.parse('disk=1G,block-size=4096,removable,read-only,serial=S 1'), {
+    name: 'disk',
+    sizeBytes: 1024 ** 3,
+    kind: { blockSize: 4096, removable: true, readOnly: true, serial: 'S 1' },
+  });
+  const badKinds = [
+    'block-size=1024',
+    'removable=yes',
+    'serial',
+    'round',
+    'removable,removable',
+    'toString',
+    '',
+  ];
+  const bads = ['disk', '=1G', 'disk=', 'a=1=2', 'UP=1G', ...badKinds.map((kind) => `disk=1G,${kind}`)];
+  for (const bad of bads) {
     t.notOk(volumeAndSize.safeParse(bad).success, `volume '${bad}'`);
   }
   t.equal(whole(1, 5).parse('5'), 5);

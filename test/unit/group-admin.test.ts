@@ -264,11 +264,49 @@ t.test('what a volume cannot be', async (t) => {
     [{ name: 'v2', extentBytes: 2 * GiB }, 'INVALID'],
     [{ name: 'v2', sizeBytes: 1024 * 1024 * GiB }, 'INVALID'],
     [{ name: 'v2', home: 'm9' }, 'NOT_FOUND'],
+    [{ name: 'v2', serial: '' }, 'INVALID'],
+    [{ name: 'v2', serial: 'x'.repeat(33) }, 'INVALID'],
+    [{ name: 'v2', serial: 'söre' }, 'INVALID'],
+    [{ name: 'v2', vendor: 'ninechars' }, 'INVALID'],
+    [{ name: 'v2', product: 'seventeen charact' }, 'INVALID'],
   ];
   for (const [more, code] of refused) {
     await t.rejects(createVolume(store, doors, volume(more)), { code }, JSON.stringify(more));
   }
   t.equal((await listVolumes(store)).length, 1);
+});
+
+t.test('the kind of a volume is in its record, and no serial is given twice', async (t) => {
+  const store = await makeGroup(t);
+  const kind = {
+    removable: true,
+    readOnly: true,
+    serial: 'FLOPPY 1',
+    vendor: 'ACME',
+    product: 'Floppy disk',
+  };
+  const made = await createVolume(store, doors, volume({ ...kind, blockBytes: 4096 }));
+  t.match(made, { ...kind, blockBytes: 4096 });
+  t.same(await listVolumes(store), [made]);
+  const again = createVolume(store, doors, volume({ name: 'v2', serial: 'FLOPPY 1' }));
+  await t.rejects(again, { code: 'EXISTS', message: /volume v1 has the serial/ });
+  const both = ['v2', 'v3'].map((name) => createVolume(store, doors, volume({ name, serial: 'S' })));
+  t.same((await Promise.allSettled(both)).map((one) => one.status).sort(), ['fulfilled', 'rejected']);
+});
+
+t.test('a record from before there were kinds is of a plain disk', (t) => {
+  const old = { id: 1, name: 'v1', iqn: 'iqn.2026-11.org.blockferry:v1', sizeBytes: GiB, blockBytes: 512 };
+  const rest = {
+    extentBytes: 4 * 1024 ** 2,
+    serial: '0'.repeat(16),
+    naa: `3${'0'.repeat(15)}`,
+    createdAtMs: 1,
+  };
+  const record = parseRecord(VolumeRecord, {
+    ...{ key: 'volumes/v1', value: JSON.stringify({ ...old, ...rest }), revision: 1 },
+  });
+  t.match(record, { removable: false, readOnly: false, vendor: 'BLKFERRY', product: 'VOLUME' });
+  t.end();
 });
 
 t.test('volumes made at the same time get different ids', async (t) => {

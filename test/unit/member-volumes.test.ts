@@ -12,6 +12,7 @@ import { submitAndWait } from '../../lib/block/device.js';
 import { deleteVolume } from '../../lib/group/admin-volumes.js';
 import { EXTENT_BYTES, makeRig } from '../support/member-rig.js';
 import { doorsWith, systemError } from '../support/storage-doors.js';
+import { SAID, said, scsiRunner } from '../support/scsi-runner.js';
 
 t.test('a restart finds what was written', async (t) => {
   const rig = await makeRig(t);
@@ -20,6 +21,25 @@ t.test('a restart finds what was written', async (t) => {
   await rig.stop();
   await rig.start();
   t.equal(await rig.read(1), 7);
+});
+
+t.test('a volume is of its kind wherever it is served, also after a restart (I9)', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create({ removable: true, readOnly: true, serial: 'S 1', vendor: 'ACME', product: 'Floppy' });
+  for (let start = 1; start <= 2; start++) {
+    const device = await rig.volume(1);
+    const server = rig.host.get('v')?.target.server;
+    const { run } = scsiRunner(device, server);
+    const { dataIn } = await run('12 00 00 00ff 00');
+    t.equal(dataIn[1], 0x80, 'RMB');
+    t.equal(dataIn.toString('latin1', 8, 32), 'ACME    Floppy          ');
+    t.equal((await run('12 01 80 00ff 00')).dataIn.toString('latin1', 4), 'S 1');
+    t.equal(said(await run('2a 00 00000000 00 0001 00', Buffer.alloc(4096))), SAID.WRITE_PROTECTED);
+    await rig.stop();
+    await rig.start();
+  }
+  await rig.write(1, 7);
+  t.equal(await rig.read(1), 7, 'a move may write it');
 });
 
 t.test('a holder whose file is missing refuses instead of serving zeros (I1)', async (t) => {

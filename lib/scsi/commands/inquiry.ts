@@ -13,6 +13,9 @@ const CMDDT = 0x02;
 /** PERIPHERAL QUALIFIER 011b, PERIPHERAL DEVICE TYPE 1Fh: no unit can be here (SPC-4 6.4.2). */
 const NO_UNIT_POSSIBLE = 0x7f;
 
+/** RMB, byte 1. */
+const RMB = 0x80;
+
 const STANDARD_BYTES = 96;
 
 /** VERSION DESCRIPTORs, "no version claimed" each (SPC-4 table 149): SAM-5, SPC-4, SBC-3, iSCSI. */
@@ -22,6 +25,7 @@ const VERSION_DESCRIPTORS = [0x00a0, 0x0460, 0x04c0, 0x0960];
 function encodeStandard(unit: DiskUnit, peripheral: number): Buffer {
   const data = Buffer.alloc(STANDARD_BYTES);
   data[0] = peripheral;
+  data[1] = unit.removable ? RMB : 0;
   data[2] = 0x06; // VERSION: SPC-4
   data[3] = 0x12; // HISUP, RESPONSE DATA FORMAT 2
   data[4] = STANDARD_BYTES - 5; // ADDITIONAL LENGTH
