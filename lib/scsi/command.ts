@@ -14,6 +14,8 @@ export interface Command {
    * that is looked at. As long as the CDB.
    */
   readonly usage: Buffer;
+  /** Which conditions of the unit do not stand in its way (state.ts); absent: every one does. */
+  readonly passes?: number;
   /** Checks what can be checked without data; refuses, or says what is needed. */
   prepare(unit: DiskUnit, task: ScsiTask): TaskPlan;
   /** For 'control': does the work and finishes the task, now or later. */

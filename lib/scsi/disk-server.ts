@@ -10,9 +10,10 @@ import { inquireAbsentUnit, inquiryCommand } from './commands/inquiry.js';
 import { reportLuns, reportLunsCommand } from './commands/report-luns.js';
 import { answerSense } from './commands/unit-state.js';
 import { lookUp } from './dispatch.js';
-import { invalidCdbField, SENSE } from './sense.js';
-import type { DeviceServer, ScsiTask, TaskPlan } from './task.js';
+import { encodeSense, encodeSenseDescriptors, invalidCdbField, type Sense, SENSE } from './sense.js';
+import type { DeviceServer, ScsiNexus, ScsiTask, TaskPlan } from './task.js';
 import { type DiskIdentity, type DiskOptions, DiskUnit } from './unit.js';
+import type { UnitState } from './state.js';
 
 const NOTHING = Buffer.alloc(0);
 const REQUEST_SENSE = 0x03;
@@ -25,8 +26,10 @@ export class DiskServer implements DeviceServer {
     readonly device: BlockDevice;
     readonly identity: DiskIdentity;
     readonly options?: DiskOptions;
+    /** By default one of its own. */
+    readonly state?: UnitState;
   }) {
-    this.unit = new DiskUnit(parts.device, parts.identity, parts.options);
+    this.unit = new DiskUnit(parts.device, parts.identity, parts.options, parts.state);
   }
 
   prepare(task: ScsiTask): TaskPlan {
@@ -39,6 +42,11 @@ export class DiskServer implements DeviceServer {
     const { cdb } = task;
     if (task.lun !== 0) return prepareAbsent(task);
     const command = lookUp(cdb);
+    const { state } = this.unit;
+    if (!state.isQuiet) {
+      const obstacle = state.obstacle(task.nexus, command?.passes ?? 0);
+      if (obstacle !== null) return refuse(task, obstacle);
+    }
     if (command === null) return refuse(task, SENSE.INVALID_OPCODE);
     if (asksForAca(cdb)) return refuse(task, invalidCdbField(controlByteIndex(byteAt(cdb, 0)), 2));
     return command.prepare(this.unit, task);
@@ -52,6 +60,22 @@ export class DiskServer implements DeviceServer {
     const command = lookUp(task.cdb);
     assert(command !== null && command.execute !== undefined, 'execute() of a task that was refused');
     command.execute(this.unit, task);
+  }
+
+  nexusBegan(nexus: ScsiNexus): void {
+    this.unit.state.nexusBegan(nexus);
+  }
+
+  nexusEnded(nexus: ScsiNexus): void {
+    this.unit.state.nexusEnded(nexus);
+  }
+
+  reset(): void {
+    this.unit.state.reset(SENSE.UNIT_WAS_RESET);
+  }
+
+  encodeSense(sense: Sense): Buffer {
+    return this.unit.state.modes.descriptorSense ? encodeSenseDescriptors(sense) : encodeSense(sense);
   }
 
   /** The three commands that every LUN answers (SPC-4 6.4.1, 6.33, 6.39; SAM-5 5.11). */

@@ -5,6 +5,7 @@ import type { Command } from './command.js';
 import { cacheCommands } from './commands/cache.js';
 import { getLbaStatusCommand } from './commands/get-lba-status.js';
 import { inquiryCommand } from './commands/inquiry.js';
+import { modeSelectCommands } from './commands/mode-select.js';
 import { modeSenseCommands } from './commands/mode-sense.js';
 import { readCapacityCommands } from './commands/read-capacity.js';
 import { readWriteCommands } from './commands/read-write.js';
@@ -20,6 +21,7 @@ export const COMMANDS: readonly Command[] = [
   ...unitStateCommands,
   inquiryCommand,
   ...modeSenseCommands,
+  ...modeSelectCommands,
   ...readCapacityCommands,
   getLbaStatusCommand,
   ...readWriteCommands,

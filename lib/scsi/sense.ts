@@ -11,6 +11,7 @@ export const SenseKey = {
   MEDIUM_ERROR: 0x3,
   HARDWARE_ERROR: 0x4,
   ILLEGAL_REQUEST: 0x5,
+  UNIT_ATTENTION: 0x6,
   DATA_PROTECT: 0x7,
   ABORTED_COMMAND: 0xb,
   MISCOMPARE: 0xe,
@@ -51,6 +52,9 @@ export const SENSE = {
   INVALID_FIELD_IN_CDB: outcome(SenseKey.ILLEGAL_REQUEST, 0x24, 0x00),
   LOGICAL_UNIT_NOT_SUPPORTED: outcome(SenseKey.ILLEGAL_REQUEST, 0x25, 0x00),
   INVALID_FIELD_IN_PARAMETER_LIST: outcome(SenseKey.ILLEGAL_REQUEST, 0x26, 0x00),
+  /** "Bus device reset function occurred": a logical unit reset, and a target reset. */
+  UNIT_WAS_RESET: outcome(SenseKey.UNIT_ATTENTION, 0x29, 0x03),
+  MODE_PARAMETERS_CHANGED: outcome(SenseKey.UNIT_ATTENTION, 0x2a, 0x01),
   SAVING_PARAMETERS_NOT_SUPPORTED: outcome(SenseKey.ILLEGAL_REQUEST, 0x39, 0x00),
   WRITE_PROTECTED: outcome(SenseKey.DATA_PROTECT, 0x27, 0x00),
   SPACE_ALLOCATION_FAILED: outcome(SenseKey.DATA_PROTECT, 0x27, 0x07),

@@ -67,4 +67,12 @@ export abstract class ScsiTask {
 export interface DeviceServer {
   prepare(task: ScsiTask): TaskPlan;
   execute(task: ScsiTask): void;
+  /** A nexus is there, before its first command. */
+  nexusBegan(nexus: ScsiNexus): void;
+  /** No command of it is in flight any more, and none will come. */
+  nexusEnded(nexus: ScsiNexus): void;
+  /** A logical unit or target reset: the transport has ended every task (SAM-5 6.3.3). */
+  reset(): void;
+  /** Sense data as the unit is set to say it (D_SENSE, SPC-4 7.5.8). */
+  encodeSense(sense: Sense): Buffer;
 }

@@ -1,10 +1,12 @@
 /**
- * The facts of one logical unit: its device, its geometry and who it says it is. Immutable; commands read it.
- * It holds no state of initiators: that is the same at every member (I9) and lives elsewhere.
+ * The facts of one logical unit: its device, its geometry and who it says it is. Immutable; commands read it. What
+ * changes, and is the same for all initiators (I9), is in its state.
  */
 import { assert } from '../base/assert.js';
 import { PRODUCT_DEFAULT, TRANSFER_BYTES_MAX, VENDOR_DEFAULT } from '../base/limits.js';
 import type { BlockDevice } from '../block/device.js';
+import { LocalUnitState } from './local-state.js';
+import type { UnitState } from './state.js';
 
 /** What a volume answers wherever it is served (I9). */
 export interface DiskIdentity {
@@ -47,7 +49,7 @@ export class DiskUnit {
   /** MAXIMUM TRANSFER LENGTH in blocks. */
   readonly transferBlocksMax: number;
   readonly removable: boolean;
-  readonly readOnly: boolean;
+  private readonly isProtected: boolean;
   /** Padded to their field lengths. */
   readonly vendor: string;
   readonly product: string;
@@ -60,12 +62,13 @@ export class DiskUnit {
     readonly device: BlockDevice,
     identity: DiskIdentity,
     options: DiskOptions = {},
+    readonly state: UnitState = new LocalUnitState(),
   ) {
     assert(/^[0-9a-f]{16}$/i.test(identity.naa), `'${identity.naa}' is not an eight-byte NAA designator`);
     this.blockBytes = device.blockBytes;
     this.blocks = Math.floor(device.sizeBytes / device.blockBytes);
     this.removable = options.removable ?? false;
-    this.readOnly = device.readOnly || (options.readOnly ?? false);
+    this.isProtected = device.readOnly || (options.readOnly ?? false);
     const physicalBytes = Math.max(options.physicalBlockBytes ?? PAGE_BYTES, device.blockBytes);
     this.physicalExponent = Math.log2(physicalBytes / device.blockBytes);
     assert(Number.isInteger(this.physicalExponent), `physical block of ${physicalBytes} bytes`);
@@ -76,6 +79,16 @@ export class DiskUnit {
     this.serial = identity.serial;
     this.naa = Buffer.from(identity.naa, 'hex');
     this.iqn = identity.iqn;
+  }
+
+  /** No initiator may write: by its kind, or since one of them said so (SWP). */
+  get readOnly(): boolean {
+    return this.isProtected || this.state.modes.writeProtected;
+  }
+
+  /** Whatever is written has to be durable when it is acknowledged: the write cache is off. */
+  get writesThrough(): boolean {
+    return !this.state.modes.writeCache;
   }
 
   /** Whether [lba, lba + blocks) leaves the medium. */

@@ -3,13 +3,26 @@ import type { BlockDevice } from '../../lib/block/device.js';
 import { type IoError, submitAndWait } from '../../lib/block/device.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { type Sense, senseOfIoError } from '../../lib/scsi/sense.js';
-import { type DeviceServer, ScsiStatus, ScsiTask, type TaskPlan } from '../../lib/scsi/task.js';
+import {
+  type DeviceServer,
+  type ScsiNexus,
+  ScsiStatus,
+  ScsiTask,
+  type TaskPlan,
+} from '../../lib/scsi/task.js';
 
 export const IDENTITY = {
   serial: 'a1b2c3d4e5f60718',
   naa: '3a1b2c3d4e5f6071',
   iqn: 'iqn.2026-11.test:disk',
 } as const;
+
+/** An initiator port, as the transport would name it. */
+export function nexusOf(name: string): ScsiNexus {
+  return { initiatorName: name, initiatorPortName: `${name},i,0x800000000001` };
+}
+
+const NEXUS = nexusOf('iqn.2026-11.test:initiator');
 
 class RunnerTask extends ScsiTask {
   outcomes: { status: number; sense: Sense | null }[] = [];
@@ -33,7 +46,7 @@ export interface Outcome {
 export interface Runner {
   readonly server: DeviceServer;
   /** Sends one command; `dataOut` is what the initiator offers, cut to what the command needs. */
-  run(cdbHex: string | Buffer, dataOut?: Buffer, lun?: number): Promise<Outcome>;
+  run(cdbHex: string | Buffer, dataOut?: Buffer, lun?: number, nexus?: ScsiNexus): Promise<Outcome>;
 }
 
 /** Moves the data of a 'read' or 'write' and finishes the task, as a transport does. */
@@ -62,11 +75,17 @@ export function scsiRunner(
   device: BlockDevice,
   server: DeviceServer = new DiskServer({ device, identity: IDENTITY }),
 ): Runner {
-  const run = async (cdb: string | Buffer, offered = Buffer.alloc(0), lun = 0): Promise<Outcome> => {
+  const run = async (
+    cdb: string | Buffer,
+    offered = Buffer.alloc(0),
+    lun = 0,
+    nexus = NEXUS,
+  ): Promise<Outcome> => {
     const task = new RunnerTask();
     const bytes = typeof cdb === 'string' ? Buffer.from(cdb.replaceAll(' ', ''), 'hex') : cdb;
     task.cdb = Buffer.concat([bytes, Buffer.alloc(Math.max(0, 16 - bytes.length))]);
     task.lun = lun;
+    task.nexus = nexus;
     task.expectedDataOutBytes = offered.length;
     // A reused task still holds what the last command left; prepare() has to clear it.
     Object.assign(task, {
@@ -112,6 +131,8 @@ export const SAID = {
   LUN_NOT_SUPPORTED: '5/25/00',
   INVALID_FIELD_IN_PARAMETER_LIST: '5/26/00',
   PARAMETER_LIST_LENGTH_ERROR: '5/1a/00',
+  UNIT_WAS_RESET: '6/29/03',
+  MODE_PARAMETERS_CHANGED: '6/2a/01',
   SAVING_PARAMETERS_NOT_SUPPORTED: '5/39/00',
   WRITE_PROTECTED: '7/27/00',
   MISCOMPARE: 'e/1d/00',

@@ -259,7 +259,8 @@ t.test('MODE SENSE', async (t) => {
   const table: readonly [string, string, string][] = [
     ['caching', '1a 08 08 00 ff 00', `17 00 10 00 ${CACHING}`],
     ['with a block descriptor', '1a 00 08 00 ff 00', `1f 00 10 08 00 00 04 00 00 00 02 00 ${CACHING}`],
-    ['changeable', '1a 08 48 00 ff 00', `17 00 10 00 08 12${' 00'.repeat(18)}`],
+    ['changeable', '1a 08 48 00 ff 00', `17 00 10 00 08 12 04${' 00'.repeat(17)}`],
+    ['changeable, control', '1a 08 4a 00 ff 00', `0f 00 10 00 0a 0a 04 00 08${' 00'.repeat(7)}`],
     ['default', '1a 08 88 00 ff 00', `17 00 10 00 ${CACHING}`],
     ['control', '1a 08 0a 00 ff 00', `0f 00 10 00 ${CONTROL}`],
     ['control extension', '1a 08 0a 01 ff 00', `23 00 10 00 ${CONTROL_EXTENSION}`],

@@ -192,6 +192,13 @@ t.test('functions on many tasks', async (t) => {
     t.match(await tmf(mine), { response: Response.COMPLETE });
     if (asked === Function.ABORT_TASK_SET) await other.expect(Opcode.DATA_IN);
     else t.match(await ready(other), { initiatorTaskTag: theirs, status: ScsiStatus.TASK_ABORTED });
+    const isReset = asked === Function.LOGICAL_UNIT_RESET || asked === Function.TARGET_WARM_RESET;
+    for (const initiator of isReset ? [mine, other] : []) {
+      initiator.command({ cdb: READY });
+      const { data } = await initiator.expect(Opcode.SCSI_RESPONSE);
+      t.equal(data.toString('hex', 2 + 2, 2 + 3), '06', 'UNIT ATTENTION');
+      t.equal(data.toString('hex', 2 + 12, 2 + 14), '2903', 'everybody is told of a reset (SAM-5 6.3.3)');
+    }
   }
   mine.taskManagement(Function.LOGICAL_UNIT_RESET, { lunHigh: 0x00010000 });
   t.match(await tmf(mine), { response: Response.NO_LUN });

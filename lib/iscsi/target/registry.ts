@@ -85,8 +85,13 @@ export class SessionRegistry {
 
   /** Enters a session that has just logged in; it leaves by itself once it is gone. */
   add(session: Session): void {
+    const { nexus, target } = session;
     this.sessions.add(session);
-    session.whenGone(() => this.sessions.delete(session));
+    target?.server.nexusBegan(nexus);
+    session.whenGone(() => {
+      this.sessions.delete(session);
+      target?.server.nexusEnded(nexus);
+    });
   }
 
   /** Notes the moment at which an initiator was left without this session. */

@@ -3,7 +3,7 @@
  * both carry. Nothing here decides which status a command gets.
  */
 import { ScsiStatus } from '../../scsi/task.js';
-import { encodeSense, type Sense } from '../../scsi/sense.js';
+import type { Sense } from '../../scsi/sense.js';
 import { ScsiResponseCode } from '../wire/opcodes.js';
 import { encodeScsiResponse } from '../wire/scsi.js';
 import { Span } from './buffer-pool.js';
@@ -36,7 +36,7 @@ export function endWithStatus(session: Session, task: Task, status: number, sens
 
 function putResponse(session: Session, task: Task, status: number, sense: Sense | null): void {
   const span = new Span();
-  const senseBytes = sense === null ? null : encodeSense(sense);
+  const senseBytes = sense === null ? null : (session.target?.server.encodeSense(sense) ?? null);
   const dataBytes = senseBytes === null ? 0 : SENSE_LENGTH_BYTES + senseBytes.length;
   session.writer.reserve(span, dataBytes);
   const bytes = bytesOf(span);

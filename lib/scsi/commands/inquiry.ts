@@ -4,6 +4,7 @@ import { answer, type Command, refuse, usage, withoutDataOut } from '../command.
 import { invalidCdbField } from '../sense.js';
 import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
+import { PASSES_ALL } from '../state.js';
 import { encodeVpdPage } from '../vpd/index.js';
 
 /** Byte 1 of the CDB. CMDDT is obsolete, and refused so that nobody takes standard data for its answer. */
@@ -65,6 +66,7 @@ export const inquiryCommand: Command = {
   name: 'INQUIRY',
   opcode: 0x12,
   usage: usage('12 03 ff ffff 04'),
+  passes: PASSES_ALL,
   prepare: withoutDataOut,
   execute,
 };

@@ -29,7 +29,7 @@ function planTransfer(
   if (blocks === 0) return accept(task);
   task.offsetBytes = lba * unit.blockBytes;
   task.transferBytes = blocks * unit.blockBytes;
-  task.fua = (flags & FUA) !== 0;
+  task.fua = (flags & FUA) !== 0 || unit.writesThrough;
   if (direction === 'write') task.dataOutBytes = task.transferBytes;
   return direction;
 }

@@ -4,6 +4,7 @@ import { answer, type Command, refuse, usage, withoutDataOut } from '../command.
 import { encodeLun } from '../lun.js';
 import { invalidCdbField } from '../sense.js';
 import type { ScsiTask } from '../task.js';
+import { PASSES_ALL } from '../state.js';
 
 const HEADER_BYTES = 8;
 const LUN_BYTES = 8;
@@ -39,6 +40,7 @@ export const reportLunsCommand: Command = {
   name: 'REPORT LUNS',
   opcode: 0xa0,
   usage: usage('a0 00 ff 000000 ffffffff 00 04'),
+  passes: PASSES_ALL,
   prepare: withoutDataOut,
   execute: (_unit, task) => reportLuns(task),
 };

@@ -8,6 +8,7 @@ import { finishByPieces, flushPieces } from '../pieces.js';
 import { encodeSense, encodeSenseDescriptors, invalidCdbField, type Sense, SENSE } from '../sense.js';
 import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
+import { PASSES_ALL } from '../state.js';
 
 const testUnitReady: Command = {
   name: 'TEST UNIT READY',
@@ -28,9 +29,10 @@ const requestSense: Command = {
   name: 'REQUEST SENSE',
   opcode: 0x03,
   usage: usage('03 01 00 00 ff 04'),
+  passes: PASSES_ALL,
   prepare: withoutDataOut,
-  // Sense data is always delivered with the status, so nothing is ever pending.
-  execute: (_unit, task) => answerSense(task, SENSE.NONE),
+  // Sense data is always delivered with the status; what is left to say is what another command would be told.
+  execute: (unit, task) => answerSense(task, unit.state.obstacle(task.nexus, 0) ?? SENSE.NONE),
 };
 
 /** Byte 4 of START STOP UNIT. */

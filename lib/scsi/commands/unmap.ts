@@ -56,7 +56,7 @@ function findFault(unit: DiskUnit, ranges: readonly UnmapRange[]): Sense | null 
 function* discardAll(unit: DiskUnit, ranges: readonly UnmapRange[]): Generator<Piece, Sense | null> {
   for (const { lba, blocks } of ranges) {
     const pieces = cut(lba * unit.blockBytes, blocks * unit.blockBytes, CLEAR_PIECE_BYTES_MAX);
-    for (const piece of pieces) yield { op: 'discard', ...piece };
+    for (const piece of pieces) yield { op: 'discard', ...piece, fua: unit.writesThrough };
   }
   return null;
 }

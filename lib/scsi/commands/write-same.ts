@@ -64,15 +64,25 @@ function prepare(read: Read): Command['prepare'] {
   };
 }
 
-function* clear(op: 'discard' | 'zero', offsetBytes: number, lengthBytes: number): Generator<Piece, null> {
-  for (const piece of cut(offsetBytes, lengthBytes, CLEAR_PIECE_BYTES_MAX)) yield { op, ...piece };
+function* clear(
+  op: 'discard' | 'zero',
+  offsetBytes: number,
+  lengthBytes: number,
+  fua: boolean,
+): Generator<Piece, null> {
+  for (const piece of cut(offsetBytes, lengthBytes, CLEAR_PIECE_BYTES_MAX)) yield { op, ...piece, fua };
   return null;
 }
 
-function* repeat(block: Buffer, offsetBytes: number, lengthBytes: number): Generator<Piece, null> {
+function* repeat(
+  block: Buffer,
+  offsetBytes: number,
+  lengthBytes: number,
+  fua: boolean,
+): Generator<Piece, null> {
   const run = Buffer.alloc(Math.min(lengthBytes, PIECE_BYTES_MAX), block);
   for (const piece of cut(offsetBytes, lengthBytes, PIECE_BYTES_MAX)) {
-    yield { op: 'write', ...piece, data: run.subarray(0, piece.lengthBytes) };
+    yield { op: 'write', ...piece, data: run.subarray(0, piece.lengthBytes), fua };
   }
   return null;
 }
@@ -91,11 +101,12 @@ function execute(read: Read): NonNullable<Command['execute']> {
     }
     const offsetBytes = command.lba * unit.blockBytes;
     const lengthBytes = command.blocks * unit.blockBytes;
+    const fua = unit.writesThrough;
     // With LBPRZ 1 an unmapped block reads as zeros, so UNMAP may only be honoured for zeros (SBC-3 5.48, 4.7.3.4.4).
     const pieces =
       command.noDataOut || isZero(dataOut)
-        ? clear((command.flags & UNMAP) !== 0 ? 'discard' : 'zero', offsetBytes, lengthBytes)
-        : repeat(dataOut, offsetBytes, lengthBytes);
+        ? clear((command.flags & UNMAP) !== 0 ? 'discard' : 'zero', offsetBytes, lengthBytes, fua)
+        : repeat(dataOut, offsetBytes, lengthBytes, fua);
     finishByPieces(unit.device, task, pieces);
   };
 }

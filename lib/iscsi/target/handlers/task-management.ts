@@ -60,9 +60,10 @@ export function taskManagement(session: Session, bhs: Buffer, context: PortalCon
     case Function.ABORT_TASK_SET:
       return abortAll(session, pdu, [session]);
     case Function.CLEAR_TASK_SET:
+      return abortAll(session, pdu, context.registry.sessionsOf(session.identity.iqn));
     case Function.LOGICAL_UNIT_RESET:
     case Function.TARGET_WARM_RESET:
-      return abortAll(session, pdu, context.registry.sessionsOf(session.identity.iqn));
+      return reset(session, pdu, context);
     case Function.TARGET_COLD_RESET:
       return coldReset(session, pdu, context);
     case Function.TASK_REASSIGN:
@@ -106,9 +107,17 @@ function abortAll(
   pending.taskEnded();
 }
 
+/** The target has one unit, so that a reset of either is one of both (SAM-5 6.3.2, 6.3.3). */
+function reset(session: Session, pdu: TaskManagementRequestPdu, context: PortalContext): void {
+  // What comes after the request is served by the unit as it is after the reset.
+  session.target?.server.reset();
+  abortAll(session, pdu, context.registry.sessionsOf(session.identity.iqn));
+}
+
 /** Like power on: every session of the target ends, this one after its answer (11.5.1). */
 function coldReset(session: Session, pdu: TaskManagementRequestPdu, context: PortalContext): void {
   const sessions = context.registry.sessionsOf(session.identity.iqn);
+  session.target?.server.reset();
   abortAll(session, pdu, sessions, () => sessions.forEach(drop));
 }
 

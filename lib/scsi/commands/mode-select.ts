@@ -1,0 +1,111 @@
+/** MODE SELECT (6) and (10) (SPC-4 6.11, 6.12): changes what MODE SENSE calls changeable, for every initiator. */
+import { byteAt, uint24, uint64 } from '../cdb.js';
+import { accept, type Command, refuse, usage } from '../command.js';
+import { applyModePages } from '../mode-pages.js';
+import { flushPieces, runPieces } from '../pieces.js';
+import { invalidCdbField, invalidParameterField, type Sense, SENSE } from '../sense.js';
+import { Passes } from '../state.js';
+import type { ScsiTask, TaskPlan } from '../task.js';
+import type { DiskUnit } from '../unit.js';
+
+/** Byte 1 of the CDB. */
+const PF = 0x10;
+const SP = 0x01;
+
+/** Where fields stand in the two sizes of CDB and of mode parameter header (SPC-4 7.5.5). */
+interface Size {
+  readonly listLengthOf: (cdb: Buffer) => number;
+  readonly headerBytes: number;
+  readonly mediumTypeAt: number;
+  readonly descriptorLengthAt: number;
+  readonly descriptorLengthOf: (list: Buffer) => number;
+  readonly hasLongDescriptor: (list: Buffer) => boolean;
+}
+
+const size6: Size = {
+  listLengthOf: (cdb) => byteAt(cdb, 4),
+  headerBytes: 4,
+  mediumTypeAt: 1,
+  descriptorLengthAt: 3,
+  descriptorLengthOf: (list) => byteAt(list, 3),
+  hasLongDescriptor: () => false,
+};
+
+const LONGLBA = 0x01;
+
+const size10: Size = {
+  listLengthOf: (cdb) => cdb.readUInt16BE(7),
+  headerBytes: 8,
+  mediumTypeAt: 2,
+  descriptorLengthAt: 6,
+  descriptorLengthOf: (list) => list.readUInt16BE(6),
+  hasLongDescriptor: (list) => (byteAt(list, 4) & LONGLBA) !== 0,
+};
+
+function prepare(size: Size, task: ScsiTask): TaskPlan {
+  const flags = byteAt(task.cdb, 1);
+  const listLength = size.listLengthOf(task.cdb);
+  // Nothing outlives a reset, as MODE SENSE says of saved values.
+  if ((flags & SP) !== 0) return refuse(task, invalidCdbField(1, 0));
+  // "A parameter list length of zero: no data, no error" (SPC-4 6.11).
+  if (listLength === 0) return accept(task);
+  // Pages of a vendor's own format: we have none.
+  if ((flags & PF) === 0) return refuse(task, invalidCdbField(1, 4));
+  task.dataOutBytes = listLength;
+  return 'control';
+}
+
+/** What is wrong with the block descriptor: another length of block or of medium cannot be had (SBC-3 6.5.2). */
+function findDescriptorFault(unit: DiskUnit, size: Size, list: Buffer): Sense | null {
+  const length = size.descriptorLengthOf(list);
+  const isLong = size.hasLongDescriptor(list);
+  if (length === 0) return null;
+  if (length !== (isLong ? 16 : 8)) return invalidParameterField(size.descriptorLengthAt);
+  const at = size.headerBytes;
+  if (at + length > list.length) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
+  const blocks = isLong ? uint64(list, at) : list.readUInt32BE(at);
+  const blocksNow = isLong ? unit.blocks : Math.min(unit.blocks, 0xffff_ffff);
+  // Zero: "as it is".
+  if (blocks !== 0 && blocks !== blocksNow) return invalidParameterField(at);
+  const blockBytes = isLong ? list.readUInt32BE(at + 12) : uint24(list, at + 5);
+  return blockBytes === unit.blockBytes ? null : invalidParameterField(at + (isLong ? 12 : 5));
+}
+
+function execute(size: Size, unit: DiskUnit, task: ScsiTask): void {
+  const list = task.dataOut;
+  if (list.length < size.headerBytes) return void refuse(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
+  // MODE DATA LENGTH and DEVICE-SPECIFIC PARAMETER say something in MODE SENSE alone (SPC-4 7.5.5, SBC-3 6.5.1).
+  if (byteAt(list, size.mediumTypeAt) !== 0)
+    return void refuse(task, invalidParameterField(size.mediumTypeAt));
+  const fault = findDescriptorFault(unit, size, list);
+  if (fault !== null) return void refuse(task, fault);
+  const { state } = unit;
+  const modes = applyModePages(list, size.headerBytes + size.descriptorLengthOf(list), state.modes);
+  if ('senseKey' in modes) return void refuse(task, modes);
+  const set = (): void => state.setModes(task.nexus, modes, () => accept(task));
+  if (!state.modes.writeCache || modes.writeCache) return set();
+  // Without the cache everything acknowledged is durable, also what was acknowledged before (SBC-3 6.5.6).
+  runPieces(unit.device, flushPieces(), (outcome) => {
+    if (outcome === null) set();
+    else refuse(task, outcome);
+  });
+}
+
+export const modeSelectCommands: readonly Command[] = [
+  {
+    name: 'MODE SELECT(6)',
+    opcode: 0x15,
+    usage: usage('15 11 00 00 ff 04'),
+    passes: Passes.NO_MEDIUM,
+    prepare: (_unit, task) => prepare(size6, task),
+    execute: (unit, task) => execute(size6, unit, task),
+  },
+  {
+    name: 'MODE SELECT(10)',
+    opcode: 0x55,
+    usage: usage('55 11 0000000000 ffff 04'),
+    passes: Passes.NO_MEDIUM,
+    prepare: (_unit, task) => prepare(size10, task),
+    execute: (unit, task) => execute(size10, unit, task),
+  },
+];

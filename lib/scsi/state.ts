@@ -1,0 +1,49 @@
+/**
+ * What of a unit changes, and what all its initiators share (I9): its modes, what stands in the way of commands, and what
+ * each nexus has still to be told. The contract; local-state.ts holds it in one process.
+ */
+import type { Sense } from './sense.js';
+import type { ScsiNexus } from './task.js';
+
+/** The fields of mode pages that can be changed (mode-pages.ts). */
+export interface Modes {
+  /** WCE: a write may be acknowledged before it is durable. */
+  readonly writeCache: boolean;
+  /** D_SENSE: sense data in descriptor format. */
+  readonly descriptorSense: boolean;
+  /** SWP: no initiator may write. */
+  readonly writeProtected: boolean;
+}
+
+export const DEFAULT_MODES: Modes = Object.freeze({
+  writeCache: true,
+  descriptorSense: false,
+  writeProtected: false,
+});
+
+/** Conditions that do not stand in a command's way (Command.passes), as bits. */
+export const Passes = {
+  /** INQUIRY, REPORT LUNS and REQUEST SENSE alone (SAM-5 5.14.3). */
+  UNIT_ATTENTION: 0x01,
+  /** What needs no medium. */
+  NO_MEDIUM: 0x02,
+} as const;
+
+/** No condition stops the command. */
+export const PASSES_ALL = 0xff;
+
+export interface UnitState {
+  /** Nothing stands in the way of any command of anybody: the one look that READ and WRITE take. */
+  readonly isQuiet: boolean;
+  readonly modes: Modes;
+  /** Why a command of `nexus` is not served now, null if it is. A unit attention condition is told once. */
+  obstacle(nexus: ScsiNexus, passes: number): Sense | null;
+  /** From here on `nexus` is told what happens to the unit. */
+  nexusBegan(nexus: ScsiNexus): void;
+  /** I_T nexus loss: what it had asked for ends (SAM-5 6.3.4). */
+  nexusEnded(nexus: ScsiNexus): void;
+  /** The other nexuses are told (SPC-4 6.11). Calls back once the modes hold. */
+  setModes(by: ScsiNexus, modes: Modes, done: () => void): void;
+  /** A logical unit reset (SAM-5 6.3.3): everything as after power on, and every nexus is told `attention`. */
+  reset(attention: Sense): void;
+}

@@ -1,0 +1,166 @@
+/** MODE SELECT, what the modes do, and unit attention conditions: who is told what, and when. */
+import t from 'tap';
+import { DiskServer } from '../../lib/scsi/disk-server.js';
+import { SENSE } from '../../lib/scsi/sense.js';
+import { FaultDevice } from '../../lib/block/faults.js';
+import { systemClock } from '../../lib/base/clock.js';
+import { RamDevice } from '../support/ram-device.js';
+import { cdb10 } from '../support/scsi-rig.js';
+import { IDENTITY, nexusOf, type Outcome, SAID, said, scsiRunner } from '../support/scsi-runner.js';
+
+const BLOCK = 512;
+const bytes = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex');
+const TEST_UNIT_READY = '00 00 00 00 00 00';
+
+/** A disk with two initiators: each runs commands as itself. */
+function unit() {
+  const ram = new RamDevice(1024 * BLOCK, BLOCK);
+  const device = new FaultDevice(ram, systemClock);
+  const server = new DiskServer({ device, identity: IDENTITY });
+  const { run } = scsiRunner(device, server);
+  const [a, b] = [nexusOf('iqn.test:a'), nexusOf('iqn.test:b')];
+  server.nexusBegan(a);
+  server.nexusBegan(b);
+  const as =
+    (nexus: typeof a) =>
+    (cdb: string, data?: Buffer): Promise<Outcome> =>
+      run(cdb, data, 0, nexus);
+  return { ram, device, server, a: as(a), b: as(b), nexusB: b };
+}
+
+const HEADER6 = '00 00 00 00';
+const CACHING = (wce: boolean): string => `08 12 ${wce ? '04' : '00'}${' 00'.repeat(17)}`;
+const CONTROL = (dSense: boolean, swp: boolean): string =>
+  `0a 0a ${dSense ? '04' : '00'} 10 ${swp ? '08' : '00'} 40${' 00'.repeat(6)}`;
+
+/** MODE SELECT(6) of that list, as libiscsi sends it: PF. */
+function select6(run: (cdb: string, data?: Buffer) => Promise<Outcome>, list: string): Promise<Outcome> {
+  const data = bytes(list);
+  return run(`15 10 00 00 ${data.length.toString(16).padStart(2, '0')} 00`, data);
+}
+
+t.test('software write protection', async (t) => {
+  const { a, b } = unit();
+  t.equal(said(await select6(a, `${HEADER6} ${CONTROL(false, true)}`)), SAID.GOOD);
+  t.equal((await a('1a 08 0a 00 ff 00')).dataIn.toString('hex', 2, 3), '90', 'WP');
+  t.equal((await a('1a 08 0a 00 ff 00')).dataIn.toString('hex', 4), '0a0a00100840000000000000', 'current');
+  t.equal((await a('1a 08 8a 00 ff 00')).dataIn.toString('hex', 4), '0a0a00100040000000000000', 'default');
+  const block = Buffer.alloc(BLOCK);
+  t.equal(said(await a(cdb10('2a', 0, 0, 1), block)), SAID.WRITE_PROTECTED);
+  t.equal(said(await b(cdb10('2a', 0, 0, 1), block)), SAID.MODE_PARAMETERS_CHANGED, 'the other is told once');
+  t.equal(said(await b(cdb10('2a', 0, 0, 1), block)), SAID.WRITE_PROTECTED);
+  t.equal(said(await a(TEST_UNIT_READY)), SAID.GOOD, 'who did it is not told');
+  t.equal(said(await select6(b, `${HEADER6} ${CONTROL(false, false)}`)), SAID.GOOD);
+  t.equal(said(await a(TEST_UNIT_READY)), SAID.MODE_PARAMETERS_CHANGED);
+  t.equal(said(await a(cdb10('2a', 0, 0, 1), block)), SAID.GOOD);
+  t.equal(said(await select6(b, `${HEADER6} ${CONTROL(false, false)}`)), SAID.GOOD);
+  t.equal(said(await a(TEST_UNIT_READY)), SAID.GOOD, 'nothing has changed');
+});
+
+t.test('without the write cache every write is durable', async (t) => {
+  const { ram, device, a } = unit();
+  const block = Buffer.alloc(BLOCK, 1);
+  t.equal((await a(cdb10('2a', 0, 0, 1), block)).fua, false);
+  device.add({ ops: ['flush'], times: 1, action: { kind: 'fail', code: 'medium-write' } });
+  t.equal(
+    said(await select6(a, `${HEADER6} ${CACHING(false)}`)),
+    '3/0c/00',
+    'what is cached cannot be made durable',
+  );
+  t.equal((await a(cdb10('2a', 0, 0, 1), block)).fua, false, 'the cache is still there');
+  t.equal(said(await select6(a, `${HEADER6} ${CACHING(false)}`)), SAID.GOOD);
+  t.equal(ram.counts.flush, 1, 'what was acknowledged before is durable, too');
+  t.equal((await a(cdb10('2a', 0, 0, 1), block)).fua, true);
+  t.equal((await a('0a 00 00 00 01 00', block)).fua, true, 'WRITE(6), which has no FUA');
+  t.equal((await a('1a 08 08 00 ff 00')).dataIn[6], 0, 'WCE');
+  t.equal(said(await select6(a, `${HEADER6} ${CACHING(true)}`)), SAID.GOOD);
+  t.equal((await a(cdb10('2a', 0, 0, 1), block)).fua, false);
+});
+
+t.test('sense data in the format that D_SENSE says', async (t) => {
+  const { server, a } = unit();
+  t.equal(server.encodeSense(SENSE.LBA_OUT_OF_RANGE)[0], 0x70);
+  t.equal(said(await select6(a, `${HEADER6} ${CONTROL(true, false)}`)), SAID.GOOD);
+  t.equal(server.encodeSense(SENSE.LBA_OUT_OF_RANGE)[0], 0x72);
+});
+
+t.test('MODE SELECT takes what MODE SENSE gave', async (t) => {
+  const { a, b } = unit();
+  for (const cdb of ['1a 00 3f ff ff 00', '1a 08 3f ff ff 00']) {
+    const list = (await a(cdb)).dataIn.toString('hex');
+    t.equal(said(await select6(a, list)), SAID.GOOD, cdb);
+  }
+  for (const cdb of ['5a 00 3f ff 000000 00ff 00', '5a 10 3f ff 000000 00ff 00']) {
+    const list = (await a(cdb)).dataIn;
+    t.equal(
+      said(await a(`55 10 0000000000 ${list.length.toString(16).padStart(4, '0')} 00`, list)),
+      SAID.GOOD,
+      cdb,
+    );
+  }
+  t.equal(said(await b(TEST_UNIT_READY)), SAID.GOOD, 'and nothing has changed');
+  t.equal(said(await a('15 10 00 00 00 00')), SAID.GOOD, 'no list');
+  t.equal(said(await a('55 00 0000000000 0000 00')), SAID.GOOD, 'no list');
+});
+
+t.test('MODE SELECT refuses what cannot be changed, and then changes nothing', async (t) => {
+  const { a, b } = unit();
+  const wrong: readonly [string, string, string][] = [
+    ['a medium type', `00 01 00 00 ${CONTROL(false, true)}`, SAID.INVALID_FIELD_IN_PARAMETER_LIST],
+    [
+      'a page that is not there',
+      `${HEADER6} ${CONTROL(false, true)} 05 02 00 00`,
+      SAID.INVALID_FIELD_IN_PARAMETER_LIST,
+    ],
+    ['all pages', `${HEADER6} 3f 0a${' 00'.repeat(10)}`, SAID.INVALID_FIELD_IN_PARAMETER_LIST],
+    ['a length of its own', `${HEADER6} 0a 06${' 00'.repeat(6)}`, SAID.INVALID_FIELD_IN_PARAMETER_LIST],
+    [
+      'TAS',
+      `${HEADER6} ${CACHING(false)} 0a 0a 00 10 08 00${' 00'.repeat(6)}`,
+      SAID.INVALID_FIELD_IN_PARAMETER_LIST,
+    ],
+    ['a page cut short', `${HEADER6} ${CONTROL(false, true)}`.slice(0, -3), SAID.PARAMETER_LIST_LENGTH_ERROR],
+    ['a page header cut short', `${HEADER6} ${CONTROL(false, true)} 08`, SAID.PARAMETER_LIST_LENGTH_ERROR],
+    ['a header cut short', '00 00 00', SAID.PARAMETER_LIST_LENGTH_ERROR],
+    ['a block descriptor cut short', '00 00 00 08 00 00 00 00', SAID.PARAMETER_LIST_LENGTH_ERROR],
+    [
+      'half a block descriptor',
+      `00 00 00 04 00 00 00 00 ${CONTROL(false, true)}`,
+      SAID.INVALID_FIELD_IN_PARAMETER_LIST,
+    ],
+    ['another capacity', '00 00 00 08 00 00 03 ff 00 00 02 00', SAID.INVALID_FIELD_IN_PARAMETER_LIST],
+    ['another block', '00 00 00 08 00 00 00 00 00 00 10 00', SAID.INVALID_FIELD_IN_PARAMETER_LIST],
+  ];
+  for (const [name, list, expected] of wrong) t.equal(said(await select6(a, list)), expected, name);
+  t.equal(
+    said(await select6(a, '00 00 00 08 00 00 00 00 00 00 02 00')),
+    SAID.GOOD,
+    'a capacity of 0: as it is',
+  );
+  const { sense } = await select6(a, `${HEADER6} ${CACHING(true)} 0a 0a 00 10 00 41${' 00'.repeat(6)}`);
+  t.same(sense?.field, { inCdb: false, byte: 29 }, 'it points at the byte');
+  t.equal(said(await a('15 11 00 00 10 00', Buffer.alloc(16))), SAID.INVALID_FIELD_IN_CDB, 'SP');
+  t.equal(said(await a('15 00 00 00 10 00', Buffer.alloc(16))), SAID.INVALID_FIELD_IN_CDB, 'no PF');
+  t.equal(said(await b(TEST_UNIT_READY)), SAID.GOOD);
+  t.equal(said(await a(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK))), SAID.GOOD, 'not protected');
+});
+
+t.test('a reset is told to everybody, and takes modes back', async (t) => {
+  const { server, a, b, nexusB } = unit();
+  await select6(a, `${HEADER6} ${CONTROL(false, true)}`);
+  server.reset();
+  t.equal(said(await a(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK))), SAID.UNIT_WAS_RESET);
+  t.equal(said(await a(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK))), SAID.GOOD);
+  t.equal(said(await b('12 00 00 00ff 00')), SAID.GOOD, 'INQUIRY neither stops at it nor takes it');
+  t.equal(said(await b('a0 00 00 000000 00000100 00 00')), SAID.GOOD, 'nor does REPORT LUNS');
+  t.equal(said(await b('ff')), SAID.UNIT_WAS_RESET, 'it goes before an unknown command');
+  t.equal(said(await b(TEST_UNIT_READY)), SAID.GOOD, 'in place of the change of modes before it');
+  server.reset();
+  const { dataIn } = await b('03 00 00 00 ff 00');
+  t.equal(dataIn.toString('hex', 2, 14), '06000000000a000000002903', 'REQUEST SENSE brings it as data');
+  t.equal(said(await b(TEST_UNIT_READY)), SAID.GOOD, 'and takes it');
+  server.reset();
+  server.nexusEnded(nexusB);
+  server.nexusBegan(nexusB);
+  t.equal(said(await b(TEST_UNIT_READY)), SAID.GOOD, 'who logs in anew is told nothing of before');
+});
