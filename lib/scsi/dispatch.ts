@@ -5,10 +5,13 @@ import type { Command } from './command.js';
 import { cacheCommands } from './commands/cache.js';
 import { getLbaStatusCommand } from './commands/get-lba-status.js';
 import { inquiryCommand } from './commands/inquiry.js';
+import { logSenseCommand } from './commands/log-sense.js';
 import { modeSelectCommands } from './commands/mode-select.js';
 import { modeSenseCommands } from './commands/mode-sense.js';
 import { readCapacityCommands } from './commands/read-capacity.js';
+import { readDefectDataCommands } from './commands/read-defect-data.js';
 import { readWriteCommands } from './commands/read-write.js';
+import { reportFunctionsCommand } from './commands/report-functions.js';
 import { reportLunsCommand } from './commands/report-luns.js';
 import { reportOpcodesCommand } from './commands/report-opcodes.js';
 import { unitStateCommands } from './commands/unit-state.js';
@@ -22,6 +25,7 @@ export const COMMANDS: readonly Command[] = [
   inquiryCommand,
   ...modeSenseCommands,
   ...modeSelectCommands,
+  logSenseCommand,
   ...readCapacityCommands,
   getLbaStatusCommand,
   ...readWriteCommands,
@@ -29,8 +33,10 @@ export const COMMANDS: readonly Command[] = [
   ...cacheCommands,
   unmapCommand,
   ...writeSameCommands,
+  ...readDefectDataCommands,
   reportLunsCommand,
   reportOpcodesCommand(() => COMMANDS),
+  reportFunctionsCommand,
 ];
 
 /** One operation code: the command itself, or those that share it, by service action. */

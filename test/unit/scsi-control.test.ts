@@ -295,6 +295,48 @@ t.test('MODE SENSE', async (t) => {
   t.equal((await readOnly.run('5a 08 3f 00 000000 00ff 00')).dataIn[3], 0x90, 'WP');
 });
 
+t.test('READ DEFECT DATA: none', async (t) => {
+  t.equal(
+    shown((await run('37 00 1d 00000000 00ff 00')).dataIn),
+    '00 1d 00 00',
+    'both lists, physical sectors',
+  );
+  t.equal(shown((await run('37 00 0b 00000000 0002 00')).dataIn), '00 0b', 'cut');
+  t.equal(shown((await run('b7 10 00000000 000000ff 00 00')).dataIn), '00 10 00 00 00 00 00 00');
+  t.equal(shown((await run('b7 1d 00000005 00000003 00 00')).dataIn), '00 1d 00', 'from an index, cut');
+});
+
+t.test('LOG SENSE', async (t) => {
+  const page = async (code: string, rest = '0000'): Promise<string> =>
+    shown((await run(`4d 00 ${code} 00 ${rest} 00ff 00`)).dataIn);
+  t.equal(await page('40 00'), '00 00 00 02 00 2f');
+  t.equal(await page('40 ff'), '40 ff 00 06 00 00 00 ff 2f 00');
+  t.equal(await page('6f 00'), '2f 00 00 08 00 00 03 04 00 00 ff 00');
+  t.equal(shown((await run('4d 00 40 00 00 0000 0003 00')).dataIn), '00 00 00', 'cut');
+  for (const cdb of [
+    '4d 00 4c 00 00 0000 00ff 00',
+    '4d 00 6f 01 00 0000 00ff 00',
+    '4d 01 40 00 00 0000 00ff 00',
+  ]) {
+    t.equal(said(await run(cdb)), SAID.INVALID_FIELD_IN_CDB, cdb);
+  }
+  t.equal(
+    said(await run('4d 00 6f 00 00 0001 00ff 00')),
+    SAID.INVALID_FIELD_IN_CDB,
+    'no parameter from there on',
+  );
+});
+
+t.test('REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS', async (t) => {
+  t.equal(shown((await run('a3 0d 00 000000 000000ff 00 00')).dataIn), 'da 00 00 00');
+  t.equal(
+    shown((await run('a3 0d 80 000000 000000ff 00 00')).dataIn),
+    `da 00 00 0c${' 00'.repeat(12)}`,
+    'REPD',
+  );
+  t.equal(said(await run('a3 0d 00 000000 00000003 00 00')), SAID.INVALID_FIELD_IN_CDB);
+});
+
 t.test('REPORT SUPPORTED OPERATION CODES', async (t) => {
   const ask = (options: string, opcode = '00', action = '0000'): ReturnType<typeof run> =>
     run(`a3 0c ${options} ${opcode} ${action} 00001000 00 00`);

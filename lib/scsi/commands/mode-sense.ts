@@ -3,6 +3,7 @@ import { byteAt, putUint64 } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { encodeModePage, PageControl, selectPages } from '../mode-pages.js';
 import { invalidCdbField, SENSE } from '../sense.js';
+import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 
@@ -87,6 +88,7 @@ export const modeSenseCommands: readonly Command[] = [
     name: 'MODE SENSE(6)',
     opcode: 0x1a,
     usage: usage('1a 08 ff ff ff 04'),
+    passes: Passes.NO_MEDIUM,
     prepare: withoutDataOut,
     execute: execute6,
   },
@@ -94,6 +96,7 @@ export const modeSenseCommands: readonly Command[] = [
     name: 'MODE SENSE(10)',
     opcode: 0x5a,
     usage: usage('5a 18 ff ff 000000 ffff 04'),
+    passes: Passes.NO_MEDIUM,
     prepare: withoutDataOut,
     execute: execute10,
   },

@@ -2,6 +2,7 @@
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { invalidCdbField } from '../sense.js';
+import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
 
 const RCTD = 0x80;
@@ -85,6 +86,7 @@ export function reportOpcodesCommand(commands: () => readonly Command[]): Comman
     opcode: 0xa3,
     serviceAction: 0x0c,
     usage: usage('a3 0c 87 ff ffff ffffffff 00 04'),
+    passes: Passes.NO_MEDIUM,
     prepare: withoutDataOut,
     execute: (_unit, task) => execute(commands(), task),
   };

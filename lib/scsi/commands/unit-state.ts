@@ -8,7 +8,7 @@ import { finishByPieces, flushPieces } from '../pieces.js';
 import { encodeSense, encodeSenseDescriptors, invalidCdbField, type Sense, SENSE } from '../sense.js';
 import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
-import { PASSES_ALL } from '../state.js';
+import { Passes, PASSES_ALL } from '../state.js';
 
 const testUnitReady: Command = {
   name: 'TEST UNIT READY',
@@ -56,6 +56,7 @@ const startStopUnit: Command = {
   name: 'START STOP UNIT',
   opcode: 0x1b,
   usage: usage('1b 01 00 00 f7 04'),
+  passes: Passes.NO_MEDIUM,
   prepare: withoutDataOut,
   execute: startStop,
 };
