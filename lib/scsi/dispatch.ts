@@ -14,6 +14,7 @@ import { readWriteCommands } from './commands/read-write.js';
 import { reportFunctionsCommand } from './commands/report-functions.js';
 import { reportLunsCommand } from './commands/report-luns.js';
 import { reportOpcodesCommand } from './commands/report-opcodes.js';
+import { otherSanitizeActions, sanitizeCommands } from './commands/sanitize.js';
 import { unitStateCommands } from './commands/unit-state.js';
 import { unmapCommand } from './commands/unmap.js';
 import { verifyCommands } from './commands/verify.js';
@@ -33,16 +34,21 @@ export const COMMANDS: readonly Command[] = [
   ...cacheCommands,
   unmapCommand,
   ...writeSameCommands,
+  ...sanitizeCommands,
   ...readDefectDataCommands,
   reportLunsCommand,
   reportOpcodesCommand(() => COMMANDS),
   reportFunctionsCommand,
 ];
 
+/** What answers for the service actions that a command with its own rule about them does not have. Nobody is told of it. */
+const OTHER_ACTIONS: readonly Command[] = [otherSanitizeActions];
+
 /** One operation code: the command itself, or those that share it, by service action. */
 interface Entry {
   readonly command: Command | null;
   readonly byServiceAction: (Command | null)[];
+  readonly otherActions: Command | null;
 }
 
 /** SERVICE ACTION, bits 4–0 of byte 1, in every CDB that is not of variable length (SPC-4 4.2.5.2). */
@@ -55,9 +61,13 @@ function buildTable(commands: readonly Command[]): readonly (Entry | null)[] {
     assert(command.usage[0] === command.opcode, `usage of ${command.name}`);
     if (command.serviceAction === undefined) {
       assert(known === null, `${command.name} takes an operation code that is taken`);
-      table[command.opcode] = { command, byServiceAction: [] };
+      table[command.opcode] = { command, byServiceAction: [], otherActions: null };
     } else {
-      const entry = known ?? { command: null, byServiceAction: new Array<Command | null>(32).fill(null) };
+      const entry = known ?? {
+        command: null,
+        byServiceAction: new Array<Command | null>(32).fill(null),
+        otherActions: OTHER_ACTIONS.find(({ opcode }) => opcode === command.opcode) ?? null,
+      };
       assert(entry.byServiceAction[command.serviceAction] === null, `${command.name} takes a service action`);
       entry.byServiceAction[command.serviceAction] = command;
       table[command.opcode] = entry;
@@ -69,11 +79,11 @@ function buildTable(commands: readonly Command[]): readonly (Entry | null)[] {
 const TABLE = buildTable(COMMANDS);
 
 /**
- * The command of a CDB, or null. An unknown service action is answered like an unknown operation code: initiators then
- * take the whole command for one that is not implemented, which is what it is.
+ * The command of a CDB, or null. An unknown service action is answered like an unknown operation code where no rule says
+ * otherwise: initiators then take the whole command for one that is not implemented, which is what it is.
  */
 export function lookUp(cdb: Buffer): Command | null {
   const entry = TABLE[byteAt(cdb, 0)] ?? null;
   if (entry === null) return null;
-  return entry.command ?? entry.byServiceAction[byteAt(cdb, 1) & SERVICE_ACTION] ?? null;
+  return entry.command ?? entry.byServiceAction[byteAt(cdb, 1) & SERVICE_ACTION] ?? entry.otherActions;
 }

@@ -1,11 +1,21 @@
 /** The state of a unit that this process alone serves: in memory, as after power on when it starts. */
-import { type Sense, SENSE } from './sense.js';
+import { sanitizeInProgress, type Sense, SENSE } from './sense.js';
 import type { ScsiNexus } from './task.js';
-import { DEFAULT_MODES, type Modes, Passes, type UnitState } from './state.js';
+import {
+  DEFAULT_MODES,
+  type Modes,
+  Passes,
+  PASSES_ALL,
+  type SanitizeFailure,
+  type SanitizeRun,
+  type UnitState,
+} from './state.js';
 
 export class LocalUnitState implements UnitState {
   isQuiet = true;
   modes = DEFAULT_MODES;
+  sanitizeFailure: SanitizeFailure | null = null;
+  private sanitizeRun: SanitizeRun | null = null;
   /** Nexus → what it is still to be told, oldest first. */
   private readonly attentions = new Map<ScsiNexus, Sense[]>();
 
@@ -17,6 +27,10 @@ export class LocalUnitState implements UnitState {
         return attention;
       }
     }
+    if (passes === PASSES_ALL) return null;
+    if (this.sanitizeRun !== null) return sanitizeInProgress(this.sanitizeRun.progress);
+    const isHarmless = (passes & (Passes.NO_MEDIUM | Passes.SANITIZE_FAILURE)) !== 0;
+    if (this.sanitizeFailure !== null && !isHarmless) return SENSE.SANITIZE_FAILED;
     return null;
   }
 
@@ -40,6 +54,17 @@ export class LocalUnitState implements UnitState {
     done();
   }
 
+  beginSanitize(run: SanitizeRun): void {
+    this.sanitizeRun = run;
+    this.settle();
+  }
+
+  endSanitize(failure: SanitizeFailure | null): void {
+    this.sanitizeRun = null;
+    this.sanitizeFailure = failure;
+    this.settle();
+  }
+
   reset(attention: Sense): void {
     this.modes = DEFAULT_MODES;
     // A reset takes the place of what was to be told before it (SAM-5 5.14.5).
@@ -56,6 +81,9 @@ export class LocalUnitState implements UnitState {
   }
 
   private settle(): void {
-    this.isQuiet = [...this.attentions.values()].every((waiting) => waiting.length === 0);
+    this.isQuiet =
+      this.sanitizeRun === null &&
+      this.sanitizeFailure === null &&
+      [...this.attentions.values()].every((waiting) => waiting.length === 0);
   }
 }

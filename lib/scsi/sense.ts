@@ -33,6 +33,8 @@ export interface Sense {
   /** INFORMATION, with VALID set: an LBA, or the byte offset of a miscompare. */
   readonly information?: number;
   readonly field?: FieldPointer;
+  /** PROGRESS INDICATION, of 65536 (SPC-4 4.5.2.4.4). */
+  readonly progress?: number;
 }
 
 const outcome = (senseKey: number, asc: number, ascq: number): Sense =>
@@ -42,8 +44,11 @@ const outcome = (senseKey: number, asc: number, ascq: number): Sense =>
 export const SENSE = {
   NONE: outcome(SenseKey.NO_SENSE, 0x00, 0x00),
   BECOMING_READY: outcome(SenseKey.NOT_READY, 0x04, 0x01),
+  SANITIZE_IN_PROGRESS: outcome(SenseKey.NOT_READY, 0x04, 0x1b),
   LOGICAL_UNIT_COMMUNICATION_FAILURE: outcome(SenseKey.HARDWARE_ERROR, 0x08, 0x00),
   UNRECOVERED_READ_ERROR: outcome(SenseKey.MEDIUM_ERROR, 0x11, 0x00),
+  /** "Sanitize command failed". */
+  SANITIZE_FAILED: outcome(SenseKey.MEDIUM_ERROR, 0x31, 0x03),
   WRITE_ERROR: outcome(SenseKey.MEDIUM_ERROR, 0x0c, 0x00),
   INTERNAL_TARGET_FAILURE: outcome(SenseKey.HARDWARE_ERROR, 0x44, 0x00),
   PARAMETER_LIST_LENGTH_ERROR: outcome(SenseKey.ILLEGAL_REQUEST, 0x1a, 0x00),
@@ -89,6 +94,10 @@ export function lbaOutOfRange(lba: number): Sense {
   return { ...SENSE.LBA_OUT_OF_RANGE, information: lba };
 }
 
+export function sanitizeInProgress(progress: number): Sense {
+  return { ...SENSE.SANITIZE_IN_PROGRESS, progress };
+}
+
 /** What an I/O that failed below means to the initiator. */
 export function senseOfIoError(error: IoError): Sense {
   switch (error.code) {
@@ -113,8 +122,13 @@ export function senseOfIoError(error: IoError): Sense {
 
 const FIXED_BYTES = 18;
 
-/** Three bytes SENSE KEY SPECIFIC with SKSV (SPC-4 table 50). */
-function putFieldPointer(into: Buffer, at: number, field: FieldPointer): void {
+/** Three bytes SENSE KEY SPECIFIC with SKSV (SPC-4 tables 50, 52), where there is something to say in them. */
+function putSpecific(into: Buffer, at: number, { field, progress }: Sense): void {
+  if (progress !== undefined) {
+    into[at] = 0x80;
+    into.writeUInt16BE(progress, at + 1);
+  }
+  if (field === undefined) return;
   const bitPointer = field.bit === undefined ? 0 : 0x08 | field.bit;
   into[at] = 0x80 | (field.inCdb ? 0x40 : 0) | bitPointer;
   into.writeUInt16BE(field.byte, at + 1);
@@ -133,7 +147,7 @@ export function encodeSense(sense: Sense): Buffer {
   bytes[7] = FIXED_BYTES - 8;
   bytes[12] = sense.asc;
   bytes[13] = sense.ascq;
-  if (sense.field !== undefined) putFieldPointer(bytes, 15, sense.field);
+  putSpecific(bytes, 15, sense);
   return bytes;
 }
 
@@ -148,11 +162,11 @@ export function encodeSenseDescriptors(sense: Sense): Buffer {
     information.writeBigUInt64BE(BigInt(sense.information), 4);
     descriptors.push(information);
   }
-  if (sense.field !== undefined) {
+  if (sense.field !== undefined || sense.progress !== undefined) {
     const specific = Buffer.alloc(8);
     specific[0] = 0x02;
     specific[1] = 0x06;
-    putFieldPointer(specific, 4, sense.field);
+    putSpecific(specific, 4, sense);
     descriptors.push(specific);
   }
   header[7] = descriptors.reduce((total, descriptor) => total + descriptor.length, 0);

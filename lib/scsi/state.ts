@@ -27,10 +27,21 @@ export const Passes = {
   UNIT_ATTENTION: 0x01,
   /** What needs no medium. */
   NO_MEDIUM: 0x02,
+  /** SANITIZE itself, after one that failed; what needs no medium is served then, too. */
+  SANITIZE_FAILURE: 0x04,
 } as const;
 
-/** No condition stops the command. */
+/** No condition stops the command, not even a sanitize operation that runs (SBC-4 4.11.2). */
 export const PASSES_ALL = 0xff;
+
+/** A sanitize operation under way. */
+export interface SanitizeRun {
+  /** Of 65536. */
+  progress: number;
+}
+
+/** Whether EXIT FAILURE MODE may end it (AUSE, SBC-4 4.11.3). */
+export type SanitizeFailure = 'restricted' | 'unrestricted';
 
 export interface UnitState {
   /** Nothing stands in the way of any command of anybody: the one look that READ and WRITE take. */
@@ -44,6 +55,11 @@ export interface UnitState {
   nexusEnded(nexus: ScsiNexus): void;
   /** The other nexuses are told (SPC-4 6.11). Calls back once the modes hold. */
   setModes(by: ScsiNexus, modes: Modes, done: () => void): void;
+  /** How the last sanitize operation failed, null when it did not or that was left behind. */
+  readonly sanitizeFailure: SanitizeFailure | null;
+  /** From here on only what passes everything is served; a reset does not change that (SBC-4 4.11.2). */
+  beginSanitize(run: SanitizeRun): void;
+  endSanitize(failure: SanitizeFailure | null): void;
   /** A logical unit reset (SAM-5 6.3.3): everything as after power on, and every nexus is told `attention`. */
   reset(attention: Sense): void;
 }

@@ -1,0 +1,198 @@
+/**
+ * SANITIZE (SBC-4 5.34, 4.11): nothing of what was on the medium can be read any more, by erasing it all or by writing
+ * over it all, durably. While it runs the unit serves nothing else; a failure lasts until it is left or mended. Resets
+ * and lost sessions do not stop it, and with IMMED nobody waits for it.
+ */
+import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX } from '../../base/limits.js';
+import { byteAt } from '../cdb.js';
+import { accept, type Command, refuse, usage } from '../command.js';
+import { cut, flushPieces, type Piece, runPieces } from '../pieces.js';
+import { invalidCdbField, invalidParameterField, type Sense, SENSE } from '../sense.js';
+import { Passes, type SanitizeRun } from '../state.js';
+import type { ScsiTask, TaskPlan } from '../task.js';
+import type { DiskUnit } from '../unit.js';
+
+/** Byte 1 of the CDB. */
+const IMMED = 0x80;
+/** "Zoned no reset": we have no zones. */
+const ZNR = 0x40;
+const AUSE = 0x20;
+
+const ServiceAction = {
+  OVERWRITE: 0x01,
+  BLOCK_ERASE: 0x02,
+  CRYPTOGRAPHIC_ERASE: 0x03,
+  EXIT_FAILURE_MODE: 0x1f,
+} as const;
+
+const PARAMETER_LIST_LENGTH_AT = 7;
+/** Of the parameter list of OVERWRITE, before the pattern. */
+const HEADER_BYTES = 4;
+
+/** A medium holds so many sixty-five thousandths of the work (SPC-4 4.5.2.4.4). */
+const PROGRESS_MAX = 0xffff;
+
+/** What every service action refuses. */
+function findFault(cdb: Buffer): Sense | null {
+  if ((byteAt(cdb, 1) & ZNR) !== 0) return invalidCdbField(1, 6);
+  for (let at = 2; at < PARAMETER_LIST_LENGTH_AT; at++) if (byteAt(cdb, at) !== 0) return invalidCdbField(at);
+  return null;
+}
+
+function prepareErasure(unit: DiskUnit, task: ScsiTask, isLength: (bytes: number) => boolean): TaskPlan {
+  const { cdb } = task;
+  const fault = findFault(cdb);
+  if (fault !== null) return refuse(task, fault);
+  const listLength = cdb.readUInt16BE(PARAMETER_LIST_LENGTH_AT);
+  if (!isLength(listLength)) return refuse(task, invalidCdbField(PARAMETER_LIST_LENGTH_AT));
+  // After a failure in the restricted completion mode only that mode may be asked for (SBC-4 4.11.3, 5.34.1).
+  const isRestricted = unit.state.sanitizeFailure === 'restricted';
+  if (isRestricted && (byteAt(cdb, 1) & AUSE) !== 0) return refuse(task, invalidCdbField(1, 5));
+  if (unit.readOnly) return refuse(task, SENSE.WRITE_PROTECTED);
+  task.dataOutBytes = listLength;
+  return 'control';
+}
+
+/** Everything discarded: reads as zeros, and what was there is no file's any more. */
+function* erase(unit: DiskUnit, run: SanitizeRun): Generator<Piece, Sense | null> {
+  const sizeBytes = unit.blocks * unit.blockBytes;
+  for (const piece of cut(0, sizeBytes, CLEAR_PIECE_BYTES_MAX)) {
+    run.progress = Math.floor((piece.offsetBytes / sizeBytes) * PROGRESS_MAX);
+    yield { op: 'discard', ...piece };
+  }
+  return yield* flushPieces();
+}
+
+/** The passes of OVERWRITE: each block begins with the pattern's first byte (SBC-4 5.34.2.2). */
+interface Overwriting {
+  readonly block: Buffer;
+  readonly passes: number;
+  /** Inverted from pass to pass, so that the last one writes the pattern as it came. */
+  readonly inverts: boolean;
+}
+
+function* overwrite(unit: DiskUnit, how: Overwriting, run: SanitizeRun): Generator<Piece, Sense | null> {
+  const sizeBytes = unit.blocks * unit.blockBytes;
+  const pieceBytes = Math.min(sizeBytes, PIECE_BYTES_MAX);
+  const asItCame = Buffer.alloc(pieceBytes, how.block);
+  const inverted = how.inverts
+    ? Buffer.alloc(
+        pieceBytes,
+        how.block.map((byte) => ~byte),
+      )
+    : asItCame;
+  for (let pass = 0; pass < how.passes; pass++) {
+    const data = (how.passes - pass) % 2 === 1 ? asItCame : inverted;
+    for (const piece of cut(0, sizeBytes, PIECE_BYTES_MAX)) {
+      const done = pass + piece.offsetBytes / sizeBytes;
+      run.progress = Math.floor((done / how.passes) * PROGRESS_MAX);
+      yield { op: 'write', ...piece, data: data.subarray(0, piece.lengthBytes) };
+    }
+    yield* flushPieces();
+  }
+  return null;
+}
+
+/** The parameter list of OVERWRITE (SBC-4 5.34.2.1), or what is wrong with it. */
+function readOverwriting(unit: DiskUnit, list: Buffer): Overwriting | Sense {
+  if (list.length < HEADER_BYTES) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
+  const flags = byteAt(list, 0);
+  const passes = flags & 0x1f;
+  const patternLength = list.readUInt16BE(2);
+  // TEST: other patterns than what is meant, of a vendor's own.
+  if ((flags & 0x60) !== 0 || passes === 0) return invalidParameterField(0);
+  if (patternLength === 0 || patternLength > unit.blockBytes) return invalidParameterField(2);
+  if (list.length < HEADER_BYTES + patternLength) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
+  const block = Buffer.alloc(unit.blockBytes, list.subarray(HEADER_BYTES, HEADER_BYTES + patternLength));
+  return { block, passes, inverts: (flags & 0x80) !== 0 };
+}
+
+type Work = (run: SanitizeRun) => Generator<Piece, Sense | null>;
+
+function sanitize(unit: DiskUnit, task: ScsiTask, work: Work): void {
+  const { state } = unit;
+  const flags = byteAt(task.cdb, 1);
+  // Another one may have begun while the parameter list was on its way.
+  const obstacle = state.obstacle(task.nexus, Passes.UNIT_ATTENTION | Passes.SANITIZE_FAILURE);
+  if (obstacle !== null) return void refuse(task, obstacle);
+  const isAnswered = (flags & IMMED) !== 0;
+  const run: SanitizeRun = { progress: 0 };
+  state.beginSanitize(run);
+  if (isAnswered) accept(task);
+  runPieces(unit.device, work(run), (outcome) => {
+    const failure = (flags & AUSE) !== 0 ? 'unrestricted' : 'restricted';
+    state.endSanitize(outcome === null ? null : failure);
+    if (isAnswered) return;
+    if (outcome === null) accept(task);
+    else refuse(task, SENSE.SANITIZE_FAILED);
+  });
+}
+
+function executeOverwrite(unit: DiskUnit, task: ScsiTask): void {
+  const how = readOverwriting(unit, task.dataOut);
+  if ('senseKey' in how) refuse(task, how);
+  else sanitize(unit, task, (run) => overwrite(unit, how, run));
+}
+
+/** Leaves the failure behind: what is on the medium then is what is there (SBC-4 5.34.5). */
+function prepareExit(unit: DiskUnit, task: ScsiTask): TaskPlan {
+  const fault = findFault(task.cdb);
+  if (fault !== null) return refuse(task, fault);
+  const hasList = task.cdb.readUInt16BE(PARAMETER_LIST_LENGTH_AT) !== 0;
+  if (hasList) return refuse(task, invalidCdbField(PARAMETER_LIST_LENGTH_AT));
+  if (unit.state.sanitizeFailure === 'restricted') return refuse(task, invalidCdbField(1, 4));
+  unit.state.endSanitize(null);
+  return accept(task);
+}
+
+const opcode = 0x48;
+const passes = Passes.SANITIZE_FAILURE;
+const erasure: Pick<Command, 'opcode' | 'passes' | 'prepare' | 'execute'> = {
+  opcode,
+  passes,
+  prepare: (unit, task) => prepareErasure(unit, task, (bytes) => bytes === 0),
+  // The key of a cryptographic erase is the map of the file: what it led to is gone in either case.
+  execute: (unit, task) => sanitize(unit, task, (run) => erase(unit, run)),
+};
+
+export const sanitizeCommands: readonly Command[] = [
+  {
+    name: 'SANITIZE, OVERWRITE',
+    opcode,
+    serviceAction: ServiceAction.OVERWRITE,
+    usage: usage('48 a1 0000000000 ffff 04'),
+    passes,
+    prepare: (unit, task) =>
+      prepareErasure(unit, task, (bytes) => bytes > HEADER_BYTES && bytes <= HEADER_BYTES + unit.blockBytes),
+    execute: executeOverwrite,
+  },
+  {
+    name: 'SANITIZE, BLOCK ERASE',
+    serviceAction: ServiceAction.BLOCK_ERASE,
+    usage: usage('48 a2 0000000000 ffff 04'),
+    ...erasure,
+  },
+  {
+    name: 'SANITIZE, CRYPTOGRAPHIC ERASE',
+    serviceAction: ServiceAction.CRYPTOGRAPHIC_ERASE,
+    usage: usage('48 a3 0000000000 ffff 04'),
+    ...erasure,
+  },
+  {
+    name: 'SANITIZE, EXIT FAILURE MODE',
+    opcode,
+    serviceAction: ServiceAction.EXIT_FAILURE_MODE,
+    usage: usage('48 bf 0000000000 ffff 04'),
+    passes,
+    prepare: prepareExit,
+  },
+];
+
+/** "If the service action is not supported: INVALID FIELD IN CDB" (SBC-4 5.34.1). */
+export const otherSanitizeActions: Command = {
+  name: 'SANITIZE',
+  opcode,
+  usage: usage('48 ff 0000000000 ffff 04'),
+  passes,
+  prepare: (_unit, task) => refuse(task, invalidCdbField(1, 4)),
+};
