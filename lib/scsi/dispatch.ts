@@ -6,6 +6,7 @@ import { cacheCommands } from './commands/cache.js';
 import { getLbaStatusCommand } from './commands/get-lba-status.js';
 import { inquiryCommand } from './commands/inquiry.js';
 import { logSenseCommand } from './commands/log-sense.js';
+import { mediumCommands } from './commands/medium.js';
 import { modeSelectCommands } from './commands/mode-select.js';
 import { modeSenseCommands } from './commands/mode-sense.js';
 import { readCapacityCommands } from './commands/read-capacity.js';
@@ -23,6 +24,7 @@ import { writeSameCommands } from './commands/write-same.js';
 /** A new family takes its place here. */
 export const COMMANDS: readonly Command[] = [
   ...unitStateCommands,
+  ...mediumCommands,
   inquiryCommand,
   ...modeSenseCommands,
   ...modeSelectCommands,

@@ -14,8 +14,11 @@ import {
 export class LocalUnitState implements UnitState {
   isQuiet = true;
   modes = DEFAULT_MODES;
+  hasMedium = true;
   sanitizeFailure: SanitizeFailure | null = null;
   private sanitizeRun: SanitizeRun | null = null;
+  /** Who wants the medium to stay. */
+  private readonly preventing = new Set<ScsiNexus>();
   /** Nexus → what it is still to be told, oldest first. */
   private readonly attentions = new Map<ScsiNexus, Sense[]>();
 
@@ -29,6 +32,7 @@ export class LocalUnitState implements UnitState {
     }
     if (passes === PASSES_ALL) return null;
     if (this.sanitizeRun !== null) return sanitizeInProgress(this.sanitizeRun.progress);
+    if (!this.hasMedium && (passes & Passes.NO_MEDIUM) === 0) return SENSE.MEDIUM_NOT_PRESENT;
     const isHarmless = (passes & (Passes.NO_MEDIUM | Passes.SANITIZE_FAILURE)) !== 0;
     if (this.sanitizeFailure !== null && !isHarmless) return SENSE.SANITIZE_FAILED;
     return null;
@@ -40,6 +44,7 @@ export class LocalUnitState implements UnitState {
 
   nexusEnded(nexus: ScsiNexus): void {
     this.attentions.delete(nexus);
+    this.preventing.delete(nexus);
     this.settle();
   }
 
@@ -52,6 +57,27 @@ export class LocalUnitState implements UnitState {
     this.modes = modes;
     if (changed) this.tell(SENSE.MODE_PARAMETERS_CHANGED, by);
     done();
+  }
+
+  setPrevented(nexus: ScsiNexus, isPrevented: boolean, done: () => void): void {
+    if (isPrevented) this.preventing.add(nexus);
+    else this.preventing.delete(nexus);
+    done();
+  }
+
+  eject(done: (outcome: Sense | null) => void): void {
+    const isPrevented = this.hasMedium && this.preventing.size > 0;
+    if (!isPrevented) this.hasMedium = false;
+    this.settle();
+    done(isPrevented ? SENSE.MEDIUM_REMOVAL_PREVENTED : null);
+  }
+
+  load(by: ScsiNexus, done: (outcome: Sense | null) => void): void {
+    const wasOut = !this.hasMedium;
+    this.hasMedium = true;
+    if (wasOut) this.tell(SENSE.MEDIUM_MAY_HAVE_CHANGED, by);
+    this.settle();
+    done(null);
   }
 
   beginSanitize(run: SanitizeRun): void {
@@ -67,6 +93,7 @@ export class LocalUnitState implements UnitState {
 
   reset(attention: Sense): void {
     this.modes = DEFAULT_MODES;
+    this.preventing.clear();
     // A reset takes the place of what was to be told before it (SAM-5 5.14.5).
     for (const waiting of this.attentions.values()) waiting.splice(0, waiting.length, attention);
     this.settle();
@@ -82,6 +109,7 @@ export class LocalUnitState implements UnitState {
 
   private settle(): void {
     this.isQuiet =
+      this.hasMedium &&
       this.sanitizeRun === null &&
       this.sanitizeFailure === null &&
       [...this.attentions.values()].every((waiting) => waiting.length === 0);

@@ -45,6 +45,7 @@ export const SENSE = {
   NONE: outcome(SenseKey.NO_SENSE, 0x00, 0x00),
   BECOMING_READY: outcome(SenseKey.NOT_READY, 0x04, 0x01),
   SANITIZE_IN_PROGRESS: outcome(SenseKey.NOT_READY, 0x04, 0x1b),
+  MEDIUM_NOT_PRESENT: outcome(SenseKey.NOT_READY, 0x3a, 0x00),
   LOGICAL_UNIT_COMMUNICATION_FAILURE: outcome(SenseKey.HARDWARE_ERROR, 0x08, 0x00),
   UNRECOVERED_READ_ERROR: outcome(SenseKey.MEDIUM_ERROR, 0x11, 0x00),
   /** "Sanitize command failed". */
@@ -57,6 +58,9 @@ export const SENSE = {
   INVALID_FIELD_IN_CDB: outcome(SenseKey.ILLEGAL_REQUEST, 0x24, 0x00),
   LOGICAL_UNIT_NOT_SUPPORTED: outcome(SenseKey.ILLEGAL_REQUEST, 0x25, 0x00),
   INVALID_FIELD_IN_PARAMETER_LIST: outcome(SenseKey.ILLEGAL_REQUEST, 0x26, 0x00),
+  MEDIUM_REMOVAL_PREVENTED: outcome(SenseKey.ILLEGAL_REQUEST, 0x53, 0x02),
+  /** "Not ready to ready change, medium may have changed". */
+  MEDIUM_MAY_HAVE_CHANGED: outcome(SenseKey.UNIT_ATTENTION, 0x28, 0x00),
   /** "Bus device reset function occurred": a logical unit reset, and a target reset. */
   UNIT_WAS_RESET: outcome(SenseKey.UNIT_ATTENTION, 0x29, 0x03),
   MODE_PARAMETERS_CHANGED: outcome(SenseKey.UNIT_ATTENTION, 0x2a, 0x01),

@@ -55,6 +55,14 @@ export interface UnitState {
   nexusEnded(nexus: ScsiNexus): void;
   /** The other nexuses are told (SPC-4 6.11). Calls back once the modes hold. */
   setModes(by: ScsiNexus, modes: Modes, done: () => void): void;
+  /** The medium is loaded: always, but for a removable unit. */
+  readonly hasMedium: boolean;
+  /** `nexus` wants the medium to stay, or does not mind any more; until its end, or a reset (SPC-4 6.15). */
+  setPrevented(nexus: ScsiNexus, isPrevented: boolean, done: () => void): void;
+  /** Takes the medium out, unless a nexus wants it to stay; none there is none to take. */
+  eject(done: (outcome: Sense | null) => void): void;
+  /** Puts it back; every nexus but `by` is told that it may be another one. */
+  load(by: ScsiNexus, done: (outcome: Sense | null) => void): void;
   /** How the last sanitize operation failed, null when it did not or that was left behind. */
   readonly sanitizeFailure: SanitizeFailure | null;
   /** From here on only what passes everything is served; a reset does not change that (SBC-4 4.11.2). */
