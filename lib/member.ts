@@ -7,9 +7,10 @@
  * slip in between (migration/batch.ts).
  */
 import { isIP } from 'node:net';
-import type { Clock } from './base/clock.js';
-import { BlockferryError } from './base/errors.js';
-import { HANDOVER_DEADLINE_SECONDS } from './base/limits.js';
+import { assert } from './base/assert.js';
+import { sleep, type Clock } from './base/clock.js';
+import { BlockferryError, describeError } from './base/errors.js';
+import { HANDOVER_DEADLINE_SECONDS, READ_BACK_RETRY_MS } from './base/limits.js';
 import type { Logger } from './base/log.js';
 import { randomToken, type Random } from './base/random.js';
 import { noWaypoints, type Waypoints } from './base/waypoints.js';
@@ -23,11 +24,13 @@ import { SessionRegistry } from './iscsi/target/registry.js';
 import { MemberDirectory } from './member/directory.js';
 import { DirectoryDoor } from './member/door.js';
 import { memberDoors, type MemberDoors } from './member/doors.js';
+import { Everywhere } from './member/everywhere.js';
 import { Fencer } from './member/fencer.js';
 import { VolumeHost } from './member/host.js';
 import { removeLeftovers } from './member/leftovers.js';
 import { isProcessRunning } from './member/processes.js';
 import { MemberService } from './member/service.js';
+import { SharedReservations } from './member/shared-reservations.js';
 import { Destination } from './migration/destination.js';
 import { MoveRunner } from './migration/move-runner.js';
 import { HolderService } from './peer/holder-service.js';
@@ -82,6 +85,9 @@ export class Member {
   private hub!: Hub;
   private closePortal: Closer = () => undefined;
   private fencer!: Fencer;
+  private everywhere!: Everywhere;
+  /** Null until they are read. */
+  private reservations: SharedReservations | null = null;
   private portalAddress!: Endpoint;
   private peerAddress!: Endpoint;
 
@@ -152,12 +158,13 @@ export class Member {
     const membership = await this.join(store);
     this.waypoints.reached('member.joined');
     await this.openTable(store, folder, group);
+    await this.openReservations(store);
     this.openVolumes(store, folder, membership);
     this.waypoints.reached('member.opened');
     this.openService();
     this.closers.push(this.closePortal); // sessions end while there are still volumes and links to serve them
     membership.onLost = () => this.host.suspend();
-    membership.onRegained = () => this.host.regain();
+    membership.onRegained = () => void this.regain(membership);
     if (membership.isValid) this.host.resume();
     this.door.open(this.directory());
     await this.runner.start();
@@ -206,6 +213,7 @@ export class Member {
     this.closers.push(() => membership.leave());
     const changed: MemberChange = (member, record) => {
       if (member !== name) this.hub.setAddress(member, record?.peer ?? null);
+      if (record === null) this.reservations?.memberLeft();
     };
     this.view = await GroupView.open(store, log, changed, clock);
     this.closers.push(() => this.view.close());
@@ -220,6 +228,33 @@ export class Member {
     await removeLeftovers({ folder, table, self, group, log });
   }
 
+  private async openReservations(store: GroupStore): Promise<void> {
+    const { clock, log } = this.options;
+    const { incarnation } = this;
+    this.reservations = await SharedReservations.open({
+      ...{ store, clock, log, incarnation },
+      everywhere: () => this.everywhere,
+      endAbsent: (present) => this.hub.endAbsent(present),
+      isThere: (process) =>
+        process === incarnation || this.view.members.some((member) => member.incarnation === process),
+    });
+    this.closers.push(() => this.reservations?.close());
+  }
+
+  /** In the group again: what was reserved meanwhile is known before anything is served. */
+  private async regain(membership: Membership): Promise<void> {
+    while (membership.isValid) {
+      try {
+        await this.reservations?.refresh();
+        if (membership.isValid) this.host.regain();
+        return;
+      } catch (error) {
+        this.options.log.warn({ error: describeError(error) }, 'the reservations cannot be read');
+        await sleep(this.options.clock, READ_BACK_RETRY_MS);
+      }
+    }
+  }
+
   private openVolumes(store: GroupStore, folder: DataFolder, membership: Membership): void {
     const { options, ids, hub, incarnation, registry, waypoints, table } = this;
     const { log, clock, random, name: self } = options;
@@ -231,6 +266,7 @@ export class Member {
       sessionCount: (iqn) => registry.sessionsOf(iqn).length,
       cutOff: (iqn) => registry.cutOff(iqn),
       leaseIsValid: () => membership.check(),
+      keeperOf: (volume, id) => this.reservationsOfGroup.keeperOf(volume, id),
       connect: (member) => hub.connect(member),
       isPresent: (member, process) => this.view.get(member)?.incarnation === process,
       hasLeft: async (member, process) => (await processOf(store, member)) !== process,
@@ -244,13 +280,15 @@ export class Member {
 
   private openService(): void {
     const { options, hub, host, service } = this;
-    this.fencer = this.makeFencer();
+    this.everywhere = this.makeEverywhere();
+    this.fencer = this.makeFencer(this.everywhere);
     const destination = new Destination(host, options.clock, options.log, this.waypoints);
     this.closers.push(() => destination.close());
     service.open({
       holder: new HolderService(host),
       destination,
       fencer: this.fencer,
+      reservations: this.reservationsOfGroup,
       queries: {
         sessions: () => this.registry.list(),
         volumes: () => [...host.all].map(({ record, epoch }) => ({ name: record.name, epoch })),
@@ -261,15 +299,29 @@ export class Member {
     this.closers.push(() => service.close());
   }
 
-  private makeFencer(): Fencer {
-    const { options, hub, view, table, registry, host } = this;
-    return new Fencer({
+  private get reservationsOfGroup(): SharedReservations {
+    const { reservations } = this;
+    assert(reservations !== null, 'the volumes were opened before the reservations were read');
+    return reservations;
+  }
+
+  private makeEverywhere(): Everywhere {
+    const { options, hub, view } = this;
+    return new Everywhere({
       hub,
       self: { name: options.name, incarnation: this.incarnation },
       clock: options.clock,
-      waypoints: this.waypoints,
       others: () => view.members.filter((member) => member.name !== options.name),
       mayBeRunning: (member) => isProcessRunning(member, (pid) => this.doors.isGone(pid)),
+      endAbsent: (present) => hub.endAbsent(present),
+    });
+  }
+
+  private makeFencer(everywhere: Everywhere): Fencer {
+    const { hub, table, registry, host } = this;
+    return new Fencer({
+      everywhere,
+      waypoints: this.waypoints,
       fenceHere: async (volume, login) => {
         const iqn = table.get(volume)?.record.iqn;
         return iqn === undefined ? { fenced: 0, stallMs: 0 } : registry.fence({ ...login, iqn });

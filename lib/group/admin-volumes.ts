@@ -177,7 +177,11 @@ export async function deleteVolume(store: GroupStore, name: string): Promise<voi
         unchanged(keys.moving(name), undefined),
         unchanged(keys.routeHead(name), headEntry),
       ],
-      operations: [{ delete: keys.volume(name) }, ...entries.map((entry) => ({ delete: entry.key }))],
+      operations: [
+        { delete: keys.volume(name) },
+        { delete: keys.reservation(name) },
+        ...entries.map((entry) => ({ delete: entry.key })),
+      ],
       result: undefined,
     };
   });

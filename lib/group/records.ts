@@ -10,6 +10,7 @@
  *   moves/ID                      MoveRecord
  *   moving/VOLUME                 the id of the move under way: one per volume
  *   progress/MOVE/MEMBER          ProgressRecord   each source's own figures
+ *   reservations/NAME             ReservationsRecord
  */
 import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
@@ -132,6 +133,24 @@ export const ProgressRecord = z.object({
 });
 export type ProgressRecord = z.infer<typeof ProgressRecord>;
 
+/** Who has reserved a volume (SPC-4 5.13): absent until somebody first does. */
+export const ReservationsRecord = z.object({
+  /** A volume made anew under the same name has none of this. */
+  volumeId: z.number().int().min(1).max(0xffffffff),
+  generation: z.number().int().min(0).max(0xffffffff),
+  aptpl: z.boolean(),
+  registrations: z
+    .array(z.object({ initiatorPort: z.string().min(1).max(245), key: z.string().regex(/^[0-9a-f]{16}$/) }))
+    .max(256),
+  persistent: z
+    .object({ type: z.number().int().min(1).max(8), holder: z.string().max(245).nullable() })
+    .nullable(),
+  reservedBy: z.string().max(245).nullable(),
+  /** The process that the nexus of `reservedBy` is with: its reservation ends with it. '' for none. */
+  reservedAt: z.string().max(64),
+});
+export type ReservationsRecord = z.infer<typeof ReservationsRecord>;
+
 export const keys = {
   group: 'group',
   members: 'members/',
@@ -148,6 +167,8 @@ export const keys = {
   movings: 'moving/',
   moving: (volume: string) => `moving/${volume}`,
   progress: (move: string) => `progress/${move}/`,
+  reservations: 'reservations/',
+  reservation: (volume: string) => `reservations/${volume}`,
   progressOf: (move: string, member: string) => `progress/${move}/${member}`,
 };
 

@@ -21,6 +21,7 @@ import { RemoteSlot, type RemoteVolume } from '../peer/remote-slot.js';
 import type { MemberIds } from '../routing/member-ids.js';
 import type { RoutedVolume } from '../routing/table.js';
 import { DiskServer } from '../scsi/disk-server.js';
+import type { ReservationKeeper } from '../scsi/reservations/keeper.js';
 import type { DataFolder } from '../storage/data-folder.js';
 import type { SparseFile } from '../storage/sparse-file.js';
 import { LocalSlot } from '../volume/local-slot.js';
@@ -40,6 +41,8 @@ export interface HeldVolumeContext {
   begin(volume: VolumeRecord): Promise<void>;
   /** Whether this member may serve, by its clock (I4); suspends every volume where not. */
   leaseIsValid(): boolean;
+  /** Who keeps the reservations of a volume, by name and number. */
+  keeperOf(volume: string, volumeId: number): ReservationKeeper;
   /** Resolves when the file of a deleted volume of the same name is gone. */
   readonly vacated: Promise<void>;
 }
@@ -83,6 +86,7 @@ export class HeldVolume implements DestinationVolume {
         device: this.volume,
         identity: routed.record,
         options: { removable, readOnly },
+        reservations: context.keeperOf(routed.record.name, routed.record.id),
       }),
     };
     this.guardIfAway();

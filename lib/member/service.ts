@@ -6,12 +6,14 @@ import type { Destination } from '../migration/destination.js';
 import { PeerStatus, PeerType, type IncomingRequest, type PeerService } from '../peer/contract.js';
 import { isHolderRequest, type HolderService } from '../peer/holder-service.js';
 import type { Fencer } from './fencer.js';
+import type { SharedReservations } from './shared-reservations.js';
 
 /** The parts that answer; given once the member has started. */
 export interface MemberParts {
   readonly holder: HolderService;
   readonly destination: Destination;
   readonly fencer: Fencer;
+  readonly reservations: SharedReservations;
   /** Answers of QUERY, by what is asked. */
   readonly queries: Readonly<Record<string, () => unknown>>;
 }
@@ -52,6 +54,8 @@ export class MemberService implements PeerService {
   private async control(parts: MemberParts, request: IncomingRequest): Promise<void> {
     if (request.type === PeerType.FENCE) {
       await parts.fencer.serve(request);
+    } else if (request.type === PeerType.RESERVED) {
+      await parts.reservations.serve(request);
     } else if (request.type === PeerType.QUERY) {
       const { what } = Query.parse(JSON.parse(request.payload.toString('utf8')));
       const answer = parts.queries[what];

@@ -25,6 +25,7 @@ export const PeerType = {
   // any member (sessions, management); JSON in, JSON out
   FENCE: 32,
   QUERY: 33,
+  RESERVED: 34, // reservations of a volume have changed: they are read, and the commands that they end have ended
 } as const;
 export type PeerTypeCode = (typeof PeerType)[keyof typeof PeerType];
 

@@ -11,7 +11,11 @@ import { reportLuns, reportLunsCommand } from './commands/report-luns.js';
 import { answerSense } from './commands/unit-state.js';
 import { lookUp } from './dispatch.js';
 import { encodeSense, encodeSenseDescriptors, invalidCdbField, type Sense, SENSE } from './sense.js';
-import type { DeviceServer, ScsiNexus, ScsiTask, TaskPlan } from './task.js';
+import { isConflict } from './reservations/access.js';
+import { unitReset } from './reservations/changes.js';
+import type { ReservationKeeper } from './reservations/keeper.js';
+import { NO_RESERVATIONS } from './reservations/state.js';
+import { type DeviceServer, type ScsiNexus, ScsiStatus, type ScsiTask, type TaskPlan } from './task.js';
 import { type DiskIdentity, type DiskOptions, DiskUnit } from './unit.js';
 import type { UnitState } from './state.js';
 
@@ -28,8 +32,11 @@ export class DiskServer implements DeviceServer {
     readonly options?: DiskOptions;
     /** By default one of its own. */
     readonly state?: UnitState;
+    /** By default one of its own. */
+    readonly reservations?: ReservationKeeper;
   }) {
-    this.unit = new DiskUnit(parts.device, parts.identity, parts.options, parts.state);
+    const { device, identity, options, state, reservations } = parts;
+    this.unit = new DiskUnit(device, identity, options, state, reservations);
   }
 
   prepare(task: ScsiTask): TaskPlan {
@@ -42,12 +49,15 @@ export class DiskServer implements DeviceServer {
     const { cdb } = task;
     if (task.lun !== 0) return prepareAbsent(task);
     const command = lookUp(cdb);
-    const { state } = this.unit;
+    const { state, reservations } = this.unit;
     if (!state.isQuiet) {
       const obstacle = state.obstacle(task.nexus, command?.passes ?? 0);
       if (obstacle !== null) return refuse(task, obstacle);
     }
     if (command === null) return refuse(task, SENSE.INVALID_OPCODE);
+    if (reservations.state !== NO_RESERVATIONS) {
+      if (isConflict(reservations.state, task.nexus.initiatorPortName, cdb)) return refuseInConflict(task);
+    }
     if (asksForAca(cdb)) return refuse(task, invalidCdbField(controlByteIndex(byteAt(cdb, 0)), 2));
     return command.prepare(this.unit, task);
   }
@@ -64,14 +74,19 @@ export class DiskServer implements DeviceServer {
 
   nexusBegan(nexus: ScsiNexus): void {
     this.unit.state.nexusBegan(nexus);
+    this.unit.nexuses.add(nexus);
   }
 
   nexusEnded(nexus: ScsiNexus): void {
     this.unit.state.nexusEnded(nexus);
+    this.unit.nexuses.delete(nexus);
+    this.unit.reservations.ended(nexus);
   }
 
   reset(): void {
-    this.unit.state.reset(SENSE.UNIT_WAS_RESET);
+    const { state, reservations } = this.unit;
+    state.reset(SENSE.UNIT_WAS_RESET);
+    if (reservations.state.reservedBy !== null) reservations.change(unitReset, () => undefined);
   }
 
   encodeSense(sense: Sense): Buffer {
@@ -91,6 +106,11 @@ export class DiskServer implements DeviceServer {
         answerSense(task, SENSE.LOGICAL_UNIT_NOT_SUPPORTED);
     }
   }
+}
+
+function refuseInConflict(task: ScsiTask): 'finished' {
+  task.finish(ScsiStatus.RESERVATION_CONFLICT, null);
+  return 'finished';
 }
 
 function prepareAbsent(task: ScsiTask): TaskPlan {

@@ -9,12 +9,14 @@ import { logSenseCommand } from './commands/log-sense.js';
 import { mediumCommands } from './commands/medium.js';
 import { modeSelectCommands } from './commands/mode-select.js';
 import { modeSenseCommands } from './commands/mode-sense.js';
+import { otherReserveActions, persistentReserveCommands } from './commands/persistent-reserve.js';
 import { readCapacityCommands } from './commands/read-capacity.js';
 import { readDefectDataCommands } from './commands/read-defect-data.js';
 import { readWriteCommands } from './commands/read-write.js';
 import { reportFunctionsCommand } from './commands/report-functions.js';
 import { reportLunsCommand } from './commands/report-luns.js';
 import { reportOpcodesCommand } from './commands/report-opcodes.js';
+import { reserveCommands } from './commands/reserve.js';
 import { otherSanitizeActions, sanitizeCommands } from './commands/sanitize.js';
 import { unitStateCommands } from './commands/unit-state.js';
 import { unmapCommand } from './commands/unmap.js';
@@ -38,13 +40,15 @@ export const COMMANDS: readonly Command[] = [
   ...writeSameCommands,
   ...sanitizeCommands,
   ...readDefectDataCommands,
+  ...persistentReserveCommands,
+  ...reserveCommands,
   reportLunsCommand,
   reportOpcodesCommand(() => COMMANDS),
   reportFunctionsCommand,
 ];
 
 /** What answers for the service actions that a command with its own rule about them does not have. Nobody is told of it. */
-const OTHER_ACTIONS: readonly Command[] = [otherSanitizeActions];
+const OTHER_ACTIONS: readonly Command[] = [otherSanitizeActions, ...otherReserveActions];
 
 /** One operation code: the command itself, or those that share it, by service action. */
 interface Entry {

@@ -48,6 +48,12 @@ export class LocalUnitState implements UnitState {
     this.settle();
   }
 
+  attend(nexus: ScsiNexus, attention: Sense): void {
+    const waiting = this.attentions.get(nexus);
+    if (waiting?.includes(attention) === false) waiting.push(attention);
+    this.settle();
+  }
+
   setModes(by: ScsiNexus, modes: Modes, done: () => void): void {
     const { writeCache, descriptorSense, writeProtected } = this.modes;
     const changed =

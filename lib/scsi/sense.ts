@@ -64,6 +64,11 @@ export const SENSE = {
   /** "Bus device reset function occurred": a logical unit reset, and a target reset. */
   UNIT_WAS_RESET: outcome(SenseKey.UNIT_ATTENTION, 0x29, 0x03),
   MODE_PARAMETERS_CHANGED: outcome(SenseKey.UNIT_ATTENTION, 0x2a, 0x01),
+  RESERVATIONS_PREEMPTED: outcome(SenseKey.UNIT_ATTENTION, 0x2a, 0x03),
+  RESERVATIONS_RELEASED: outcome(SenseKey.UNIT_ATTENTION, 0x2a, 0x04),
+  REGISTRATIONS_PREEMPTED: outcome(SenseKey.UNIT_ATTENTION, 0x2a, 0x05),
+  INVALID_RELEASE_OF_PERSISTENT_RESERVATION: outcome(SenseKey.ILLEGAL_REQUEST, 0x26, 0x04),
+  INSUFFICIENT_REGISTRATION_RESOURCES: outcome(SenseKey.ILLEGAL_REQUEST, 0x55, 0x04),
   SAVING_PARAMETERS_NOT_SUPPORTED: outcome(SenseKey.ILLEGAL_REQUEST, 0x39, 0x00),
   WRITE_PROTECTED: outcome(SenseKey.DATA_PROTECT, 0x27, 0x00),
   SPACE_ALLOCATION_FAILED: outcome(SenseKey.DATA_PROTECT, 0x27, 0x07),
@@ -79,6 +84,13 @@ export const SENSE = {
   /** "Miscompare during verify operation" (SBC-3 5.34). */
   MISCOMPARE: outcome(SenseKey.MISCOMPARE, 0x1d, 0x00),
 } as const;
+
+/** Unit attentions that a change of reservations causes for others, by their names in SENSE. */
+export const NOTICES = [
+  'RESERVATIONS_PREEMPTED',
+  'RESERVATIONS_RELEASED',
+  'REGISTRATIONS_PREEMPTED',
+] as const;
 
 /** INVALID FIELD IN CDB that points at the field. */
 export function invalidCdbField(byte: number, bit?: number): Sense {

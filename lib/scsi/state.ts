@@ -53,6 +53,8 @@ export interface UnitState {
   nexusBegan(nexus: ScsiNexus): void;
   /** I_T nexus loss: what it had asked for ends (SAM-5 6.3.4). */
   nexusEnded(nexus: ScsiNexus): void;
+  /** Something that only `nexus` is to be told. */
+  attend(nexus: ScsiNexus, attention: Sense): void;
   /** The other nexuses are told (SPC-4 6.11). Calls back once the modes hold. */
   setModes(by: ScsiNexus, modes: Modes, done: () => void): void;
   /** The medium is loaded: always, but for a removable unit. */

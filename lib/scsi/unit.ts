@@ -6,6 +6,7 @@ import { assert } from '../base/assert.js';
 import { PRODUCT_DEFAULT, TRANSFER_BYTES_MAX, VENDOR_DEFAULT } from '../base/limits.js';
 import type { BlockDevice } from '../block/device.js';
 import { LocalUnitState } from './local-state.js';
+import { LocalKeeper, Nexuses, type ReservationKeeper } from './reservations/keeper.js';
 import type { UnitState } from './state.js';
 
 /** What a volume answers wherever it is served (I9). */
@@ -57,13 +58,17 @@ export class DiskUnit {
   readonly serial: string;
   readonly naa: Buffer;
   readonly iqn: string;
+  readonly nexuses: Nexuses;
 
   constructor(
     readonly device: BlockDevice,
     identity: DiskIdentity,
     options: DiskOptions = {},
     readonly state: UnitState = new LocalUnitState(),
+    readonly reservations: ReservationKeeper = new LocalKeeper(),
   ) {
+    this.nexuses = new Nexuses(state);
+    reservations.attach(this.nexuses);
     assert(/^[0-9a-f]{16}$/i.test(identity.naa), `'${identity.naa}' is not an eight-byte NAA designator`);
     this.blockBytes = device.blockBytes;
     this.blocks = Math.floor(device.sizeBytes / device.blockBytes);

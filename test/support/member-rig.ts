@@ -16,6 +16,7 @@ import { removeLeftovers } from '../../lib/member/leftovers.js';
 import { VolumeHost } from '../../lib/member/host.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
 import { RoutingTable, type RoutedVolume } from '../../lib/routing/table.js';
+import { LocalKeeper } from '../../lib/scsi/reservations/keeper.js';
 import { DataFolder } from '../../lib/storage/data-folder.js';
 import { systemDoors } from '../../lib/storage/doors.js';
 import { FakePeers } from './fake-peers.js';
@@ -67,6 +68,7 @@ export class MemberRig {
       leaseIsValid: () => this.checkLease(),
       connect: () => undefined,
       isPresent: () => true,
+      keeperOf: () => new LocalKeeper(),
       hasLeft: () => Promise.resolve(false),
       loopIdleMs: () => 0,
     });

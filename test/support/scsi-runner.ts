@@ -18,8 +18,16 @@ export const IDENTITY = {
 } as const;
 
 /** An initiator port, as the transport would name it. */
-export function nexusOf(name: string): ScsiNexus {
-  return { initiatorName: name, initiatorPortName: `${name},i,0x800000000001` };
+export function nexusOf(name: string): ScsiNexus & { aborts: number } {
+  return {
+    initiatorName: name,
+    initiatorPortName: `${name},i,0x800000000001`,
+    aborts: 0,
+    abortTasks(done) {
+      this.aborts += 1;
+      setImmediate(done);
+    },
+  };
 }
 
 const NEXUS = nexusOf('iqn.2026-11.test:initiator');

@@ -4,6 +4,7 @@ import { systemClock } from '../../lib/base/clock.js';
 import { noWaypoints } from '../../lib/base/waypoints.js';
 import type { MemberRecord } from '../../lib/group/records.js';
 import { MemberDirectory } from '../../lib/member/directory.js';
+import { Everywhere, type Present } from '../../lib/member/everywhere.js';
 import { Fencer } from '../../lib/member/fencer.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
 import { makeRig, type MemberRig } from '../support/member-rig.js';
@@ -23,17 +24,22 @@ function directoryOf(
   running: string[] = [],
   ended: string[] = [],
 ): MemberDirectory {
-  const fencer = new Fencer({
+  const endAbsent = (present: readonly Present[]): Promise<void> => {
+    ended.push(present.map(({ incarnation }) => incarnation).join());
+    return Promise.resolve();
+  };
+  const everywhere = new Everywhere({
     hub: rig.peers.hub('m1'),
     clock: { ...systemClock, nowMs: () => systemClock.nowMs() * 100 },
     self: { name: 'm1', incarnation: 'm1-1' },
-    waypoints: noWaypoints,
-    endAbsent: (present) => {
-      ended.push(present.map(({ incarnation }) => incarnation).join());
-      return Promise.resolve();
-    },
+    endAbsent,
     others: () => others,
     mayBeRunning: ({ name }) => running.includes(name),
+  });
+  const fencer = new Fencer({
+    everywhere,
+    waypoints: noWaypoints,
+    endAbsent,
     fenceHere: () => Promise.resolve({ fenced: 0, stallMs: 0 }),
     fenced: () => undefined,
     catchUp: () => Promise.resolve(),

@@ -18,6 +18,17 @@ export function abortTask(session: Session, task: Task, fate: TaskFate, group: T
   endWithStatus(session, task, ScsiStatus.TASK_ABORTED, null);
 }
 
+/** Ends every command of a session unanswered (TAS 0, SPC-4 5.13.11.5); calls back when none is at the device. */
+export function abortTasks(session: Session, done: () => void): void {
+  let left = session.tasks.size + 1;
+  const taskEnded = (): void => {
+    left -= 1;
+    if (left === 0) done();
+  };
+  for (const task of [...session.tasks.values()]) abortTask(session, task, 'silence', { taskEnded });
+  taskEnded();
+}
+
 /** Two functions may wait for one task. */
 function both(first: TaskGroup, second: TaskGroup): TaskGroup {
   return {

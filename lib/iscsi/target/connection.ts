@@ -19,6 +19,7 @@ import { opcodeOf } from '../wire/bhs.js';
 import { Framer, type FramerSink } from '../wire/framer.js';
 import { encodeLoginResponse, type LoginResponsePdu } from '../wire/login.js';
 import { Opcode } from '../wire/opcodes.js';
+import { abortTasks } from './abort.js';
 import { Span } from './buffer-pool.js';
 import type { PortalContext } from './context.js';
 import { drop } from './departure.js';
@@ -241,6 +242,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
       pool,
       memory: new SessionMemory(memory, this.output, () => this.run(() => this.drained())),
       taskOwner,
+      abortTasks,
       cmdSN,
       statSN,
       wallMs: clock.wallMs(),

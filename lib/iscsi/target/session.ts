@@ -34,6 +34,8 @@ export interface SessionOptions {
   readonly pool: BufferPool;
   readonly memory: SessionMemory;
   readonly taskOwner: TaskOwner<Session>;
+  /** See ScsiNexus. */
+  readonly abortTasks: (session: Session, done: () => void) => void;
   /** CmdSN of the login, and the next StatSN. */
   readonly cmdSN: number;
   readonly statSN: number;
@@ -101,7 +103,11 @@ export class Session {
     this.pool = options.pool;
     this.memory = options.memory;
     this.taskOwner = options.taskOwner;
-    this.nexus = { initiatorName, initiatorPortName: `${initiatorName},i,0x${isid}` };
+    this.nexus = {
+      initiatorName,
+      initiatorPortName: `${initiatorName},i,0x${isid}`,
+      abortTasks: (done) => options.abortTasks(this, done),
+    };
     this.window = new CommandWindow(options.cmdSN);
     this.statSN_ = options.statSN;
     this.sinceMs = options.wallMs;

@@ -1,0 +1,262 @@
+/**
+ * The reservations of every volume as the group shares them (I9): kept in the store, known at every member, and enforced
+ * wherever a volume is served. A change is a compare-and-swap in the store; then every member is told, and the initiator that
+ * asked is answered when each of them goes by it (everywhere.ts). So what one initiator was granted at one member no other
+ * can get around at another.
+ *
+ * A member that sleeps past its lease is not waited for. It reads what it has missed before it serves again.
+ */
+import { z } from 'zod';
+import { sleep, type Clock, type Timer } from '../base/clock.js';
+import { describeError } from '../base/errors.js';
+import { MEMBERS_MAX, MOVE_LIST_RETRY_MS, READ_BACK_RETRY_MS } from '../base/limits.js';
+import type { Logger } from '../base/log.js';
+import { ReservationsRecord, formatRecord, keys, parseRecord } from '../group/records.js';
+import type { GroupStore, StoreEntry, StoreWatch } from '../group/store.js';
+import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
+import { nexusLost, type Change, type Notice } from '../scsi/reservations/changes.js';
+import type { Nexuses, ReservationKeeper } from '../scsi/reservations/keeper.js';
+import { NO_RESERVATIONS, type Reservations } from '../scsi/reservations/state.js';
+import { NOTICES } from '../scsi/sense.js';
+import type { ScsiNexus } from '../scsi/task.js';
+import type { Everywhere, Present } from './everywhere.js';
+
+export interface SharedReservationsOptions {
+  readonly store: GroupStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** This process. */
+  readonly incarnation: string;
+  everywhere(): Everywhere;
+  /** Ends the links of every other process than these here; resolves when none of their requests is in service. */
+  endAbsent(present: readonly Present[]): Promise<void>;
+  /** Whether a process with that incarnation is in the group. */
+  isThere(incarnation: string): boolean;
+}
+
+const initiatorPort = z.string().max(245);
+
+/** RESERVED: what the sender has written, and what every member has to do about it. */
+const Reserved = z.object({
+  volume: z.string().max(64),
+  revision: z.number().int().min(1),
+  notices: z.array(z.object({ initiatorPort, notice: z.enum(NOTICES) })).max(1024),
+  aborts: z.array(initiatorPort).max(256),
+  present: z.array(z.object({ name: z.string().max(64), incarnation: z.string().max(64) })).max(MEMBERS_MAX),
+});
+type Reserved = z.infer<typeof Reserved>;
+
+/** Each attempt that fails means that another has succeeded. */
+const ATTEMPTS_MAX = 32;
+
+export class SharedReservations {
+  private readonly entries = new Map<string, StoreEntry>();
+  private readonly keepers = new Map<string, SharedKeeper>();
+  private watch: StoreWatch | null = null;
+  private retry: Timer | null = null;
+  private isClosed = false;
+
+  private constructor(readonly options: SharedReservationsOptions) {}
+
+  /** Reads what there is, then follows. */
+  static async open(options: SharedReservationsOptions): Promise<SharedReservations> {
+    const shared = new SharedReservations(options);
+    await shared.follow();
+    return shared;
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.watch?.close();
+    this.retry?.cancel();
+  }
+
+  /** The keeper of a volume at this member. */
+  keeperOf(volume: string, volumeId: number): ReservationKeeper {
+    const keeper = new SharedKeeper(this, volume, volumeId);
+    this.keepers.set(volume, keeper);
+    keeper.adopt(this.entries.get(volume));
+    return keeper;
+  }
+
+  /** Another member has changed something. */
+  async serve(request: IncomingRequest): Promise<void> {
+    const { volume, revision, notices, aborts, present } = Reserved.parse(
+      JSON.parse(request.payload.toString('utf8')),
+    );
+    if ((this.entries.get(volume)?.revision ?? 0) < revision) await this.read(volume);
+    const keeper = this.keepers.get(volume);
+    keeper?.tell(notices);
+    await new Promise<void>((resolve) => (keeper === undefined ? resolve() : keeper.abort(aborts, resolve)));
+    if (aborts.length > 0) await this.options.endAbsent(present);
+    request.answer(PeerStatus.OK);
+  }
+
+  /** The store as it is now; rejects when it does not answer. Called before this member serves again (I4). */
+  async refresh(): Promise<void> {
+    const { entries } = await this.options.store.list(keys.reservations);
+    const present = new Set(entries.map(({ key }) => key));
+    for (const entry of entries) this.adopt(volumeOf(entry.key), entry);
+    for (const volume of this.entries.keys())
+      if (!present.has(keys.reservation(volume))) this.adopt(volume, null);
+  }
+
+  /** A process has left the group: what RESERVE (6) gave to a nexus with it has ended. */
+  memberLeft(): void {
+    for (const keeper of this.keepers.values()) keeper.releaseOfTheGone();
+  }
+
+  async read(volume: string): Promise<StoreEntry | undefined> {
+    const entry = await this.options.store.get(keys.reservation(volume));
+    this.adopt(volume, entry ?? null);
+    return entry;
+  }
+
+  adopt(volume: string, entry: StoreEntry | null): void {
+    if (entry === null) this.entries.delete(volume);
+    else if ((this.entries.get(volume)?.revision ?? 0) < entry.revision) this.entries.set(volume, entry);
+    this.keepers.get(volume)?.adopt(this.entries.get(volume));
+  }
+
+  private async follow(): Promise<void> {
+    const { store } = this.options;
+    const listing = await store.list(keys.reservations);
+    for (const entry of listing.entries) this.adopt(volumeOf(entry.key), entry);
+    this.watch?.close();
+    if (this.isClosed) return;
+    this.watch = store.watch(keys.reservations, listing.revision, {
+      events: (events) => {
+        for (const { key, entry } of events) this.adopt(volumeOf(key), entry);
+      },
+      compacted: () => this.followAgain(),
+    });
+  }
+
+  private followAgain(): void {
+    const { clock, log } = this.options;
+    this.follow().catch((error: unknown) => {
+      log.warn({ error: describeError(error) }, 'the reservations cannot be read; trying again');
+      if (!this.isClosed) this.retry = clock.after(MOVE_LIST_RETRY_MS, () => this.followAgain());
+    });
+  }
+}
+
+class SharedKeeper implements ReservationKeeper {
+  state = NO_RESERVATIONS;
+  private reservedAt = '';
+  private nexuses!: Nexuses;
+
+  constructor(
+    private readonly shared: SharedReservations,
+    private readonly volume: string,
+    private readonly volumeId: number,
+  ) {}
+
+  change(make: (state: Reservations) => Change, done: (change: Change | null) => void): void {
+    this.commit(make).then(done, (error: unknown) => {
+      const { log } = this.shared.options;
+      log.warn({ volume: this.volume, error: describeError(error) }, 'reservations could not be changed');
+      done(null);
+    });
+  }
+
+  attach(nexuses: Nexuses): void {
+    this.nexuses = nexuses;
+  }
+
+  ended(nexus: ScsiNexus): void {
+    const { initiatorPortName } = nexus;
+    const isOurs = this.reservedAt === this.shared.options.incarnation;
+    if (this.state.reservedBy === initiatorPortName && isOurs && !this.nexuses.has(initiatorPortName))
+      this.change(
+        (state) => nexusLost(state, initiatorPortName),
+        () => undefined,
+      );
+  }
+
+  tell(notices: readonly Notice[]): void {
+    this.nexuses.tell(notices);
+  }
+
+  abort(aborts: readonly string[], done: () => void): void {
+    this.nexuses.abort(aborts, done);
+  }
+
+  releaseOfTheGone(): void {
+    const { reservedBy } = this.state;
+    if (reservedBy === null || this.shared.options.isThere(this.reservedAt)) return;
+    this.change(
+      (state) => nexusLost(state, reservedBy),
+      () => undefined,
+    );
+  }
+
+  adopt(entry: StoreEntry | undefined): void {
+    const record = entry === undefined ? undefined : this.recordOf(entry);
+    this.reservedAt = record?.reservedAt ?? '';
+    this.state = record ?? NO_RESERVATIONS;
+  }
+
+  /** Undefined: it is of a volume of the same name before. */
+  private recordOf(entry: StoreEntry): ReservationsRecord | undefined {
+    const record = parseRecord(ReservationsRecord, entry);
+    return record.volumeId === this.volumeId ? record : undefined;
+  }
+
+  private async commit(make: (state: Reservations) => Change): Promise<Change | null> {
+    const { store, incarnation } = this.shared.options;
+    const key = keys.reservation(this.volume);
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      const entry = await this.shared.read(this.volume);
+      const state = (entry === undefined ? undefined : this.recordOf(entry)) ?? NO_RESERVATIONS;
+      const change = make(state);
+      if (change.kind !== 'done' || change.state === state) return change;
+      const reservedAt =
+        change.state.reservedBy === state.reservedBy
+          ? this.reservedAt
+          : change.state.reservedBy === null
+            ? ''
+            : incarnation;
+      const value = formatRecord({ ...change.state, volumeId: this.volumeId, reservedAt });
+      const compare = { key, revision: entry?.revision ?? 0 };
+      const isWritten = await store.txn([compare], [{ put: key, value }]).then(
+        ({ committed }) => committed,
+        () => this.isWritten(value, compare.revision),
+      );
+      if (!isWritten) continue;
+      await this.tellEverybody(change);
+      return change;
+    }
+    return null;
+  }
+
+  /** The answer was lost: whether it was done says the store, once it answers. */
+  private async isWritten(value: string, revisionBefore: number): Promise<boolean> {
+    for (;;) {
+      try {
+        const entry = await this.shared.read(this.volume);
+        return entry !== undefined && entry.revision !== revisionBefore && entry.value === value;
+      } catch {
+        await sleep(this.shared.options.clock, READ_BACK_RETRY_MS);
+      }
+    }
+  }
+
+  private async tellEverybody({ notices, aborts }: Extract<Change, { kind: 'done' }>): Promise<void> {
+    const revision = (await this.shared.read(this.volume))?.revision ?? 1;
+    this.tell(notices);
+    const { volume } = this;
+    await this.shared.options
+      .everywhere()
+      .ask({ type: PeerType.RESERVED, volumeId: this.volumeId }, (present): Reserved => ({
+        ...{ volume, revision, present },
+        notices: [...notices],
+        aborts: [...aborts],
+      }));
+    await new Promise<void>((resolve) => this.abort(aborts, resolve));
+  }
+}
+
+function volumeOf(key: string): string {
+  return key.slice(keys.reservations.length);
+}

@@ -1,0 +1,191 @@
+/** PERSISTENT RESERVE IN and OUT (SPC-4 6.15, 6.16): their bytes. What they mean is in reservations/. */
+import { byteAt } from '../cdb.js';
+import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { type Change, ProutAction, prout, type ProutRequest } from '../reservations/changes.js';
+import { holdsReservation, NO_KEY, type Reservations } from '../reservations/state.js';
+import { decodeTransportId, encodeTransportId } from '../reservations/transport-id.js';
+import { invalidCdbField, invalidParameterField, SENSE } from '../sense.js';
+import { Passes } from '../state.js';
+import { ScsiStatus, type ScsiTask, type TaskPlan } from '../task.js';
+import type { DiskUnit } from '../unit.js';
+
+const KEY_BYTES = 8;
+/** All members of a group are one target port (device-identification.ts). */
+const RELATIVE_TARGET_PORT = 1;
+
+// ---- PERSISTENT RESERVE IN
+
+function withHeader(state: Reservations, body: Buffer): Buffer {
+  const header = Buffer.alloc(8);
+  header.writeUInt32BE(state.generation, 0);
+  header.writeUInt32BE(body.length, 4);
+  return Buffer.concat([header, body]);
+}
+
+/** READ KEYS (SPC-4 6.15.2). */
+function encodeKeys(state: Reservations): Buffer {
+  return withHeader(state, Buffer.from(state.registrations.map(({ key }) => key).join(''), 'hex'));
+}
+
+/** READ RESERVATION (SPC-4 6.15.3); a reservation of all registrants has key zero. */
+function encodeReservation(state: Reservations): Buffer {
+  const { persistent, registrations } = state;
+  if (persistent === null) return withHeader(state, Buffer.alloc(0));
+  const body = Buffer.alloc(16);
+  const holder = registrations.find(({ initiatorPort }) => initiatorPort === persistent.holder);
+  body.write(holder?.key ?? NO_KEY, 0, 'hex');
+  body[13] = persistent.type;
+  return withHeader(state, body);
+}
+
+/** REPORT CAPABILITIES (SPC-4 6.15.4). */
+function encodeCapabilities(state: Reservations): Buffer {
+  const body = Buffer.alloc(8);
+  body.writeUInt16BE(8, 0);
+  body[2] = 0x10 | 0x08 | 0x01; // CRH, SIP_C, PTPL_C
+  body[3] = 0x80 | (state.aptpl ? 0x01 : 0); // TMV, PTPL_A
+  body[4] = 0xea; // every type …
+  body[5] = 0x01; // … that is not obsolete
+  return body;
+}
+
+/** READ FULL STATUS (SPC-4 6.15.5). */
+function encodeFullStatus(state: Reservations): Buffer {
+  const descriptors = state.registrations.map(({ initiatorPort, key }) => {
+    const head = Buffer.alloc(24);
+    const id = encodeTransportId(initiatorPort);
+    head.write(key, 0, 'hex');
+    if (state.persistent !== null && holdsReservation(state, initiatorPort)) {
+      head[12] = 0x01; // R_HOLDER
+      head[13] = state.persistent.type;
+    }
+    head.writeUInt16BE(RELATIVE_TARGET_PORT, 18);
+    head.writeUInt32BE(id.length, 20);
+    return Buffer.concat([head, id]);
+  });
+  return withHeader(state, Buffer.concat(descriptors));
+}
+
+const READERS = [
+  ['READ KEYS', encodeKeys],
+  ['READ RESERVATION', encodeReservation],
+  ['REPORT CAPABILITIES', encodeCapabilities],
+  ['READ FULL STATUS', encodeFullStatus],
+] as const;
+
+const inCommands: readonly Command[] = READERS.map(([name, encode], serviceAction) => ({
+  name: `PERSISTENT RESERVE IN, ${name}`,
+  opcode: 0x5e,
+  serviceAction,
+  usage: Buffer.concat([Buffer.from([0x5e, serviceAction]), usage('00 00 00 00 00 ffff 04')]),
+  passes: Passes.NO_MEDIUM,
+  prepare: withoutDataOut,
+  execute: (unit, task) => answer(task, encode(unit.reservations.state), task.cdb.readUInt16BE(7)),
+}));
+
+// ---- PERSISTENT RESERVE OUT
+
+/** Bytes of the basic parameter list (SPC-4 table 66). */
+const BASIC_BYTES = 24;
+const SPEC_I_PT = 0x08;
+const ALL_TG_PT = 0x04;
+const APTPL = 0x01;
+/** Parameter lists are short; a longer one is no TransportIDs of anybody. */
+const PARAMETER_BYTES_MAX = 64 * 1024;
+
+function prepareOut(_unit: DiskUnit, task: ScsiTask): TaskPlan {
+  const lengthBytes = task.cdb.readUInt32BE(5);
+  // SPC-4 6.16.1: shorter is an error; so is longer, but where TransportIDs follow.
+  if (lengthBytes < BASIC_BYTES || lengthBytes > PARAMETER_BYTES_MAX)
+    return refuse(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
+  task.dataOutBytes = lengthBytes;
+  return 'control';
+}
+
+/** The TransportIDs in `bytes`, which they fill; null when they are not. */
+function portsIn(bytes: Buffer): string[] | null {
+  const ports: string[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const id = decodeTransportId(bytes.subarray(at));
+    if (id === null) return null;
+    ports.push(id.initiatorPort);
+    at += id.lengthBytes;
+  }
+  return ports;
+}
+
+/** Finishes the task and returns null where the parameter list is not as it should be. */
+function requestOf(task: ScsiTask): ProutRequest | null {
+  const { cdb, dataOut } = task;
+  const action = byteAt(cdb, 1) & 0x1f;
+  if (dataOut.length < BASIC_BYTES) return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
+  const isMove = action === ProutAction.REGISTER_AND_MOVE;
+  const flags = byteAt(dataOut, isMove ? 17 : 20);
+  const hasPorts = isMove || (flags & SPEC_I_PT) !== 0;
+  // SPC-4 6.16.3: SPEC_I_PT is for REGISTER alone.
+  if (!isMove && hasPorts && action !== ProutAction.REGISTER) return refused(task, invalidParameterField(20));
+  // One target port: every registration is of all of them, and a list of others is not kept.
+  if (!isMove && (flags & ALL_TG_PT) !== 0) return refused(task, invalidParameterField(20));
+  const listAt = isMove ? BASIC_BYTES : BASIC_BYTES + 4;
+  if (!hasPorts && dataOut.length !== BASIC_BYTES) return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
+  if (hasPorts && dataOut.length < listAt) return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
+  const list = hasPorts ? dataOut.subarray(listAt) : Buffer.alloc(0);
+  if (hasPorts && dataOut.readUInt32BE(listAt - 4) !== list.length)
+    return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
+  const ports = portsIn(list);
+  if (ports === null) return refused(task, invalidParameterField(listAt));
+  return {
+    action,
+    initiatorPort: task.nexus.initiatorPortName,
+    scope: byteAt(cdb, 2) >>> 4,
+    type: byteAt(cdb, 2) & 0x0f,
+    key: dataOut.toString('hex', 0, KEY_BYTES),
+    serviceActionKey: dataOut.toString('hex', KEY_BYTES, 2 * KEY_BYTES),
+    aptpl: (flags & APTPL) !== 0,
+    ports,
+    unregisters: isMove && (flags & 0x02) !== 0,
+  };
+}
+
+function refused(task: ScsiTask, sense: Parameters<typeof refuse>[1]): null {
+  refuse(task, sense);
+  return null;
+}
+
+/** How a change ends the command that asked for it; null: the group's store does not answer. */
+export function finishChange(task: ScsiTask, change: Change | null): void {
+  if (change === null) task.finish(ScsiStatus.BUSY, null);
+  else if (change.kind === 'done') task.finish(ScsiStatus.GOOD, null);
+  else if (change.kind === 'conflict') task.finish(ScsiStatus.RESERVATION_CONFLICT, null);
+  else refuse(task, change.sense);
+}
+
+function executeOut(unit: DiskUnit, task: ScsiTask): void {
+  const request = requestOf(task);
+  if (request === null) return;
+  unit.reservations.change(
+    (state) => prout(state, request),
+    (change) => finishChange(task, change),
+  );
+}
+
+const outCommands: readonly Command[] = Object.entries(ProutAction).map(([name, serviceAction]) => ({
+  name: `PERSISTENT RESERVE OUT, ${name.replaceAll('_', ' ')}`,
+  opcode: 0x5f,
+  serviceAction,
+  usage: Buffer.concat([Buffer.from([0x5f, serviceAction]), usage('ff 00 00 ffffffff 04')]),
+  passes: Passes.NO_MEDIUM,
+  prepare: prepareOut,
+  execute: executeOut,
+}));
+
+/** A service action that nobody has (SPC-4 4.2.5.2). */
+export const otherReserveActions: readonly Command[] = [0x5e, 0x5f].map((opcode) => ({
+  name: 'PERSISTENT RESERVE',
+  opcode,
+  usage: Buffer.from([opcode, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0x04]),
+  passes: Passes.NO_MEDIUM,
+  prepare: (_unit, task) => refuse(task, invalidCdbField(1, 4)),
+}));
+
+export const persistentReserveCommands: readonly Command[] = [...inCommands, ...outCommands];

@@ -1,0 +1,39 @@
+/** RESERVE and RELEASE (6) and (10) (SPC-2 7.21 to 7.23, 7.16 to 7.18): the whole unit, for the nexus itself. */
+import { byteAt } from '../cdb.js';
+import { type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { releaseUnit, reserveUnit } from '../reservations/changes.js';
+import { invalidCdbField } from '../sense.js';
+import { Passes } from '../state.js';
+import type { ScsiTask } from '../task.js';
+import type { DiskUnit } from '../unit.js';
+import { finishChange } from './persistent-reserve.js';
+
+/** Byte 1: third-party reservations, LongID, and extents of a medium, all obsolete. */
+const THIRD_PARTY_OR_EXTENT = 0x1f;
+
+function executeWith(make: typeof reserveUnit): (unit: DiskUnit, task: ScsiTask) => void {
+  return (unit, task) => {
+    if ((byteAt(task.cdb, 1) & THIRD_PARTY_OR_EXTENT) !== 0) return void refuse(task, invalidCdbField(1, 4));
+    const { initiatorPortName } = task.nexus;
+    unit.reservations.change(
+      (state) => make(state, initiatorPortName),
+      (change) => finishChange(task, change),
+    );
+  };
+}
+
+const command = (name: string, opcode: number, cdbUsage: string, make: typeof reserveUnit): Command => ({
+  name,
+  opcode,
+  usage: usage(cdbUsage),
+  passes: Passes.NO_MEDIUM,
+  prepare: withoutDataOut,
+  execute: executeWith(make),
+});
+
+export const reserveCommands: readonly Command[] = [
+  command('RESERVE (6)', 0x16, '16 1f 00 00 00 04', reserveUnit),
+  command('RELEASE (6)', 0x17, '17 1f 00 00 00 04', releaseUnit),
+  command('RESERVE (10)', 0x56, '56 1f 00 00 00 00 00 0000 04', reserveUnit),
+  command('RELEASE (10)', 0x57, '57 1f 00 00 00 00 00 0000 04', releaseUnit),
+];

@@ -1,0 +1,79 @@
+/**
+ * Who may do what while a unit is reserved: SPC-4 table 42, SBC-3 table 13 (persistent reservations), SPC-2 table 10
+ * (RESERVE). Asked for every command of a unit that is reserved, and for none of one that is not.
+ */
+import { byteAt } from '../cdb.js';
+import { holdsReservation, letsRead, registrationOf, type Reservations } from './state.js';
+
+/** How a command stands to the reservations of others. */
+type Access =
+  /** Never in conflict with a persistent reservation. */
+  | 'always'
+  /** The same, and allowed under RESERVE of another too. */
+  | 'anybody'
+  /** It looks at the medium: allowed where reading is shared. */
+  | 'read'
+  /** It changes the medium or the unit. */
+  | 'write';
+
+/** By operation code; what is not here changes something. */
+const ACCESS = new Map<number, Access>([
+  [0x03, 'anybody'], // REQUEST SENSE
+  [0x12, 'anybody'], // INQUIRY
+  [0x17, 'anybody'], // RELEASE (6): of another's reservation it does nothing
+  [0x57, 'anybody'], // RELEASE (10)
+  [0xa0, 'anybody'], // REPORT LUNS
+  [0x00, 'always'], // TEST UNIT READY
+  [0x16, 'always'], // RESERVE (6): its own rules (changes.ts)
+  [0x56, 'always'], // RESERVE (10)
+  [0x25, 'always'], // READ CAPACITY (10)
+  [0x4d, 'always'], // LOG SENSE
+  [0x5e, 'always'], // PERSISTENT RESERVE IN
+  [0x5f, 'always'], // PERSISTENT RESERVE OUT: its own rules
+  [0xa3, 'always'], // REPORT …, all of them
+  [0x08, 'read'], // READ (6)
+  [0x28, 'read'],
+  [0xa8, 'read'],
+  [0x88, 'read'],
+  [0x2f, 'read'], // VERIFY
+  [0xaf, 'read'],
+  [0x8f, 'read'],
+  [0x34, 'read'], // PRE-FETCH
+  [0x90, 'read'],
+  [0x37, 'read'], // READ DEFECT DATA
+  [0xb7, 'read'],
+  [0x1a, 'read'], // MODE SENSE
+  [0x5a, 'read'],
+]);
+
+const SERVICE_ACTION_IN_16 = 0x9e;
+const GET_LBA_STATUS = 0x12;
+const PREVENT_ALLOW = 0x1e;
+const START_STOP_UNIT = 0x1b;
+
+function accessOf(cdb: Buffer): Access {
+  const opcode = byteAt(cdb, 0);
+  switch (opcode) {
+    case SERVICE_ACTION_IN_16: // READ CAPACITY (16) besides
+      return (byteAt(cdb, 1) & 0x1f) === GET_LBA_STATUS ? 'read' : 'always';
+    case PREVENT_ALLOW: // PREVENT = 0 takes nothing from anybody
+      return (byteAt(cdb, 4) & 0x03) === 0 ? 'anybody' : 'write';
+    case START_STOP_UNIT: // START = 1 and no power condition
+      return (byteAt(cdb, 4) & 0xf3) === 0x01 ? 'always' : 'write';
+    default:
+      return ACCESS.get(opcode) ?? 'write';
+  }
+}
+
+/** Whether RESERVATION CONFLICT is the answer to a command of this nexus. */
+export function isConflict(state: Reservations, initiatorPort: string, cdb: Buffer): boolean {
+  const access = accessOf(cdb);
+  if (access === 'anybody') return false;
+  if (state.reservedBy !== null && state.reservedBy !== initiatorPort) return true;
+  const { persistent } = state;
+  if (persistent === null || access === 'always') return false;
+  if (holdsReservation(state, initiatorPort)) return false;
+  const isExclusive = persistent.type === 1 || persistent.type === 3;
+  if (!isExclusive && registrationOf(state, initiatorPort) !== undefined) return false;
+  return access === 'write' || !letsRead(persistent.type);
+}

@@ -1,0 +1,88 @@
+/**
+ * Who keeps the reservations of a unit, and brings what comes of a change to its nexuses. A single image keeps them in
+ * memory, as long as its process runs; the members of a group share them (member/shared-reservations.ts).
+ */
+import { SENSE } from '../sense.js';
+import type { UnitState } from '../state.js';
+import type { ScsiNexus } from '../task.js';
+import { type Change, type Notice, nexusLost } from './changes.js';
+import { NO_RESERVATIONS, type Reservations } from './state.js';
+
+export interface ReservationKeeper {
+  /** As this member knows it; NO_RESERVATIONS itself while nothing was ever reserved, so that asking costs nothing. */
+  readonly state: Reservations;
+  /** The unit's nexuses at this member: before anything else. */
+  attach(nexuses: Nexuses): void;
+  /**
+   * Applies `make` to what holds for everybody. Calls back when each nexus of the unit goes by what came of it and what was
+   * to be aborted has ended; with null when that cannot be had now.
+   */
+  change(make: (state: Reservations) => Change, done: (change: Change | null) => void): void;
+  /** A nexus is not among those of the unit any more. */
+  ended(nexus: ScsiNexus): void;
+}
+
+/** The nexuses of a unit at this member. */
+export class Nexuses {
+  private readonly all = new Set<ScsiNexus>();
+
+  constructor(private readonly unit: Pick<UnitState, 'attend'>) {}
+
+  add(nexus: ScsiNexus): void {
+    this.all.add(nexus);
+  }
+
+  delete(nexus: ScsiNexus): void {
+    this.all.delete(nexus);
+  }
+
+  has(initiatorPort: string): boolean {
+    return [...this.all].some(({ initiatorPortName }) => initiatorPortName === initiatorPort);
+  }
+
+  /** What they are to hear of before their next commands. */
+  tell(notices: readonly Notice[]): void {
+    for (const { initiatorPort, notice } of notices) {
+      for (const nexus of this.all)
+        if (nexus.initiatorPortName === initiatorPort) this.unit.attend(nexus, SENSE[notice]);
+    }
+  }
+
+  /** Aborts every command of these initiator ports; calls back when none of them can reach the medium. */
+  abort(initiatorPorts: readonly string[], done: () => void): void {
+    const hit = [...this.all].filter((nexus) => initiatorPorts.includes(nexus.initiatorPortName));
+    let left = hit.length + 1;
+    const one = (): void => {
+      left -= 1;
+      if (left === 0) done();
+    };
+    for (const nexus of hit) nexus.abortTasks(one);
+    one();
+  }
+}
+
+export class LocalKeeper implements ReservationKeeper {
+  state = NO_RESERVATIONS;
+  private nexuses!: Nexuses;
+
+  attach(nexuses: Nexuses): void {
+    this.nexuses = nexuses;
+  }
+
+  change(make: (state: Reservations) => Change, done: (change: Change | null) => void): void {
+    const change = make(this.state);
+    if (change.kind !== 'done') return done(change);
+    this.state = change.state;
+    this.nexuses.tell(change.notices);
+    this.nexuses.abort(change.aborts, () => done(change));
+  }
+
+  /** RESERVE ends with its nexus (SPC-2 5.5.1). */
+  ended({ initiatorPortName }: ScsiNexus): void {
+    if (this.state.reservedBy !== initiatorPortName || this.nexuses.has(initiatorPortName)) return;
+    this.change(
+      (state) => nexusLost(state, initiatorPortName),
+      () => undefined,
+    );
+  }
+}

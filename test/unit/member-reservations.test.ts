@@ -1,0 +1,194 @@
+/**
+ * Reservations that the members of a group share (I9): what an initiator is granted at one holds at the others when it is
+ * answered, is there after a restart, and is not lost with an answer of the store.
+ */
+import t, { type Test } from 'tap';
+import { systemClock } from '../../lib/base/clock.js';
+import { silentLog } from '../../lib/base/log.js';
+import { SeededRandom } from '../../lib/base/random.js';
+import { MemoryStore } from '../../lib/group/memory-store.js';
+import type { MemberRecord } from '../../lib/group/records.js';
+import { keys } from '../../lib/group/records.js';
+import { Everywhere } from '../../lib/member/everywhere.js';
+import { SharedReservations } from '../../lib/member/shared-reservations.js';
+import { PeerStatus } from '../../lib/peer/contract.js';
+import { DiskServer } from '../../lib/scsi/disk-server.js';
+import { FakePeers } from '../support/fake-peers.js';
+import { RamDevice } from '../support/ram-device.js';
+import { cdb10, hex } from '../support/scsi-rig.js';
+import { IDENTITY, nexusOf, said, scsiRunner } from '../support/scsi-runner.js';
+
+const A = 'a'.repeat(16);
+const B = 'b'.repeat(16);
+const NONE = '0'.repeat(16);
+const CONFLICT = 'status 18';
+const BUSY = 'status 8';
+const WRITE = cdb10('2a', 0, 0, 1);
+const [REGISTER, RESERVE, RELEASE, PREEMPT_AND_ABORT] = [0, 1, 2, 5];
+const random = new SeededRandom(9);
+
+/** Members m1 and m2 of one group, by what matters here. */
+class World {
+  readonly store = new MemoryStore({ clock: systemClock, random });
+  readonly peers = new FakePeers(random);
+  readonly present = new Map<string, string>();
+  readonly device = new RamDevice(64 * 512);
+  readonly ended: string[] = [];
+
+  constructor(t: Test) {
+    t.teardown(() => this.store.close());
+  }
+
+  /** A life of a member, and the unit as it serves it. */
+  async start(name: string, incarnation: string, volumeId = 1): Promise<Place> {
+    this.present.set(name, incarnation);
+    const others = (): MemberRecord[] =>
+      [...this.present].filter(([other]) => other !== name).map(([other, life]) => recordOf(other, life));
+    const endAbsent = (): Promise<void> => {
+      this.ended.push(name);
+      return Promise.resolve();
+    };
+    const everywhere = new Everywhere({
+      hub: this.peers.hub(name),
+      self: { name, incarnation },
+      clock: { ...systemClock, nowMs: () => systemClock.nowMs() * 100 },
+      others,
+      mayBeRunning: () => true,
+      endAbsent,
+    });
+    const shared = await SharedReservations.open({
+      ...{ store: this.store, clock: systemClock, log: silentLog, incarnation },
+      everywhere: () => everywhere,
+      endAbsent,
+      isThere: (process) => [...this.present.values()].includes(process),
+    });
+    this.peers.join(name, {
+      handle: (request) =>
+        void shared.serve(request).catch(() => request.answer(PeerStatus.REFUSED, Buffer.from('thrown'))),
+    });
+    const reservations = shared.keeperOf('v', volumeId);
+    const server = new DiskServer({ device: this.device, identity: IDENTITY, reservations });
+    return { shared, server };
+  }
+
+  at({ server }: Place, name: string) {
+    const nexus = nexusOf(`iqn.2026-11.test:${name}`);
+    server.nexusBegan(nexus);
+    const { run } = scsiRunner(this.device, server);
+    const says = async (cdb: string, data = Buffer.alloc(512)): Promise<string> =>
+      said(await run(cdb, data, 0, nexus));
+    const out = (action: number, key: string, to = NONE, type = 0): Promise<string> =>
+      says(
+        `5f ${hex(action, 2)} ${hex(type, 2)} 0000 00000018 00`,
+        Buffer.from(key + to + '00'.repeat(8), 'hex'),
+      );
+    const keysThere = async (): Promise<string> =>
+      (await run('5e 00 0000000000 1000 00', Buffer.alloc(0), 0, nexus)).dataIn.toString('hex', 8);
+    return { nexus, says, out, keysThere };
+  }
+}
+
+interface Place {
+  readonly shared: SharedReservations;
+  readonly server: DiskServer;
+}
+
+function recordOf(name: string, incarnation: string): MemberRecord {
+  const address = { host: '127.0.0.1', port: 1 };
+  return { name, portal: address, peer: address, pid: 1, incarnation, startedAtMs: 0 };
+}
+
+t.test('what is reserved at one member is reserved at the others when it is answered', async (t) => {
+  const world = new World(t);
+  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
+  const [one, two] = [world.at(m1, 'one'), world.at(m2, 'two')];
+  t.equal(await two.says(WRITE), 'GOOD');
+  t.equal(await one.out(REGISTER, NONE, A), 'GOOD');
+  t.equal(await one.out(RESERVE, A, NONE, 1), 'GOOD');
+  t.equal(await two.says(WRITE), CONFLICT);
+  t.equal(await one.says(WRITE), 'GOOD');
+  t.equal(await two.keysThere(), A);
+  t.equal(await two.out(REGISTER, NONE, B), 'GOOD');
+  t.equal(await two.out(PREEMPT_AND_ABORT, B, A, 1), 'GOOD');
+  t.equal(one.nexus.aborts, 1, 'at the other member, before the answer');
+  t.ok(
+    world.ended.includes('m1') && world.ended.includes('m2'),
+    'with what is left of processes that are gone',
+  );
+  t.equal(await one.says(WRITE), '6/2a/05', 'told there');
+  t.equal(await one.says(WRITE), CONFLICT);
+  t.equal(await two.says(WRITE), 'GOOD');
+});
+
+t.test('it is there after a restart of all, and at the home that comes', async (t) => {
+  const world = new World(t);
+  const one = world.at(await world.start('m1', 'm1-1'), 'one');
+  await one.out(REGISTER, NONE, A);
+  await one.out(RESERVE, A, NONE, 3);
+  world.present.clear();
+  const again = await world.start('m1', 'm1-2');
+  const other = await world.start('m2', 'm2-2');
+  t.equal(await world.at(again, 'two').says(WRITE), CONFLICT);
+  t.equal(await world.at(other, 'two').says(WRITE), CONFLICT);
+  t.equal(await world.at(other, 'one').says(WRITE), 'GOOD', 'the same initiator port, elsewhere');
+  const anew = await world.start('m2', 'm2-3', 2);
+  t.equal(await world.at(anew, 'two').says(WRITE), 'GOOD', 'but not for a volume made anew under that name');
+});
+
+t.test('RESERVE ends with the session, and with the member that had it', async (t) => {
+  const world = new World(t);
+  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
+  const [one, two] = [world.at(m1, 'one'), world.at(m2, 'two')];
+  const reserved = async (): Promise<boolean> => (await two.says(WRITE)) === CONFLICT;
+  t.equal(await one.says('16 00 00 00 00 00'), 'GOOD');
+  t.equal(await reserved(), true);
+  m1.server.nexusEnded(one.nexus);
+  for (let i = 0; i < 200 && (await reserved()); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  t.equal(await reserved(), false);
+  m1.server.nexusBegan(one.nexus);
+  t.equal(await one.says('16 00 00 00 00 00'), 'GOOD');
+  world.present.delete('m1');
+  world.peers.lose('m1');
+  t.equal(await reserved(), true, 'until it is known to be gone');
+  m2.shared.memberLeft();
+  for (let i = 0; i < 200 && (await reserved()); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  t.equal(await reserved(), false);
+});
+
+t.test('a store that does not answer, or whose answer is lost', async (t) => {
+  const world = new World(t);
+  const m1 = await world.start('m1', 'm1-1');
+  const one = world.at(m1, 'one');
+  const { txn, get } = world.store;
+  world.store.get = () => Promise.reject(new Error('away'));
+  t.equal(await one.out(REGISTER, NONE, A), BUSY, 'nothing was done');
+  world.store.get = get;
+  t.equal(await one.keysThere(), '');
+  world.store.txn = async (compares, operations) => {
+    world.store.txn = txn;
+    await world.store.txn(compares, operations);
+    throw new Error('the answer was lost');
+  };
+  t.equal(await one.out(REGISTER, NONE, A), 'GOOD', 'it was done');
+  world.store.txn = () => {
+    world.store.txn = txn;
+    return Promise.reject(new Error('it never came there'));
+  };
+  t.equal(await one.out(RESERVE, A, NONE, 1), 'GOOD', 'and tried again where it was not');
+  t.equal(await one.keysThere(), A);
+  t.equal(await one.out(RELEASE, A, NONE, 1), 'GOOD');
+});
+
+t.test('two that change the same at once both have what they asked for', async (t) => {
+  const world = new World(t);
+  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
+  const all = ['a', 'b', 'c', 'd', 'e', 'f'].map((name, i) => world.at(i % 2 === 0 ? m1 : m2, name));
+  const answers = await Promise.all(all.map((one, i) => one.out(REGISTER, NONE, String(i + 1).repeat(16))));
+  t.same(
+    answers,
+    answers.map(() => 'GOOD'),
+  );
+  const entry = await world.store.get(keys.reservation('v'));
+  t.equal((JSON.parse(entry?.value ?? '{}') as { generation: number }).generation, 6);
+  t.equal((await all[0]?.keysThere())?.length, 6 * 16);
+});
