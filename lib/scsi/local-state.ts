@@ -72,17 +72,17 @@ export class LocalUnitState implements UnitState {
   }
 
   eject(done: (outcome: Sense | null) => void): void {
-    const isPrevented = this.hasMedium && this.preventing.size > 0;
-    if (!isPrevented) this.hasMedium = false;
+    if (this.preventing.size > 0) return done(SENSE.MEDIUM_REMOVAL_PREVENTED);
+    this.hasMedium = false;
     this.settle();
-    done(isPrevented ? SENSE.MEDIUM_REMOVAL_PREVENTED : null);
+    done(null);
   }
 
   load(by: ScsiNexus, done: (outcome: Sense | null) => void): void {
-    const wasOut = !this.hasMedium;
+    if (this.hasMedium) return done(null);
+    if (this.preventing.size > 0) return done(SENSE.MEDIUM_REMOVAL_PREVENTED);
     this.hasMedium = true;
-    if (wasOut) this.tell(SENSE.MEDIUM_MAY_HAVE_CHANGED, by);
-    this.settle();
+    this.tell(SENSE.MEDIUM_MAY_HAVE_CHANGED, by);
     done(null);
   }
 

@@ -61,9 +61,12 @@ export interface UnitState {
   readonly hasMedium: boolean;
   /** `nexus` wants the medium to stay, or does not mind any more; until its end, or a reset (SPC-4 6.15). */
   setPrevented(nexus: ScsiNexus, isPrevented: boolean, done: () => void): void;
-  /** Takes the medium out, unless a nexus wants it to stay; none there is none to take. */
+  /** Takes the medium out, if it is in, unless a nexus wants it to stay. */
   eject(done: (outcome: Sense | null) => void): void;
-  /** Puts it back; every nexus but `by` is told that it may be another one. */
+  /**
+   * Puts it back, if it is out; every nexus but `by` is told that it may be another one. Who prevents removal keeps the
+   * tray as it is: SPC-4 6.15 leaves that open, and libiscsi's PreventAllow.Eject wants it so.
+   */
   load(by: ScsiNexus, done: (outcome: Sense | null) => void): void;
   /** How the last sanitize operation failed, null when it did not or that was left behind. */
   readonly sanitizeFailure: SanitizeFailure | null;

@@ -28,13 +28,18 @@ export async function ensureVolume(desk: ManageDesk, wanted: WantedVolume): Prom
   refuseOtherKind(known, wanted.kind);
 }
 
+/** blockSize: block-size. */
+function optionOf(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
 function refuseOtherKind(known: VolumeView, kind: WantedVolume['kind']): void {
   for (const [key, value] of Object.entries(kind)) {
     const is = known[key as keyof WantedVolume['kind']];
     if (value === undefined || value === is) continue;
     throw new BlockferryError(
       'INVALID',
-      `volume ${known.name} exists with ${key} ${String(is)}, not ${String(value)}`,
+      `volume ${known.name} exists with ${optionOf(key)} ${String(is)}, not ${String(value)}`,
       'leave that out, or delete it first',
     );
   }

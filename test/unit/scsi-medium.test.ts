@@ -125,9 +125,12 @@ t.test('removal is prevented as long as anybody wants it', async (t) => {
   server.nexusEnded(nexuses[1] ?? nexusOf(''));
   t.equal(said(await a(EJECT)), SAID.GOOD, 'the loss of its nexus ends it');
   t.equal(said(await a(PREVENT)), SAID.GOOD, 'also without a medium');
-  t.equal(said(await a(EJECT)), SAID.GOOD, 'where there is none to remove');
+  t.equal(said(await a(EJECT)), SAID.REMOVAL_PREVENTED, 'then the tray stays as it is');
+  t.equal(said(await a(LOAD)), SAID.REMOVAL_PREVENTED);
+  t.equal(said(await a(ALLOW)), SAID.GOOD);
   t.equal(said(await a(LOAD)), SAID.GOOD);
-  t.equal(said(await a(EJECT)), SAID.REMOVAL_PREVENTED, 'it is of the next one');
+  t.equal(said(await a(PREVENT)), SAID.GOOD);
+  t.equal(said(await a(LOAD)), SAID.GOOD, 'it is in already');
   server.reset();
   t.equal(said(await a(EJECT)), SAID.UNIT_WAS_RESET);
   t.equal(said(await a(EJECT)), SAID.GOOD, 'a reset ends it');
