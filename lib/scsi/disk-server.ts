@@ -17,7 +17,7 @@ import type { ReservationKeeper } from './reservations/keeper.js';
 import { NO_RESERVATIONS } from './reservations/state.js';
 import { type DeviceServer, type ScsiNexus, ScsiStatus, type ScsiTask, type TaskPlan } from './task.js';
 import { type DiskIdentity, type DiskOptions, DiskUnit } from './unit.js';
-import type { UnitState } from './state.js';
+import { Passes, type UnitState } from './state.js';
 
 const NOTHING = Buffer.alloc(0);
 const REQUEST_SENSE = 0x03;
@@ -70,6 +70,12 @@ export class DiskServer implements DeviceServer {
     const command = lookUp(task.cdb);
     assert(command !== null && command.execute !== undefined, 'execute() of a task that was refused');
     command.execute(this.unit, task);
+  }
+
+  /** Its medium may be out, or the unit being sanitized: what was written then would outlive that. */
+  refusalOf(task: ScsiTask): Sense | null {
+    const { state } = this.unit;
+    return state.isQuiet ? null : state.obstacle(task.nexus, Passes.UNIT_ATTENTION);
   }
 
   nexusBegan(nexus: ScsiNexus): void {

@@ -69,6 +69,8 @@ export abstract class ScsiTask {
 export interface DeviceServer {
   prepare(task: ScsiTask): TaskPlan;
   execute(task: ScsiTask): void;
+  /** Why a prepared write is not carried out, now that its data has come, null if it is: much may have happened since. */
+  refusalOf(task: ScsiTask): Sense | null;
   /** A nexus is there, before its first command. */
   nexusBegan(nexus: ScsiNexus): void;
   /** No command of it is in flight any more, and none will come. */

@@ -214,6 +214,32 @@ t.test('functions on many tasks', async (t) => {
   }
 });
 
+t.test('a write whose data comes while the unit is sanitized is not carried out', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const mine = await rig.session({ ImmediateData: 'No', InitialR2T: 'Yes' }, '800000000001');
+  const other = await rig.session({}, '800000000002');
+  const tag = mine.command({ cdb: write10(0, 1), write: true, expectedBytes: 512 });
+  const { targetTransferTag } = decodeR2t((await mine.expect(Opcode.R2T)).bhs);
+  rig.device.holding = true;
+  other.command({ cdb: Buffer.from('48820000000000000000', 'hex') }); // BLOCK ERASE, IMMED
+  t.match(await ready(other), { status: ScsiStatus.GOOD });
+  mine.dataOut({ tag, targetTransferTag, data: Buffer.alloc(512, 7) });
+  const { bhs, data } = await mine.expect(Opcode.SCSI_RESPONSE);
+  t.match(decodeScsiResponse(bhs), {
+    initiatorTaskTag: tag,
+    status: ScsiStatus.CHECK_CONDITION,
+    residualCount: 512,
+  });
+  t.equal(data.toString('hex', 2 + 12, 2 + 14), '041b');
+  rig.device.release();
+  for (let status = -1; status !== ScsiStatus.GOOD;) {
+    mine.command({ cdb: READY });
+    ({ status } = await ready(mine));
+  }
+  t.equal(rig.device.ram.counts.write, 0);
+});
+
 t.test('logout', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());

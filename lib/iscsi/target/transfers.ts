@@ -85,6 +85,11 @@ function work(session: Session, task: Task): void {
     target.server.execute(task);
   } else if (task.wantedBytes === 0) endWithStatus(session, task, ScsiStatus.GOOD, null);
   else {
+    const refusal = target.server.refusalOf(task);
+    if (refusal !== null) {
+      task.actualBytes = 0;
+      return endWithStatus(session, task, ScsiStatus.CHECK_CONDITION, refusal);
+    }
     session.setPhase(task, 'device');
     const { io, offsetBytes, wantedBytes, writeData, fua } = task;
     target.device.submit(io.prepare('write', offsetBytes, wantedBytes, writeData, fua));

@@ -53,12 +53,17 @@ function prepareErasure(unit: DiskUnit, task: ScsiTask, isLength: (bytes: number
   return 'control';
 }
 
-/** Everything discarded: reads as zeros, and what was there is no file's any more. */
+/**
+ * Everything discarded: reads as zeros, and what was there is no file's any more. Twice, since a write that was at the
+ * device when it began may have landed behind the first pass; the second one meets holes and is soon done.
+ */
 function* erase(unit: DiskUnit, run: SanitizeRun): Generator<Piece, Sense | null> {
   const sizeBytes = unit.blocks * unit.blockBytes;
-  for (const piece of cut(0, sizeBytes, CLEAR_PIECE_BYTES_MAX)) {
-    run.progress = Math.floor((piece.offsetBytes / sizeBytes) * PROGRESS_MAX);
-    yield { op: 'discard', ...piece };
+  for (let pass = 0; pass < 2; pass++) {
+    for (const piece of cut(0, sizeBytes, CLEAR_PIECE_BYTES_MAX)) {
+      run.progress = Math.floor(((pass + piece.offsetBytes / sizeBytes) / 2) * PROGRESS_MAX);
+      yield { op: 'discard', ...piece };
+    }
   }
   return yield* flushPieces();
 }
