@@ -60,6 +60,11 @@ export abstract class ScsiTask {
   // ---- set by execute()
   /** What goes to the initiator, already cut to the allocation length. */
   dataIn: Buffer = NOTHING;
+  /**
+   * Set where what the command began goes on without it, however long. The transport may then end the task before
+   * finish(), and calls this: nothing is said of the task any more.
+   */
+  letGo: (() => void) | null = null;
 
   /** Called exactly once per task, by the device server or, for 'read' and 'write', by the transport. */
   abstract finish(status: number, sense: Sense | null): void;

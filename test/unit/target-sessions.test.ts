@@ -240,6 +240,39 @@ t.test('a write whose data comes while the unit is sanitized is not carried out'
   t.equal(rig.device.ram.counts.write, 0);
 });
 
+t.test('nobody waits for a sanitize operation to its end', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const mine = await rig.session({}, '800000000001');
+  const other = await rig.session({}, '800000000002');
+  const erase = { cdb: Buffer.from('48020000000000000000', 'hex') };
+  rig.device.holding = true;
+  const tag = mine.command(erase);
+  await until(() => rig.device.held.length === 1);
+  mine.taskManagement(Function.ABORT_TASK, { tag });
+  t.match(await tmf(mine), { response: Response.COMPLETE }, 'it is aborted for its initiator');
+  other.command({ cdb: READY });
+  t.equal(
+    (await other.expect(Opcode.SCSI_RESPONSE)).data.toString('hex', 2 + 12, 2 + 14),
+    '041b',
+    'it goes on',
+  );
+  rig.device.release();
+  for (let status = -1; status !== ScsiStatus.GOOD;) {
+    other.command({ cdb: READY });
+    ({ status } = await ready(other));
+  }
+  t.ok(await mine.silence(20), 'and nothing more is said of it');
+
+  rig.device.holding = true;
+  mine.command(erase);
+  await until(() => rig.device.held.length === 1);
+  mine.close();
+  await until(() => rig.registry.list().length === 1);
+  t.equal(rig.device.held.length, 1, 'a lost session is gone before it, too');
+  rig.device.release();
+});
+
 t.test('logout', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());

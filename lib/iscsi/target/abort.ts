@@ -10,6 +10,10 @@ export function abortTask(session: Session, task: Task, fate: TaskFate, group: T
   task.group = group;
   if (earlier !== null) task.group = both(earlier, group);
   if (task.fate !== 'silence') task.fate = fate;
+  if (task.letGo !== null) {
+    task.letGo();
+    return endWithStatus(session, task, ScsiStatus.TASK_ABORTED, null);
+  }
   if (task.phase !== 'gathering' && task.phase !== 'parked') return;
   // The framer may be copying into its buffer: that one is left to the garbage collector.
   task.writeBuffer = null;

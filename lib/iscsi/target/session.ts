@@ -257,6 +257,11 @@ export class Session {
     if (!this.answering) return;
     this.state_ = 'closing';
     this.dropWaiting();
+    for (const task of [...this.tasks.values()]) {
+      if (task.letGo === null) continue;
+      task.letGo();
+      this.endTask(task);
+    }
     if (this.tasks.size === 0) this.idle();
   }
 

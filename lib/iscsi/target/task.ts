@@ -129,6 +129,7 @@ export class Task<S = unknown> extends ScsiTask {
     this.phase = 'free';
     this.fate = 'answer';
     this.group = null;
+    this.letGo = null;
     this.dataOut = NOTHING;
     this.dataIn = NOTHING;
     this.io.data = NOTHING;

@@ -120,10 +120,12 @@ function sanitize(unit: DiskUnit, task: ScsiTask, work: Work): void {
   // Another one may have begun while the parameter list was on its way.
   const obstacle = state.obstacle(task.nexus, Passes.UNIT_ATTENTION | Passes.SANITIZE_FAILURE);
   if (obstacle !== null) return void refuse(task, obstacle);
-  const isAnswered = (flags & IMMED) !== 0;
+  let isAnswered = (flags & IMMED) !== 0;
   const run: SanitizeRun = { progress: 0 };
   state.beginSanitize(run);
   if (isAnswered) accept(task);
+  // Neither an abort nor the end of a session stops it (SBC-4 4.11.2), and neither has to wait for it.
+  else task.letGo = () => (isAnswered = true);
   runPieces(unit.device, work(run), (outcome) => {
     const failure = (flags & AUSE) !== 0 ? 'unrestricted' : 'restricted';
     state.endSanitize(outcome === null ? null : failure);
