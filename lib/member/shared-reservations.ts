@@ -204,8 +204,7 @@ class SharedKeeper implements ReservationKeeper {
   }
 
   private async commit(make: (state: Reservations) => Change): Promise<Change | null> {
-    const { store, incarnation } = this.shared.options;
-    const key = keys.reservation(this.volume);
+    const { incarnation } = this.shared.options;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const entry = await this.shared.read(this.volume);
       const state = (entry === undefined ? undefined : this.recordOf(entry)) ?? NO_RESERVATIONS;
@@ -218,32 +217,45 @@ class SharedKeeper implements ReservationKeeper {
             ? ''
             : incarnation;
       const value = formatRecord({ ...change.state, volumeId: this.volumeId, reservedAt });
-      const compare = { key, revision: entry?.revision ?? 0 };
-      const isWritten = await store.txn([compare], [{ put: key, value }]).then(
-        ({ committed }) => committed,
-        () => this.isWritten(value, compare.revision),
-      );
-      if (!isWritten) continue;
-      await this.tellEverybody(change);
+      const revision = await this.write(value, entry?.revision ?? 0);
+      if (revision === null) continue;
+      await this.tellEverybody(change, revision);
       return change;
     }
     return null;
   }
 
+  /** Null: somebody else has changed it meanwhile. */
+  private async write(value: string, revisionBefore: number): Promise<number | null> {
+    const { store } = this.shared.options;
+    const key = keys.reservation(this.volume);
+    try {
+      const done = await store.txn([{ key, revision: revisionBefore }], [{ put: key, value }]);
+      if (!done.committed) return null;
+      this.shared.adopt(this.volume, { key, value, revision: done.revision });
+      return done.revision;
+    } catch {
+      return this.readBack(value, revisionBefore);
+    }
+  }
+
   /** The answer was lost: whether it was done says the store, once it answers. */
-  private async isWritten(value: string, revisionBefore: number): Promise<boolean> {
+  private async readBack(value: string, revisionBefore: number): Promise<number | null> {
     for (;;) {
       try {
         const entry = await this.shared.read(this.volume);
-        return entry !== undefined && entry.revision !== revisionBefore && entry.value === value;
+        const isOurs = entry !== undefined && entry.revision !== revisionBefore && entry.value === value;
+        return isOurs ? entry.revision : null;
       } catch {
         await sleep(this.shared.options.clock, READ_BACK_RETRY_MS);
       }
     }
   }
 
-  private async tellEverybody({ notices, aborts }: Extract<Change, { kind: 'done' }>): Promise<void> {
-    const revision = (await this.shared.read(this.volume))?.revision ?? 1;
+  private async tellEverybody(
+    { notices, aborts }: Extract<Change, { kind: 'done' }>,
+    revision: number,
+  ): Promise<void> {
     this.tell(notices);
     const { volume } = this;
     await this.shared.options
