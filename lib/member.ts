@@ -246,13 +246,13 @@ export class Member {
     while (membership.isValid) {
       try {
         await this.reservations?.refresh();
-        if (membership.isValid) this.host.regain();
-        return;
+        break;
       } catch (error) {
         this.options.log.warn({ error: describeError(error) }, 'the reservations cannot be read');
         await sleep(this.options.clock, READ_BACK_RETRY_MS);
       }
     }
+    if (membership.isValid) this.host.regain();
   }
 
   private openVolumes(store: GroupStore, folder: DataFolder, membership: Membership): void {

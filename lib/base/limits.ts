@@ -280,6 +280,8 @@ export const FENCE_DEADLINE_MS = 10_000;
 
 /** A member's lease. Long enough that a busy loop does not lose it, short enough that a dead member is seen. */
 export const LEASE_TTL_MS = 6_000;
+/** Registrations of a volume (SPC-4 5.13.7): every commit of its reservations writes all of them. */
+export const REGISTRATIONS_MAX = 256;
 /** Largest record a member believes from the store. */
 export const STORE_VALUE_BYTES_MAX = 1 * MiB;
 

@@ -21,6 +21,7 @@ import {
   MEMBER_NAME_PATTERN,
   PRODUCT_DEFAULT,
   PRODUCT_PATTERN,
+  REGISTRATIONS_MAX,
   SERIAL_PATTERN,
   STORE_VALUE_BYTES_MAX,
   VENDOR_DEFAULT,
@@ -141,7 +142,7 @@ export const ReservationsRecord = z.object({
   aptpl: z.boolean(),
   registrations: z
     .array(z.object({ initiatorPort: z.string().min(1).max(245), key: z.string().regex(/^[0-9a-f]{16}$/) }))
-    .max(256),
+    .max(REGISTRATIONS_MAX),
   persistent: z
     .object({ type: z.number().int().min(1).max(8), holder: z.string().max(245).nullable() })
     .nullable(),
@@ -167,9 +168,9 @@ export const keys = {
   movings: 'moving/',
   moving: (volume: string) => `moving/${volume}`,
   progress: (move: string) => `progress/${move}/`,
+  progressOf: (move: string, member: string) => `progress/${move}/${member}`,
   reservations: 'reservations/',
   reservation: (volume: string) => `reservations/${volume}`,
-  progressOf: (move: string, member: string) => `progress/${move}/${member}`,
 };
 
 /** Parses a store entry by its schema. Throws INVALID with the key and the first thing that is wrong with it. */

@@ -9,7 +9,7 @@
 import { z } from 'zod';
 import { sleep, type Clock, type Timer } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
-import { MEMBERS_MAX, MOVE_LIST_RETRY_MS, READ_BACK_RETRY_MS } from '../base/limits.js';
+import { MEMBERS_MAX, MOVE_LIST_RETRY_MS, READ_BACK_RETRY_MS, REGISTRATIONS_MAX } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { ReservationsRecord, formatRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry, StoreWatch } from '../group/store.js';
@@ -40,8 +40,8 @@ const initiatorPort = z.string().max(245);
 const Reserved = z.object({
   volume: z.string().max(64),
   revision: z.number().int().min(1),
-  notices: z.array(z.object({ initiatorPort, notice: z.enum(NOTICES) })).max(1024),
-  aborts: z.array(initiatorPort).max(256),
+  notices: z.array(z.object({ initiatorPort, notice: z.enum(NOTICES) })).max(2 * REGISTRATIONS_MAX),
+  aborts: z.array(initiatorPort).max(REGISTRATIONS_MAX),
   present: z.array(z.object({ name: z.string().max(64), incarnation: z.string().max(64) })).max(MEMBERS_MAX),
 });
 type Reserved = z.infer<typeof Reserved>;
@@ -95,10 +95,7 @@ export class SharedReservations {
   /** The store as it is now; rejects when it does not answer. Called before this member serves again (I4). */
   async refresh(): Promise<void> {
     const { entries } = await this.options.store.list(keys.reservations);
-    const present = new Set(entries.map(({ key }) => key));
     for (const entry of entries) this.adopt(volumeOf(entry.key), entry);
-    for (const volume of this.entries.keys())
-      if (!present.has(keys.reservation(volume))) this.adopt(volume, null);
   }
 
   /** A process has left the group: what RESERVE (6) gave to a nexus with it has ended. */
@@ -108,14 +105,20 @@ export class SharedReservations {
 
   async read(volume: string): Promise<StoreEntry | undefined> {
     const entry = await this.options.store.get(keys.reservation(volume));
-    this.adopt(volume, entry ?? null);
+    if (entry !== undefined) this.adopt(volume, entry);
     return entry;
   }
 
-  adopt(volume: string, entry: StoreEntry | null): void {
-    if (entry === null) this.entries.delete(volume);
-    else if ((this.entries.get(volume)?.revision ?? 0) < entry.revision) this.entries.set(volume, entry);
-    this.keepers.get(volume)?.adopt(this.entries.get(volume));
+  /** What is newer than what is known: answers of the store may come behind news of the watch. */
+  adopt(volume: string, entry: StoreEntry): void {
+    if ((this.entries.get(volume)?.revision ?? 0) >= entry.revision) return;
+    this.entries.set(volume, entry);
+    this.keepers.get(volume)?.adopt(entry);
+  }
+
+  /** The volume was deleted: one that is made anew under its name has a number of its own. */
+  private forget(volume: string, revision: number): void {
+    if ((this.entries.get(volume)?.revision ?? revision) < revision) this.entries.delete(volume);
   }
 
   private async follow(): Promise<void> {
@@ -126,7 +129,10 @@ export class SharedReservations {
     if (this.isClosed) return;
     this.watch = store.watch(keys.reservations, listing.revision, {
       events: (events) => {
-        for (const { key, entry } of events) this.adopt(volumeOf(key), entry);
+        for (const { key, entry, revision } of events) {
+          if (entry === null) this.forget(volumeOf(key), revision);
+          else this.adopt(volumeOf(key), entry);
+        }
       },
       compacted: () => this.followAgain(),
     });
@@ -191,10 +197,16 @@ class SharedKeeper implements ReservationKeeper {
     );
   }
 
+  /** A record that cannot be read changes nothing: what was reserved stays so. */
   adopt(entry: StoreEntry | undefined): void {
-    const record = entry === undefined ? undefined : this.recordOf(entry);
-    this.reservedAt = record?.reservedAt ?? '';
-    this.state = record ?? NO_RESERVATIONS;
+    try {
+      const record = entry === undefined ? undefined : this.recordOf(entry);
+      this.reservedAt = record?.reservedAt ?? '';
+      this.state = record ?? NO_RESERVATIONS;
+    } catch (error) {
+      const { log } = this.shared.options;
+      log.error({ volume: this.volume, error: describeError(error) }, 'a record of reservations is wrong');
+    }
   }
 
   /** Undefined: it is of a volume of the same name before. */

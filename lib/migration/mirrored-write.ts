@@ -2,9 +2,9 @@
  * One write, discard or zeroing of an extent on the move: the source first, then the destination, acknowledged when
  * both have it or when the destination's copy has been marked as lacking it. Allocated per write while its extent moves.
  *
- * Where the source fails a write, the destination gets what the source holds of that range now (rule 4). (A failed
- * discard marks it.) Were the range only marked for the copy, an initiator that goes on writing to a disk that is full, or that can make nothing durable,
- * would keep its volume from ever leaving it.
+ * Where the source fails a write, the destination gets what the source holds of that range now (rule 4; of a failed
+ * discard the range is marked). Were it only marked for the copy, an initiator that goes on writing to a disk that is full,
+ * or that can make nothing durable, would keep its volume from ever leaving it.
  */
 import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
 import { BlockIo, IoError, type BlockDevice, type BlockOp } from '../block/device.js';

@@ -192,3 +192,20 @@ t.test('two that change the same at once both have what they asked for', async (
   t.equal((JSON.parse(entry?.value ?? '{}') as { generation: number }).generation, 6);
   t.equal((await all[0]?.keysThere())?.length, 6 * 16);
 });
+
+t.test('a late answer of the store, or a record that is wrong, releases nothing', async (t) => {
+  const world = new World(t);
+  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
+  const [one, two] = [world.at(m1, 'one'), world.at(m2, 'two')];
+  const { get } = world.store;
+  const before = await world.store.get(keys.reservation('v'));
+  t.equal(await one.out(REGISTER, NONE, A), 'GOOD');
+  t.equal(await one.out(RESERVE, A, NONE, 3), 'GOOD');
+  world.store.get = () => Promise.resolve(before);
+  await m2.shared.read('v');
+  world.store.get = get;
+  t.equal(await two.says(WRITE), CONFLICT, 'what was asked for before there was one');
+  await world.store.txn([], [{ put: keys.reservation('v'), value: '{"no":"record"}' }]);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.equal(await two.says(WRITE), CONFLICT);
+});

@@ -3,7 +3,14 @@
  * (RESERVE). Asked for every command of a unit that is reserved, and for none of one that is not.
  */
 import { byteAt } from '../cdb.js';
-import { holdsReservation, letsRead, registrationOf, type Reservations } from './state.js';
+import {
+  holdsReservation,
+  isAllRegistrants,
+  isRegistrantsOnly,
+  letsRead,
+  registrationOf,
+  type Reservations,
+} from './state.js';
 
 /** How a command stands to the reservations of others. */
 type Access =
@@ -73,7 +80,7 @@ export function isConflict(state: Reservations, initiatorPort: string, cdb: Buff
   const { persistent } = state;
   if (persistent === null || access === 'always') return false;
   if (holdsReservation(state, initiatorPort)) return false;
-  const isExclusive = persistent.type === 1 || persistent.type === 3;
-  if (!isExclusive && registrationOf(state, initiatorPort) !== undefined) return false;
+  const isShared = isRegistrantsOnly(persistent.type) || isAllRegistrants(persistent.type);
+  if (isShared && registrationOf(state, initiatorPort) !== undefined) return false;
   return access === 'write' || !letsRead(persistent.type);
 }

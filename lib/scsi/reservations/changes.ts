@@ -3,6 +3,7 @@
  * what the end of a nexus does, as functions from what was to what is. Who keeps the result, and who tells the others, is
  * the owner's business.
  */
+import { REGISTRATIONS_MAX } from '../../base/limits.js';
 import type { Sense } from '../sense.js';
 import { type NOTICES, SENSE, invalidCdbField, invalidParameterField } from '../sense.js';
 import {
@@ -61,9 +62,6 @@ export type Change =
   | { readonly kind: 'refused'; readonly sense: Sense };
 
 const CONFLICT: Change = { kind: 'conflict' };
-
-/** Registrations of a unit, so that a record of them stays small; INSUFFICIENT REGISTRATION RESOURCES above. */
-const REGISTRATIONS_MAX = 256;
 
 export function prout(state: Reservations, request: ProutRequest): Change {
   const { action, key, initiatorPort } = request;
