@@ -25,9 +25,9 @@ export async function runCrashProof(args: readonly string[]): Promise<number> {
   try {
     const results: CrashResult[] = [];
     const waiting = [...cases];
-    const lane = async (): Promise<void> => {
+    const lane = async (_: unknown, number: number): Promise<void> => {
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        const result = await runCrash(next, workFolder);
+        const result = await runCrash(next, workFolder, number);
         results.push(result);
         say(describe(result, `${results.length}/${cases.length}`));
       }

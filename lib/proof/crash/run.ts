@@ -29,13 +29,14 @@ const STOPPED_MS = LEASE_TTL_MS + 1500;
 const WARM_UP_MS = 200;
 const POLL_MS = 20;
 
-export async function runCrash(crash: CrashCase, workFolder: string): Promise<CrashResult> {
+/** @param lane which of those that run at a time */
+export async function runCrash(crash: CrashCase, workFolder: string, lane = 0): Promise<CrashResult> {
   const scope = new Scope();
   let recoveryMs = NaN;
   let stallMs = NaN;
   const faults: string[] = [];
   try {
-    const scene = await Scene.open(workFolder, scope);
+    const scene = await Scene.open(workFolder, scope, { host: `127.0.1.${lane + 1}` });
     await scene.spread();
     await scene.load(scope);
     await sleep(systemClock, WARM_UP_MS);

@@ -60,13 +60,19 @@ export class Scene {
     private readonly portal: string,
   ) {}
 
-  static async open(workFolder: string, scope: Scope, extents = EXTENTS): Promise<Scene> {
+  /** @param host an address of its own: others that start groups just now take no port of a member that is down */
+  static async open(
+    workFolder: string,
+    scope: Scope,
+    { extents = EXTENTS, host = '127.0.0.1' } = {},
+  ): Promise<Scene> {
     const folder = await mkdtemp(join(workFolder, 'scene-'));
     scope.defer(() => rm(folder, { recursive: true, force: true }));
     const orders = join(folder, 'orders');
     await mkdir(orders);
     const data = join(folder, 'data');
-    const args = ['up', '--json', '--port', '0', '--manage-port', '0', '--members', '4', '--data', data];
+    const ports = ['--host', host, '--port', '0', '--manage-port', '0'];
+    const args = ['up', '--json', ...ports, '--members', '4', '--data', data];
     const env = { [ORDERS_VARIABLE]: orders, BLOCKFERRY_LOG: 'warn', UV_THREADPOOL_SIZE: '16' };
     const running = Running.start(process.execPath, [PROGRAM, ...args], { env });
     scope.defer(() => running.stop());
