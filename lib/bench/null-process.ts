@@ -43,7 +43,8 @@ export async function startNullServer(count: number, sizeBytes: number): Promise
   const targets = new Map<string, ServedTarget>();
   for (const identity of identifyImages(paths)) {
     const device = new NullDevice(sizeBytes);
-    targets.set(identity.iqn, { iqn: identity.iqn, server: new DiskServer({ device, identity }), device });
+    const server = new DiskServer({ device, identity });
+    targets.set(identity.iqn, { iqn: identity.iqn, server, device: server.device });
   }
   const portal = new Portal({
     directory: new NullDirectory(targets),

@@ -40,6 +40,11 @@ export interface IoPin {
   unpin(io: BlockIo): void;
 }
 
+/** Somebody who counts the I/O of a whole unit while it is in flight, wherever it goes (claims.ts). */
+export interface IoCounter {
+  ended(io: BlockIo): void;
+}
+
 /** One request. Subclasses say what happens on completion. Fields must not change while it is in flight. */
 export abstract class BlockIo {
   op: BlockOp = 'read';
@@ -53,6 +58,10 @@ export abstract class BlockIo {
   pin: IoPin | null = null;
   /** The pin's own note about this I/O: the generation it was counted in. */
   pinGeneration = 0;
+  /** Set and cleared by the counter; one at a time. */
+  counter: IoCounter | null = null;
+  /** The counter's own note. */
+  countedIn = 0;
   /** By Clock.nowMs(): since when it waits for a holder that is away, 0 when it does not. */
   waitingSinceMs = 0;
 
@@ -74,6 +83,11 @@ export abstract class BlockIo {
     if (pin !== null) {
       this.pin = null;
       pin.unpin(this);
+    }
+    const { counter } = this;
+    if (counter !== null) {
+      this.counter = null;
+      counter.ended(this);
     }
     this.completed(error);
   }

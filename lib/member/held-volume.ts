@@ -79,16 +79,13 @@ export class HeldVolume implements DestinationVolume {
     const remote = (holder: number): RemoteSlot => this.remoteSlot(holder);
     this.volume = new Volume(routed.record, routed.route, ids.idOf(self), this.local, remote);
     const { iqn, removable, readOnly } = routed.record;
-    this.target = {
-      iqn,
+    const server = new DiskServer({
       device: this.volume,
-      server: new DiskServer({
-        device: this.volume,
-        identity: routed.record,
-        options: { removable, readOnly },
-        reservations: context.keeperOf(routed.record.name, routed.record.id),
-      }),
-    };
+      identity: routed.record,
+      options: { removable, readOnly },
+      reservations: context.keeperOf(routed.record.name, routed.record.id),
+    });
+    this.target = { iqn, device: server.device, server };
     this.guardIfAway();
     this.openIfHeld();
   }

@@ -39,6 +39,11 @@ export class DiskServer implements DeviceServer {
     this.unit = new DiskUnit(device, identity, options, state, reservations);
   }
 
+  /** What transports read from and write to for it. */
+  get device(): BlockDevice {
+    return this.unit.device;
+  }
+
   prepare(task: ScsiTask): TaskPlan {
     task.dataOutBytes = 0;
     task.offsetBytes = 0;

@@ -2,6 +2,7 @@
 import { assert } from '../base/assert.js';
 import { byteAt } from './cdb.js';
 import type { Command } from './command.js';
+import { atomicCommands } from './commands/atomic.js';
 import { cacheCommands } from './commands/cache.js';
 import { getLbaStatusCommand } from './commands/get-lba-status.js';
 import { inquiryCommand } from './commands/inquiry.js';
@@ -35,6 +36,7 @@ export const COMMANDS: readonly Command[] = [
   getLbaStatusCommand,
   ...readWriteCommands,
   ...verifyCommands,
+  ...atomicCommands,
   ...cacheCommands,
   unmapCommand,
   ...writeSameCommands,

@@ -2,6 +2,7 @@
  * Long operations in bounded pieces: a command describes its I/Os as a generator, one is in flight at a time, and
  * other tasks run between two. Not for READ and WRITE, which the transport moves itself.
  */
+import type { ClaimableDevice } from '../block/claims.js';
 import { type BlockDevice, BlockIo, type BlockOp, type IoError } from '../block/device.js';
 import { accept, refuse } from './command.js';
 import { type Sense, senseOfIoError } from './sense.js';
@@ -20,7 +21,7 @@ export type Pieces = Iterator<Piece, Sense | null>;
 
 class PiecesIo extends BlockIo {
   constructor(
-    private readonly device: BlockDevice,
+    private readonly device: Pick<BlockDevice, 'submit'>,
     private readonly pieces: Pieces,
     private readonly done: (outcome: Sense | null) => void,
   ) {
@@ -44,16 +45,37 @@ class PiecesIo extends BlockIo {
 }
 
 /** Runs `pieces` one after the other and reports how it ended. */
-export function runPieces(device: BlockDevice, pieces: Pieces, done: (outcome: Sense | null) => void): void {
+export function runPieces(
+  device: Pick<BlockDevice, 'submit'>,
+  pieces: Pieces,
+  done: (outcome: Sense | null) => void,
+): void {
   new PiecesIo(device, pieces, done).step();
+}
+
+function finish(task: ScsiTask, outcome: Sense | null): void {
+  if (outcome === null) accept(task);
+  else refuse(task, outcome);
 }
 
 /** Runs `pieces` and finishes `task` with their outcome. */
 export function finishByPieces(device: BlockDevice, task: ScsiTask, pieces: Pieces): void {
-  runPieces(device, pieces, (outcome) => {
-    if (outcome === null) accept(task);
-    else refuse(task, outcome);
-  });
+  runPieces(device, pieces, (outcome) => finish(task, outcome));
+}
+
+/** The same, while nobody else reads or writes `range`, in which the pieces have to stay. */
+export function finishClaimed(
+  device: ClaimableDevice,
+  task: ScsiTask,
+  range: { readonly offsetBytes: number; readonly lengthBytes: number },
+  pieces: Pieces,
+): void {
+  device.claim(range.offsetBytes, range.lengthBytes, (claim) =>
+    runPieces(claim, pieces, (outcome) => {
+      claim.release();
+      finish(task, outcome);
+    }),
+  );
 }
 
 /** Cuts [offsetBytes, offsetBytes + lengthBytes) into runs of at most `maxBytes`. */

@@ -105,6 +105,13 @@ export function invalidParameterField(byte: number): Sense {
   return { ...SENSE.INVALID_FIELD_IN_PARAMETER_LIST, field: { inCdb: false, byte } };
 }
 
+/** INFORMATION of a miscompare: where two buffers of one length that differ do so first. */
+export function firstDifference(a: Buffer, b: Buffer): number {
+  let at = 0;
+  while (a[at] === b[at]) at += 1;
+  return at;
+}
+
 /** LBA OUT OF RANGE with the first LBA that is (SBC-3 4.18.1: INFORMATION). */
 export function lbaOutOfRange(lba: number): Sense {
   return { ...SENSE.LBA_OUT_OF_RANGE, information: lba };

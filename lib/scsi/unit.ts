@@ -4,6 +4,7 @@
  */
 import { assert } from '../base/assert.js';
 import { PRODUCT_DEFAULT, TRANSFER_BYTES_MAX, VENDOR_DEFAULT } from '../base/limits.js';
+import { ClaimableDevice } from '../block/claims.js';
 import type { BlockDevice } from '../block/device.js';
 import { LocalUnitState } from './local-state.js';
 import { LocalKeeper, Nexuses, type ReservationKeeper } from './reservations/keeper.js';
@@ -49,6 +50,8 @@ export class DiskUnit {
   readonly physicalExponent: number;
   /** MAXIMUM TRANSFER LENGTH in blocks. */
   readonly transferBlocksMax: number;
+  /** MAXIMUM ATOMIC TRANSFER LENGTH and ATOMIC ALIGNMENT in blocks: what lies in one page. */
+  readonly atomicBlocksMax: number;
   readonly removable: boolean;
   private readonly isProtected: boolean;
   /** Padded to their field lengths. */
@@ -59,14 +62,17 @@ export class DiskUnit {
   readonly naa: Buffer;
   readonly iqn: string;
   readonly nexuses: Nexuses;
+  /** What all I/O of initiators goes through. */
+  readonly device: ClaimableDevice;
 
   constructor(
-    readonly device: BlockDevice,
+    device: BlockDevice,
     identity: DiskIdentity,
     options: DiskOptions = {},
     readonly state: UnitState = new LocalUnitState(),
     readonly reservations: ReservationKeeper = new LocalKeeper(),
   ) {
+    this.device = new ClaimableDevice(device);
     this.nexuses = new Nexuses(state);
     reservations.attach(this.nexuses);
     assert(/^[0-9a-f]{16}$/i.test(identity.naa), `'${identity.naa}' is not an eight-byte NAA designator`);
@@ -78,6 +84,7 @@ export class DiskUnit {
     this.physicalExponent = Math.log2(physicalBytes / device.blockBytes);
     assert(Number.isInteger(this.physicalExponent), `physical block of ${physicalBytes} bytes`);
     this.transferBlocksMax = TRANSFER_BYTES_MAX / device.blockBytes;
+    this.atomicBlocksMax = PAGE_BYTES / device.blockBytes;
     this.vendor = paddedAscii(identity.vendor ?? VENDOR_DEFAULT, 8);
     this.product = paddedAscii(identity.product ?? PRODUCT_DEFAULT, 16);
     this.revision = paddedAscii(identity.revision ?? '0001', 4);

@@ -6,7 +6,7 @@ import { PIECE_BYTES_MAX } from '../../base/limits.js';
 import { byteAt, PROTECT, uint64 } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { cut, finishByPieces, type Piece } from '../pieces.js';
-import { invalidCdbField, lbaOutOfRange, type Sense, SENSE } from '../sense.js';
+import { firstDifference, invalidCdbField, lbaOutOfRange, type Sense, SENSE } from '../sense.js';
 import type { ScsiTask, TaskPlan } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 
@@ -36,13 +36,6 @@ function findFault(unit: DiskUnit, cdb: Buffer, { lba, blocks, lengthAt }: Range
   if (unit.isBeyondEnd(lba, blocks)) return lbaOutOfRange(unit.firstBeyondEnd(lba));
   if (blocks > unit.transferBlocksMax) return invalidCdbField(lengthAt);
   return null;
-}
-
-/** The offset of the first difference between two buffers of one length that differ. */
-function firstDifference(a: Buffer, b: Buffer): number {
-  let at = 0;
-  while (a[at] === b[at]) at += 1;
-  return at;
 }
 
 /** What the medium should hold at an offset from the start of the range, or null to compare nothing. */
