@@ -1,7 +1,7 @@
 /** Sessions of the target: order of commands, task management, logout, the hand-over and the fence (I7, I8), loss. */
 import fc from 'fast-check';
 import t from 'tap';
-import { COMMAND_WINDOW } from '../../lib/base/limits.js';
+import { LOGOUT_FIN_AGE_MS, COMMAND_WINDOW } from '../../lib/base/limits.js';
 import { serialAdd, serialDistance } from '../../lib/base/serial.js';
 import { ScsiStatus } from '../../lib/scsi/task.js';
 import { CommandWindow } from '../../lib/iscsi/target/window.js';
@@ -22,7 +22,7 @@ import { decodeReject } from '../../lib/iscsi/wire/reject.js';
 import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import { decodeTaskManagementResponse } from '../../lib/iscsi/wire/task-management.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { IQN, TargetRig, until } from '../support/target-rig.js';
+import { IQN, ManualClock, TargetRig, until } from '../support/target-rig.js';
 
 const READY = Buffer.alloc(16); // TEST UNIT READY
 const ONE_READ = { cdb: read10(0, 1), read: true, expectedBytes: 512 };
@@ -290,8 +290,9 @@ t.test('logout', async (t) => {
   await i.expect(Opcode.DATA_IN);
   const answer = decodeLogoutResponse((await i.expect(Opcode.LOGOUT_RESPONSE)).bhs);
   t.match(answer, { response: LogoutResponseCode.CLOSED, time2Wait: 0, statSN: serialAdd(i.expStatSN, 1) });
-  t.ok(await i.closes());
   await until(() => rig.registry.list().length === 0);
+  i.command({ cdb: READY });
+  t.ok(await i.silence(), 'what comes after it is dropped, and a young session is not closed yet');
 
   t.comment('data that is still to come gets a moment, and no more');
   const writer = await rig.session({ ImmediateData: 'No' });
@@ -306,7 +307,7 @@ t.test('logout', async (t) => {
   await silent.expect(Opcode.R2T);
   silent.logout(0);
   await silent.expect(Opcode.LOGOUT_RESPONSE);
-  t.ok(await silent.closes());
+  await until(() => rig.registry.list().length === 0);
 
   t.comment('what is not ours to end');
   const stays = await rig.session();
@@ -320,6 +321,24 @@ t.test('logout', async (t) => {
   t.equal(decodeReject((await stays.expect(Opcode.REJECT)).bhs).reason, RejectReason.INVALID_PDU_FIELD);
   stays.command({ cdb: READY });
   t.equal((await ready(stays)).status, ScsiStatus.GOOD);
+});
+
+t.test('after a logout, an old session is closed at once, a young one when it is older', async (t) => {
+  const clock = new ManualClock();
+  const rig = await TargetRig.start(clock);
+  t.teardown(() => rig.stop());
+  const old = await rig.session();
+  clock.move(LOGOUT_FIN_AGE_MS);
+  old.logout(0);
+  await old.expect(Opcode.LOGOUT_RESPONSE);
+  t.ok(await old.closes());
+  const young = await rig.session();
+  young.logout(0);
+  await young.expect(Opcode.LOGOUT_RESPONSE);
+  clock.move(LOGOUT_FIN_AGE_MS - 1);
+  t.ok(await young.silence());
+  clock.move(1);
+  t.ok(await young.closes());
 });
 
 t.test('I7: asked to leave, served until the deadline, then dropped', async (t) => {

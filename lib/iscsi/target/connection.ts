@@ -53,6 +53,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   private lingering: Timer | null = null;
   private chunks = 0;
   private finishing = false;
+  private establishedAtMs = -Infinity;
   private departed = false;
   private closed_ = false;
   /** Nothing is read: the session is out of memory, or it is the others' turn. */
@@ -259,6 +260,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     this.writer.setDigests(headerDigest, dataDigest);
     this.framer.setDigests(headerDigest, dataDigest);
     this.framer.setMaxDataSegmentBytes(RECV_DATA_SEGMENT_BYTES);
+    this.establishedAtMs = this.context.clock.nowMs();
     this.deadline.cancel();
     this.watchSilence();
     this.watchData(session);
@@ -274,12 +276,19 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
 
   // ---- the end
 
-  finish(): void {
+  finish(ageMs = 0): void {
     if (this.closed_ || this.finishing) return;
     this.finishing = true;
     this.noteDeparture();
     this.stopReading();
     this.output.flush();
+    const { clock } = this.context;
+    const tooYoungMs = this.establishedAtMs + ageMs - clock.nowMs();
+    if (tooYoungMs > 0) this.lingering = clock.after(tooYoungMs, () => this.endSending());
+    else this.endSending();
+  }
+
+  private endSending(): void {
     this.socket.end();
     this.lingering = this.context.clock.after(LINGER_MS, () => this.destroy('lingered'));
   }

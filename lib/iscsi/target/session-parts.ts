@@ -21,8 +21,8 @@ export interface SessionLink {
   setPaused(paused: boolean): void;
   /** Reads nothing any more. */
   stopReading(): void;
-  /** Sends what was committed, then closes. */
-  finish(): void;
+  /** Sends what was committed, then closes, if the initiator does not: at once, or when the session would be so old. */
+  finish(ageMs?: number): void;
   /** Closes at once. */
   destroy(reason: string): void;
 }

@@ -1,7 +1,8 @@
 /**
  * Logout Request (RFC 7143 11.14): commands in flight are finished and answered, then the Logout Response goes out, and
- * behind it the FIN (I7): an initiator that has to wait for either stalls.
+ * behind it the FIN (I7): an initiator that has to wait for either stalls. But for a young session (LOGOUT_FIN_AGE_MS).
  */
+import { LOGOUT_FIN_AGE_MS } from '../../../base/limits.js';
 import { decodeLogoutRequest, encodeLogoutResponse, type LogoutRequestPdu } from '../../wire/logout.js';
 import { LogoutReason, LogoutResponseCode, RejectReason } from '../../wire/opcodes.js';
 import { Span } from '../buffer-pool.js';
@@ -38,7 +39,7 @@ function leave(session: Session, pdu: LogoutRequestPdu, context: PortalContext):
     grace.cancel();
     if (!session.answering) return;
     putLogoutResponse(session, pdu, LogoutResponseCode.CLOSED);
-    session.link.finish();
+    session.link.finish(LOGOUT_FIN_AGE_MS);
     session.close();
   });
 }
