@@ -25,6 +25,10 @@ BENCH = $(NODE) dist/bin/bench.js --rounds $(ROUNDS) --seconds $(SECONDS) --size
 POINTS ?=
 CASES ?= 0
 JOBS ?= 2
+# make conformance: PLACES=home,spread,moving KINDS='fixed 512,removable' TESTS='Read10 Unmap' (parts of names), JOBS=
+PLACES ?=
+KINDS ?=
+TESTS ?=
 # make handover: HANDOVERS= with each initiator, WORK= a folder for the groups' data
 HANDOVERS ?= 200
 WORK ?= .
@@ -34,7 +38,7 @@ BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common
 SOURCES := $(shell find lib bin -name '*.ts' -o -name '*.cts' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test unit sim sim-test mutants integration check bench bench-scale handover crash tools bench-tools clean
+.PHONY: help build run demo test unit sim sim-test mutants integration check bench bench-scale handover crash conformance tools bench-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +99,9 @@ handover: build ## HANDOVERS=200 of a loaded volume: how long anybody waits; and
 
 crash: build ## members killed and stopped at every point of every phase, under load: nothing is lost
 	@$(NODE) dist/bin/proof.js crash --points '$(POINTS)' --cases $(CASES) --seed $(SEED) --jobs $(JOBS) --folder $(WORK)
+
+conformance: build tools ## libiscsi's own test suite over every kind of unit, at home, spread over members and on the move
+	@$(NODE) dist/bin/proof.js conformance --places '$(PLACES)' --kinds '$(KINDS)' --tests '$(TESTS)' --jobs $(JOBS) --folder $(WORK)
 
 tools: PACKAGES = $(DEBIAN_PACKAGES)
 tools: WITHOUT = the suites of test/integration that use iscsi-ls, iscsi-inq, qemu-img and qemu-io are skipped

@@ -1,5 +1,6 @@
-/** `make handover` and `make crash`; and, forked by them, the processes that load. Ships no command of its own. */
+/** `make handover`, `make crash`, `make conformance`; and, forked by them, the processes that load. Ships no command of its own. */
 import { BlockferryError, describeError } from '../lib/base/errors.js';
+import { runConformance } from '../lib/proof/conformance/main.js';
 import { runCrashProof } from '../lib/proof/crash/main.js';
 import { runHandoverProof } from '../lib/proof/handover/main.js';
 import { runLoadedProcess } from '../lib/proof/loaded-process.js';
@@ -13,7 +14,8 @@ try {
   if (role === 'loaded-process') runLoadedProcess();
   else if (role === 'handover') process.exitCode = await runHandoverProof(args);
   else if (role === 'crash') process.exitCode = await runCrashProof(args);
-  else throw new BlockferryError('USAGE', `'${role}' is none of handover, crash`);
+  else if (role === 'conformance') process.exitCode = await runConformance(args);
+  else throw new BlockferryError('USAGE', `'${role}' is none of handover, crash, conformance`);
 } catch (error) {
   process.stderr.write(`${describeError(error)}\n`);
   process.exitCode = error instanceof BlockferryError && error.code === 'USAGE' ? 2 : 1;

@@ -61,6 +61,8 @@ t.test('COMPARE AND WRITE', async (t) => {
     t.equal(outcome.sense?.information, at, 'INFORMATION says where');
   }
   t.ok(ram.bytes.equals(pattern(SIZE, 1)), 'a miscompare writes nothing');
+  const nothing = await run(compare(0, 40, 0), Buffer.alloc(512 * BLOCK));
+  t.equal(said(nothing), SAID.INVALID_FIELD_IN_CDB, '256 blocks, of which the length is 0');
   for (const bytes of [0, BLOCK, 3 * BLOCK]) {
     const outcome = await run(compare(0, 40, 1), Buffer.alloc(bytes));
     t.equal(said(outcome), SAID.INVALID_FIELD_IN_CDB, `${bytes} bytes for one block`);

@@ -38,8 +38,8 @@ function findFault(unit: DiskUnit, cdb: Buffer, { lba, blocks, blocksMax, length
 
 /** Asks for `dataOutBytes`. All of it has to come: half of what is to be done at once is something else. */
 function gather(task: ScsiTask, dataOutBytes: number, lengthAt: number): TaskPlan {
-  if (dataOutBytes === 0) return accept(task);
   if (task.expectedDataOutBytes !== dataOutBytes) return refuse(task, invalidCdbField(lengthAt));
+  if (dataOutBytes === 0) return accept(task);
   task.dataOutBytes = dataOutBytes;
   return 'control';
 }

@@ -1,0 +1,37 @@
+/** What libiscsi's suite prints, and what is made of it. */
+import t from 'tap';
+import { judge } from '../../lib/proof/conformance/suite.js';
+
+const printed = (body: string, word: string, failed: number, after = ''): string =>
+  `Suite: Read10\n  Test: Simple ...${body}${word}${after}\n\nRun Summary:    Type  Total    Ran Passed Failed Inactive
+              suites      1      1    n/a      0        0
+               tests      1      1      ${1 - failed}      ${failed}        0
+             asserts      9      9      9      0      n/a\n`;
+
+t.test('outcomes', (t) => {
+  t.same(judge(printed('', 'passed', 0), 'exit code 0'), { outcome: 'passed', note: '' });
+  t.same(
+    judge(printed('\n    Test one\n    [OK] all of it\n', 'passed', 0), 'exit code 0').outcome,
+    'passed',
+  );
+  t.same(judge(printed('\n    [SKIPPED] SANITIZE is not implemented.\n', 'passed', 0), 'exit code 0'), {
+    outcome: 'skipped',
+    note: 'SANITIZE is not implemented.',
+  });
+  const partly = '\n    [SKIPPED] Skipping assert for this LUN\n    Test the rest\n';
+  t.equal(judge(printed(partly, 'passed', 0), 'exit code 0').outcome, 'passed', 'it went on');
+  const where = '\n    1. test_read10.c:40  - CU_ASSERT_EQUAL(ret,0)\n    2. another';
+  t.same(judge(printed('\n    [FAILED] READ10 said so\n', 'FAILED', 1, where), 'exit code 0'), {
+    outcome: 'failed',
+    note: 'READ10 said so; test_read10.c:40  - CU_ASSERT_EQUAL(ret,0)',
+  });
+  t.equal(judge(printed('', 'passed', 1), 'exit code 0').outcome, 'failed', 'the counts decide');
+  t.end();
+});
+
+t.test('a test that dies', (t) => {
+  const died = judge('Suite: Read10\n  Test: Simple ...\n    Test READ10\n', 'SIGABRT');
+  t.same(died, { outcome: 'failed', note: 'SIGABRT: Test READ10' });
+  t.same(judge('', 'exit code 10'), { outcome: 'failed', note: 'exit code 10: no output' });
+  t.end();
+});
