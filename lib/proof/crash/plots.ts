@@ -89,7 +89,9 @@ const PLOTS: Readonly<Record<Plot, (scene: Scene, arm: Arm, place: Place) => Pro
 
 function moveAway(scene: Scene, isWhole: boolean): Promise<MoveView> {
   const extents = isWhole ? null : scene.movedExtents;
-  return scene.client.createMove({ volume: VOLUME, to: MEMBER_OF.destination, extents });
+  return scene.patiently(() =>
+    scene.client.createMove({ volume: VOLUME, to: MEMBER_OF.destination, extents }),
+  );
 }
 
 /** @param emptied members that hold nothing of the volume afterwards */

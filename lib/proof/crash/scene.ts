@@ -13,7 +13,6 @@ import { moveAndWait } from '../../bench/servers.js';
 import type { Scope } from '../../bench/scope.js';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../iscsi/initiator/index.js';
 import type { WorkloadReport } from '../../iscsi/initiator/index.js';
-import type { CreateVolume } from '../../manage/api.js';
 import { ManageClient } from '../../manage/client.js';
 import { MEMBER_OF } from './cases.js';
 import { ORDERS_VARIABLE, OrderDesk } from './orders.js';
@@ -33,7 +32,8 @@ const FLUSH_MS = 60;
 /** How long an initiator goes on trying: longer than any recovery may take. */
 const PATIENCE_MS = 60_000;
 const LOAD_SECONDS = 600;
-const CREATE_TRIES_MAX = 50;
+/** On a machine with more to do than it can, members lose their leases for a while. */
+const ABSENT_MS_MAX = 15_000;
 
 /** One of the two, on its half of every stretch of the volume. */
 export interface Worker {
@@ -89,23 +89,21 @@ export class Scene {
   }
 
   async makeVolume(name: string, extents: number): Promise<void> {
-    await this.createPatiently({
-      name,
-      size: extents * EXTENT_BYTES,
-      home: 'm1',
-      extentSize: EXTENT_BYTES,
-    });
+    const size = extents * EXTENT_BYTES;
+    await this.patiently(() =>
+      this.client.createVolume({ name, size, home: 'm1', extentSize: EXTENT_BYTES }),
+    );
   }
 
   /** A member that the machine kept from its lease for a moment is back in the next. */
-  private async createPatiently(wanted: CreateVolume): Promise<void> {
-    for (let tries = 0; ; tries++) {
+  async patiently<T>(ask: () => Promise<T>): Promise<T> {
+    const deadlineMs = systemClock.nowMs() + ABSENT_MS_MAX;
+    for (;;) {
       try {
-        await this.client.createVolume(wanted);
-        return;
+        return await ask();
       } catch (error) {
         const isAway = error instanceof BlockferryError && error.code === 'NOT_FOUND';
-        if (!isAway || tries === CREATE_TRIES_MAX) throw error;
+        if (!isAway || systemClock.nowMs() > deadlineMs) throw error;
         await sleep(systemClock, 200);
       }
     }
@@ -115,7 +113,8 @@ export class Scene {
   async spread(): Promise<void> {
     for (const [index, to] of [MEMBER_OF.source, MEMBER_OF.third].entries()) {
       const first = (index + 1) * THIRD;
-      await moveAndWait(this.client, { volume: VOLUME, to, extents: { first, last: first + THIRD - 1 } });
+      const extents = { first, last: first + THIRD - 1 };
+      await this.patiently(() => moveAndWait(this.client, { volume: VOLUME, to, extents }));
     }
   }
 
