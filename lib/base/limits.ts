@@ -210,7 +210,7 @@ export const MOVE_STEP_MS_MAX = 120_000;
 export const MOVE_EXTENTS_IN_FLIGHT = 2;
 /** What the copy of a move may take beside initiators who want all that the member has, and what it begins with. Measured
  *  on 2 cores, 4 KiB 70/30 at depth 32: they keep near half of their rate at this, and a fifth when the copy goes as fast as
- *  it can; a move under nothing but random writes takes less than three times what it takes at rest. */
+ *  it can; a move under nothing but random writes takes about three times what it takes at rest. */
 export const MOVE_BYTES_PER_SECOND_FLOOR = 128 * MiB;
 /** ... and beside initiators who want little: half of what the copy can, so that who comes next finds some of the loop
  *  free until the pace is looked at again. */

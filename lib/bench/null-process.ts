@@ -44,7 +44,7 @@ export async function startNullServer(count: number, sizeBytes: number): Promise
   for (const identity of identifyImages(paths)) {
     const device = new NullDevice(sizeBytes);
     const server = new DiskServer({ device, identity });
-    targets.set(identity.iqn, { iqn: identity.iqn, server, device: server.device });
+    targets.set(identity.iqn, { iqn: identity.iqn, server });
   }
   const portal = new Portal({
     directory: new NullDirectory(targets),

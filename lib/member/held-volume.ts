@@ -85,7 +85,7 @@ export class HeldVolume implements DestinationVolume {
       options: { removable, readOnly },
       reservations: context.keeperOf(routed.record.name, routed.record.id),
     });
-    this.target = { iqn, device: server.device, server };
+    this.target = { iqn, server };
     this.guardIfAway();
     this.openIfHeld();
   }

@@ -17,12 +17,13 @@ import type { ReservationKeeper } from './reservations/keeper.js';
 import { NO_RESERVATIONS } from './reservations/state.js';
 import { type DeviceServer, type ScsiNexus, ScsiStatus, type ScsiTask, type TaskPlan } from './task.js';
 import { type DiskIdentity, type DiskOptions, DiskUnit } from './unit.js';
-import { Passes, type UnitState } from './state.js';
+import type { UnitState } from './state.js';
 
 const NOTHING = Buffer.alloc(0);
 const REQUEST_SENSE = 0x03;
 
 export class DiskServer implements DeviceServer {
+  readonly device: BlockDevice;
   private readonly unit: DiskUnit;
 
   /** Throws InvariantError when the identity cannot be said on the wire. */
@@ -37,11 +38,7 @@ export class DiskServer implements DeviceServer {
   }) {
     const { device, identity, options, state, reservations } = parts;
     this.unit = new DiskUnit(device, identity, options, state, reservations);
-  }
-
-  /** What transports read from and write to for it. */
-  get device(): BlockDevice {
-    return this.unit.device;
+    this.device = this.unit.device;
   }
 
   prepare(task: ScsiTask): TaskPlan {
@@ -74,13 +71,13 @@ export class DiskServer implements DeviceServer {
     }
     const command = lookUp(task.cdb);
     assert(command !== null && command.execute !== undefined, 'execute() of a task that was refused');
-    command.execute(this.unit, task);
+    const obstacle = this.unit.obstacleSince(task, command.passes);
+    if (obstacle === null) command.execute(this.unit, task);
+    else refuse(task, obstacle);
   }
 
-  /** Its medium may be out, or the unit being sanitized: what was written then would outlive that. */
   refusalOf(task: ScsiTask): Sense | null {
-    const { state } = this.unit;
-    return state.isQuiet ? null : state.obstacle(task.nexus, Passes.UNIT_ATTENTION);
+    return this.unit.obstacleSince(task);
   }
 
   nexusBegan(nexus: ScsiNexus): void {

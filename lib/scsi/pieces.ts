@@ -2,11 +2,11 @@
  * Long operations in bounded pieces: a command describes its I/Os as a generator, one is in flight at a time, and
  * other tasks run between two. Not for READ and WRITE, which the transport moves itself.
  */
-import type { ClaimableDevice } from '../block/claims.js';
 import { type BlockDevice, BlockIo, type BlockOp, type IoError } from '../block/device.js';
 import { accept, refuse } from './command.js';
 import { type Sense, senseOfIoError } from './sense.js';
 import type { ScsiTask } from './task.js';
+import type { DiskUnit } from './unit.js';
 
 export interface Piece {
   readonly op: BlockOp;
@@ -63,19 +63,22 @@ export function finishByPieces(device: BlockDevice, task: ScsiTask, pieces: Piec
   runPieces(device, pieces, (outcome) => finish(task, outcome));
 }
 
-/** The same, while nobody else reads or writes `range`, in which the pieces have to stay. */
+/** The same, while nobody else reads or writes `range`, in which the pieces have to stay. Its turn may come late. */
 export function finishClaimed(
-  device: ClaimableDevice,
+  unit: DiskUnit,
   task: ScsiTask,
   range: { readonly offsetBytes: number; readonly lengthBytes: number },
   pieces: Pieces,
 ): void {
-  device.claim(range.offsetBytes, range.lengthBytes, (claim) =>
-    runPieces(claim, pieces, (outcome) => {
+  unit.device.claim(range.offsetBytes, range.lengthBytes, (claim) => {
+    const end = (outcome: Sense | null): void => {
       claim.release();
       finish(task, outcome);
-    }),
-  );
+    };
+    const obstacle = unit.obstacleSince(task);
+    if (obstacle === null) runPieces(claim, pieces, end);
+    else end(obstacle);
+  });
 }
 
 /** Cuts [offsetBytes, offsetBytes + lengthBytes) into runs of at most `maxBytes`. */

@@ -2,6 +2,7 @@
  * The contract between a transport (iscsi/target) and the SCSI device server: one ScsiTask per command.
  * It knows CDBs, data and status; it does not know PDUs, sockets or files.
  */
+import type { BlockDevice } from '../block/device.js';
 import type { Sense } from './sense.js';
 
 /** SAM-5 5.3.1 */
@@ -72,6 +73,8 @@ export abstract class ScsiTask {
 
 /** What a transport needs of the device behind one target name: every LUN of it. */
 export interface DeviceServer {
+  /** Where 'read' and 'write' tasks move their data. */
+  readonly device: BlockDevice;
   prepare(task: ScsiTask): TaskPlan;
   execute(task: ScsiTask): void;
   /** Why a prepared write is not carried out, now that its data has come, null if it is: much may have happened since. */

@@ -8,7 +8,9 @@ import { ClaimableDevice } from '../block/claims.js';
 import type { BlockDevice } from '../block/device.js';
 import { LocalUnitState } from './local-state.js';
 import { LocalKeeper, Nexuses, type ReservationKeeper } from './reservations/keeper.js';
-import type { UnitState } from './state.js';
+import type { Sense } from './sense.js';
+import { Passes, type UnitState } from './state.js';
+import type { ScsiTask } from './task.js';
 
 /** What a volume answers wherever it is served (I9). */
 export interface DiskIdentity {
@@ -101,6 +103,14 @@ export class DiskUnit {
   /** Whatever is written has to be durable when it is acknowledged: the write cache is off. */
   get writesThrough(): boolean {
     return !this.state.modes.writeCache;
+  }
+
+  /**
+   * What has come in the way of a command since it was prepared, null if nothing has: its medium may be out, or the unit
+   * being sanitized, and what was written now would outlive that. Unit attentions were told before.
+   */
+  obstacleSince(task: ScsiTask, passes = 0): Sense | null {
+    return this.state.isQuiet ? null : this.state.obstacle(task.nexus, passes | Passes.UNIT_ATTENTION);
   }
 
   /** Whether [lba, lba + blocks) leaves the medium. */

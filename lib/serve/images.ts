@@ -144,7 +144,7 @@ async function openImage(path: string, identity: ImageIdentity, options: ServeOp
     },
     options: { removable: options.removable ?? false },
   });
-  const target = { iqn: identity.iqn, server, device: server.device };
+  const target = { iqn: identity.iqn, server };
   return { iqn: identity.iqn, image: path, sizeBytes: file.sizeBytes, file, target };
 }
 

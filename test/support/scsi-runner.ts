@@ -30,9 +30,9 @@ export function nexusOf(name: string): ScsiNexus & { aborts: number } {
   };
 }
 
-const NEXUS = nexusOf('iqn.2026-11.test:initiator');
+export const NEXUS = nexusOf('iqn.2026-11.test:initiator');
 
-class RunnerTask extends ScsiTask {
+export class RunnerTask extends ScsiTask {
   outcomes: { status: number; sense: Sense | null }[] = [];
   whenFinished: (() => void) | null = null;
 

@@ -161,7 +161,7 @@ export class TargetRig implements TargetDirectory {
     if (this.answer !== null) return this.answer;
     if (iqn === MOVED) return { kind: 'redirect', host: '127.0.0.1', port: 3333 };
     if (iqn !== IQN) return { kind: 'unknown' };
-    return { kind: 'serve', target: { iqn, server: this.server, device: this.device } };
+    return { kind: 'serve', target: { iqn, server: this.server } };
   }
 
   async admit(login: LoginIdentity): Promise<void> {

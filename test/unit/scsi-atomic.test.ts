@@ -3,7 +3,7 @@ import t from 'tap';
 import { COMPARE_AND_WRITE_BLOCKS_MAX } from '../../lib/base/limits.js';
 import { pattern } from '../support/device-suite.js';
 import { BLOCK, BLOCKS, cdb16, heldExcept, hex, rig } from '../support/scsi-rig.js';
-import { SAID, said } from '../support/scsi-runner.js';
+import { NEXUS, RunnerTask, SAID, said } from '../support/scsi-runner.js';
 
 const SIZE = BLOCKS * BLOCK;
 const FUA = 0x08;
@@ -119,4 +119,28 @@ t.test('WRITE ATOMIC(16)', async (t) => {
     'too little',
   );
   t.ok(heldExcept(ram, 16, page), 'what is refused writes nothing');
+});
+
+/** SANITIZE, block erase, answered at once. */
+const ERASE = '48 82 00 00 00 00 00 00 00 00';
+const SANITIZE_IN_PROGRESS = '2/04/1b';
+
+t.test('what was taken up before a SANITIZE writes nothing after it', async (t) => {
+  const { ram, server, run } = rig();
+  const late = new RunnerTask();
+  late.cdb = Buffer.from(`2e 00 ${hex(30, 8)} 00 0001 00 000000000000`.replaceAll(' ', ''), 'hex');
+  late.nexus = NEXUS;
+  late.expectedDataOutBytes = BLOCK;
+  t.equal(server.prepare(late), 'control', 'WRITE AND VERIFY waits for its data');
+  const next = Buffer.alloc(BLOCK, 0xff);
+  const first = run(compare(0, 10, 1), Buffer.concat([there(10, 1), next]));
+  const second = run(compare(0, 20, 1), Buffer.concat([there(20, 1), next]));
+  t.equal(said(await run(ERASE)), SAID.GOOD);
+  late.dataOut = next;
+  server.execute(late);
+  t.equal(late.outcomes.map(said).join(), SANITIZE_IN_PROGRESS, 'its data has come');
+  await first;
+  t.equal(said(await second), SANITIZE_IN_PROGRESS, 'its turn has come');
+  while (said(await run('00 00 00 00 00 00')) !== SAID.GOOD);
+  t.ok(ram.bytes.equals(Buffer.alloc(SIZE)), 'nothing is left');
 });

@@ -2,7 +2,6 @@
  * The socket in the wall of the iSCSI target: what it asks the rest of Blockferry about names. A single image (serve),
  * a member of a group and the group portal each plug in their own directory.
  */
-import type { BlockDevice } from '../../block/device.js';
 import type { DeviceServer } from '../../scsi/task.js';
 
 /** A target as discovery shows it. Addresses are numeric. */
@@ -19,8 +18,6 @@ export interface DirectoryEntry {
 export interface ServedTarget {
   readonly iqn: string;
   readonly server: DeviceServer;
-  /** Where 'read' and 'write' tasks move their data. */
-  readonly device: BlockDevice;
 }
 
 export type TargetAnswer =

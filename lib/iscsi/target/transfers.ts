@@ -57,7 +57,7 @@ function wantData(session: Session, task: Task, neededBytes: number): void {
     task.actualBytes = 0;
     return failWith(task, ScsiStatus.CHECK_CONDITION, SENSE.INVALID_FIELD_IN_CDB);
   }
-  const block = task.plan === 'write' ? (session.target?.device.blockBytes ?? 1) : 1;
+  const block = task.plan === 'write' ? (session.target?.server.device.blockBytes ?? 1) : 1;
   const coming = Math.min(task.expectedDataOutBytes, neededBytes);
   task.wantedBytes = coming - (coming % block);
   // A device writes whole blocks only. What half a parameter list means is the device server's to say.
@@ -92,7 +92,7 @@ function work(session: Session, task: Task): void {
     }
     session.setPhase(task, 'device');
     const { io, offsetBytes, wantedBytes, writeData, fua } = task;
-    target.device.submit(io.prepare('write', offsetBytes, wantedBytes, writeData, fua));
+    target.server.device.submit(io.prepare('write', offsetBytes, wantedBytes, writeData, fua));
   }
 }
 

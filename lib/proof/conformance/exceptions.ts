@@ -1,4 +1,4 @@
-/** Tests of libiscsi 1.19 that no target can pass which keeps to the standards, each with the clause. */
+/** Tests of libiscsi 1.19 that say nothing of a target which keeps to the standards, each with the reason. */
 
 export const EXCEPTIONS: ReadonlyMap<string, string> = new Map([
   [

@@ -3,8 +3,7 @@
  * member all the time, its home with it. One volume for each kind of unit.
  */
 import { sleep, systemClock } from '../../base/clock.js';
-import type { Group } from '../../bench/servers.js';
-import { moveAndWait } from '../../bench/servers.js';
+import { moveAndWait, type Group } from '../../bench/servers.js';
 
 const MiB = 1024 * 1024;
 

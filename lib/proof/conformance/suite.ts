@@ -2,8 +2,7 @@
  * libiscsi's own test suite, one test a process and under a time limit, so that one which hangs or dies spoils only itself.
  * It reads what CUnit prints; it knows nothing of what is tested.
  */
-import { spawn } from 'node:child_process';
-import { runToEnd } from '../../bench/process.js';
+import { Running, runToEnd } from '../../bench/process.js';
 
 export const OUTCOMES = ['passed', 'failed', 'skipped', 'hung'] as const;
 export type Outcome = (typeof OUTCOMES)[number];
@@ -16,8 +15,6 @@ export interface Verdict {
 
 const PROGRAM = 'iscsi-test-cu';
 const TEST_MS_MAX = 90_000;
-/** What a test may print: the longest print some megabytes. */
-const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
 /** What a test prints where it leaves out an assertion, and goes on. */
 const GOES_ON = ['restrictions on this LUN', 'Skipping assert'];
 
@@ -28,42 +25,22 @@ export async function listTests(): Promise<string[]> {
 }
 
 /** Runs one test against a unit; `urls` are one or two ways to it. Resolves always. */
-export function runTest(test: string, urls: readonly string[]): Promise<Verdict> {
-  return new Promise((resolve) => {
-    const args = [
-      '-oL',
-      PROGRAM,
-      '--dataloss',
-      '--allow-sanitize',
-      '--Verbose-scsi',
-      '--test',
-      test,
-      ...urls,
-    ];
-    // One pipe for both: what it prints on stderr has its place between lines of stdout.
-    const child = spawn('sh', ['-c', 'exec stdbuf "$@" 2>&1', 'sh', ...args], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-    let output = '';
-    const take = (chunk: Buffer): void => {
-      output = (output + chunk.toString('latin1')).slice(-OUTPUT_BYTES_MAX);
-    };
-    child.stdout.on('data', take);
-    let isLate = false;
-    const limit = setTimeout(() => {
-      isLate = true;
-      child.kill('SIGKILL');
-    }, TEST_MS_MAX);
-    child.on('error', (error) => {
-      clearTimeout(limit);
-      resolve({ outcome: 'failed', note: error.message });
-    });
-    child.on('close', (code, signal) => {
-      clearTimeout(limit);
-      if (isLate) resolve({ outcome: 'hung', note: `after: ${lastLine(output)}` });
-      else resolve(judge(output, signal ?? `exit code ${code}`));
-    });
+export async function runTest(test: string, urls: readonly string[]): Promise<Verdict> {
+  const args = [PROGRAM, '--dataloss', '--allow-sanitize', '--Verbose-scsi', '--test', test, ...urls];
+  // One pipe for both: what it prints on stderr has its place between lines of stdout.
+  const running = Running.start('sh', ['-c', 'exec stdbuf -oL "$@" 2>&1', 'sh', ...args], {
+    endedBy: 'SIGKILL',
   });
+  let isLate = false;
+  const limit = setTimeout(() => {
+    isLate = true;
+    void running.stop();
+  }, TEST_MS_MAX);
+  await running.whenEnded();
+  clearTimeout(limit);
+  const { stdout, child } = running;
+  if (isLate) return { outcome: 'hung', note: `after: ${lastLine(stdout)}` };
+  return judge(stdout, child.signalCode ?? `exit code ${child.exitCode}`);
 }
 
 function lastLine(output: string): string {

@@ -3,24 +3,18 @@
  * by BYTCHK, compared with what the initiator sent.
  */
 import { PIECE_BYTES_MAX } from '../../base/limits.js';
-import { byteAt, PROTECT, uint64 } from '../cdb.js';
+import { byteAt, uint64 } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { cut, finishByPieces, type Piece } from '../pieces.js';
-import { firstDifference, invalidCdbField, lbaOutOfRange, type Sense, SENSE } from '../sense.js';
+import { findRangeFault, type MediumRange } from '../range.js';
+import { firstDifference, invalidCdbField, type Sense, SENSE } from '../sense.js';
 import type { ScsiTask, TaskPlan } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 
 /** BYTCHK, bits 2–1 of byte 1 (SBC-3 table 126). */
 const ByteCheck = { MEDIUM_ONLY: 0, EVERY_BLOCK: 1, RESERVED: 2, ONE_BLOCK: 3 } as const;
 
-interface Range {
-  readonly lba: number;
-  readonly blocks: number;
-  /** Where the length stands in the CDB. */
-  readonly lengthAt: number;
-}
-
-type ReadRange = (cdb: Buffer) => Range;
+type ReadRange = (cdb: Buffer) => MediumRange;
 
 const range10: ReadRange = (cdb) => ({ lba: cdb.readUInt32BE(2), blocks: cdb.readUInt16BE(7), lengthAt: 7 });
 const range12: ReadRange = (cdb) => ({ lba: cdb.readUInt32BE(2), blocks: cdb.readUInt32BE(6), lengthAt: 6 });
@@ -30,19 +24,15 @@ function byteCheckOf(cdb: Buffer): number {
   return (byteAt(cdb, 1) >>> 1) & 0x03;
 }
 
-/** What both families refuse; null when the command may go on. */
-function findFault(unit: DiskUnit, cdb: Buffer, { lba, blocks, lengthAt }: Range): Sense | null {
-  if ((byteAt(cdb, 1) & PROTECT) !== 0) return invalidCdbField(1, 7);
-  if (unit.isBeyondEnd(lba, blocks)) return lbaOutOfRange(unit.firstBeyondEnd(lba));
-  if (blocks > unit.transferBlocksMax) return invalidCdbField(lengthAt);
-  return null;
-}
-
 /** What the medium should hold at an offset from the start of the range, or null to compare nothing. */
 type Expected = ((offset: number, length: number) => Buffer) | null;
 
 /** Reads the range and compares it; a miscompare says its byte offset in INFORMATION (SBC-3 5.34). */
-function* verifyRange(unit: DiskUnit, range: Range, expected: Expected): Generator<Piece, Sense | null> {
+function* verifyRange(
+  unit: DiskUnit,
+  range: MediumRange,
+  expected: Expected,
+): Generator<Piece, Sense | null> {
   const start = range.lba * unit.blockBytes;
   for (const { offsetBytes, lengthBytes } of cut(start, range.blocks * unit.blockBytes, PIECE_BYTES_MAX)) {
     const data = Buffer.allocUnsafe(lengthBytes);
@@ -64,7 +54,7 @@ function expectedBy(byteCheck: number, dataOut: Buffer): Expected {
 /** Writes the whole range durably, then verifies it; what is on the medium is what was sent. */
 function* writeAndVerify(
   unit: DiskUnit,
-  range: Range,
+  range: MediumRange,
   data: Buffer,
   byteCheck: number,
 ): Generator<Piece, Sense | null> {
@@ -78,7 +68,7 @@ function verifyPlan(readRange: ReadRange, unit: DiskUnit, task: ScsiTask): TaskP
   const byteCheck = byteCheckOf(task.cdb);
   const range = readRange(task.cdb);
   if (byteCheck === ByteCheck.RESERVED) return refuse(task, invalidCdbField(1, 2));
-  const fault = findFault(unit, task.cdb, range);
+  const fault = findRangeFault(unit, task.cdb, range, unit.transferBlocksMax);
   if (fault !== null) return refuse(task, fault);
   if (range.blocks === 0) return accept(task);
   if (byteCheck === ByteCheck.EVERY_BLOCK) task.dataOutBytes = range.blocks * unit.blockBytes;
@@ -109,7 +99,7 @@ function writeAndVerifyPlan(readRange: ReadRange, unit: DiskUnit, task: ScsiTask
   const byteCheck = byteCheckOf(task.cdb);
   const range = readRange(task.cdb);
   if (byteCheck > ByteCheck.EVERY_BLOCK) return refuse(task, invalidCdbField(1, 2));
-  const fault = findFault(unit, task.cdb, range);
+  const fault = findRangeFault(unit, task.cdb, range, unit.transferBlocksMax);
   if (fault !== null) return refuse(task, fault);
   if (unit.readOnly) return refuse(task, SENSE.WRITE_PROTECTED);
   if (range.blocks === 0) return accept(task);

@@ -1,6 +1,7 @@
 /**
  * Logout Request (RFC 7143 11.14): commands in flight are finished and answered, then the Logout Response goes out, and
- * behind it the FIN (I7): an initiator that has to wait for either stalls. But for a young session (LOGOUT_FIN_AGE_MS).
+ * behind it the FIN (I7): an initiator that has to wait for either stalls, but for one whose session is young, which would be
+ * lost by it (LOGOUT_FIN_AGE_MS).
  */
 import { LOGOUT_FIN_AGE_MS } from '../../../base/limits.js';
 import { decodeLogoutRequest, encodeLogoutResponse, type LogoutRequestPdu } from '../../wire/logout.js';
