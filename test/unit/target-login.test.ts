@@ -147,7 +147,9 @@ t.test('admission decides last, and a move meanwhile is noticed', async (t) => {
   t.ok(await late.silence(), 'no answer before what was left is drained (I8)');
   rig.answer = { kind: 'redirect', host: '127.0.0.1', port: 1 };
   admit();
-  t.equal((await step).pdu.status, LoginStatus.SERVICE_UNAVAILABLE);
+  const { pdu, keys } = await step;
+  t.equal(pdu.status, LoginStatus.MOVED_TEMPORARILY, 'it is told where to, as before');
+  t.same(keys, [{ key: 'TargetAddress', value: '127.0.0.1:1' }]);
   rig.answer = { kind: 'unavailable' };
   const unavailable = await rig.connect();
   t.equal((await unavailable.loginStep(NAMES)).pdu.status, LoginStatus.SERVICE_UNAVAILABLE);

@@ -3,7 +3,7 @@ import { ISCSI_NAME_BYTES_MAX } from '../../../base/limits.js';
 import type { LoginRequestPdu } from '../../wire/login.js';
 import { LoginStage, LoginStatus } from '../../wire/opcodes.js';
 import type { TextPair } from '../../wire/text-keys.js';
-import type { ServedTarget, TargetDirectory } from '../directory.js';
+import type { ServedTarget, TargetAnswer, TargetDirectory } from '../directory.js';
 import { redirectKeys } from '../redirect.js';
 
 /** Who logs in, and to what; known from the first complete request on. */
@@ -93,9 +93,13 @@ export async function identify(
   const iqn = declared.get('TargetName');
   if (iqn === undefined) return missing('TargetName');
   const answer = await directory.resolve(iqn);
+  if (answer.kind !== 'serve') return notServed(answer, iqn);
+  return { initiatorName, isid, iqn: answer.target.iqn, target: answer.target };
+}
+
+/** What an initiator is told of a target that is not here: where it is (11.13.5, Status-Class 1), or why it is nowhere. */
+export function notServed(answer: Exclude<TargetAnswer, { kind: 'serve' }>, iqn: string): Refusal {
   switch (answer.kind) {
-    case 'serve':
-      return { initiatorName, isid, iqn: answer.target.iqn, target: answer.target };
     case 'redirect': {
       const keys = redirectKeys(answer.host, answer.port);
       return { status: LoginStatus.MOVED_TEMPORARILY, reason: 'redirected', keys };

@@ -31,6 +31,7 @@ import {
   checkFirstRequest,
   checkStages,
   identify,
+  notServed,
   type LoginSubject,
   type Refusal,
 } from './checks.js';
@@ -258,8 +259,8 @@ export class LoginPhase {
       while (registry.has(subject)) await registry.fence(subject);
       // The home may have changed while we waited, for whatever: a session made now would not be told to leave.
       const answer = await directory.resolve(subject.iqn);
-      if (answer.kind !== 'serve')
-        return { status: LoginStatus.SERVICE_UNAVAILABLE, reason: 'the volume is on its way elsewhere' };
+      // Not every initiator tries again when it is told to: libiscsi follows a redirection, and nothing else.
+      if (answer.kind !== 'serve') return notServed(answer, subject.iqn);
       if (!registry.has(subject)) return null;
     }
   }
