@@ -6,6 +6,7 @@
  *
  * A member that sleeps past its lease is not waited for. It reads what it has missed before it serves again.
  */
+import { Mutex } from 'async-mutex';
 import { z } from 'zod';
 import { sleep, type Clock, type Timer } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
@@ -151,6 +152,8 @@ class SharedKeeper implements ReservationKeeper {
   state = NO_RESERVATIONS;
   private reservedAt = '';
   private nexuses!: Nexuses;
+  /** Changes are written in the order of their commands: what ends with a nexus before what the next one asks for. */
+  private readonly oneWrite = new Mutex();
 
   constructor(
     private readonly shared: SharedReservations,
@@ -215,13 +218,23 @@ class SharedKeeper implements ReservationKeeper {
     return record.volumeId === this.volumeId ? record : undefined;
   }
 
+  /** Told outside the turn: it may wait for commands to end that wait for theirs. */
   private async commit(make: (state: Reservations) => Change): Promise<Change | null> {
+    const { change, revision } = await this.oneWrite.runExclusive(() => this.writeChange(make));
+    if (change?.kind === 'done' && revision !== null) await this.tellEverybody(change, revision);
+    return change;
+  }
+
+  /** @returns the change, null after too many attempts; and the revision that has it, null where nothing was written */
+  private async writeChange(
+    make: (state: Reservations) => Change,
+  ): Promise<{ change: Change | null; revision: number | null }> {
     const { incarnation } = this.shared.options;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const entry = await this.shared.read(this.volume);
       const state = (entry === undefined ? undefined : this.recordOf(entry)) ?? NO_RESERVATIONS;
       const change = make(state);
-      if (change.kind !== 'done' || change.state === state) return change;
+      if (change.kind !== 'done' || change.state === state) return { change, revision: null };
       const reservedAt =
         change.state.reservedBy === state.reservedBy
           ? this.reservedAt
@@ -230,11 +243,9 @@ class SharedKeeper implements ReservationKeeper {
             : incarnation;
       const value = formatRecord({ ...change.state, volumeId: this.volumeId, reservedAt });
       const revision = await this.write(value, entry?.revision ?? 0);
-      if (revision === null) continue;
-      await this.tellEverybody(change, revision);
-      return change;
+      if (revision !== null) return { change, revision };
     }
-    return null;
+    return { change: null, revision: null };
   }
 
   /** Null: somebody else has changed it meanwhile. */

@@ -155,6 +155,23 @@ t.test('RESERVE ends with the session, and with the member that had it', async (
   t.equal(await reserved(), false);
 });
 
+t.test('a RESERVE right behind the end of the session that had it, with a slow store', async (t) => {
+  const world = new World(t);
+  const m1 = await world.start('m1', 'm1-1');
+  const [one, two] = [world.at(m1, 'one'), world.at(m1, 'two')];
+  t.equal(await one.says('16 00 00 00 00 00'), 'GOOD');
+  const txn = world.store.txn.bind(world.store);
+  world.store.txn = async (...asked) => {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return txn(...asked);
+  };
+  m1.server.nexusEnded(one.nexus);
+  t.equal(await two.says('16 00 00 00 00 00'), 'GOOD');
+  t.equal(await two.says('16 00 00 00 00 00'), 'GOOD');
+  m1.server.nexusBegan(one.nexus);
+  t.equal(await one.says('16 00 00 00 00 00'), CONFLICT);
+});
+
 t.test('a store that does not answer, or whose answer is lost', async (t) => {
   const world = new World(t);
   const m1 = await world.start('m1', 'm1-1');

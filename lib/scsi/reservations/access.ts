@@ -31,8 +31,8 @@ const ACCESS = new Map<number, Access>([
   [0x57, 'anybody'], // RELEASE (10)
   [0xa0, 'anybody'], // REPORT LUNS
   [0x00, 'always'], // TEST UNIT READY
-  [0x16, 'always'], // RESERVE (6): its own rules (changes.ts)
-  [0x56, 'always'], // RESERVE (10)
+  [0x16, 'anybody'], // RESERVE (6): its own rules (changes.ts), by the state when its turn comes
+  [0x56, 'anybody'], // RESERVE (10)
   [0x25, 'always'], // READ CAPACITY (10)
   [0x4d, 'always'], // LOG SENSE
   [0x5e, 'always'], // PERSISTENT RESERVE IN
