@@ -208,10 +208,13 @@ export const MOVE_STEP_MS_MAX = 120_000;
 /** Extents of one move copied at the same time. More fill the destination's receive window, and forwarded I/O behind
  *  the copies waits out TCP's timers (40 ms at 8, 10 ms at 2). */
 export const MOVE_EXTENTS_IN_FLIGHT = 2;
-/** What the copy of a move may take beside initiators who want all that the member has, and what it begins with. Measured
- *  on 2 cores, 4 KiB 70/30 at depth 32: they keep near half of their rate at this, and a fifth when the copy goes as fast as
- *  it can; a move under nothing but random writes takes about three times what it takes at rest. */
-export const MOVE_BYTES_PER_SECOND_FLOOR = 128 * MiB;
+/** What the copy of a move may take beside initiators who want all that the member has, and what it begins with: what
+ *  readers leave it. Measured on 2 cores, 4 KiB 70/30 at depth 32: they keep near half of their rate at this, and a fifth
+ *  when the copy goes as fast as it can. */
+export const MOVE_BYTES_PER_SECOND_FLOOR = 108 * MiB;
+/** The same beside nothing but writes; in between by their share. A write costs twice while its extent is on the move,
+ *  so here a move that is over sooner is worth more than one that is gentle. */
+export const MOVE_BYTES_PER_SECOND_FLOOR_WRITES = 208 * MiB;
 /** ... and beside initiators who want little: half of what the copy can, so that who comes next finds some of the loop
  *  free until the pace is looked at again. */
 export const MOVE_BYTES_PER_SECOND_CEILING = 256 * MiB;

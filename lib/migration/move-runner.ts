@@ -238,6 +238,7 @@ export class MoveRunner {
           idleBuffers: [],
           pacer: new Pacer(options.clock, record.rateBytesPerSecond, {
             operations: () => source.local.begun,
+            reads: () => source.local.begunReads,
             idleMs: () => options.volumes.loopIdleMs(),
           }),
           strict: record.strict,

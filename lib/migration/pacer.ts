@@ -6,13 +6,15 @@
  *     wait for at its home, which may be either;
  *   - how long the destination takes to answer a copy: what a mirrored or forwarded write has to wait for there.
  *
- * The floor makes a move converge at any load, since mirrored writes, which are never paced, make nothing dirty.
+ * The floor makes a move converge at any load, since mirrored writes, which are never paced, make nothing dirty. It is
+ * the higher the more of the load writes.
  */
 import { sleep, type Clock } from '../base/clock.js';
 import {
   MOVE_BUSY_OPS_PER_SECOND,
   MOVE_BYTES_PER_SECOND_CEILING,
   MOVE_BYTES_PER_SECOND_FLOOR,
+  MOVE_BYTES_PER_SECOND_FLOOR_WRITES,
   MOVE_LATENCY_MS_HIGH,
   MOVE_LATENCY_MS_LOW,
   MOVE_LOOP_BUSY_HIGH,
@@ -31,6 +33,8 @@ const UP = 1.1;
 export interface PaceSignals {
   /** I/Os that initiators have begun on the volume here. */
   operations(): number;
+  /** Those of them that read. */
+  reads(): number;
   /** Milliseconds that the event loop had nothing to do. */
   idleMs(): number;
 }
@@ -43,19 +47,29 @@ export interface PaceEffect {
   readonly latencyMs: number;
 }
 
+/** @param writeShare of the I/Os of initiators, 0 to 1 */
+export function floorFor(writeShare: number): number {
+  const more = MOVE_BYTES_PER_SECOND_FLOOR_WRITES - MOVE_BYTES_PER_SECOND_FLOOR;
+  return MOVE_BYTES_PER_SECOND_FLOOR + more * writeShare;
+}
+
 /** The rate for the next interval: the whole control loop. */
-export function nextRate(bytesPerSecond: number, { loopBusy, latencyMs }: PaceEffect): number {
-  if (loopBusy > MOVE_LOOP_BUSY_HIGH || latencyMs > MOVE_LATENCY_MS_HIGH)
-    return Math.max(MOVE_BYTES_PER_SECOND_FLOOR, bytesPerSecond * DOWN);
-  if (loopBusy < MOVE_LOOP_BUSY_LOW && latencyMs < MOVE_LATENCY_MS_LOW)
-    return Math.min(MOVE_BYTES_PER_SECOND_CEILING, bytesPerSecond * UP);
-  return bytesPerSecond;
+export function nextRate(
+  bytesPerSecond: number,
+  { loopBusy, latencyMs }: PaceEffect,
+  floorBytesPerSecond: number,
+): number {
+  const isTooMuch = loopBusy > MOVE_LOOP_BUSY_HIGH || latencyMs > MOVE_LATENCY_MS_HIGH;
+  const isLittle = loopBusy < MOVE_LOOP_BUSY_LOW && latencyMs < MOVE_LATENCY_MS_LOW;
+  const wanted = bytesPerSecond * (isTooMuch ? DOWN : isLittle ? UP : 1);
+  return Math.min(MOVE_BYTES_PER_SECOND_CEILING, Math.max(floorBytesPerSecond, wanted));
 }
 
 export class Pacer {
   private nextFreeMs = 0;
   private lookedAtMs: number;
   private operations: number;
+  private reads: number;
   private idleMs: number;
   private answers = 0;
   private answersMs = 0;
@@ -74,6 +88,7 @@ export class Pacer {
   ) {
     this.lookedAtMs = clock.nowMs();
     this.operations = signals.operations();
+    this.reads = signals.reads();
     this.idleMs = signals.idleMs();
   }
 
@@ -115,17 +130,24 @@ export class Pacer {
     const elapsedMs = nowMs - this.lookedAtMs;
     if (elapsedMs < LOOK_MS) return;
     const operations = this.signals.operations();
+    const reads = this.signals.reads();
     const idleMs = this.signals.idleMs();
-    this.isBusy = ((operations - this.operations) / elapsedMs) * 1000 > MOVE_BUSY_OPS_PER_SECOND;
+    const begun = operations - this.operations;
+    this.isBusy = (begun / elapsedMs) * 1000 > MOVE_BUSY_OPS_PER_SECOND;
     // Beside nobody the copy fills the loop by itself, which says nothing: whoever comes next meets the floor.
     this.bytesPerSecond = this.isBusy
-      ? nextRate(this.bytesPerSecond, {
-          loopBusy: Math.max(1 - (idleMs - this.idleMs) / elapsedMs, this.busyThere),
-          latencyMs: this.answers === 0 ? 0 : this.answersMs / this.answers,
-        })
+      ? nextRate(
+          this.bytesPerSecond,
+          {
+            loopBusy: Math.max(1 - (idleMs - this.idleMs) / elapsedMs, this.busyThere),
+            latencyMs: this.answers === 0 ? 0 : this.answersMs / this.answers,
+          },
+          floorFor(1 - (reads - this.reads) / begun),
+        )
       : MOVE_BYTES_PER_SECOND_FLOOR;
     this.lookedAtMs = nowMs;
     this.operations = operations;
+    this.reads = reads;
     this.idleMs = idleMs;
     this.answers = this.answersMs = 0;
   }

@@ -19,6 +19,7 @@ export class LocalSlot implements ExtentSlot, IoPin {
   private waitingForFile: BlockIo[] = [];
   private generation = 0;
   private begun_ = 0;
+  private begunReads_ = 0;
   private readonly inFlight = [0, 0];
   private drained: (() => void) | null = null;
   private readonly oneDrain = new Mutex();
@@ -26,6 +27,11 @@ export class LocalSlot implements ExtentSlot, IoPin {
   /** I/Os served here, ever: what initiators ask of this member's extents. */
   get begun(): number {
     return this.begun_;
+  }
+
+  /** Those of them that read. */
+  get begunReads(): number {
+    return this.begunReads_;
   }
 
   /** The file is open: what waited goes on. */
@@ -62,6 +68,7 @@ export class LocalSlot implements ExtentSlot, IoPin {
     }
     assert(io.pin === null, 'an I/O is pinned once');
     this.begun_ += 1;
+    if (io.op === 'read') this.begunReads_ += 1;
     io.pin = this;
     io.pinGeneration = this.generation;
     this.inFlight[this.generation] = (this.inFlight[this.generation] as number) + 1;
@@ -71,7 +78,10 @@ export class LocalSlot implements ExtentSlot, IoPin {
   /** Needs no pin: the bytes are taken before anything else can happen here. */
   mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
     const map = this.backing?.mapped?.(offsetBytes, lengthBytes) ?? null;
-    if (map !== null) this.begun_ += 1;
+    if (map !== null) {
+      this.begun_ += 1;
+      this.begunReads_ += 1;
+    }
     return map;
   }
 

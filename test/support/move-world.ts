@@ -257,7 +257,7 @@ export class WorldMember {
         waypoints: noWaypoints,
         store: world.store,
         idleBuffers: [],
-        pacer: new Pacer(world.clock, null, { operations: () => 0, idleMs: () => 0 }),
+        pacer: new Pacer(world.clock, null, { operations: () => 0, reads: () => 0, idleMs: () => 0 }),
       },
       destination: new DestinationLink(world.peers.hub(this.name), to, 1),
       epoch: () => volume.epoch,

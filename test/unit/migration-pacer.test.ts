@@ -4,10 +4,11 @@ import type { Clock } from '../../lib/base/clock.js';
 import {
   MOVE_BYTES_PER_SECOND_CEILING as CEILING,
   MOVE_BYTES_PER_SECOND_FLOOR as FLOOR,
+  MOVE_BYTES_PER_SECOND_FLOOR_WRITES as FLOOR_WRITES,
   MOVE_LATENCY_MS_HIGH,
   MOVE_LOOP_BUSY_HIGH,
 } from '../../lib/base/limits.js';
-import { Pacer, nextRate } from '../../lib/migration/pacer.js';
+import { Pacer, floorFor, nextRate } from '../../lib/migration/pacer.js';
 
 const MiB = 1024 * 1024;
 const PIECE_BYTES = 256 * 1024;
@@ -27,6 +28,8 @@ class WaitingClock implements Clock {
 /** A source and its initiators, as a pacer sees them. */
 interface Place {
   readonly opsPerSecond?: number;
+  /** Of them; all read otherwise. */
+  readonly writeShare?: number;
   /** Share of the loop that initiators use. */
   readonly loopBusy?: number;
   /** What a piece takes of the loop. */
@@ -42,17 +45,20 @@ async function ratesOf(
 ): Promise<number[]> {
   const clock = new WaitingClock();
   const startMs = clock.now;
-  let [operations, idleMs, seenMs] = [0, 0, startMs];
+  let [operations, reads, idleMs, seenMs] = [0, 0, 0, startMs];
   /** Lets the initiators have done what they do in the time that has passed. */
   const catchUp = (): Place => {
     const now = place(clock.now - startMs);
-    operations += ((now.opsPerSecond ?? 0) * (clock.now - seenMs)) / 1000;
+    const begun = ((now.opsPerSecond ?? 0) * (clock.now - seenMs)) / 1000;
+    operations += begun;
+    reads += begun * (1 - (now.writeShare ?? 0));
     idleMs += (clock.now - seenMs) * (1 - (now.loopBusy ?? 0));
     seenMs = clock.now;
     return now;
   };
   const pacer = new Pacer(clock, asked, {
     operations: () => (catchUp(), operations),
+    reads: () => (catchUp(), reads),
     idleMs: () => (catchUp(), idleMs),
   });
   const halves = new Array<number>(seconds * 2).fill(0);
@@ -87,6 +93,15 @@ t.test('initiators who want all of the loop bring it to the floor, and never bel
   near(t, (await ratesOf(1000 * MiB, 2, () => full)).at(-1), FLOOR);
 });
 
+t.test('the floor is the higher the more of their I/O writes', async (t) => {
+  for (const writeShare of [0, 0.3, 1]) {
+    const full = { opsPerSecond: 50_000, loopBusy: 1, writeShare };
+    near(t, (await ratesOf(null, 2, () => full)).at(-1), floorFor(writeShare), 0.02);
+  }
+  t.same([floorFor(0), floorFor(1)], [FLOOR, FLOOR_WRITES]);
+  t.ok(FLOOR < floorFor(0.3) && floorFor(0.3) < floorFor(0.7) && FLOOR_WRITES < CEILING);
+});
+
 t.test('nobody at work: no ceiling', async (t) => {
   t.ok(
     (await ratesOf(null, 2, () => ({ opsPerSecond: 10 }))).every((rate, i) => i === 0 || rate > 3 * CEILING),
@@ -105,7 +120,11 @@ t.test('a slow destination holds it down, however idle the source is', async (t)
 
 t.test('a destination whose loop is full holds it down as well: the home may be there', async (t) => {
   const clock = new WaitingClock();
-  const pacer = new Pacer(clock, null, { operations: () => clock.now, idleMs: () => clock.now });
+  const pacer = new Pacer(clock, null, {
+    operations: () => clock.now,
+    reads: () => clock.now,
+    idleMs: () => clock.now,
+  });
   let bytes = 0;
   for (const busyThere of [0, 0.9]) {
     const startMs = clock.now;
@@ -141,10 +160,11 @@ t.test('the decision: down fast, up slowly, within its bounds, and a band where 
   const quiet = { loopBusy: 0.1, latencyMs: 0.5 };
   const busy = { loopBusy: MOVE_LOOP_BUSY_HIGH + 0.01, latencyMs: 0.5 };
   const middle = 180 * MiB;
-  t.ok(nextRate(middle, quiet) > middle && nextRate(middle, quiet) < 1.2 * middle);
-  t.ok(nextRate(middle, busy) < 0.8 * middle);
-  t.equal(nextRate(middle, { loopBusy: 0.6, latencyMs: 0.5 }), middle);
-  t.equal(nextRate(middle, { loopBusy: 0.1, latencyMs: 3 }), middle);
-  t.equal(nextRate(FLOOR, busy), FLOOR);
-  t.equal(nextRate(CEILING, quiet), CEILING);
+  t.ok(nextRate(middle, quiet, FLOOR) > middle && nextRate(middle, quiet, FLOOR) < 1.2 * middle);
+  t.ok(nextRate(middle, busy, FLOOR) < 0.8 * middle);
+  t.equal(nextRate(middle, { loopBusy: 0.6, latencyMs: 0.5 }, FLOOR), middle);
+  t.equal(nextRate(middle, { loopBusy: 0.1, latencyMs: 3 }, FLOOR), middle);
+  t.equal(nextRate(FLOOR, busy, FLOOR), FLOOR);
+  t.equal(nextRate(FLOOR, quiet, FLOOR_WRITES), FLOOR_WRITES, 'a floor that rises takes the rate along');
+  t.equal(nextRate(CEILING, quiet, FLOOR), CEILING);
 });
