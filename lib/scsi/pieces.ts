@@ -1,10 +1,10 @@
 /**
  * Long operations in bounded pieces: a command describes its I/Os as a generator, one is in flight at a time, and
- * other tasks run between two. Not for READ and WRITE, which the transport moves itself.
+ * other tasks run between two. An abort ends it between two as well. Not for READ and WRITE, which the transport moves itself.
  */
 import { type BlockDevice, BlockIo, type BlockOp, type IoError } from '../block/device.js';
 import { accept, refuse } from './command.js';
-import { type Sense, senseOfIoError } from './sense.js';
+import { type Sense, SENSE, senseOfIoError } from './sense.js';
 import type { ScsiTask } from './task.js';
 import type { DiskUnit } from './unit.js';
 
@@ -18,6 +18,7 @@ export interface Piece {
 
 /** Yields I/Os; is resumed when one has succeeded; returns the outcome, null for GOOD. */
 export type Pieces = Iterator<Piece, Sense | null>;
+type GeneratorOfPieces = Generator<Piece, Sense | null>;
 
 class PiecesIo extends BlockIo {
   constructor(
@@ -58,9 +59,24 @@ function finish(task: ScsiTask, outcome: Sense | null): void {
   else refuse(task, outcome);
 }
 
-/** Runs `pieces` and finishes `task` with their outcome. */
-export function finishByPieces(device: BlockDevice, task: ScsiTask, pieces: Pieces): void {
-  runPieces(device, pieces, (outcome) => finish(task, outcome));
+/** `pieces` until the task is to end, or something comes in its way that would have stopped it from the first. */
+function* whileWanted(unit: DiskUnit, task: ScsiTask, passes: number, pieces: Pieces): GeneratorOfPieces {
+  for (;;) {
+    if (task.isEnding) return SENSE.COMMAND_ABORTED;
+    const obstacle = unit.obstacleSince(task, passes);
+    if (obstacle !== null) return obstacle;
+    const { done, value } = pieces.next();
+    if (done === true) return value;
+    yield value;
+  }
+}
+
+/**
+ * Runs `pieces` and finishes `task` with their outcome.
+ * @param passes of its command, where that is served when others are not (Command.passes)
+ */
+export function finishByPieces(unit: DiskUnit, task: ScsiTask, pieces: Pieces, passes = 0): void {
+  runPieces(unit.device, whileWanted(unit, task, passes, pieces), (outcome) => finish(task, outcome));
 }
 
 /** The same, while nobody else reads or writes `range`, in which the pieces have to stay. Its turn may come late. */
@@ -75,9 +91,7 @@ export function finishClaimed(
       claim.release();
       finish(task, outcome);
     };
-    const obstacle = unit.obstacleSince(task);
-    if (obstacle === null) runPieces(claim, pieces, end);
-    else end(obstacle);
+    runPieces(claim, whileWanted(unit, task, 0, pieces), end);
   });
 }
 

@@ -67,6 +67,9 @@ export abstract class ScsiTask {
    */
   letGo: (() => void) | null = null;
 
+  /** The transport waits for its end, and nobody for its answer: what takes long stops soon, and calls finish(). */
+  isEnding = false;
+
   /** Called exactly once per task, by the device server or, for 'read' and 'write', by the transport. */
   abstract finish(status: number, sense: Sense | null): void;
 }

@@ -55,6 +55,8 @@ export interface Runner {
   readonly server: DeviceServer;
   /** Sends one command; `dataOut` is what the initiator offers, cut to what the command needs. */
   run(cdbHex: string | Buffer, dataOut?: Buffer, lun?: number, nexus?: ScsiNexus): Promise<Outcome>;
+  /** The task of the last command. */
+  last(): ScsiTask;
 }
 
 /** Moves the data of a 'read' or 'write' and finishes the task, as a transport does. */
@@ -83,43 +85,44 @@ export function scsiRunner(
   device: BlockDevice,
   server: DeviceServer = new DiskServer({ device, identity: IDENTITY }),
 ): Runner {
+  let task = new RunnerTask();
   const run = async (
     cdb: string | Buffer,
     offered = Buffer.alloc(0),
     lun = 0,
     nexus = NEXUS,
   ): Promise<Outcome> => {
-    const task = new RunnerTask();
+    const own = (task = new RunnerTask());
     const bytes = typeof cdb === 'string' ? Buffer.from(cdb.replaceAll(' ', ''), 'hex') : cdb;
-    task.cdb = Buffer.concat([bytes, Buffer.alloc(Math.max(0, 16 - bytes.length))]);
-    task.lun = lun;
-    task.nexus = nexus;
-    task.expectedDataOutBytes = offered.length;
-    // A reused task still holds what the last command left; prepare() has to clear it.
-    Object.assign(task, {
+    own.cdb = Buffer.concat([bytes, Buffer.alloc(Math.max(0, 16 - bytes.length))]);
+    own.lun = lun;
+    own.nexus = nexus;
+    own.expectedDataOutBytes = offered.length;
+    // A reused own still holds what the last command left; prepare() has to clear it.
+    Object.assign(own, {
       dataOutBytes: 99,
       offsetBytes: 99,
       transferBytes: 99,
       fua: true,
       dataIn: Buffer.alloc(9),
     });
-    const finished = new Promise<void>((resolve) => (task.whenFinished = resolve));
-    const plan = server.prepare(task);
+    const finished = new Promise<void>((resolve) => (own.whenFinished = resolve));
+    const plan = server.prepare(own);
     if (plan === 'control') {
-      task.dataOut = offered.subarray(0, task.dataOutBytes);
-      server.execute(task);
+      own.dataOut = offered.subarray(0, own.dataOutBytes);
+      server.execute(own);
     } else if (plan !== 'finished') {
-      await transfer(device, task, plan, offered);
+      await transfer(device, own, plan, offered);
     }
     await finished;
     await new Promise((resolve) => setImmediate(resolve));
-    const [outcome] = task.outcomes;
-    if (outcome === undefined || task.outcomes.length !== 1)
-      throw new Error(`finished ${task.outcomes.length} times`);
-    const { dataIn, dataOutBytes, fua } = task;
+    const [outcome] = own.outcomes;
+    if (outcome === undefined || own.outcomes.length !== 1)
+      throw new Error(`finished ${own.outcomes.length} times`);
+    const { dataIn, dataOutBytes, fua } = own;
     return { plan, ...outcome, dataIn, dataOutBytes, fua };
   };
-  return { server, run };
+  return { server, run, last: () => task };
 }
 
 /** "5/24/00" for a CHECK CONDITION, else the status: outcomes as tests compare them. */

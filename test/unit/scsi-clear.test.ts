@@ -1,6 +1,7 @@
 /** WRITE SAME, UNMAP, SYNCHRONIZE CACHE and PRE-FETCH: what they do to the medium, and what they refuse. */
 import t from 'tap';
-import { UNMAP_BLOCKS_MAX, WRITE_SAME_BLOCKS_MAX } from '../../lib/base/limits.js';
+import { CLEAR_PIECE_BYTES_MAX, UNMAP_BLOCKS_MAX } from '../../lib/base/limits.js';
+import type { BlockIo } from '../../lib/block/device.js';
 import { NullDevice } from '../../lib/block/null-device.js';
 import { pattern } from '../support/device-suite.js';
 import { BLOCK, BLOCKS, cdb10, cdb16, heldExcept, hex, rig } from '../support/scsi-rig.js';
@@ -47,8 +48,13 @@ for (const { name, cdb } of WRITE_SAMES) {
     t.equal(said(await run(cdb(UNMAP, 10, 20), block)), SAID.GOOD);
     t.ok(heldExcept(ram, 10, Buffer.alloc(20 * BLOCK, block)), 'UNMAP of anything but zeros writes it');
 
-    t.equal(said(await run(cdb(0, 0, 0), block)), SAID.INVALID_FIELD_IN_CDB, '0 blocks: WSNZ');
-    t.equal(said(await run(cdb(0, BLOCKS, 0), block)), SAID.INVALID_FIELD_IN_CDB);
+    for (const lba of [0, BLOCKS - 3]) {
+      const toTheEnd = rig();
+      t.equal(said(await toTheEnd.run(cdb(0, lba, 0), block)), SAID.GOOD);
+      const written = Buffer.alloc((BLOCKS - lba) * BLOCK, block);
+      t.ok(heldExcept(toTheEnd.ram, lba, written), '0 blocks: to the end of the medium');
+    }
+    t.equal(said(await run(cdb(0, BLOCKS, 0), block)), SAID.LBA_OUT_OF_RANGE, 'there is no first block');
     t.equal(said(await run(cdb(0, BLOCKS + 1, 0), block)), SAID.LBA_OUT_OF_RANGE);
     t.equal(said(await run(cdb(0, BLOCKS - 1, 2), block)), SAID.LBA_OUT_OF_RANGE);
     t.equal(said(await run(cdb(0, 0xffffffff, 0), block)), SAID.LBA_OUT_OF_RANGE);
@@ -81,10 +87,32 @@ t.test('WRITE SAME(16) with NDOB needs no data', async (t) => {
   t.equal(ram.counts.discard, 1);
 });
 
-t.test('WRITE SAME beyond its maximum length is an invalid field', async (t) => {
-  const { run } = scsiRunner(new NullDevice(2 * WRITE_SAME_BLOCKS_MAX * BLOCK, BLOCK));
-  t.equal(said(await run(cdb16('93', 0x01, 0, WRITE_SAME_BLOCKS_MAX))), SAID.GOOD);
-  t.equal(said(await run(cdb16('93', 0x01, 0, WRITE_SAME_BLOCKS_MAX + 1))), SAID.INVALID_FIELD_IN_CDB);
+t.test('a WRITE SAME of a whole large medium', async (t) => {
+  const PIECES = 100;
+  /** A unit with something that happens when its device has been given so many pieces of zeros. */
+  const unitWhere = (at: number, happens: () => void) => {
+    const device = new NullDevice(PIECES * CLEAR_PIECE_BYTES_MAX, BLOCK);
+    const { sizeBytes, blockBytes, readOnly } = device;
+    const seen = { pieces: 0 };
+    const submit = (io: BlockIo): void => {
+      if (io.op === 'zero' && ++seen.pieces === at) happens();
+      device.submit(io);
+    };
+    return { seen, ...scsiRunner({ sizeBytes, blockBytes, readOnly, submit }) };
+  };
+  const all = cdb16('93', 0x01, 0, 0);
+
+  const whole = unitWhere(-1, () => undefined);
+  t.equal(said(await whole.run(all)), SAID.GOOD);
+  t.equal(whole.seen.pieces, PIECES);
+
+  const aborted = unitWhere(3, () => (aborted.last().isEnding = true));
+  t.equal(said(await aborted.run(all)), 'b/00/00', 'it ends behind the piece under way');
+  t.equal(aborted.seen.pieces, 3);
+
+  const erased = unitWhere(6, () => void erased.run('48 82 0000000000 0000 00'));
+  t.equal(said(await erased.run(all)), SAID.SANITIZE_IN_PROGRESS, 'it writes nothing behind what erases all');
+  t.equal(erased.seen.pieces, 6);
 });
 
 t.test('a long WRITE SAME lets others run, and stops at the first failure', async (t) => {

@@ -40,9 +40,9 @@ function initiators(...names: string[]): Initiator[] {
   return names.map((name) => {
     const nexus = nexusOf(`iqn.2026-11.test:${name}`);
     server.nexusBegan(nexus);
-    const { run: runAs } = scsiRunner(device, server);
+    const { run: runAs, last } = scsiRunner(device, server);
     const run: Runner['run'] = (cdb, data, lun) => runAs(cdb, data, lun, nexus);
-    const runner = { server, run };
+    const runner = { server, run, last };
     const out = async (action: number, key: string, serviceActionKey = NONE, type = 0): Promise<string> => {
       const list = Buffer.from(key + serviceActionKey + '00'.repeat(8), 'hex');
       return said(await runner.run(`5f ${hex(action, 2)} ${hex(type, 2)} 0000 00000018 00`, list));

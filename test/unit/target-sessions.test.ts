@@ -170,6 +170,34 @@ t.test('ABORT TASK', async (t) => {
   t.equal((await ready(i)).status, ScsiStatus.GOOD, 'the gap is closed');
 });
 
+t.test('ABORT TASK and the end of a session end a long command behind the piece under way', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const { ram } = rig.device;
+  /** WRITE SAME (16) of the whole medium, and its first piece at the device. */
+  const begin = async (i: TargetInitiator): Promise<number> => {
+    rig.device.holding = true;
+    const data = Buffer.alloc(512, 7);
+    const cdb = Buffer.from(`9300${'00'.repeat(14)}`, 'hex');
+    const tag = i.command({ cdb, write: true, expectedBytes: data.length, data });
+    await until(() => rig.device.held.length === 1);
+    return tag;
+  };
+  const i = await rig.session();
+  i.taskManagement(Function.ABORT_TASK, { tag: await begin(i), refCmdSN: 100 });
+  t.ok(await i.silence());
+  rig.device.release();
+  t.match(await tmf(i), { response: Response.COMPLETE });
+  t.equal(ram.counts.write, 1, 'sixteen are the whole');
+
+  await begin(i);
+  i.close();
+  await until(() => rig.registry.sessionsOf(IQN).every((session) => !session.answering));
+  rig.device.release();
+  await until(() => rig.registry.sessionsOf(IQN).length === 0);
+  t.equal(ram.counts.write, 2);
+});
+
 t.test('functions on many tasks', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());

@@ -10,6 +10,7 @@ export function abortTask(session: Session, task: Task, fate: TaskFate, group: T
   task.group = group;
   if (earlier !== null) task.group = both(earlier, group);
   if (task.fate !== 'silence') task.fate = fate;
+  task.isEnding = true;
   if (task.letGo !== null) {
     task.letGo();
     return endWithStatus(session, task, ScsiStatus.TASK_ABORTED, null);

@@ -258,6 +258,7 @@ export class Session {
     this.state_ = 'closing';
     this.dropWaiting();
     for (const task of [...this.tasks.values()]) {
+      task.isEnding = true;
       if (task.letGo === null) continue;
       task.letGo();
       this.endTask(task);

@@ -130,6 +130,7 @@ export class Task<S = unknown> extends ScsiTask {
     this.fate = 'answer';
     this.group = null;
     this.letGo = null;
+    this.isEnding = false;
     this.dataOut = NOTHING;
     this.dataIn = NOTHING;
     this.io.data = NOTHING;

@@ -28,7 +28,7 @@ function synchronize(readRange: ReadRange): NonNullable<Command['execute']> {
   return (unit, task) => {
     if (refusesRange(unit, task, readRange)) return;
     if ((byteAt(task.cdb, 1) & IMMED) === 0) {
-      finishByPieces(unit.device, task, flushPieces());
+      finishByPieces(unit, task, flushPieces());
       return;
     }
     accept(task);

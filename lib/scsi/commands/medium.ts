@@ -28,7 +28,7 @@ function startStop(unit: DiskUnit, task: ScsiTask): void {
   }
   // Stopping makes the cache durable first (SBC-3 5.25); that is all of it that matters to a host that goes away.
   else if (!starts && (how & NO_FLUSH) === 0 && unit.state.hasMedium) {
-    finishByPieces(unit.device, task, flushPieces());
+    finishByPieces(unit, task, flushPieces(), Passes.NO_MEDIUM);
   } else accept(task);
 }
 

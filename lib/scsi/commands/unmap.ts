@@ -69,7 +69,7 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
   const ranges = parseUnmapList(task.dataOut);
   const fault = findFault(unit, ranges);
   if (fault !== null) refuse(task, fault);
-  else finishByPieces(unit.device, task, discardAll(unit, ranges));
+  else finishByPieces(unit, task, discardAll(unit, ranges));
 }
 
 export const unmapCommand: Command = {

@@ -90,7 +90,7 @@ function verify(readRange: ReadRange): Pick<Command, 'prepare' | 'execute'> {
         return;
       }
       const expected = expectedBy(byteCheck, task.dataOut.subarray(0, neededBytes));
-      finishByPieces(unit.device, task, verifyRange(unit, range, expected));
+      finishByPieces(unit, task, verifyRange(unit, range, expected));
     },
   };
 }
@@ -117,7 +117,7 @@ function writeVerify(readRange: ReadRange): Pick<Command, 'prepare' | 'execute'>
       const data = task.dataOut.subarray(0, came * unit.blockBytes);
       const range = { lba, blocks: came, lengthAt };
       const pieces = writeAndVerify(unit, range, data, byteCheckOf(task.cdb));
-      finishByPieces(unit.device, task, pieces);
+      finishByPieces(unit, task, pieces);
     },
   };
 }

@@ -1,5 +1,8 @@
-/** WRITE SAME (10) and (16) (SBC-3 5.48, 5.49): one block written many times, or a range cleared. */
-import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX, WRITE_SAME_BLOCKS_MAX } from '../../base/limits.js';
+/**
+ * WRITE SAME (10) and (16) (SBC-3 5.48, 5.49): one block written many times, or a range cleared; to the end of the medium
+ * where it names no number of blocks. However long that takes, an abort ends it after the piece that is under way.
+ */
+import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX } from '../../base/limits.js';
 import { byteAt, PROTECT, uint64 } from '../cdb.js';
 import { type Command, refuse, usage } from '../command.js';
 import { cut, finishByPieces, type Piece } from '../pieces.js';
@@ -45,10 +48,9 @@ function findFault(unit: DiskUnit, command: WriteSame): Sense | null {
   if ((command.flags & PBDATA_LBDATA) !== 0) return invalidCdbField(1, 2);
   // VPD B2h says ANC_SUP 0.
   if ((command.flags & ANCHOR) !== 0) return invalidCdbField(1, 4);
-  if (unit.isBeyondEnd(command.lba, command.blocks)) return lbaOutOfRange(unit.firstBeyondEnd(command.lba));
-  // VPD B0h says WSNZ 1 and MAXIMUM WRITE SAME LENGTH.
-  if (command.blocks === 0 || command.blocks > WRITE_SAME_BLOCKS_MAX)
-    return invalidCdbField(command.lengthAt);
+  // One block at least: also of "to the end" there has to be a first one.
+  const blocks = Math.max(command.blocks, 1);
+  if (unit.isBeyondEnd(command.lba, blocks)) return lbaOutOfRange(unit.firstBeyondEnd(command.lba));
   return unit.readOnly ? SENSE.WRITE_PROTECTED : null;
 }
 
@@ -100,14 +102,16 @@ function execute(read: Read): NonNullable<Command['execute']> {
       return;
     }
     const offsetBytes = command.lba * unit.blockBytes;
-    const lengthBytes = command.blocks * unit.blockBytes;
+    // VPD B0h says WSNZ 0: no number means all that follow.
+    const blocks = command.blocks === 0 ? unit.blocks - command.lba : command.blocks;
+    const lengthBytes = blocks * unit.blockBytes;
     const fua = unit.writesThrough;
     // With LBPRZ 1 an unmapped block reads as zeros, so UNMAP may only be honoured for zeros (SBC-3 5.48, 4.7.3.4.4).
     const pieces =
       command.noDataOut || isZero(dataOut)
         ? clear((command.flags & UNMAP) !== 0 ? 'discard' : 'zero', offsetBytes, lengthBytes, fua)
         : repeat(dataOut, offsetBytes, lengthBytes, fua);
-    finishByPieces(unit.device, task, pieces);
+    finishByPieces(unit, task, pieces);
   };
 }
 

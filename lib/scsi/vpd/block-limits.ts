@@ -1,15 +1,6 @@
 /** VPD B0h, Block Limits (SBC-3 6.6.4): how large a command may be. Each number is enforced by its command. */
-import {
-  COMPARE_AND_WRITE_BLOCKS_MAX,
-  UNMAP_BLOCKS_MAX,
-  UNMAP_DESCRIPTORS_MAX,
-  WRITE_SAME_BLOCKS_MAX,
-} from '../../base/limits.js';
-import { putUint64 } from '../cdb.js';
+import { COMPARE_AND_WRITE_BLOCKS_MAX, UNMAP_BLOCKS_MAX, UNMAP_DESCRIPTORS_MAX } from '../../base/limits.js';
 import type { DiskUnit } from '../unit.js';
-
-/** A WRITE SAME of zero blocks is refused: "to the end of the medium" is too much to ask by leaving something out. */
-const WSNZ = 0x01;
 
 const BODY_BYTES = 60;
 
@@ -20,7 +11,7 @@ export function encodeBlockLimits(unit: DiskUnit): Buffer {
   const body = Buffer.alloc(BODY_BYTES);
   const put32 = (value: number, at: number): number => body.writeUInt32BE(value, at - HEADER_BYTES);
   const physicalBlocks = 2 ** unit.physicalExponent;
-  body[4 - HEADER_BYTES] = WSNZ;
+  // WSNZ 0: a WRITE SAME of zero blocks reaches to the end of the medium.
   body[5 - HEADER_BYTES] = COMPARE_AND_WRITE_BLOCKS_MAX; // MAXIMUM COMPARE AND WRITE LENGTH
   body.writeUInt16BE(physicalBlocks, 6 - HEADER_BYTES); // OPTIMAL TRANSFER LENGTH GRANULARITY
   put32(unit.transferBlocksMax, 8); // MAXIMUM TRANSFER LENGTH
@@ -28,7 +19,7 @@ export function encodeBlockLimits(unit: DiskUnit): Buffer {
   put32(UNMAP_DESCRIPTORS_MAX, 24); // MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT
   put32(physicalBlocks, 28); // OPTIMAL UNMAP GRANULARITY: holes are whole pages
   put32(0x8000_0000, 32); // UGAVALID, UNMAP GRANULARITY ALIGNMENT 0
-  putUint64(body, WRITE_SAME_BLOCKS_MAX, 36 - HEADER_BYTES); // MAXIMUM WRITE SAME LENGTH
+  // MAXIMUM WRITE SAME LENGTH 0: there is none, as it goes in pieces and can be aborted.
   put32(unit.atomicBlocksMax, 44); // MAXIMUM ATOMIC TRANSFER LENGTH
   put32(unit.atomicBlocksMax, 48); // ATOMIC ALIGNMENT
   put32(1, 52); // ATOMIC TRANSFER LENGTH GRANULARITY
