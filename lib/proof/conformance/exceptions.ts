@@ -9,4 +9,9 @@ export const EXCEPTIONS: ReadonlyMap<string, string> = new Map([
     'StartStopUnit.PwrCnd',
     'it wants GOOD for power conditions that are reserved (SBC-3 table 90), which have to be refused (SPC-4 3.3)',
   ],
+  [
+    'WriteAtomic16.Simple',
+    'it asks for 1 to 256 blocks, at any alignment, without a look at MAXIMUM ATOMIC TRANSFER LENGTH and ATOMIC ALIGNMENT ' +
+      'of VPD B0h, which the starting LBA and the length have to meet (SBC-4 6.6.4)',
+  ],
 ]);
