@@ -245,7 +245,7 @@ export class Member {
   private async regain(membership: Membership): Promise<void> {
     while (membership.isValid) {
       try {
-        await this.reservations?.refresh();
+        await this.reservations?.records.refresh();
         break;
       } catch (error) {
         this.options.log.warn({ error: describeError(error) }, 'the reservations cannot be read');

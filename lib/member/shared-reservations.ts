@@ -8,12 +8,13 @@
  */
 import { Mutex } from 'async-mutex';
 import { z } from 'zod';
-import { sleep, type Clock, type Timer } from '../base/clock.js';
+import { assert } from '../base/assert.js';
+import type { Clock } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
-import { MEMBERS_MAX, MOVE_LIST_RETRY_MS, READ_BACK_RETRY_MS, REGISTRATIONS_MAX } from '../base/limits.js';
+import { MEMBERS_MAX, REGISTRATIONS_MAX } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { ReservationsRecord, formatRecord, keys, parseRecord } from '../group/records.js';
-import type { GroupStore, StoreEntry, StoreWatch } from '../group/store.js';
+import type { GroupStore, StoreEntry } from '../group/store.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
 import { nexusLost, type Change, type Notice } from '../scsi/reservations/changes.js';
 import type { Nexuses, ReservationKeeper } from '../scsi/reservations/keeper.js';
@@ -21,6 +22,7 @@ import { NO_RESERVATIONS, type Reservations } from '../scsi/reservations/state.j
 import { NOTICES } from '../scsi/sense.js';
 import type { ScsiNexus } from '../scsi/task.js';
 import type { Everywhere, Present } from './everywhere.js';
+import { FollowedRecords } from './followed-records.js';
 
 export interface SharedReservationsOptions {
   readonly store: GroupStore;
@@ -51,32 +53,36 @@ type Reserved = z.infer<typeof Reserved>;
 const ATTEMPTS_MAX = 32;
 
 export class SharedReservations {
-  private readonly entries = new Map<string, StoreEntry>();
   private readonly keepers = new Map<string, SharedKeeper>();
-  private watch: StoreWatch | null = null;
-  private retry: Timer | null = null;
-  private isClosed = false;
+  private records_: FollowedRecords | null = null;
 
   private constructor(readonly options: SharedReservationsOptions) {}
 
   /** Reads what there is, then follows. */
   static async open(options: SharedReservationsOptions): Promise<SharedReservations> {
     const shared = new SharedReservations(options);
-    await shared.follow();
+    shared.records_ = await FollowedRecords.open({
+      ...options,
+      prefix: keys.reservations,
+      adopted: (volume, entry) => shared.keepers.get(volume)?.adopt(entry),
+    });
     return shared;
   }
 
   close(): void {
-    this.isClosed = true;
-    this.watch?.close();
-    this.retry?.cancel();
+    this.records.close();
+  }
+
+  get records(): FollowedRecords {
+    assert(this.records_ !== null, 'reservations are used once they are open');
+    return this.records_;
   }
 
   /** The keeper of a volume at this member. */
   keeperOf(volume: string, volumeId: number): ReservationKeeper {
     const keeper = new SharedKeeper(this, volume, volumeId);
     this.keepers.set(volume, keeper);
-    keeper.adopt(this.entries.get(volume));
+    keeper.adopt(this.records.get(volume));
     return keeper;
   }
 
@@ -85,7 +91,7 @@ export class SharedReservations {
     const { volume, revision, notices, aborts, present } = Reserved.parse(
       JSON.parse(request.payload.toString('utf8')),
     );
-    if ((this.entries.get(volume)?.revision ?? 0) < revision) await this.read(volume);
+    if ((this.records.get(volume)?.revision ?? 0) < revision) await this.records.read(volume);
     const keeper = this.keepers.get(volume);
     keeper?.tell(notices);
     await new Promise<void>((resolve) => (keeper === undefined ? resolve() : keeper.abort(aborts, resolve)));
@@ -93,58 +99,9 @@ export class SharedReservations {
     request.answer(PeerStatus.OK);
   }
 
-  /** The store as it is now; rejects when it does not answer. Called before this member serves again (I4). */
-  async refresh(): Promise<void> {
-    const { entries } = await this.options.store.list(keys.reservations);
-    for (const entry of entries) this.adopt(volumeOf(entry.key), entry);
-  }
-
   /** A process has left the group: what RESERVE (6) gave to a nexus with it has ended. */
   memberLeft(): void {
     for (const keeper of this.keepers.values()) keeper.releaseOfTheGone();
-  }
-
-  async read(volume: string): Promise<StoreEntry | undefined> {
-    const entry = await this.options.store.get(keys.reservation(volume));
-    if (entry !== undefined) this.adopt(volume, entry);
-    return entry;
-  }
-
-  /** What is newer than what is known: answers of the store may come behind news of the watch. */
-  adopt(volume: string, entry: StoreEntry): void {
-    if ((this.entries.get(volume)?.revision ?? 0) >= entry.revision) return;
-    this.entries.set(volume, entry);
-    this.keepers.get(volume)?.adopt(entry);
-  }
-
-  /** The volume was deleted: one that is made anew under its name has a number of its own. */
-  private forget(volume: string, revision: number): void {
-    if ((this.entries.get(volume)?.revision ?? revision) < revision) this.entries.delete(volume);
-  }
-
-  private async follow(): Promise<void> {
-    const { store } = this.options;
-    const listing = await store.list(keys.reservations);
-    for (const entry of listing.entries) this.adopt(volumeOf(entry.key), entry);
-    this.watch?.close();
-    if (this.isClosed) return;
-    this.watch = store.watch(keys.reservations, listing.revision, {
-      events: (events) => {
-        for (const { key, entry, revision } of events) {
-          if (entry === null) this.forget(volumeOf(key), revision);
-          else this.adopt(volumeOf(key), entry);
-        }
-      },
-      compacted: () => this.followAgain(),
-    });
-  }
-
-  private followAgain(): void {
-    const { clock, log } = this.options;
-    this.follow().catch((error: unknown) => {
-      log.warn({ error: describeError(error) }, 'the reservations cannot be read; trying again');
-      if (!this.isClosed) this.retry = clock.after(MOVE_LIST_RETRY_MS, () => this.followAgain());
-    });
   }
 }
 
@@ -231,7 +188,7 @@ class SharedKeeper implements ReservationKeeper {
   ): Promise<{ change: Change | null; revision: number | null }> {
     const { incarnation } = this.shared.options;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      const entry = await this.shared.read(this.volume);
+      const entry = await this.shared.records.read(this.volume);
       const state = (entry === undefined ? undefined : this.recordOf(entry)) ?? NO_RESERVATIONS;
       const change = make(state);
       if (change.kind !== 'done' || change.state === state) return { change, revision: null };
@@ -242,37 +199,10 @@ class SharedKeeper implements ReservationKeeper {
             ? ''
             : incarnation;
       const value = formatRecord({ ...change.state, volumeId: this.volumeId, reservedAt });
-      const revision = await this.write(value, entry?.revision ?? 0);
+      const revision = await this.shared.records.write(this.volume, value, entry?.revision ?? 0);
       if (revision !== null) return { change, revision };
     }
     return { change: null, revision: null };
-  }
-
-  /** Null: somebody else has changed it meanwhile. */
-  private async write(value: string, revisionBefore: number): Promise<number | null> {
-    const { store } = this.shared.options;
-    const key = keys.reservation(this.volume);
-    try {
-      const done = await store.txn([{ key, revision: revisionBefore }], [{ put: key, value }]);
-      if (!done.committed) return null;
-      this.shared.adopt(this.volume, { key, value, revision: done.revision });
-      return done.revision;
-    } catch {
-      return this.readBack(value, revisionBefore);
-    }
-  }
-
-  /** The answer was lost: whether it was done says the store, once it answers. */
-  private async readBack(value: string, revisionBefore: number): Promise<number | null> {
-    for (;;) {
-      try {
-        const entry = await this.shared.read(this.volume);
-        const isOurs = entry !== undefined && entry.revision !== revisionBefore && entry.value === value;
-        return isOurs ? entry.revision : null;
-      } catch {
-        await sleep(this.shared.options.clock, READ_BACK_RETRY_MS);
-      }
-    }
   }
 
   private async tellEverybody(
@@ -290,8 +220,4 @@ class SharedKeeper implements ReservationKeeper {
       }));
     await new Promise<void>((resolve) => this.abort(aborts, resolve));
   }
-}
-
-function volumeOf(key: string): string {
-  return key.slice(keys.reservations.length);
 }

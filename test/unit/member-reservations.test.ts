@@ -219,7 +219,7 @@ t.test('a late answer of the store, or a record that is wrong, releases nothing'
   t.equal(await one.out(REGISTER, NONE, A), 'GOOD');
   t.equal(await one.out(RESERVE, A, NONE, 3), 'GOOD');
   world.store.get = () => Promise.resolve(before);
-  await m2.shared.read('v');
+  await m2.shared.records.read('v');
   world.store.get = get;
   t.equal(await two.says(WRITE), CONFLICT, 'what was asked for before there was one');
   await world.store.txn([], [{ put: keys.reservation('v'), value: '{"no":"record"}' }]);
