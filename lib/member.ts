@@ -31,6 +31,7 @@ import { removeLeftovers } from './member/leftovers.js';
 import { isProcessRunning } from './member/processes.js';
 import { MemberService } from './member/service.js';
 import { SharedReservations } from './member/shared-reservations.js';
+import { SharedUnits } from './member/shared-units.js';
 import { Destination } from './migration/destination.js';
 import { MoveRunner } from './migration/move-runner.js';
 import { HolderService } from './peer/holder-service.js';
@@ -88,6 +89,7 @@ export class Member {
   private everywhere!: Everywhere;
   /** Null until they are read. */
   private reservations: SharedReservations | null = null;
+  private units!: SharedUnits;
   private portalAddress!: Endpoint;
   private peerAddress!: Endpoint;
 
@@ -159,6 +161,7 @@ export class Member {
     this.waypoints.reached('member.joined');
     await this.openTable(store, folder, group);
     await this.openReservations(store);
+    await this.openUnits(store);
     this.openVolumes(store, folder, membership);
     this.waypoints.reached('member.opened');
     this.openService();
@@ -241,14 +244,29 @@ export class Member {
     this.closers.push(() => this.reservations?.close());
   }
 
+  private async openUnits(store: GroupStore): Promise<void> {
+    const { clock, log, name: self } = this.options;
+    const { table } = this;
+    this.units = await SharedUnits.open({
+      ...{ store, clock, log },
+      officeOf: (volume) => {
+        const route = table.get(volume)?.route;
+        return route?.home === self ? { key: keys.routeHead(volume), revision: route.headRevision } : null;
+      },
+      refreshRoute: (volume) => table.refresh(volume),
+    });
+    this.closers.push(() => this.units.close());
+  }
+
   /** In the group again: what was reserved meanwhile is known before anything is served. */
   private async regain(membership: Membership): Promise<void> {
     while (membership.isValid) {
       try {
         await this.reservations?.records.refresh();
+        await this.units.records.refresh();
         break;
       } catch (error) {
-        this.options.log.warn({ error: describeError(error) }, 'the reservations cannot be read');
+        this.options.log.warn({ error: describeError(error) }, 'the state of the units cannot be read');
         await sleep(this.options.clock, READ_BACK_RETRY_MS);
       }
     }
@@ -267,6 +285,7 @@ export class Member {
       cutOff: (iqn) => registry.cutOff(iqn),
       leaseIsValid: () => membership.check(),
       keeperOf: (volume, id) => this.reservationsOfGroup.keeperOf(volume, id),
+      units: this.units,
       connect: (member) => hub.connect(member),
       isPresent: (member, process) => this.view.get(member)?.incarnation === process,
       hasLeft: async (member, process) => (await processOf(store, member)) !== process,

@@ -180,6 +180,7 @@ export async function deleteVolume(store: GroupStore, name: string): Promise<voi
       operations: [
         { delete: keys.volume(name) },
         { delete: keys.reservation(name) },
+        { delete: keys.unit(name) },
         ...entries.map((entry) => ({ delete: entry.key })),
       ],
       result: undefined,

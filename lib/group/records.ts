@@ -11,6 +11,7 @@
  *   moving/VOLUME                 the id of the move under way: one per volume
  *   progress/MOVE/MEMBER          ProgressRecord   each source's own figures
  *   reservations/NAME             ReservationsRecord
+ *   units/NAME                    UnitRecord
  */
 import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
@@ -152,6 +153,32 @@ export const ReservationsRecord = z.object({
 });
 export type ReservationsRecord = z.infer<typeof ReservationsRecord>;
 
+const sanitizeFailure = z.enum(['restricted', 'unrestricted']);
+
+/** What of a unit its initiators have changed (SPC-4 7.5, SBC-3 5.25, SBC-4 4.11): absent until somebody first does. */
+export const UnitRecord = z.object({
+  /** A volume made anew under the same name has none of this. */
+  volumeId: z.number().int().min(1).max(0xffffffff),
+  modes: z.object({ writeCache: z.boolean(), descriptorSense: z.boolean(), writeProtected: z.boolean() }),
+  hasMedium: z.boolean(),
+  /** A sanitize operation under way, or how the last one failed. */
+  sanitize: z.union([
+    sanitizeFailure,
+    z.object({
+      overwrite: z
+        .object({
+          pattern: z.string().regex(/^([0-9a-f]{2}){1,4096}$/),
+          passes: z.number().int().min(1).max(31),
+          inverts: z.boolean(),
+        })
+        .nullable(),
+      failure: sanitizeFailure,
+    }),
+    z.null(),
+  ]),
+});
+export type UnitRecord = z.infer<typeof UnitRecord>;
+
 export const keys = {
   group: 'group',
   members: 'members/',
@@ -170,6 +197,8 @@ export const keys = {
   progress: (move: string) => `progress/${move}/`,
   progressOf: (move: string, member: string) => `progress/${move}/${member}`,
   reservations: 'reservations/',
+  units: 'units/',
+  unit: (volume: string) => `units/${volume}`,
   reservation: (volume: string) => `reservations/${volume}`,
 };
 

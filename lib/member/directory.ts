@@ -1,6 +1,6 @@
 /**
  * What a member answers about names: it serves the volumes it is home of, redirects to the home of the others (I10), and
- * before a session begins has the initiator's old ones fenced everywhere (I8).
+ * before a session begins has the initiator's old ones fenced everywhere (I8) and knows the unit as it was left (I9).
  */
 import type {
   DirectoryEntry,
@@ -46,6 +46,8 @@ export class MemberDirectory implements TargetDirectory {
 
   async admit(login: LoginIdentity): Promise<void> {
     const routed = this.table.getByIqn(login.iqn);
-    if (routed !== undefined) await this.fencer.fenceEverywhere(routed, login);
+    if (routed === undefined) return;
+    await this.fencer.fenceEverywhere(routed, login);
+    await this.host.get(routed.record.name)?.catchUpUnit();
   }
 }

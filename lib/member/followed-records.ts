@@ -6,7 +6,7 @@ import { sleep, type Clock, type Timer } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
 import { MOVE_LIST_RETRY_MS, READ_BACK_RETRY_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
-import type { GroupStore, StoreEntry, StoreWatch } from '../group/store.js';
+import type { GroupStore, StoreCompare, StoreEntry, StoreWatch } from '../group/store.js';
 
 export interface FollowedRecordsOptions {
   readonly store: GroupStore;
@@ -57,13 +57,19 @@ export class FollowedRecords {
 
   /**
    * Writes a record over the one of that revision (0: there is none). An answer that is lost is read back.
-   * @returns its revision; null: somebody else has changed it meanwhile
+   * @param conditions what else must hold
+   * @returns its revision; null: somebody else has changed it meanwhile, or a condition does not hold
    */
-  async write(volume: string, value: string, revisionBefore: number): Promise<number | null> {
+  async write(
+    volume: string,
+    value: string,
+    revisionBefore: number,
+    conditions: readonly StoreCompare[] = [],
+  ): Promise<number | null> {
     const { store, prefix } = this.options;
     const key = prefix + volume;
     try {
-      const done = await store.txn([{ key, revision: revisionBefore }], [{ put: key, value }]);
+      const done = await store.txn([{ key, revision: revisionBefore }, ...conditions], [{ put: key, value }]);
       if (!done.committed) return null;
       this.adopt(volume, { key, value, revision: done.revision });
       return done.revision;

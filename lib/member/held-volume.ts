@@ -21,11 +21,13 @@ import { RemoteSlot, type RemoteVolume } from '../peer/remote-slot.js';
 import type { MemberIds } from '../routing/member-ids.js';
 import type { RoutedVolume } from '../routing/table.js';
 import { DiskServer } from '../scsi/disk-server.js';
+import { KeptUnitState } from '../scsi/kept-state.js';
 import type { ReservationKeeper } from '../scsi/reservations/keeper.js';
 import type { DataFolder } from '../storage/data-folder.js';
 import type { SparseFile } from '../storage/sparse-file.js';
 import { LocalSlot } from '../volume/local-slot.js';
 import { Volume } from '../volume/volume.js';
+import type { VolumeUnits } from './shared-units.js';
 
 export interface HeldVolumeContext {
   readonly self: string;
@@ -43,6 +45,7 @@ export interface HeldVolumeContext {
   leaseIsValid(): boolean;
   /** Who keeps the reservations of a volume, by name and number. */
   keeperOf(volume: string, volumeId: number): ReservationKeeper;
+  readonly units: VolumeUnits;
   /** Resolves when the file of a deleted volume of the same name is gone. */
   readonly vacated: Promise<void>;
 }
@@ -66,6 +69,8 @@ export class HeldVolume implements DestinationVolume {
   private openFailure = '';
   private isClosed = false;
   private leftBehind = false;
+  /** What the home before has made of the unit is known here. */
+  private knowsUnit = false;
   private timesLeftBehind = 0;
   /** Commits under way that give the home away: a cancelled move's may overlap the next one's. */
   private givesHome = 0;
@@ -78,16 +83,18 @@ export class HeldVolume implements DestinationVolume {
     const { self, ids } = context;
     const remote = (holder: number): RemoteSlot => this.remoteSlot(holder);
     this.volume = new Volume(routed.record, routed.route, ids.idOf(self), this.local, remote);
-    const { iqn, removable, readOnly } = routed.record;
+    const { name, id, iqn, removable, readOnly } = routed.record;
     const server = new DiskServer({
       device: this.volume,
       identity: routed.record,
       options: { removable, readOnly },
-      reservations: context.keeperOf(routed.record.name, routed.record.id),
+      state: new KeptUnitState(context.units.keeperOf(name, id)),
+      reservations: context.keeperOf(name, id),
     });
     this.target = { iqn, server };
     this.guardIfAway();
     this.openIfHeld();
+    if (this.isHome) server.resume();
   }
 
   get extentBytes(): number {
@@ -113,6 +120,7 @@ export class HeldVolume implements DestinationVolume {
   adopt(routed: RoutedVolume): void {
     this.routed = routed;
     this.volume.adopt(routed.route);
+    if (!this.isHome) this.knowsUnit = false;
     this.guardIfAway();
     if (!this.isHome) this.payBack();
     this.openIfHeld();
@@ -137,6 +145,15 @@ export class HeldVolume implements DestinationVolume {
     const { isSurelyHome } = this;
     if (isSurelyHome) this.leftBehind = false;
     this.volume.guard = isSurelyHome ? null : () => !this.leftBehind && this.context.leaseIsValid();
+  }
+
+  /** Before an initiator is admitted. Rejects when the store does not answer. */
+  async catchUpUnit(): Promise<void> {
+    if (this.knowsUnit) return;
+    const { epoch } = this;
+    await this.context.units.catchUp(this.record.name);
+    this.knowsUnit = this.isHome && this.epoch === epoch;
+    this.target.server.resume();
   }
 
   /** Home, and not about to hear that it has given that away. */

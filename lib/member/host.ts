@@ -4,6 +4,7 @@
  */
 import { describeError } from '../base/errors.js';
 import type { VolumeRecord } from '../group/records.js';
+import type { StoreCompare } from '../group/store.js';
 import type { DestinationVolumes } from '../migration/destination.js';
 import type { MovingVolumes } from '../migration/move-runner.js';
 import type { HeldVolumes } from '../peer/holder-service.js';
@@ -140,6 +141,10 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
   givingHome(name: string, isUnderWay: boolean): void {
     const held = this.byName.get(name);
     if (held !== undefined) held.givingHome = isUnderWay;
+  }
+
+  homeCondition(name: string): StoreCompare | null {
+    return this.options.units.homeCondition(name);
   }
 
   giveBack(name: string, extents: readonly number[]): void {

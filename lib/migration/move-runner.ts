@@ -10,7 +10,7 @@ import type { Logger } from '../base/log.js';
 import { randomBelow, type Random } from '../base/random.js';
 import type { Waypoints } from '../base/waypoints.js';
 import { MoveRecord, ProgressRecord, formatRecord, keys, parseRecord } from '../group/records.js';
-import type { GroupStore, StoreEvent, StoreWatch } from '../group/store.js';
+import type { GroupStore, StoreCompare, StoreEvent, StoreWatch } from '../group/store.js';
 import type { PeerHub } from '../peer/contract.js';
 import type { RoutedVolume, RoutingTable } from '../routing/table.js';
 import type { LocalSlot } from '../volume/local-slot.js';
@@ -29,6 +29,8 @@ export interface MovingVolumes {
   giveBack(name: string, extents: readonly number[]): void;
   /** The home is being given away: until it is known whether it was, this member may be home no more (I8). */
   givingHome(name: string, isUnderWay: boolean): void;
+  /** What must hold for the home to be given away; null: it has to stay for now. */
+  homeCondition(name: string): StoreCompare | null;
   /** Sessions of initiators on the volume at this member. */
   sessionCount(name: string): number;
   /** How long this process's event loop has had nothing to do, ever. */
@@ -276,11 +278,13 @@ export class MoveRunner {
 
   private async giveHome(move: Running, routed: RoutedVolume): Promise<void> {
     const { table, log, waypoints, volumes } = this.options;
+    const condition = volumes.homeCondition(move.record.volume);
+    if (condition === null) return; // the next upkeep looks again
     move.committingHome = true;
     volumes.givingHome(move.record.volume, true);
     try {
       waypoints.reached('home.asked');
-      const route = await table.commit(routed, routed.route.withHome(move.record.to));
+      const route = await table.commit(routed, routed.route.withHome(move.record.to), [condition]);
       waypoints.reached('home.done');
       if (route !== null) log.info({ volume: move.record.volume, home: route.home }, 'the home has moved');
     } catch (error) {

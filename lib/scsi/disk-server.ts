@@ -8,6 +8,7 @@ import { asksForAca, byteAt, controlByteIndex } from './cdb.js';
 import { refuse } from './command.js';
 import { inquireAbsentUnit, inquiryCommand } from './commands/inquiry.js';
 import { reportLuns, reportLunsCommand } from './commands/report-luns.js';
+import { resumeSanitize } from './commands/sanitize.js';
 import { answerSense } from './commands/unit-state.js';
 import { lookUp } from './dispatch.js';
 import { encodeSense, encodeSenseDescriptors, invalidCdbField, type Sense, SENSE } from './sense.js';
@@ -91,10 +92,16 @@ export class DiskServer implements DeviceServer {
     this.unit.reservations.ended(nexus);
   }
 
-  reset(): void {
+  reset(done: () => void): void {
     const { state, reservations } = this.unit;
-    state.reset(SENSE.UNIT_WAS_RESET);
-    if (reservations.state.reservedBy !== null) reservations.change(unitReset, () => undefined);
+    state.reset(SENSE.UNIT_WAS_RESET, () => {
+      if (reservations.state.reservedBy === null) done();
+      else reservations.change(unitReset, () => done());
+    });
+  }
+
+  resume(): void {
+    resumeSanitize(this.unit);
   }
 
   encodeSense(sense: Sense): Buffer {

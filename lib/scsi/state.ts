@@ -1,6 +1,6 @@
 /**
  * What of a unit changes, and what all its initiators share (I9): its modes, what stands in the way of commands, and what
- * each nexus has still to be told. The contract; local-state.ts holds it in one process.
+ * each nexus has still to be told. The contract; kept-state.ts is what serves it.
  */
 import type { Sense } from './sense.js';
 import type { ScsiNexus } from './task.js';
@@ -20,6 +20,14 @@ export const DEFAULT_MODES: Modes = Object.freeze({
   descriptorSense: false,
   writeProtected: false,
 });
+
+export function isSameModes(one: Modes, other: Modes): boolean {
+  return (
+    one.writeCache === other.writeCache &&
+    one.descriptorSense === other.descriptorSense &&
+    one.writeProtected === other.writeProtected
+  );
+}
 
 /** Conditions that do not stand in a command's way (Command.passes), as bits. */
 export const Passes = {
@@ -43,6 +51,48 @@ export interface SanitizeRun {
 /** Whether EXIT FAILURE MODE may end it (AUSE, SBC-4 4.11.3). */
 export type SanitizeFailure = 'restricted' | 'unrestricted';
 
+/** What a SANITIZE was told to do. */
+export interface SanitizeOrder {
+  /** Null: everything is erased. */
+  readonly overwrite: Overwriting | null;
+  /** How it fails, if it does. */
+  readonly failure: SanitizeFailure;
+}
+
+/** The passes of OVERWRITE: each block begins with the pattern's first byte (SBC-4 5.34.2.2). */
+export interface Overwriting {
+  /** In hexadecimal digits. */
+  readonly pattern: string;
+  readonly passes: number;
+  /** Inverted from pass to pass, so that the last one writes the pattern as it came. */
+  readonly inverts: boolean;
+}
+
+/** What of a unit's state outlives its sessions and its home; plain data. */
+export interface UnitFacts {
+  readonly modes: Modes;
+  readonly hasMedium: boolean;
+  /** What is being done to the medium, or how that failed; null: neither. */
+  readonly sanitize: SanitizeOrder | SanitizeFailure | null;
+}
+
+export const DEFAULT_FACTS: UnitFacts = Object.freeze({
+  modes: DEFAULT_MODES,
+  hasMedium: true,
+  sanitize: null,
+});
+
+/** Who keeps the facts of a unit: in memory, or for all members of a group (member/shared-units.ts). */
+export interface UnitKeeper {
+  readonly facts: UnitFacts;
+  /** Tells when somebody else has changed them. */
+  attach(changed: (before: UnitFacts) => void): void;
+  /** Applies `make` to the facts, in the order of calls; those themselves change nothing. False: it cannot be had now. */
+  change(make: (facts: UnitFacts) => UnitFacts, done: (isKept: boolean) => void): void;
+  /** The same, tried until it is kept. */
+  insist(make: (facts: UnitFacts) => UnitFacts, done: () => void): void;
+}
+
 export interface UnitState {
   /** Nothing stands in the way of any command of anybody: the one look that READ and WRITE take. */
   readonly isQuiet: boolean;
@@ -55,8 +105,8 @@ export interface UnitState {
   nexusEnded(nexus: ScsiNexus): void;
   /** Something that only `nexus` is to be told. */
   attend(nexus: ScsiNexus, attention: Sense): void;
-  /** The other nexuses are told (SPC-4 6.11). Calls back once the modes hold. */
-  setModes(by: ScsiNexus, modes: Modes, done: () => void): void;
+  /** The other nexuses are told (SPC-4 6.11). Calls back once the modes hold, or with false: not now. */
+  setModes(by: ScsiNexus, modes: Modes, done: (isDone: boolean) => void): void;
   /** The medium is loaded: always, but for a removable unit. */
   readonly hasMedium: boolean;
   /** `nexus` wants the medium to stay, or does not mind any more; until its end, or a reset (SPC-4 6.15). */
@@ -70,9 +120,14 @@ export interface UnitState {
   load(by: ScsiNexus, done: (outcome: Sense | null) => void): void;
   /** How the last sanitize operation failed, null when it did not or that was left behind. */
   readonly sanitizeFailure: SanitizeFailure | null;
-  /** From here on only what passes everything is served; a reset does not change that (SBC-4 4.11.2). */
-  beginSanitize(run: SanitizeRun): void;
-  endSanitize(failure: SanitizeFailure | null): void;
+  /**
+   * From here on only what passes everything is served; a reset does not change that (SBC-4 4.11.2). Calls back once a
+   * home that dies would do it again, or with null: it cannot be begun now.
+   */
+  beginSanitize(order: SanitizeOrder, begun: (run: SanitizeRun | null) => void): void;
+  endSanitize(failure: SanitizeFailure | null, ended: () => void): void;
+  /** The operation that another process did not end, to be done again from its beginning; null: none, or it is under way. */
+  takeUpSanitize(): { readonly order: SanitizeOrder; readonly run: SanitizeRun } | null;
   /** A logical unit reset (SAM-5 6.3.3): everything as after power on, and every nexus is told `attention`. */
-  reset(attention: Sense): void;
+  reset(attention: Sense, done: () => void): void;
 }

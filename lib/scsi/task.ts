@@ -86,8 +86,10 @@ export interface DeviceServer {
   nexusBegan(nexus: ScsiNexus): void;
   /** No command of it is in flight any more, and none will come. */
   nexusEnded(nexus: ScsiNexus): void;
-  /** A logical unit or target reset: the transport has ended every task (SAM-5 6.3.3). */
-  reset(): void;
+  /** A logical unit or target reset (SAM-5 6.3.3). Calls back when the unit is as after it for everybody. */
+  reset(done: () => void): void;
+  /** This process serves it from here on: what another one has left unfinished goes on. */
+  resume(): void;
   /** Sense data as the unit is set to say it (D_SENSE, SPC-4 7.5.8). */
   encodeSense(sense: Sense): Buffer;
 }

@@ -6,7 +6,7 @@ import { assert } from '../base/assert.js';
 import { PRODUCT_DEFAULT, TRANSFER_BYTES_MAX, VENDOR_DEFAULT } from '../base/limits.js';
 import { ClaimableDevice } from '../block/claims.js';
 import type { BlockDevice } from '../block/device.js';
-import { LocalUnitState } from './local-state.js';
+import { KeptUnitState } from './kept-state.js';
 import { LocalKeeper, Nexuses, type ReservationKeeper } from './reservations/keeper.js';
 import type { Sense } from './sense.js';
 import { Passes, type UnitState } from './state.js';
@@ -71,7 +71,7 @@ export class DiskUnit {
     device: BlockDevice,
     identity: DiskIdentity,
     options: DiskOptions = {},
-    readonly state: UnitState = new LocalUnitState(),
+    readonly state: UnitState = new KeptUnitState(),
     readonly reservations: ReservationKeeper = new LocalKeeper(),
   ) {
     this.device = new ClaimableDevice(device);

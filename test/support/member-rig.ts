@@ -16,6 +16,7 @@ import { removeLeftovers } from '../../lib/member/leftovers.js';
 import { VolumeHost } from '../../lib/member/host.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
 import { RoutingTable, type RoutedVolume } from '../../lib/routing/table.js';
+import { UnitMemory } from '../../lib/scsi/kept-state.js';
 import { LocalKeeper } from '../../lib/scsi/reservations/keeper.js';
 import { DataFolder } from '../../lib/storage/data-folder.js';
 import { systemDoors } from '../../lib/storage/doors.js';
@@ -69,6 +70,11 @@ export class MemberRig {
       connect: () => undefined,
       isPresent: () => true,
       keeperOf: () => new LocalKeeper(),
+      units: {
+        keeperOf: () => new UnitMemory(),
+        catchUp: () => Promise.resolve(),
+        homeCondition: () => null,
+      },
       hasLeft: () => Promise.resolve(false),
       loopIdleMs: () => 0,
     });

@@ -148,18 +148,18 @@ t.test('MODE SELECT refuses what cannot be changed, and then changes nothing', a
 t.test('a reset is told to everybody, and takes modes back', async (t) => {
   const { server, a, b, nexusB } = unit();
   await select6(a, `${HEADER6} ${CONTROL(false, true)}`);
-  server.reset();
+  server.reset(() => undefined);
   t.equal(said(await a(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK))), SAID.UNIT_WAS_RESET);
   t.equal(said(await a(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK))), SAID.GOOD);
   t.equal(said(await b('12 00 00 00ff 00')), SAID.GOOD, 'INQUIRY neither stops at it nor takes it');
   t.equal(said(await b('a0 00 00 000000 00000100 00 00')), SAID.GOOD, 'nor does REPORT LUNS');
   t.equal(said(await b('ff')), SAID.UNIT_WAS_RESET, 'it goes before an unknown command');
   t.equal(said(await b(TEST_UNIT_READY)), SAID.GOOD, 'in place of the change of modes before it');
-  server.reset();
+  server.reset(() => undefined);
   const { dataIn } = await b('03 00 00 00 ff 00');
   t.equal(dataIn.toString('hex', 2, 14), '06000000000a000000002903', 'REQUEST SENSE brings it as data');
   t.equal(said(await b(TEST_UNIT_READY)), SAID.GOOD, 'and takes it');
-  server.reset();
+  server.reset(() => undefined);
   server.nexusEnded(nexusB);
   server.nexusBegan(nexusB);
   t.equal(said(await b(TEST_UNIT_READY)), SAID.GOOD, 'who logs in anew is told nothing of before');

@@ -331,7 +331,7 @@ t.test('RESERVE and RELEASE', async (t) => {
   one.server.nexusEnded(one.nexus);
   t.equal(await two_.says(READ), 'GOOD', 'it ends with its nexus');
   await two_.says('16 00 00 00 00 00');
-  two_.server.reset();
+  two_.server.reset(() => undefined);
   t.equal(await one.says(READ), 'GOOD', 'and with a reset');
 });
 
@@ -344,7 +344,7 @@ t.test('RESERVE beside persistent reservations (CRH)', async (t) => {
   t.equal(await one.says('16 00 00 00 00 00'), 'GOOD');
   t.equal(await one.says('17 00 00 00 00 00'), 'GOOD');
   t.equal(await two_.says(WRITE), CONFLICT, 'the persistent one stands');
-  one.server.reset();
+  one.server.reset(() => undefined);
   t.equal(await two_.says(WRITE), '6/29/03');
   one.server.nexusEnded(one.nexus);
   t.equal(await two_.says(WRITE), CONFLICT, 'whatever happens to its session');

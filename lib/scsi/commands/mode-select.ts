@@ -5,7 +5,7 @@ import { applyModePages } from '../mode-pages.js';
 import { flushPieces, runPieces } from '../pieces.js';
 import { invalidCdbField, invalidParameterField, type Sense, SENSE } from '../sense.js';
 import { Passes } from '../state.js';
-import type { ScsiTask, TaskPlan } from '../task.js';
+import { ScsiStatus, type ScsiTask, type TaskPlan } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 
 /** Byte 1 of the CDB. */
@@ -82,7 +82,11 @@ function execute(size: Size, unit: DiskUnit, task: ScsiTask): void {
   const { state } = unit;
   const modes = applyModePages(list, size.headerBytes + size.descriptorLengthOf(list), state.modes);
   if ('senseKey' in modes) return void refuse(task, modes);
-  const set = (): void => state.setModes(task.nexus, modes, () => accept(task));
+  const set = (): void =>
+    state.setModes(task.nexus, modes, (isDone) => {
+      if (isDone) accept(task);
+      else task.finish(ScsiStatus.BUSY, null);
+    });
   if (!state.modes.writeCache || modes.writeCache) return set();
   // Without the cache everything acknowledged is durable, also what was acknowledged before (SBC-3 6.5.6).
   runPieces(unit.device, flushPieces(), (outcome) => {

@@ -8,8 +8,8 @@ import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { cut, flushPieces, type Piece, runPieces } from '../pieces.js';
 import { invalidCdbField, invalidParameterField, type Sense, SENSE } from '../sense.js';
-import { Passes, type SanitizeRun } from '../state.js';
-import type { ScsiTask, TaskPlan } from '../task.js';
+import { type Overwriting, Passes, type SanitizeOrder, type SanitizeRun } from '../state.js';
+import { ScsiStatus, type ScsiTask, type TaskPlan } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 
 /** Byte 1 of the CDB. */
@@ -68,22 +68,15 @@ function* erase(unit: DiskUnit, run: SanitizeRun): Generator<Piece, Sense | null
   return yield* flushPieces();
 }
 
-/** The passes of OVERWRITE: each block begins with the pattern's first byte (SBC-4 5.34.2.2). */
-interface Overwriting {
-  readonly block: Buffer;
-  readonly passes: number;
-  /** Inverted from pass to pass, so that the last one writes the pattern as it came. */
-  readonly inverts: boolean;
-}
-
 function* overwrite(unit: DiskUnit, how: Overwriting, run: SanitizeRun): Generator<Piece, Sense | null> {
   const sizeBytes = unit.blocks * unit.blockBytes;
   const pieceBytes = Math.min(sizeBytes, PIECE_BYTES_MAX);
-  const asItCame = Buffer.alloc(pieceBytes, how.block);
+  const block = Buffer.alloc(unit.blockBytes, Buffer.from(how.pattern, 'hex'));
+  const asItCame = Buffer.alloc(pieceBytes, block);
   const inverted = how.inverts
     ? Buffer.alloc(
         pieceBytes,
-        how.block.map((byte) => ~byte),
+        block.map((byte) => ~byte),
       )
     : asItCame;
   for (let pass = 0; pass < how.passes; pass++) {
@@ -108,37 +101,65 @@ function readOverwriting(unit: DiskUnit, list: Buffer): Overwriting | Sense {
   if ((flags & 0x60) !== 0 || passes === 0) return invalidParameterField(0);
   if (patternLength === 0 || patternLength > unit.blockBytes) return invalidParameterField(2);
   if (list.length < HEADER_BYTES + patternLength) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
-  const block = Buffer.alloc(unit.blockBytes, list.subarray(HEADER_BYTES, HEADER_BYTES + patternLength));
-  return { block, passes, inverts: (flags & 0x80) !== 0 };
+  const pattern = list.toString('hex', HEADER_BYTES, HEADER_BYTES + patternLength);
+  return { pattern, passes, inverts: (flags & 0x80) !== 0 };
 }
 
-type Work = (run: SanitizeRun) => Generator<Piece, Sense | null>;
+/** Does what was ordered; `ended` is told once what came of it holds for everybody. */
+function carryOut(
+  unit: DiskUnit,
+  { overwrite: how, failure }: SanitizeOrder,
+  run: SanitizeRun,
+  ended: (isDone: boolean) => void,
+): void {
+  const pieces = how === null ? erase(unit, run) : overwrite(unit, how, run);
+  runPieces(unit.device, pieces, (outcome) => {
+    const isDone = outcome === null;
+    unit.state.endSanitize(isDone ? null : failure, () => ended(isDone));
+  });
+}
 
-function sanitize(unit: DiskUnit, task: ScsiTask, work: Work): void {
+/** An operation that its process did not end is done again, from its beginning. */
+export function resumeSanitize(unit: DiskUnit): void {
+  const left = unit.state.takeUpSanitize();
+  if (left !== null) carryOut(unit, left.order, left.run, () => undefined);
+}
+
+function sanitize(unit: DiskUnit, task: ScsiTask, how: Overwriting | null): void {
   const { state } = unit;
   const flags = byteAt(task.cdb, 1);
   // Another one may have begun while the parameter list was on its way.
   const obstacle = state.obstacle(task.nexus, Passes.UNIT_ATTENTION | Passes.SANITIZE_FAILURE);
   if (obstacle !== null) return void refuse(task, obstacle);
-  let isAnswered = (flags & IMMED) !== 0;
-  const run: SanitizeRun = { progress: 0 };
-  state.beginSanitize(run);
-  if (isAnswered) accept(task);
+  const order: SanitizeOrder = {
+    overwrite: how,
+    failure: (flags & AUSE) !== 0 ? 'unrestricted' : 'restricted',
+  };
+  let isAnswered = false;
   // Neither an abort nor the end of a session stops it (SBC-4 4.11.2), and neither has to wait for it.
-  else task.letGo = () => (isAnswered = true);
-  runPieces(unit.device, work(run), (outcome) => {
-    const failure = (flags & AUSE) !== 0 ? 'unrestricted' : 'restricted';
-    state.endSanitize(outcome === null ? null : failure);
-    if (isAnswered) return;
-    if (outcome === null) accept(task);
-    else refuse(task, SENSE.SANITIZE_FAILED);
+  task.letGo = () => (isAnswered = true);
+  state.beginSanitize(order, (run) => {
+    if (run === null) {
+      if (!isAnswered) task.finish(ScsiStatus.BUSY, null);
+      return;
+    }
+    if ((flags & IMMED) !== 0 && !isAnswered) {
+      isAnswered = true;
+      task.letGo = null;
+      accept(task);
+    }
+    carryOut(unit, order, run, (isDone) => {
+      if (isAnswered) return;
+      if (isDone) accept(task);
+      else refuse(task, SENSE.SANITIZE_FAILED);
+    });
   });
 }
 
 function executeOverwrite(unit: DiskUnit, task: ScsiTask): void {
   const how = readOverwriting(unit, task.dataOut);
   if ('senseKey' in how) refuse(task, how);
-  else sanitize(unit, task, (run) => overwrite(unit, how, run));
+  else sanitize(unit, task, how);
 }
 
 /** Leaves the failure behind: what is on the medium then is what is there (SBC-4 5.34.5). */
@@ -148,8 +169,12 @@ function prepareExit(unit: DiskUnit, task: ScsiTask): TaskPlan {
   const hasList = task.cdb.readUInt16BE(PARAMETER_LIST_LENGTH_AT) !== 0;
   if (hasList) return refuse(task, invalidCdbField(PARAMETER_LIST_LENGTH_AT));
   if (unit.state.sanitizeFailure === 'restricted') return refuse(task, invalidCdbField(1, 4));
-  unit.state.endSanitize(null);
-  return accept(task);
+  return 'control';
+}
+
+function executeExit(unit: DiskUnit, task: ScsiTask): void {
+  if (unit.state.sanitizeFailure === null) accept(task);
+  else unit.state.endSanitize(null, () => accept(task));
 }
 
 const opcode = 0x48;
@@ -159,7 +184,7 @@ const erasure: Pick<Command, 'opcode' | 'passes' | 'prepare' | 'execute'> = {
   passes,
   prepare: (unit, task) => prepareErasure(unit, task, (bytes) => bytes === 0),
   // The key of a cryptographic erase is the map of the file: what it led to is gone in either case.
-  execute: (unit, task) => sanitize(unit, task, (run) => erase(unit, run)),
+  execute: (unit, task) => sanitize(unit, task, null),
 };
 
 export const sanitizeCommands: readonly Command[] = [
@@ -192,6 +217,7 @@ export const sanitizeCommands: readonly Command[] = [
     usage: usage('48 bf 0000000000 ffff 04'),
     passes,
     prepare: prepareExit,
+    execute: executeExit,
   },
 ];
 

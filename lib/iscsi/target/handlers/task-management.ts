@@ -54,18 +54,20 @@ export function taskManagement(session: Session, bhs: Buffer, context: PortalCon
   if (hasLun && decodeLun(bhs, taskManagementField.lunHigh) !== 0) {
     return putTaskManagementResponse(session, pdu, Response.NO_LUN);
   }
+  const sessions = context.registry.sessionsOf(session.identity.iqn);
   switch (asked) {
     case Function.ABORT_TASK:
       return abortOne(session, pdu);
     case Function.ABORT_TASK_SET:
       return abortAll(session, pdu, [session]);
     case Function.CLEAR_TASK_SET:
-      return abortAll(session, pdu, context.registry.sessionsOf(session.identity.iqn));
+      return abortAll(session, pdu, sessions);
     case Function.LOGICAL_UNIT_RESET:
     case Function.TARGET_WARM_RESET:
-      return reset(session, pdu, context);
+      return reset(session, pdu, sessions);
     case Function.TARGET_COLD_RESET:
-      return coldReset(session, pdu, context);
+      // Like power on: every session of the target ends, this one after its answer (11.5.1).
+      return reset(session, pdu, sessions, () => sessions.forEach(drop));
     case Function.TASK_REASSIGN:
       // Allegiance is not reassigned at ErrorRecoveryLevel 0 (11.6.1).
       return putTaskManagementResponse(session, pdu, Response.NO_REASSIGN);
@@ -95,9 +97,8 @@ function abortAll(
   session: Session,
   pdu: TaskManagementRequestPdu,
   sessions: readonly Session[],
-  after: () => void = () => undefined,
+  pending = new PendingFunction(session, pdu, () => undefined),
 ): void {
-  const pending = new PendingFunction(session, pdu, after);
   for (const other of sessions) {
     for (const task of [...other.tasks.values()]) {
       pending.count();
@@ -107,18 +108,20 @@ function abortAll(
   pending.taskEnded();
 }
 
-/** The target has one unit, so that a reset of either is one of both (SAM-5 6.3.2, 6.3.3). */
-function reset(session: Session, pdu: TaskManagementRequestPdu, context: PortalContext): void {
-  // What comes after the request is served by the unit as it is after the reset.
-  session.target?.server.reset();
-  abortAll(session, pdu, context.registry.sessionsOf(session.identity.iqn));
-}
-
-/** Like power on: every session of the target ends, this one after its answer (11.5.1). */
-function coldReset(session: Session, pdu: TaskManagementRequestPdu, context: PortalContext): void {
-  const sessions = context.registry.sessionsOf(session.identity.iqn);
-  session.target?.server.reset();
-  abortAll(session, pdu, sessions, () => sessions.forEach(drop));
+/**
+ * The target has one unit, so that a reset of either is one of both (SAM-5 6.3.2, 6.3.3). What comes after the request is
+ * served by the unit as it is after the reset; what its members share of it is so before the answer.
+ */
+function reset(
+  session: Session,
+  pdu: TaskManagementRequestPdu,
+  sessions: readonly Session[],
+  after: () => void = () => undefined,
+): void {
+  const pending = new PendingFunction(session, pdu, after);
+  pending.count();
+  session.target?.server.reset(() => pending.taskEnded());
+  abortAll(session, pdu, sessions, pending);
 }
 
 function putTaskManagementResponse(session: Session, pdu: TaskManagementRequestPdu, response: number): void {
