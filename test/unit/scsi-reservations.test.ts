@@ -5,7 +5,8 @@
 import t from 'tap';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { RamDevice } from '../support/ram-device.js';
-import { cdb10, cdb16, hex } from '../support/scsi-rig.js';
+import { COMMANDS, HARMLESS, RIGHTS } from '../support/reservation-rights.js';
+import { cdb10, hex } from '../support/scsi-rig.js';
 import { IDENTITY, nexusOf, said, scsiRunner, type Runner } from '../support/scsi-runner.js';
 
 const CONFLICT = 'status 18';
@@ -95,41 +96,7 @@ t.test('parameter lists and service actions that are none', async (t) => {
   t.equal(await one.out(RESERVE, B, NONE, 1), CONFLICT, 'the wrong key');
 });
 
-/** What the holder, another registrant, and one without a registration may do: T TEST UNIT READY, R reads, W writes. */
-const MAY: [number, string, string, string][] = [
-  [1, 'TRW', 'TR', 'TR'],
-  [3, 'TRW', 'T', 'T'],
-  [5, 'TRW', 'TRW', 'TR'],
-  [6, 'TRW', 'TRW', 'T'],
-  [7, 'TRW', 'TRW', 'TR'],
-  [8, 'TRW', 'TRW', 'T'],
-];
-const READS = [
-  READ,
-  cdb16('88', 0, 0, 1),
-  '08 00 00 00 01 00',
-  cdb10('2f', 0, 0, 1),
-  '9e 12 0000000000000000 00000100 0000',
-  '1a 08 3f 00 ff 00',
-];
-const WRITES = [
-  WRITE,
-  cdb16('8a', 0, 0, 1),
-  cdb10('2e', 0, 0, 1),
-  cdb10('41', 0, 0, 1),
-  cdb10('35', 0, 0, 0),
-  '42 00 00000000 00 0000 00',
-  '1b 00 00 00 00 00',
-];
-const ALWAYS = [
-  TEST_UNIT_READY,
-  '25 00 00000000 0000 00 00',
-  '9e 10 0000000000000000 00000020 0000',
-  '1b 00 00 00 01 00',
-  'a3 0c 00 00 0000 00000100 0000',
-];
-
-for (const [type, ...rights] of MAY) {
+for (const [type, ...rights] of RIGHTS) {
   t.test(`who may do what under type ${type}h`, async (t) => {
     const all = three();
     const [one, two_] = all;
@@ -143,19 +110,14 @@ for (const [type, ...rights] of MAY) {
     );
     for (const [i, right] of rights.entries()) {
       const who = all[i] as Initiator;
-      for (const [letter, cdbs] of [
-        ['T', ALWAYS],
-        ['R', READS],
-        ['W', WRITES],
-      ] as const) {
+      for (const [letter, cdbs] of Object.entries(COMMANDS)) {
         for (const cdb of cdbs) {
           const outcome = await who.says(cdb);
           const expected = right.includes(letter);
           t.equal(outcome === CONFLICT, !expected, `initiator ${i + 1}, ${cdb}: ${outcome}`);
         }
       }
-      for (const cdb of ['12 00 00 00 ff 00', 'a0 00 00 000000 00000100 00 00', '03 00 00 00 ff 00'])
-        t.equal(await who.says(cdb), 'GOOD', 'to everybody');
+      for (const cdb of HARMLESS) t.equal(await who.says(cdb), 'GOOD', 'to everybody');
     }
     t.equal(await two_.out(RESERVE, B, NONE, type), shared ? 'GOOD' : CONFLICT, 'a second reservation');
     t.equal(await one.out(RESERVE, A, NONE, type === 1 ? 3 : 1), CONFLICT, 'another type');

@@ -71,7 +71,7 @@ export async function logIn(
   settings: Settings,
 ): Promise<LoggedIn> {
   const hops: PortalAddress[] = [];
-  const isid = randomIsid(settings);
+  const isid = settings.isid ?? randomIsid(settings);
   for (let address = portal; ;) {
     hops.push(address);
     if (hops.length > REDIRECTS_MAX + 1) {

@@ -21,6 +21,11 @@ export interface InitiatorOptions {
   /** Default: iqn.2026-01.io.blockferry:initiator. */
   initiatorName?: string;
   initiatorAlias?: string;
+  /**
+   * Twelve hexadecimal digits that every login of it uses, as the Linux kernel's do: the same SCSI initiator port, which
+   * keeps its reservations. Null: drawn anew at each login, as libiscsi does (RFC 7143 10.1.1 allows both).
+   */
+  isid?: string | null;
   /** What is offered at login; each key alone may be given. */
   offer?: Partial<NegotiationOffer>;
   /** Start the login with SecurityNegotiation and AuthMethod=None, as most initiators do, or go straight on. */
@@ -70,6 +75,7 @@ export function settle(options: InitiatorOptions): Settings {
   return {
     initiatorName: 'iqn.2026-01.io.blockferry:initiator',
     initiatorAlias: '',
+    isid: null,
     firstStage: 'security',
     chap: null,
     loginDeadlineMs: INITIATOR_LOGIN_DEADLINE_MS,
