@@ -32,7 +32,7 @@ TESTS ?=
 # make handover: HANDOVERS= with each initiator, WORK= a folder for the groups' data
 HANDOVERS ?= 200
 WORK ?= .
-DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra
+DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra qemu-system-x86 ipxe-qemu sg3-utils
 # What Blockferry is measured beside; libiscsi-bin brings iscsi-perf.
 BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common
 SOURCES := $(shell find lib bin -name '*.ts' -o -name '*.cts' 2>/dev/null)
@@ -104,7 +104,7 @@ conformance: build tools ## libiscsi's own test suite over every kind of unit, a
 	@$(NODE) dist/bin/proof.js conformance --places '$(PLACES)' --kinds '$(KINDS)' --tests '$(TESTS)' --jobs $(JOBS) --folder $(WORK)
 
 tools: PACKAGES = $(DEBIAN_PACKAGES)
-tools: WITHOUT = the suites of test/integration that use iscsi-ls, iscsi-inq, qemu-img and qemu-io are skipped
+tools: WITHOUT = the suites of test/integration that use them (libiscsi, QEMU, iPXE, sg3_utils) are skipped
 tools: ## the Debian packages that the integration tests use
 	@$(INSTALL_PACKAGES)
 
