@@ -80,7 +80,10 @@ t.test('pages and sense data', { skip: needs('sg_vpd', 'sg_decode_sense') }, asy
   }
 
   for (const [cdb, proof] of [
-    ['28 00 7fffffff 00 0001 00', [/Illegal Request/, /Logical block address out of range/, /Info fld=0x7fffffff/]],
+    [
+      '28 00 7fffffff 00 0001 00',
+      [/Illegal Request/, /Logical block address out of range/, /Info fld=0x7fffffff/],
+    ],
     ['12 01 7f 00ff 00', [/Illegal Request/, /Invalid field in cdb/, /byte 2/i]],
     ['ff', [/Invalid command operation code/]],
   ] as const) {
