@@ -101,7 +101,15 @@ export const COMPARE_AND_WRITE_BLOCKS_MAX = 255;
 export const UNMAP_BLOCKS_MAX = 1024 * 1024;
 /** Descriptors of one UNMAP (VPD B0h); bounds its parameter list to 4 KiB and a header. */
 export const UNMAP_DESCRIPTORS_MAX = 256;
-/** A long VERIFY or WRITE SAME reads or writes this much, then lets others run. */
+/** Descriptors of one EXTENDED COPY: from one unit to another takes two and one; ESXi puts a few segments into a command. */
+export const COPY_CSCDS_MAX = 8;
+export const COPY_SEGMENTS_MAX = 16;
+/** One segment of it: four times what ESXi sends unless told otherwise. All of a command are 256 MiB, one or two seconds,
+ *  of the 30 that hosts wait. */
+export const COPY_SEGMENT_BYTES_MAX = 16 * MiB;
+/** Copies that one unit works on at a time, with a buffer of one piece each. libiscsi's iscsi-dd sends 50. */
+export const COPIES_MAX = 64;
+/** A long VERIFY, WRITE SAME or copy reads or writes this much, then lets others run. */
 export const PIECE_BYTES_MAX = 1 * MiB;
 /** A long UNMAP or run of zeros clears this much at once; nothing is copied, so the piece is larger. */
 export const CLEAR_PIECE_BYTES_MAX = 64 * MiB;

@@ -23,6 +23,7 @@ import type { RoutedVolume } from '../routing/table.js';
 import { DiskServer } from '../scsi/disk-server.js';
 import { KeptUnitState } from '../scsi/kept-state.js';
 import type { ReservationKeeper } from '../scsi/reservations/keeper.js';
+import type { DiskUnit } from '../scsi/unit.js';
 import type { DataFolder } from '../storage/data-folder.js';
 import type { SparseFile } from '../storage/sparse-file.js';
 import { LocalSlot } from '../volume/local-slot.js';
@@ -46,6 +47,8 @@ export interface HeldVolumeContext {
   /** Who keeps the reservations of a volume, by name and number. */
   keeperOf(volume: string, volumeId: number): ReservationKeeper;
   readonly units: VolumeUnits;
+  /** The units that a copy may reach from here, as of now. */
+  unitsHere(): Iterable<DiskUnit>;
   /** Resolves when the file of a deleted volume of the same name is gone. */
   readonly vacated: Promise<void>;
 }
@@ -55,6 +58,7 @@ export class HeldVolume implements DestinationVolume {
   readonly local = new LocalSlot();
   readonly volume: Volume;
   readonly target: ServedTarget;
+  readonly unit: DiskUnit;
   private readonly remotes = new Map<number, RemoteSlot>();
   private opening: Promise<SparseFile> | null = null;
   /** Extents whose bytes are still to be given back. */
@@ -90,8 +94,10 @@ export class HeldVolume implements DestinationVolume {
       options: { removable, readOnly },
       state: new KeptUnitState(context.units.keeperOf(name, id)),
       reservations: context.keeperOf(name, id),
+      others: () => context.unitsHere(),
     });
     this.target = { iqn, server };
+    this.unit = server.unit;
     this.guardIfAway();
     this.openIfHeld();
     if (this.isHome) server.resume();

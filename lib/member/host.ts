@@ -9,12 +9,16 @@ import type { DestinationVolumes } from '../migration/destination.js';
 import type { MovingVolumes } from '../migration/move-runner.js';
 import type { HeldVolumes } from '../peer/holder-service.js';
 import type { RoutingTable } from '../routing/table.js';
+import type { DiskUnit } from '../scsi/unit.js';
 import type { SparseFile } from '../storage/sparse-file.js';
 import type { LocalSlot } from '../volume/local-slot.js';
 import type { Volume } from '../volume/volume.js';
 import { HeldVolume, type HeldVolumeContext } from './held-volume.js';
 
-export interface VolumeHostOptions extends Omit<HeldVolumeContext, 'refresh' | 'begin' | 'vacated'> {
+export interface VolumeHostOptions extends Omit<
+  HeldVolumeContext,
+  'refresh' | 'begin' | 'vacated' | 'unitsHere'
+> {
   readonly incarnation: string;
   readonly table: RoutingTable;
   /** Sessions on a target at this member. */
@@ -83,6 +87,11 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
 
   get all(): IterableIterator<HeldVolume> {
     return this.byName.values();
+  }
+
+  /** What a copy may reach: units that no other member serves, nor is about to. */
+  *unitsHere(): Generator<DiskUnit> {
+    for (const held of this.byName.values()) if (held.isSurelyHome) yield held.unit;
   }
 
   private byId(volumeId: number): HeldVolume | undefined {
@@ -203,6 +212,7 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
         else void this.refreshByName(volume).then(done);
       },
       begin: (volume) => this.begin(volume),
+      unitsHere: () => this.unitsHere(),
       vacated: this.leaving.get(routed.record.name) ?? Promise.resolve(),
     });
     if (this.suspended) held.volume.suspend();

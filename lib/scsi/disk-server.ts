@@ -25,7 +25,7 @@ const REQUEST_SENSE = 0x03;
 
 export class DiskServer implements DeviceServer {
   readonly device: BlockDevice;
-  private readonly unit: DiskUnit;
+  readonly unit: DiskUnit;
 
   /** Throws InvariantError when the identity cannot be said on the wire. */
   constructor(parts: {
@@ -36,9 +36,11 @@ export class DiskServer implements DeviceServer {
     readonly state?: UnitState;
     /** By default one of its own. */
     readonly reservations?: ReservationKeeper;
+    /** See DiskUnit; none by default. */
+    readonly others?: () => Iterable<DiskUnit>;
   }) {
-    const { device, identity, options, state, reservations } = parts;
-    this.unit = new DiskUnit(device, identity, options, state, reservations);
+    const { device, identity, options, state, reservations, others } = parts;
+    this.unit = new DiskUnit(device, identity, options, state, reservations, others);
     this.device = this.unit.device;
   }
 
@@ -86,17 +88,20 @@ export class DiskServer implements DeviceServer {
     this.unit.nexuses.add(nexus);
   }
 
-  nexusEnded(nexus: ScsiNexus): void {
+  nexusEnded(nexus: ScsiNexus, done: () => void = () => undefined): void {
     this.unit.state.nexusEnded(nexus);
     this.unit.nexuses.delete(nexus);
+    this.unit.copies.forget(nexus);
     this.unit.reservations.ended(nexus);
+    this.unit.nexuses.abortGuestsOf(nexus, done);
   }
 
   reset(done: () => void): void {
-    const { state, reservations } = this.unit;
+    const { state, reservations, copies, nexuses } = this.unit;
+    copies.forgetAll();
     state.reset(SENSE.UNIT_WAS_RESET, () => {
-      if (reservations.state.reservedBy === null) done();
-      else reservations.change(unitReset, () => done());
+      if (reservations.state.reservedBy === null) nexuses.abortGuests(done);
+      else reservations.change(unitReset, () => nexuses.abortGuests(done));
     });
   }
 

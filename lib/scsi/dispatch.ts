@@ -4,6 +4,7 @@ import { byteAt } from './cdb.js';
 import type { Command } from './command.js';
 import { atomicCommands } from './commands/atomic.js';
 import { cacheCommands } from './commands/cache.js';
+import { extendedCopyCommand } from './commands/extended-copy.js';
 import { getLbaStatusCommand } from './commands/get-lba-status.js';
 import { inquiryCommand } from './commands/inquiry.js';
 import { logSenseCommand } from './commands/log-sense.js';
@@ -14,6 +15,7 @@ import { otherReserveActions, persistentReserveCommands } from './commands/persi
 import { readCapacityCommands } from './commands/read-capacity.js';
 import { readDefectDataCommands } from './commands/read-defect-data.js';
 import { readWriteCommands } from './commands/read-write.js';
+import { receiveCopyCommands } from './commands/receive-copy.js';
 import { reportFunctionsCommand } from './commands/report-functions.js';
 import { reportLunsCommand } from './commands/report-luns.js';
 import { reportOpcodesCommand } from './commands/report-opcodes.js';
@@ -41,6 +43,8 @@ export const COMMANDS: readonly Command[] = [
   unmapCommand,
   ...writeSameCommands,
   ...sanitizeCommands,
+  extendedCopyCommand,
+  ...receiveCopyCommands,
   ...readDefectDataCommands,
   ...persistentReserveCommands,
   ...reserveCommands,

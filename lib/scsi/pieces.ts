@@ -14,6 +14,10 @@ export interface Piece {
   readonly lengthBytes: number;
   readonly data?: Buffer;
   readonly fua?: boolean;
+  /** Where it goes, if not to the unit of the command. */
+  readonly device?: Pick<BlockDevice, 'submit'>;
+  /** What its failure means to the command, if not what it would mean to a READ or WRITE. */
+  readonly failed?: (sense: Sense) => Sense;
 }
 
 /** Yields I/Os; is resumed when one has succeeded; returns the outcome, null for GOOD. */
@@ -21,6 +25,8 @@ export type Pieces = Iterator<Piece, Sense | null>;
 type GeneratorOfPieces = Generator<Piece, Sense | null>;
 
 class PiecesIo extends BlockIo {
+  private piece: Piece | null = null;
+
   constructor(
     private readonly device: Pick<BlockDevice, 'submit'>,
     private readonly pieces: Pieces,
@@ -35,13 +41,19 @@ class PiecesIo extends BlockIo {
       this.done(value);
       return;
     }
-    this.device.submit(this.prepare(value.op, value.offsetBytes, value.lengthBytes, value.data, value.fua));
+    this.piece = value;
+    const { op, offsetBytes, lengthBytes, data, fua, device = this.device } = value;
+    device.submit(this.prepare(op, offsetBytes, lengthBytes, data, fua));
   }
 
   protected override completed(error: IoError | null): void {
-    if (error !== null) this.done(senseOfIoError(error));
+    if (error !== null) this.done(this.failure(senseOfIoError(error)));
     // Through the loop, so that a device which completes inside submit() neither recurses nor starves other tasks.
     else setImmediate(() => this.step());
+  }
+
+  private failure(sense: Sense): Sense {
+    return this.piece?.failed?.(sense) ?? sense;
   }
 }
 
@@ -54,13 +66,18 @@ export function runPieces(
   new PiecesIo(device, pieces, done).step();
 }
 
-function finish(task: ScsiTask, outcome: Sense | null): void {
+export function finish(task: ScsiTask, outcome: Sense | null): void {
   if (outcome === null) accept(task);
   else refuse(task, outcome);
 }
 
 /** `pieces` until the task is to end, or something comes in its way that would have stopped it from the first. */
-function* whileWanted(unit: DiskUnit, task: ScsiTask, passes: number, pieces: Pieces): GeneratorOfPieces {
+export function* whileWanted(
+  unit: DiskUnit,
+  task: ScsiTask,
+  passes: number,
+  pieces: Pieces,
+): GeneratorOfPieces {
   for (;;) {
     if (task.isEnding) return SENSE.COMMAND_ABORTED;
     const obstacle = unit.obstacleSince(task, passes);

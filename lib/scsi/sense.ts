@@ -13,6 +13,7 @@ export const SenseKey = {
   ILLEGAL_REQUEST: 0x5,
   UNIT_ATTENTION: 0x6,
   DATA_PROTECT: 0x7,
+  COPY_ABORTED: 0xa,
   ABORTED_COMMAND: 0xb,
   MISCOMPARE: 0xe,
 } as const;
@@ -20,9 +21,26 @@ export const SenseKey = {
 /** Which byte (and bit) of the CDB or the parameter list was refused (SPC-4 4.5.2.4.2). */
 export interface FieldPointer {
   readonly inCdb: boolean;
+  /** Counted from the start of the segment descriptor that failed (SD, SPC-4 4.5.2.4.5). */
+  readonly inSegment?: boolean;
   readonly byte: number;
   /** The field's most significant bit, when it is smaller than a byte. */
   readonly bit?: number;
+}
+
+/** What a unit answered that a copy read from or wrote to. */
+export interface CopyAnswer {
+  readonly by: 'source' | 'destination';
+  readonly status: number;
+  readonly sense: Sense | null;
+}
+
+/** Where a third-party copy was aborted. */
+export interface CopyFailure {
+  /** Number of the segment descriptor, from 0. */
+  readonly segment: number;
+  /** Whose fault it was, where it was not the copy manager that found it. */
+  readonly answer?: CopyAnswer;
 }
 
 export interface Sense {
@@ -35,6 +53,7 @@ export interface Sense {
   readonly field?: FieldPointer;
   /** PROGRESS INDICATION, of 65536 (SPC-4 4.5.2.4.4). */
   readonly progress?: number;
+  readonly copy?: CopyFailure;
 }
 
 const outcome = (senseKey: number, asc: number, ascq: number): Sense =>
@@ -58,6 +77,13 @@ export const SENSE = {
   INVALID_FIELD_IN_CDB: outcome(SenseKey.ILLEGAL_REQUEST, 0x24, 0x00),
   LOGICAL_UNIT_NOT_SUPPORTED: outcome(SenseKey.ILLEGAL_REQUEST, 0x25, 0x00),
   INVALID_FIELD_IN_PARAMETER_LIST: outcome(SenseKey.ILLEGAL_REQUEST, 0x26, 0x00),
+  TOO_MANY_TARGET_DESCRIPTORS: outcome(SenseKey.ILLEGAL_REQUEST, 0x26, 0x06),
+  UNSUPPORTED_TARGET_DESCRIPTOR_TYPE_CODE: outcome(SenseKey.ILLEGAL_REQUEST, 0x26, 0x07),
+  TOO_MANY_SEGMENT_DESCRIPTORS: outcome(SenseKey.ILLEGAL_REQUEST, 0x26, 0x08),
+  UNSUPPORTED_SEGMENT_DESCRIPTOR_TYPE_CODE: outcome(SenseKey.ILLEGAL_REQUEST, 0x26, 0x09),
+  INLINE_DATA_LENGTH_EXCEEDED: outcome(SenseKey.ILLEGAL_REQUEST, 0x26, 0x0b),
+  /** A list identifier is in use. */
+  OPERATION_IN_PROGRESS: outcome(SenseKey.ILLEGAL_REQUEST, 0x00, 0x16),
   MEDIUM_REMOVAL_PREVENTED: outcome(SenseKey.ILLEGAL_REQUEST, 0x53, 0x02),
   /** "Not ready to ready change, medium may have changed". */
   MEDIUM_MAY_HAVE_CHANGED: outcome(SenseKey.UNIT_ATTENTION, 0x28, 0x00),
@@ -73,6 +99,14 @@ export const SENSE = {
   WRITE_PROTECTED: outcome(SenseKey.DATA_PROTECT, 0x27, 0x00),
   SPACE_ALLOCATION_FAILED: outcome(SenseKey.DATA_PROTECT, 0x27, 0x07),
   COMMAND_ABORTED: outcome(SenseKey.ABORTED_COMMAND, 0x00, 0x00),
+  /** A segment leaves a medium: libiscsi wants no additional sense here, and the field pointer says which. */
+  COPY_ABORTED: outcome(SenseKey.COPY_ABORTED, 0x00, 0x00),
+  THIRD_PARTY_DEVICE_FAILURE: outcome(SenseKey.COPY_ABORTED, 0x0d, 0x01),
+  COPY_TARGET_DEVICE_NOT_REACHABLE: outcome(SenseKey.COPY_ABORTED, 0x0d, 0x02),
+  INCORRECT_COPY_TARGET_DEVICE_TYPE: outcome(SenseKey.COPY_ABORTED, 0x0d, 0x03),
+  INVALID_FIELD_IN_COPY_DESCRIPTOR: outcome(SenseKey.COPY_ABORTED, 0x26, 0x00),
+  UNEXPECTED_INEXACT_SEGMENT: outcome(SenseKey.COPY_ABORTED, 0x26, 0x0a),
+  FAST_COPY_NOT_POSSIBLE: outcome(SenseKey.COPY_ABORTED, 0x26, 0x16),
   /** "Logical unit communication time-out": the host tries again. */
   HOLDER_UNREACHABLE: outcome(SenseKey.ABORTED_COMMAND, 0x08, 0x01),
   /** "Not enough unsolicited data" (RFC 7143 11.4.7.2). */
@@ -153,7 +187,7 @@ function putSpecific(into: Buffer, at: number, { field, progress }: Sense): void
   }
   if (field === undefined) return;
   const bitPointer = field.bit === undefined ? 0 : 0x08 | field.bit;
-  into[at] = 0x80 | (field.inCdb ? 0x40 : 0) | bitPointer;
+  into[at] = 0x80 | (field.inCdb ? 0x40 : 0) | (field.inSegment === true ? 0x20 : 0) | bitPointer;
   into.writeUInt16BE(field.byte, at + 1);
 }
 
@@ -171,7 +205,33 @@ export function encodeSense(sense: Sense): Buffer {
   bytes[12] = sense.asc;
   bytes[13] = sense.ascq;
   putSpecific(bytes, 15, sense);
-  return bytes;
+  return sense.copy === undefined ? bytes : withCopyFailure(bytes, sense.copy);
+}
+
+/** COMMAND-SPECIFIC INFORMATION of COPY ABORTED, and behind the rest the status and sense that it points at (SPC-4 5.16). */
+function withCopyFailure(bytes: Buffer, { segment, answer }: CopyFailure): Buffer {
+  bytes.writeUInt16BE(segment, 10);
+  if (answer === undefined) return bytes;
+  bytes[answer.by === 'source' ? 8 : 9] = bytes.length;
+  const whole = Buffer.concat([bytes, Buffer.from([answer.status]), senseOfAnswer(answer)]);
+  whole[7] = whole.length - 8;
+  return whole;
+}
+
+function senseOfAnswer({ sense }: CopyAnswer): Buffer {
+  return sense === null ? Buffer.alloc(0) : encodeSense(sense);
+}
+
+/** Command-specific information and forwarded sense data descriptors (SPC-4 4.5.2). */
+function copyDescriptors({ segment, answer }: CopyFailure): Buffer[] {
+  const specific = Buffer.alloc(12);
+  specific[0] = 0x01;
+  specific[1] = 0x0a;
+  specific.writeUInt16BE(segment, 10);
+  if (answer === undefined) return [specific];
+  const forwarded = senseOfAnswer(answer);
+  const source = answer.by === 'source' ? 1 : 2;
+  return [specific, Buffer.from([0x0c, 2 + forwarded.length, source, answer.status]), forwarded];
 }
 
 /** Current sense data in descriptor format, 72h (SPC-4 4.5.2), as REQUEST SENSE with DESC asks for. */
@@ -192,6 +252,7 @@ export function encodeSenseDescriptors(sense: Sense): Buffer {
     putSpecific(specific, 4, sense);
     descriptors.push(specific);
   }
+  if (sense.copy !== undefined) descriptors.push(...copyDescriptors(sense.copy));
   header[7] = descriptors.reduce((total, descriptor) => total + descriptor.length, 0);
   return Buffer.concat([header, ...descriptors]);
 }

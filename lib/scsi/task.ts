@@ -84,8 +84,11 @@ export interface DeviceServer {
   refusalOf(task: ScsiTask): Sense | null;
   /** A nexus is there, before its first command. */
   nexusBegan(nexus: ScsiNexus): void;
-  /** No command of it is in flight any more, and none will come. */
-  nexusEnded(nexus: ScsiNexus): void;
+  /**
+   * No command of it is in flight any more, and none will come. Calls back when nothing else can reach the medium in its
+   * name: what is copied to this unit from another.
+   */
+  nexusEnded(nexus: ScsiNexus, done?: () => void): void;
   /** A logical unit or target reset (SAM-5 6.3.3). Calls back when the unit is as after it for everybody. */
   reset(done: () => void): void;
   /** This process serves it from here on: what another one has left unfinished goes on. */

@@ -6,6 +6,7 @@ import { assert } from '../base/assert.js';
 import { PRODUCT_DEFAULT, TRANSFER_BYTES_MAX, VENDOR_DEFAULT } from '../base/limits.js';
 import { ClaimableDevice } from '../block/claims.js';
 import type { BlockDevice } from '../block/device.js';
+import { Copies } from './copy/copies.js';
 import { KeptUnitState } from './kept-state.js';
 import { LocalKeeper, Nexuses, type ReservationKeeper } from './reservations/keeper.js';
 import type { Sense } from './sense.js';
@@ -64,6 +65,7 @@ export class DiskUnit {
   readonly naa: Buffer;
   readonly iqn: string;
   readonly nexuses: Nexuses;
+  readonly copies = new Copies();
   /** What all I/O of initiators goes through. */
   readonly device: ClaimableDevice;
 
@@ -73,6 +75,8 @@ export class DiskUnit {
     options: DiskOptions = {},
     readonly state: UnitState = new KeptUnitState(),
     readonly reservations: ReservationKeeper = new LocalKeeper(),
+    /** The units that a third-party copy may reach from here, as of now. */
+    readonly others: () => Iterable<DiskUnit> = () => [],
   ) {
     this.device = new ClaimableDevice(device);
     this.nexuses = new Nexuses(state);

@@ -17,6 +17,7 @@ import type { Authenticator } from '../iscsi/target/login/security.js';
 import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
 import { DiskServer } from '../scsi/disk-server.js';
+import type { DiskUnit } from '../scsi/unit.js';
 import { SparseFile } from '../storage/sparse-file.js';
 import { identifyImages, type ImageIdentity } from './image-identity.js';
 
@@ -54,6 +55,7 @@ const BLOCK_BYTES_DEFAULT = 512;
 interface OpenImage extends ServedImage {
   readonly file: SparseFile;
   readonly target: ServedTarget;
+  readonly unit: DiskUnit;
 }
 
 export class ImageServer {
@@ -67,8 +69,9 @@ export class ImageServer {
   static async start(options: ServeOptions): Promise<ImageServer> {
     const open: OpenImage[] = [];
     try {
+      const units = (): DiskUnit[] => open.map(({ unit }) => unit);
       for (const [path, identity] of await identify(options))
-        open.push(await openImage(path, identity, options));
+        open.push(await openImage(path, identity, options, units));
       const { clock, random, log, authenticator } = options;
       const directory = new ImageDirectory(open);
       const portal = new Portal({
@@ -125,7 +128,13 @@ async function realPathOf(image: string, mayCreate: boolean): Promise<string> {
   }
 }
 
-async function openImage(path: string, identity: ImageIdentity, options: ServeOptions): Promise<OpenImage> {
+/** @param units of all images: copies go from one to another */
+async function openImage(
+  path: string,
+  identity: ImageIdentity,
+  options: ServeOptions,
+  units: () => readonly DiskUnit[],
+): Promise<OpenImage> {
   const { readOnly, sizeBytes, log, serial, vendor, product } = options;
   const file = await SparseFile.open(path, {
     blockBytes: options.blockBytes ?? BLOCK_BYTES_DEFAULT,
@@ -143,9 +152,10 @@ async function openImage(path: string, identity: ImageIdentity, options: ServeOp
       ...(product && { product }),
     },
     options: { removable: options.removable ?? false },
+    others: units,
   });
   const target = { iqn: identity.iqn, server };
-  return { iqn: identity.iqn, image: path, sizeBytes: file.sizeBytes, file, target };
+  return { iqn: identity.iqn, image: path, sizeBytes: file.sizeBytes, file, target, unit: server.unit };
 }
 
 /** Every image, served here. Nothing needs a fence: an initiator's old session can only be at this portal. */

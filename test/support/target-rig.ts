@@ -94,7 +94,7 @@ export class TargetRig implements TargetDirectory {
   admission: Promise<void> = Promise.resolve();
   answer: TargetAnswer | null = null;
   port = 0;
-  private readonly server = new DiskServer({
+  readonly server = new DiskServer({
     device: this.device,
     identity: { serial: '0123456789abcdef', naa: '3000000000000001', iqn: IQN },
   });

@@ -106,7 +106,7 @@ t.test('LUNs', (t) => {
 t.test('standard INQUIRY data', async (t) => {
   const { dataIn } = await run('12 00 00 00ff 00');
   t.equal(dataIn.length, 96);
-  t.equal(shown(dataIn.subarray(0, 8)), '00 00 06 12 5b 00 00 02');
+  t.equal(shown(dataIn.subarray(0, 8)), '00 00 06 12 5b 08 00 02');
   t.equal(dataIn.toString('latin1', 8, 36), 'BLKFERRYVOLUME          0001');
   t.equal(shown(dataIn.subarray(58, 68)), '00 a0 04 60 04 c0 09 60 00 00', 'SAM-5, SPC-4, SBC-3, iSCSI');
   for (const length of [0, 1, 5, 36, 95]) {
@@ -120,7 +120,7 @@ t.test('standard INQUIRY data', async (t) => {
 
 t.test('vital product data', async (t) => {
   const page = async (code: string): Promise<string> => shown((await run(`12 01 ${code} 0400 00`)).dataIn);
-  t.equal(await page('00'), '00 00 00 06 00 80 83 b0 b1 b2');
+  t.equal(await page('00'), '00 00 00 07 00 80 83 8f b0 b1 b2');
   t.equal(await page('80'), `00 80 00 10 ${ascii('a1b2c3d4e5f60718')}`);
   t.equal(
     await page('83'),

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { LOGOUT_FIN_AGE_MS, COMMAND_WINDOW } from '../../lib/base/limits.js';
 import { serialAdd, serialDistance } from '../../lib/base/serial.js';
+import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { ScsiStatus } from '../../lib/scsi/task.js';
 import { CommandWindow } from '../../lib/iscsi/target/window.js';
 import { decodeAsyncMessage } from '../../lib/iscsi/wire/async-message.js';
@@ -21,8 +22,10 @@ import { decodeR2t } from '../../lib/iscsi/wire/r2t.js';
 import { decodeReject } from '../../lib/iscsi/wire/reject.js';
 import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import { decodeTaskManagementResponse } from '../../lib/iscsi/wire/task-management.js';
+import { copyCdb, copyList, cscd, segment } from '../support/copy-rig.js';
+import { RamDevice } from '../support/ram-device.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { IQN, ManualClock, TargetRig, until } from '../support/target-rig.js';
+import { IQN, ManualClock, MOVED, TargetRig, until } from '../support/target-rig.js';
 
 const READY = Buffer.alloc(16); // TEST UNIT READY
 const ONE_READ = { cdb: read10(0, 1), read: true, expectedBytes: 512 };
@@ -240,6 +243,75 @@ t.test('functions on many tasks', async (t) => {
     await initiator.expect(Opcode.ASYNC_MESSAGE);
     t.ok(await initiator.closes());
   }
+});
+
+t.test('nobody waits for a long copy to its end', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const mine = await rig.session({}, '800000000001');
+  const other = await rig.session({}, '800000000002');
+  const whole = Array.from({ length: 8 }, () =>
+    segment({ source: 0xffff, destination: 0xffff, to: 16384, blocks: 16384 }),
+  );
+  const data = copyList([], whole);
+  const cdb = Buffer.from(copyCdb(data.length).replaceAll(' ', ''), 'hex');
+  const begin = async (): Promise<number> => {
+    rig.device.holding = true;
+    const tag = mine.command({ cdb, write: true, expectedBytes: data.length, data });
+    await until(() => rig.device.held.length === 1);
+    return tag;
+  };
+  mine.taskManagement(Function.ABORT_TASK, { tag: await begin() });
+  t.ok(await mine.silence(20), 'the answer waits for the I/O at the device');
+  rig.device.release();
+  t.match(await tmf(mine), { response: Response.COMPLETE });
+  await begin();
+  other.taskManagement(Function.LOGICAL_UNIT_RESET);
+  t.ok(await other.silence(20));
+  rig.device.release();
+  t.match(await tmf(other), { response: Response.COMPLETE });
+  t.match(await ready(mine), { status: ScsiStatus.TASK_ABORTED });
+  mine.command({ cdb: READY });
+  await mine.expect(Opcode.SCSI_RESPONSE); // what it is told of the reset
+  await begin();
+  mine.close();
+  await until(() => rig.registry.list().some(({ state }) => state === 'closing'));
+  rig.device.release();
+  await until(() => rig.registry.list().length === 1);
+  t.equal(rig.device.ram.counts.write, 0, 'each of them ended with what was at the device');
+});
+
+t.test('a login waits for what is copied in the name of the session before (I8)', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const source = new DiskServer({
+    device: new RamDevice(4 * 1024 * 1024),
+    identity: { serial: 's', naa: '3000000000000002', iqn: MOVED },
+    others: () => [rig.server.unit],
+  });
+  rig.answer = { kind: 'serve', target: { iqn: MOVED, server: source } };
+  const copier = await rig.connect();
+  await copier.login(MOVED);
+  rig.answer = null;
+  const mine = await rig.session();
+  const list = copyList(
+    [cscd('3000000000000001')],
+    [segment({ source: 0xffff, destination: 0, blocks: 8192 })],
+  );
+  rig.device.holding = true;
+  const cdb = Buffer.from(copyCdb(list.length).replaceAll(' ', ''), 'hex');
+  copier.command({ cdb, write: true, expectedBytes: list.length, data: list });
+  await until(() => rig.device.held.length === 1);
+  mine.close();
+  let isBack = false;
+  const back = rig.session().then(() => (isBack = true));
+  t.ok(await copier.silence(50));
+  t.notOk(isBack, 'a write of the copy is at the device');
+  rig.device.release();
+  await back;
+  const { data } = await copier.expect(Opcode.SCSI_RESPONSE);
+  t.equal(data.toString('hex', 2 + 12, 2 + 14), '0d01', 'the copy has ended with the session');
+  t.equal(rig.device.ram.counts.write, 1);
 });
 
 t.test('a write whose data comes while the unit is sanitized is not carried out', async (t) => {

@@ -44,6 +44,7 @@ interface Departure extends LoginIdentity {
 
 export class SessionRegistry {
   private readonly sessions = new Set<Session>();
+  private readonly onEnded = new Map<Session, (() => void)[]>();
   /** Oldest first. */
   private departures: Departure[] = [];
   private lastTsih = 0;
@@ -89,9 +90,21 @@ export class SessionRegistry {
     this.sessions.add(session);
     target?.server.nexusBegan(nexus);
     session.whenGone(() => {
-      this.sessions.delete(session);
-      target?.server.nexusEnded(nexus);
+      if (target === null) this.sessions.delete(session);
+      else target.server.nexusEnded(nexus, () => this.ended(session));
     });
+  }
+
+  private ended(session: Session): void {
+    this.sessions.delete(session);
+    for (const ended of this.onEnded.get(session) ?? []) ended();
+    this.onEnded.delete(session);
+  }
+
+  /** Calls back when nothing of a session can land any more, its copies to other units included. */
+  private whenEnded(session: Session, callback: () => void): void {
+    if (!this.sessions.has(session)) callback();
+    else this.onEnded.set(session, [...(this.onEnded.get(session) ?? []), callback]);
   }
 
   /** Notes the moment at which an initiator was left without this session. */
@@ -162,7 +175,9 @@ export class SessionRegistry {
       retire(session);
       this.closeAfter(session, DROP_DRAIN_MS);
     }
-    await Promise.all(left.map((session) => new Promise<void>((resolve) => session.whenGone(resolve))));
+    await Promise.all(
+      left.map((session) => new Promise<void>((resolve) => this.whenEnded(session, resolve))),
+    );
     return { fenced: left.length, stallMs };
   }
 

@@ -30,6 +30,7 @@ function encodeStandard(unit: DiskUnit, peripheral: number): Buffer {
   data[2] = 0x06; // VERSION: SPC-4
   data[3] = 0x12; // HISUP, RESPONSE DATA FORMAT 2
   data[4] = STANDARD_BYTES - 5; // ADDITIONAL LENGTH
+  data[5] = 0x08; // 3PC: EXTENDED COPY
   data[7] = 0x02; // CMDQUE
   data.write(unit.vendor, 8, 'latin1');
   data.write(unit.product, 16, 'latin1');

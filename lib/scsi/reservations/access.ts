@@ -13,7 +13,7 @@ import {
 } from './state.js';
 
 /** How a command stands to the reservations of others. */
-type Access =
+export type Access =
   /** Never in conflict with a persistent reservation. */
   | 'always'
   /** The same, and allowed under RESERVE of another too. */
@@ -74,7 +74,11 @@ function accessOf(cdb: Buffer): Access {
 
 /** Whether RESERVATION CONFLICT is the answer to a command of this nexus. */
 export function isConflict(state: Reservations, initiatorPort: string, cdb: Buffer): boolean {
-  const access = accessOf(cdb);
+  return isBarred(state, initiatorPort, accessOf(cdb));
+}
+
+/** The same, by what is to be done. */
+export function isBarred(state: Reservations, initiatorPort: string, access: Access): boolean {
   if (access === 'anybody') return false;
   if (state.reservedBy !== null && state.reservedBy !== initiatorPort) return true;
   const { persistent } = state;

@@ -25,6 +25,8 @@ export interface ReservationKeeper {
 /** The nexuses of a unit at this member. */
 export class Nexuses {
   private readonly all = new Set<ScsiNexus>();
+  /** Copies that come from other units → the nexus that each of them acts as. */
+  private readonly guests = new Map<ScsiNexus, ScsiNexus>();
 
   constructor(private readonly unit: Pick<UnitState, 'attend'>) {}
 
@@ -34,6 +36,20 @@ export class Nexuses {
 
   delete(nexus: ScsiNexus): void {
     this.all.delete(nexus);
+  }
+
+  /** A copy that comes from another unit and acts here as `nexus`: aborted like it and with it, and told nothing. */
+  addGuest(guest: ScsiNexus, nexus: ScsiNexus): void {
+    this.guests.set(guest, nexus);
+  }
+
+  deleteGuest(guest: ScsiNexus): void {
+    this.guests.delete(guest);
+  }
+
+  /** Those of one initiator, whatever its port. */
+  of(initiatorName: string): ScsiNexus[] {
+    return [...this.all].filter((nexus) => nexus.initiatorName === initiatorName);
   }
 
   has(initiatorPort: string): boolean {
@@ -50,15 +66,34 @@ export class Nexuses {
 
   /** Aborts every command of these initiator ports; calls back when none of them can reach the medium. */
   abort(initiatorPorts: readonly string[], done: () => void): void {
-    const hit = [...this.all].filter((nexus) => initiatorPorts.includes(nexus.initiatorPortName));
-    let left = hit.length + 1;
-    const one = (): void => {
-      left -= 1;
-      if (left === 0) done();
-    };
-    for (const nexus of hit) nexus.abortTasks(one);
-    one();
+    const all = [...this.all, ...this.guests.keys()];
+    abortAll(
+      all.filter(({ initiatorPortName }) => initiatorPorts.includes(initiatorPortName)),
+      done,
+    );
   }
+
+  abortGuests(done: () => void): void {
+    abortAll([...this.guests.keys()], done);
+  }
+
+  /** Ends what acts as a nexus that is not among these any more; calls back when none of it can reach the medium. */
+  abortGuestsOf(nexus: ScsiNexus, done: () => void): void {
+    abortAll(
+      [...this.guests].filter(([, host]) => host === nexus).map(([guest]) => guest),
+      done,
+    );
+  }
+}
+
+function abortAll(nexuses: readonly ScsiNexus[], done: () => void): void {
+  let left = nexuses.length + 1;
+  const one = (): void => {
+    left -= 1;
+    if (left === 0) done();
+  };
+  for (const nexus of nexuses) nexus.abortTasks(one);
+  one();
 }
 
 export class LocalKeeper implements ReservationKeeper {

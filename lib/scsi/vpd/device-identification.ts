@@ -31,13 +31,25 @@ function nameString(name: string): Buffer {
   return padded;
 }
 
-export function encodeDeviceIdentification(unit: DiskUnit): Buffer {
+/** The designation descriptors of the logical unit itself. */
+function unitDesignators(unit: DiskUnit): Buffer[] {
   const t10 = Buffer.from(unit.vendor + unit.product + unit.serial, 'latin1');
+  return [
+    designator(CodeSet.BINARY, Association.LOGICAL_UNIT, DesignatorType.NAA, unit.naa),
+    designator(CodeSet.ASCII, Association.LOGICAL_UNIT, DesignatorType.T10_VENDOR, t10),
+  ];
+}
+
+/** Whether a designation descriptor is one of this unit's, and of no port or target device. */
+export function designates(descriptor: Buffer, unit: DiskUnit): boolean {
+  return unitDesignators(unit).some((own) => own.equals(descriptor));
+}
+
+export function encodeDeviceIdentification(unit: DiskUnit): Buffer {
   // Every portal of the group is the one port "t,0x0001" to SCSI: it looks the same from each member.
   const port = nameString(`${unit.iqn},t,0x0001`);
   return Buffer.concat([
-    designator(CodeSet.BINARY, Association.LOGICAL_UNIT, DesignatorType.NAA, unit.naa),
-    designator(CodeSet.ASCII, Association.LOGICAL_UNIT, DesignatorType.T10_VENDOR, t10),
+    ...unitDesignators(unit),
     designator(
       CodeSet.BINARY,
       Association.TARGET_PORT,

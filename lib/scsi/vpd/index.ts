@@ -3,6 +3,7 @@ import type { DiskUnit } from '../unit.js';
 import { encodeBlockLimits } from './block-limits.js';
 import { encodeDeviceIdentification } from './device-identification.js';
 import { encodeBlockDeviceCharacteristics, encodeLogicalBlockProvisioning } from './provisioning.js';
+import { encodeThirdPartyCopy } from './third-party-copy.js';
 
 /** A page's bytes after the four-byte header. */
 type EncodeBody = (unit: DiskUnit) => Buffer;
@@ -12,6 +13,7 @@ const PAGES: ReadonlyMap<number, EncodeBody> = new Map<number, EncodeBody>([
   [0x00, () => Buffer.from([...PAGES.keys()])],
   [0x80, (unit) => Buffer.from(unit.serial, 'latin1')],
   [0x83, encodeDeviceIdentification],
+  [0x8f, encodeThirdPartyCopy],
   [0xb0, encodeBlockLimits],
   [0xb1, encodeBlockDeviceCharacteristics],
   [0xb2, encodeLogicalBlockProvisioning],

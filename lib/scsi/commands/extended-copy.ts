@@ -1,0 +1,50 @@
+/**
+ * EXTENDED COPY (LID1) (SPC-4 6.4): blocks from one unit to another, or within one, without the initiator in between. The
+ * copy manager is in copy/; the answer comes when all is copied.
+ */
+import { accept, type Command, refuse, usage } from '../command.js';
+import { Copier } from '../copy/copier.js';
+import { COPY_LIST_BYTES_MAX, parseCopyList } from '../copy/parameter-list.js';
+import { Visits } from '../copy/visits.js';
+import { finish, runPieces, whileWanted } from '../pieces.js';
+import { type Sense, SENSE } from '../sense.js';
+import { ScsiStatus, type ScsiTask, type TaskPlan } from '../task.js';
+import type { DiskUnit } from '../unit.js';
+
+const PARAMETER_LIST_LENGTH_AT = 10;
+
+function prepare(_unit: DiskUnit, task: ScsiTask): TaskPlan {
+  const lengthBytes = task.cdb.readUInt32BE(PARAMETER_LIST_LENGTH_AT);
+  // SPC-4 6.4.1: zero is no error, and copies nothing.
+  if (lengthBytes === 0) return accept(task);
+  if (lengthBytes > COPY_LIST_BYTES_MAX) return refuse(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
+  task.dataOutBytes = lengthBytes;
+  return 'control';
+}
+
+function execute(unit: DiskUnit, task: ScsiTask): void {
+  const list = parseCopyList(task.dataOut);
+  if ('senseKey' in list) return void refuse(task, list);
+  const { copies } = unit;
+  const { nexus } = task;
+  if (copies.isFull) return task.finish(ScsiStatus.TASK_SET_FULL, null);
+  const run = copies.begin(nexus, list);
+  if (run === null) return void refuse(task, SENSE.OPERATION_IN_PROGRESS);
+  const visits = new Visits(nexus);
+  const copier = new Copier(unit, task, list, run, visits);
+  const end = (outcome: Sense | null): void => {
+    visits.end();
+    copies.end(nexus, run, outcome);
+    finish(task, outcome);
+  };
+  runPieces(unit.device, whileWanted(unit, task, 0, copier.pieces()), end);
+}
+
+export const extendedCopyCommand: Command = {
+  name: 'EXTENDED COPY(LID1)',
+  opcode: 0x83,
+  serviceAction: 0x00,
+  usage: usage('83 00 0000000000000000 ffffffff 00 04'),
+  prepare,
+  execute,
+};
