@@ -25,10 +25,10 @@ function blockOf(count: number, host: number): Buffer {
 
 /** Counts until told to stop; how often it was answered GOOD, and what could not be known. */
 async function count(host: number, url: string, goesOn: () => boolean) {
-  // With its commands answered before it leaves, none is sent twice.
+  // Half of them leave once their commands are answered, half do not leave before they have to.
   const disk = await Initiator.connect(url, {
     initiatorName: `iqn.2026-11.test:host-${host}`,
-    onLogoutRequest: 'drain',
+    onLogoutRequest: host % 2 === 0 ? 'drain' : 'ignore',
   });
   let good = 0;
   const strange: string[] = [];
