@@ -286,6 +286,7 @@ export class Member {
       leaseIsValid: () => membership.check(),
       keeperOf: (volume, id) => this.reservationsOfGroup.keeperOf(volume, id),
       units: this.units,
+      vacateOthers: (routed) => this.fencer.vacateEverywhere(routed),
       connect: (member) => hub.connect(member),
       isPresent: (member, process) => this.view.get(member)?.incarnation === process,
       hasLeft: async (member, process) => (await processOf(store, member)) !== process,
@@ -345,6 +346,7 @@ export class Member {
         const iqn = table.get(volume)?.record.iqn;
         return iqn === undefined ? { fenced: 0, stallMs: 0 } : registry.fence({ ...login, iqn });
       },
+      isVacant: (volume) => registry.isVacant(table.get(volume)?.record.iqn ?? ''),
       endAbsent: (present) => hub.endAbsent(present),
       fenced: (volume, { stallMs }) => this.runner.statsOf(volume)?.stalled(stallMs),
       catchUp: async (volume, epoch) => {

@@ -1,10 +1,10 @@
 /**
  * The fence of a login (I8): before a session of an initiator begins here, every member drains and closes what that
- * initiator left there (everywhere.ts).
+ * initiator left there (everywhere.ts). And its other question: whether any session of a volume is left elsewhere.
  */
 import type { Waypoints } from '../base/waypoints.js';
 import type { LoginIdentity } from '../iscsi/target/directory.js';
-import { Fence, type FenceAnswer } from '../migration/messages.js';
+import { Fence, type FenceAnswer, Vacate } from '../migration/messages.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
 import type { RoutedVolume } from '../routing/table.js';
 import type { Everywhere, Present } from './everywhere.js';
@@ -18,6 +18,8 @@ export interface FencerOptions {
   fenced(volume: string, answer: FenceAnswer): void;
   /** Ends the links of every other process than these here; resolves when none of their requests is in service. */
   endAbsent(present: readonly Present[]): Promise<void>;
+  /** No session of the volume is left at this member, however it is ending. */
+  isVacant(volume: string): boolean;
   /** The table is at least at this epoch when it resolves. */
   catchUp(volume: string, epoch: number): Promise<void>;
 }
@@ -38,6 +40,22 @@ export class Fencer {
       present,
     }));
     waypoints.reached('fence.done');
+  }
+
+  /** Resolves when no session of the volume is at another member; rejects when that was not so in time. */
+  async vacateEverywhere({ record, route }: RoutedVolume): Promise<void> {
+    const { name: volume, id: volumeId } = record;
+    const fields = { type: PeerType.VACATE, volumeId, epoch: route.epoch };
+    await this.options.everywhere.ask(fields, (present): Vacate => ({ volume, present }));
+  }
+
+  /** Another member has become home, and asks until this one answers OK. */
+  async serveVacate(request: IncomingRequest): Promise<void> {
+    const { volume, present } = Vacate.parse(JSON.parse(request.payload.toString('utf8')));
+    await this.options.catchUp(volume, request.epoch);
+    if (!this.options.isVacant(volume)) return request.answer(PeerStatus.UNAVAILABLE);
+    await this.options.endAbsent(present);
+    request.answer(PeerStatus.OK);
   }
 
   /** Another member admits an initiator. */

@@ -6,6 +6,7 @@ import { assert, invariant } from '../base/assert.js';
 import { sleep, type Clock, type Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import {
+  FORWARD_RETRY_MS,
   GIVE_BACK_BYTES_MAX,
   GIVE_BACK_DELAY_MS,
   GIVE_BACK_RETRY_MS,
@@ -28,6 +29,8 @@ import type { DataFolder } from '../storage/data-folder.js';
 import type { SparseFile } from '../storage/sparse-file.js';
 import { LocalSlot } from '../volume/local-slot.js';
 import { Volume } from '../volume/volume.js';
+import { punchForeign } from './foreign-bytes.js';
+import { HomeOffice } from './home-office.js';
 import type { VolumeUnits } from './shared-units.js';
 
 export interface HeldVolumeContext {
@@ -47,6 +50,8 @@ export interface HeldVolumeContext {
   /** Who keeps the reservations of a volume, by name and number. */
   keeperOf(volume: string, volumeId: number): ReservationKeeper;
   readonly units: VolumeUnits;
+  /** Resolves when no session of the volume is at another member; rejects when that was not so in time. */
+  vacateOthers(volume: RoutedVolume): Promise<void>;
   /** The units that a copy may reach from here, as of now. */
   unitsHere(): Iterable<DiskUnit>;
   /** Resolves when the file of a deleted volume of the same name is gone. */
@@ -75,6 +80,10 @@ export class HeldVolume implements DestinationVolume {
   private leftBehind = false;
   /** What the home before has made of the unit is known here. */
   private knowsUnit = false;
+  private readonly office = new HomeOffice({
+    isHome: () => this.isSurelyHome,
+    othersGone: () => this.othersGone(),
+  });
   private timesLeftBehind = 0;
   /** Commits under way that give the home away: a cancelled move's may overlap the next one's. */
   private givesHome = 0;
@@ -95,6 +104,7 @@ export class HeldVolume implements DestinationVolume {
       state: new KeptUnitState(context.units.keeperOf(name, id)),
       reservations: context.keeperOf(name, id),
       others: () => context.unitsHere(),
+      office: this.office,
     });
     this.target = { iqn, server };
     this.unit = server.unit;
@@ -126,7 +136,10 @@ export class HeldVolume implements DestinationVolume {
   adopt(routed: RoutedVolume): void {
     this.routed = routed;
     this.volume.adopt(routed.route);
-    if (!this.isHome) this.knowsUnit = false;
+    if (!this.isHome) {
+      this.knowsUnit = false;
+      this.office.close();
+    } else this.office.settle();
     this.guardIfAway();
     if (!this.isHome) this.payBack();
     this.openIfHeld();
@@ -167,11 +180,31 @@ export class HeldVolume implements DestinationVolume {
     return this.isHome && this.givesHome === 0;
   }
 
-  /** The commit that gives the home away is under way: from when it is asked for until it is known what came of it. */
-  set givingHome(isUnderWay: boolean) {
+  /**
+   * The commit that gives the home away is under way: from when it is asked for until it is known what came of it.
+   * Resolves when no command here rests on being home.
+   */
+  async givingHome(isUnderWay: boolean): Promise<void> {
     this.givesHome += isUnderWay ? 1 : -1;
     assert(this.givesHome >= 0, 'more commits of a home ended than began');
     this.guardIfAway();
+    if (isUnderWay) await this.office.emptied();
+    else this.office.settle();
+  }
+
+  private async othersGone(): Promise<void> {
+    while (this.isHome && !this.isClosed) {
+      try {
+        await this.context.vacateOthers(this.routed);
+        return;
+      } catch (error) {
+        this.context.log.warn(
+          { volume: this.record.name, error: describeError(error) },
+          'sessions of the home before are still there',
+        );
+        await sleep(this.context.clock, FORWARD_RETRY_MS);
+      }
+    }
   }
 
   /** The open file, with nothing left to give back. Rejects when it cannot be opened. */
@@ -290,7 +323,7 @@ export class HeldVolume implements DestinationVolume {
   private async openClean(): Promise<SparseFile> {
     const file = await this.openFile();
     try {
-      await this.punchForeign(file);
+      await punchForeign(file, this.routed, this.context.self);
       return file;
     } catch (error) {
       await file.close().catch(() => undefined); // or the next try would find it locked
@@ -330,23 +363,6 @@ export class HeldVolume implements DestinationVolume {
     } catch (error) {
       await file.close();
       throw error;
-    }
-  }
-
-  /**
-   * What a crash left of extents that this member does not hold: half-received attempts, or extents given away and not
-   * yet punched. Nothing can be committed to this process before its first open, so the route is current enough.
-   */
-  private async punchForeign(file: SparseFile): Promise<void> {
-    const { route } = this.routed;
-    const { extentBytes } = this.record;
-    for (const run of route.runs()) {
-      if (run.holder === this.context.self) continue;
-      const fromBytes = run.first * extentBytes;
-      const toBytes = Math.min((run.last + 1) * extentBytes, this.record.sizeBytes);
-      for (const data of file.dataRanges(fromBytes, toBytes - fromBytes)) {
-        await file.punch(data.fromBytes, data.toBytes - data.fromBytes);
-      }
     }
   }
 

@@ -147,9 +147,9 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
     return { volume: held.volume, local: held.local, file: await held.file() };
   }
 
-  givingHome(name: string, isUnderWay: boolean): void {
+  async givingHome(name: string, isUnderWay: boolean): Promise<void> {
     const held = this.byName.get(name);
-    if (held !== undefined) held.givingHome = isUnderWay;
+    await held?.givingHome(isUnderWay);
   }
 
   homeCondition(name: string): StoreCompare | null {

@@ -54,6 +54,8 @@ export class MemberService implements PeerService {
   private async control(parts: MemberParts, request: IncomingRequest): Promise<void> {
     if (request.type === PeerType.FENCE) {
       await parts.fencer.serve(request);
+    } else if (request.type === PeerType.VACATE) {
+      await parts.fencer.serveVacate(request);
     } else if (request.type === PeerType.RESERVED) {
       await parts.reservations.serve(request);
     } else if (request.type === PeerType.QUERY) {

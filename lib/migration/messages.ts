@@ -23,6 +23,10 @@ export const Fence = z.object({
 });
 export type Fence = z.infer<typeof Fence>;
 
+/** VACATE: the home asks whether sessions of its volume are left; I/O of processes that are not present must be gone, too. */
+export const Vacate = Fence.pick({ volume: true, present: true });
+export type Vacate = z.infer<typeof Vacate>;
+
 export const FenceAnswer = z.object({ fenced: z.number().int().min(0), stallMs: z.number().min(0) });
 export type FenceAnswer = z.infer<typeof FenceAnswer>;
 

@@ -27,8 +27,11 @@ export interface MovingVolumes {
   source(name: string): Promise<{ volume: Volume; local: LocalSlot; file: HeldFile }>;
   /** Gives the local bytes of extents back that are held elsewhere now. */
   giveBack(name: string, extents: readonly number[]): void;
-  /** The home is being given away: until it is known whether it was, this member may be home no more (I8). */
-  givingHome(name: string, isUnderWay: boolean): void;
+  /**
+   * The home is being given away: until it is known whether it was, this member may be home no more (I8). Resolves when no
+   * command here rests on being home.
+   */
+  givingHome(name: string, isUnderWay: boolean): Promise<void>;
   /** What must hold for the home to be given away; null: it has to stay for now. */
   homeCondition(name: string): StoreCompare | null;
   /** Sessions of initiators on the volume at this member. */
@@ -278,22 +281,23 @@ export class MoveRunner {
 
   private async giveHome(move: Running, routed: RoutedVolume): Promise<void> {
     const { table, log, waypoints, volumes } = this.options;
-    const condition = volumes.homeCondition(move.record.volume);
-    if (condition === null) return; // the next upkeep looks again
+    const { volume, to } = move.record;
+    if (volumes.homeCondition(volume) === null) return; // the next upkeep looks again
     move.committingHome = true;
-    volumes.givingHome(move.record.volume, true);
+    await volumes.givingHome(volume, true);
     try {
+      const condition = volumes.homeCondition(volume);
       waypoints.reached('home.asked');
-      const route = await table.commit(routed, routed.route.withHome(move.record.to), [condition]);
+      const route = condition && (await table.commit(routed, routed.route.withHome(to), [condition]));
       waypoints.reached('home.done');
-      if (route !== null) log.info({ volume: move.record.volume, home: route.home }, 'the home has moved');
+      if (route !== null) log.info({ volume, home: route.home }, 'the home has moved');
     } catch (error) {
       log.warn({ error: describeError(error) }, 'the home could not be committed; reading the route back');
-      if (!(await this.readBack(move.record.volume))) return;
+      if (!(await this.readBack(volume))) return;
     } finally {
       move.committingHome = false;
     }
-    volumes.givingHome(move.record.volume, false);
+    await volumes.givingHome(volume, false);
     this.reconcile(move);
   }
 

@@ -26,6 +26,7 @@ export const PeerType = {
   FENCE: 32,
   QUERY: 33,
   RESERVED: 34, // reservations of a volume have changed: they are read, and the commands that they end have ended
+  VACATE: 35, // the home is the sender: answered when no session of the volume is left here
 } as const;
 export type PeerTypeCode = (typeof PeerType)[keyof typeof PeerType];
 

@@ -14,11 +14,9 @@ import { lookUp } from './dispatch.js';
 import { encodeSense, encodeSenseDescriptors, invalidCdbField, type Sense, SENSE } from './sense.js';
 import { isConflict } from './reservations/access.js';
 import { unitReset } from './reservations/changes.js';
-import type { ReservationKeeper } from './reservations/keeper.js';
 import { NO_RESERVATIONS } from './reservations/state.js';
 import { type DeviceServer, type ScsiNexus, ScsiStatus, type ScsiTask, type TaskPlan } from './task.js';
-import { type DiskIdentity, type DiskOptions, DiskUnit } from './unit.js';
-import type { UnitState } from './state.js';
+import { DiskUnit, type UnitParts } from './unit.js';
 
 const NOTHING = Buffer.alloc(0);
 const REQUEST_SENSE = 0x03;
@@ -28,19 +26,8 @@ export class DiskServer implements DeviceServer {
   readonly unit: DiskUnit;
 
   /** Throws InvariantError when the identity cannot be said on the wire. */
-  constructor(parts: {
-    readonly device: BlockDevice;
-    readonly identity: DiskIdentity;
-    readonly options?: DiskOptions;
-    /** By default one of its own. */
-    readonly state?: UnitState;
-    /** By default one of its own. */
-    readonly reservations?: ReservationKeeper;
-    /** See DiskUnit; none by default. */
-    readonly others?: () => Iterable<DiskUnit>;
-  }) {
-    const { device, identity, options, state, reservations, others } = parts;
-    this.unit = new DiskUnit(device, identity, options, state, reservations, others);
+  constructor(parts: UnitParts) {
+    this.unit = new DiskUnit(parts);
     this.device = this.unit.device;
   }
 

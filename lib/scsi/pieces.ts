@@ -96,6 +96,20 @@ export function finishByPieces(unit: DiskUnit, task: ScsiTask, pieces: Pieces, p
   runPieces(unit.device, whileWanted(unit, task, passes, pieces), (outcome) => finish(task, outcome));
 }
 
+/**
+ * Calls back when no other process serves the unit, nor will before office.leave(). A task that ends before that has
+ * done nothing: it is let go, as that may be the very thing that is waited for.
+ */
+export function enterOffice({ office }: DiskUnit, task: ScsiTask, entered: () => void): void {
+  let isLetGo = false;
+  task.letGo = () => (isLetGo = true);
+  office.enter(() => {
+    if (isLetGo) return office.leave();
+    task.letGo = null;
+    entered();
+  });
+}
+
 /** The same, while nobody else reads or writes `range`, in which the pieces have to stay. Its turn may come late. */
 export function finishClaimed(
   unit: DiskUnit,
@@ -103,13 +117,15 @@ export function finishClaimed(
   range: { readonly offsetBytes: number; readonly lengthBytes: number },
   pieces: Pieces,
 ): void {
-  unit.device.claim(range.offsetBytes, range.lengthBytes, (claim) => {
-    const end = (outcome: Sense | null): void => {
-      claim.release();
-      finish(task, outcome);
-    };
-    runPieces(claim, whileWanted(unit, task, 0, pieces), end);
-  });
+  enterOffice(unit, task, () =>
+    unit.device.claim(range.offsetBytes, range.lengthBytes, (claim) => {
+      runPieces(claim, whileWanted(unit, task, 0, pieces), (outcome) => {
+        claim.release();
+        unit.office.leave();
+        finish(task, outcome);
+      });
+    }),
+  );
 }
 
 /** Cuts [offsetBytes, offsetBytes + lengthBytes) into runs of at most `maxBytes`. */

@@ -8,6 +8,7 @@ import { ClaimableDevice } from '../block/claims.js';
 import type { BlockDevice } from '../block/device.js';
 import { Copies } from './copy/copies.js';
 import { KeptUnitState } from './kept-state.js';
+import { type Office, SOLE } from './office.js';
 import { LocalKeeper, Nexuses, type ReservationKeeper } from './reservations/keeper.js';
 import type { Sense } from './sense.js';
 import { Passes, type UnitState } from './state.js';
@@ -45,6 +46,21 @@ function paddedAscii(text: string, length: number): string {
   return text.slice(0, length).padEnd(length, ' ');
 }
 
+/** What a unit is made of. */
+export interface UnitParts {
+  readonly device: BlockDevice;
+  readonly identity: DiskIdentity;
+  readonly options?: DiskOptions;
+  /** By default one of its own. */
+  readonly state?: UnitState;
+  /** By default one of its own. */
+  readonly reservations?: ReservationKeeper;
+  /** The other units that this process serves: what can be copied from and to (copy/); none by default. */
+  readonly others?: () => Iterable<DiskUnit>;
+  /** By default no other process ever serves the unit. */
+  readonly office?: Office;
+}
+
 export class DiskUnit {
   readonly blockBytes: number;
   /** Capacity in logical blocks. */
@@ -69,18 +85,20 @@ export class DiskUnit {
   /** What all I/O of initiators goes through. */
   readonly device: ClaimableDevice;
 
-  constructor(
-    device: BlockDevice,
-    identity: DiskIdentity,
-    options: DiskOptions = {},
-    readonly state: UnitState = new KeptUnitState(),
-    readonly reservations: ReservationKeeper = new LocalKeeper(),
-    /** The units that a third-party copy may reach from here, as of now. */
-    readonly others: () => Iterable<DiskUnit> = () => [],
-  ) {
+  readonly state: UnitState;
+  readonly reservations: ReservationKeeper;
+  readonly others: () => Iterable<DiskUnit>;
+  readonly office: Office;
+
+  constructor({ device, identity, ...parts }: UnitParts) {
+    const { options = {} } = parts;
+    this.state = parts.state ?? new KeptUnitState();
+    this.reservations = parts.reservations ?? new LocalKeeper();
+    this.others = parts.others ?? (() => []);
+    this.office = parts.office ?? SOLE;
     this.device = new ClaimableDevice(device);
-    this.nexuses = new Nexuses(state);
-    reservations.attach(this.nexuses);
+    this.nexuses = new Nexuses(this.state);
+    this.reservations.attach(this.nexuses);
     assert(/^[0-9a-f]{16}$/i.test(identity.naa), `'${identity.naa}' is not an eight-byte NAA designator`);
     this.blockBytes = device.blockBytes;
     this.blocks = Math.floor(device.sizeBytes / device.blockBytes);

@@ -70,6 +70,7 @@ export class MemberRig {
       connect: () => undefined,
       isPresent: () => true,
       keeperOf: () => new LocalKeeper(),
+      vacateOthers: () => Promise.resolve(),
       units: {
         keeperOf: () => new UnitMemory(),
         catchUp: () => Promise.resolve(),

@@ -42,6 +42,7 @@ function directoryOf(
     endAbsent,
     fenceHere: () => Promise.resolve({ fenced: 0, stallMs: 0 }),
     fenced: () => undefined,
+    isVacant: () => true,
     catchUp: () => Promise.resolve(),
   });
   const portalOf = (name: string) => (name === 'm2' ? PORTAL : undefined);

@@ -70,6 +70,11 @@ export class SessionRegistry {
     return [...this.sessions].filter((session) => session.identity.iqn === iqn && session.answering);
   }
 
+  /** No session of `iqn` is here, and nothing of one that was can land any more. */
+  isVacant(iqn: string): boolean {
+    return ![...this.sessions].some((session) => session.identity.iqn === iqn);
+  }
+
   /** A TSIH that no session has; never 0 (RFC 7143 11.12.6). */
   nextTsih(): number {
     const taken = new Set([...this.sessions].map((session) => session.tsih));

@@ -6,7 +6,7 @@
 import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX } from '../../base/limits.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
-import { cut, flushPieces, type Piece, runPieces } from '../pieces.js';
+import { cut, enterOffice, flushPieces, type Piece, runPieces } from '../pieces.js';
 import { invalidCdbField, invalidParameterField, type Sense, SENSE } from '../sense.js';
 import { type Overwriting, Passes, type SanitizeOrder, type SanitizeRun } from '../state.js';
 import { ScsiStatus, type ScsiTask, type TaskPlan } from '../task.js';
@@ -125,12 +125,16 @@ export function resumeSanitize(unit: DiskUnit): void {
   if (left !== null) carryOut(unit, left.order, left.run, () => undefined);
 }
 
+/** Inside the office: what another home served now would be erased, or outlive the erasure. */
 function sanitize(unit: DiskUnit, task: ScsiTask, how: Overwriting | null): void {
   const { state } = unit;
   const flags = byteAt(task.cdb, 1);
   // Another one may have begun while the parameter list was on its way.
   const obstacle = state.obstacle(task.nexus, Passes.UNIT_ATTENTION | Passes.SANITIZE_FAILURE);
-  if (obstacle !== null) return void refuse(task, obstacle);
+  if (obstacle !== null) {
+    unit.office.leave();
+    return void refuse(task, obstacle);
+  }
   const order: SanitizeOrder = {
     overwrite: how,
     failure: (flags & AUSE) !== 0 ? 'unrestricted' : 'restricted',
@@ -139,6 +143,7 @@ function sanitize(unit: DiskUnit, task: ScsiTask, how: Overwriting | null): void
   // Neither an abort nor the end of a session stops it (SBC-4 4.11.2), and neither has to wait for it.
   task.letGo = () => (isAnswered = true);
   state.beginSanitize(order, (run) => {
+    unit.office.leave(); // from here on the home stays anyway (member/shared-units.ts)
     if (run === null) {
       if (!isAnswered) task.finish(ScsiStatus.BUSY, null);
       return;
@@ -159,7 +164,7 @@ function sanitize(unit: DiskUnit, task: ScsiTask, how: Overwriting | null): void
 function executeOverwrite(unit: DiskUnit, task: ScsiTask): void {
   const how = readOverwriting(unit, task.dataOut);
   if ('senseKey' in how) refuse(task, how);
-  else sanitize(unit, task, how);
+  else enterOffice(unit, task, () => sanitize(unit, task, how));
 }
 
 /** Leaves the failure behind: what is on the medium then is what is there (SBC-4 5.34.5). */
@@ -184,7 +189,7 @@ const erasure: Pick<Command, 'opcode' | 'passes' | 'prepare' | 'execute'> = {
   passes,
   prepare: (unit, task) => prepareErasure(unit, task, (bytes) => bytes === 0),
   // The key of a cryptographic erase is the map of the file: what it led to is gone in either case.
-  execute: (unit, task) => sanitize(unit, task, null),
+  execute: (unit, task) => enterOffice(unit, task, () => sanitize(unit, task, null)),
 };
 
 export const sanitizeCommands: readonly Command[] = [
