@@ -3,13 +3,14 @@
  * writes, and sees to the end. It waits only for what would make the rest pointless, never long, and never for good.
  */
 import { BlockferryError, describeError } from '../../base/errors.js';
+import { RECV_DATA_SEGMENT_BYTES } from '../../base/limits.js';
 import type { NetSocket } from '../../base/net.js';
 import { SeededRandom } from '../../base/random.js';
 import { serialLess } from '../../base/serial.js';
 import type { ChapIdentity } from '../../iscsi/initiator/chap.js';
 import { Connection } from '../../iscsi/initiator/connection.js';
 import { logIn } from '../../iscsi/initiator/login.js';
-import { DEFAULT_OFFER, dialTcp, settle, type Settings } from '../../iscsi/initiator/options.js';
+import { dialTcp, settle, type Settings } from '../../iscsi/initiator/options.js';
 import type { PortalAddress } from '../../iscsi/initiator/url.js';
 import { BHS_BYTES, bhsField } from '../../iscsi/wire/bhs.js';
 import { chapResponse, chooseAlgorithm, parseChapBinary, parseIdentifier } from '../../iscsi/wire/chap.js';
@@ -25,6 +26,7 @@ export const HANG_MS = 10_000;
 const PATIENCE_MS = 8;
 /** So many answers in vain, and this connection waits for none any more. */
 const VAIN_MAX = 3;
+const MAX_RECV_KEY = 'MaxRecvDataSegmentLength';
 /** In one write. */
 const WRITE_BYTES = 32 * 1024;
 
@@ -75,7 +77,9 @@ class Caller {
     private readonly plan: Plan,
     private readonly at: CalledAt,
   ) {
-    const maxBytes = plan.terms?.maxRecvDataSegmentLength ?? DEFAULT_OFFER.maxRecvDataSegmentLength;
+    // A text of full feature phase may declare another one (RFC 7143 13.12).
+    const declares = plan.terms === null || plan.pdus.some(({ bytes }) => bytes.includes(MAX_RECV_KEY));
+    const maxBytes = declares ? RECV_DATA_SEGMENT_BYTES : plan.terms.maxRecvDataSegmentLength;
     this.answers = new Answers(0, maxBytes, (header, data) => this.connection?.setDigests(header, data));
   }
 

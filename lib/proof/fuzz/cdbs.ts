@@ -52,7 +52,7 @@ const RARE: ReadonlyMap<number, number> = new Map([
 ]);
 
 const LBAS_MAX = 2000;
-const BLOCKS_MAX = 8;
+const BYTES_MAX = 8 * 512;
 const NO_DATA = Buffer.alloc(0);
 
 /** @param blockBytes of the unit */
@@ -83,7 +83,7 @@ function fill(chance: Chance, command: Command, blockBytes: number): DrawnComman
   const cdb = fillByUsage(chance, command);
   const fields = BLOCK_FIELDS.get(command.opcode);
   if (fields === undefined) return withParameters(chance, cdb);
-  const blocks = chance.within(chance.happens(0.05) ? 0 : 1, BLOCKS_MAX);
+  const blocks = chance.happens(0.05) ? 0 : chance.within(1, Math.max(2, BYTES_MAX / blockBytes));
   writeField(cdb, fields.lba, chance.below(LBAS_MAX));
   writeField(cdb, fields.blocks, blocks);
   const bringsBlocks = blocksBrought(cdb, blocks);

@@ -36,12 +36,12 @@ export function draft(
   cmdSN: number | null = null,
   r2t: R2tOf | null = null,
 ): Draft {
-  const right = { isMutated: false, spoilsHeaderDigest: false, spoilsDataDigest: false };
-  return { header, data, cmdSN, r2t, ...right };
+  return { header, data, isMutated: false, cmdSN, r2t, spoilsHeaderDigest: false, spoilsDataDigest: false };
 }
 
 export function copyOf(original: Draft): Draft {
-  return { ...original, header: Buffer.from(original.header), data: Buffer.from(original.data) };
+  const { header, data, cmdSN, r2t } = original;
+  return draft(Buffer.from(header), Buffer.from(data), cmdSN, r2t);
 }
 
 /** Makes TotalAHSLength and DataSegmentLength say what is there. */
@@ -55,13 +55,14 @@ export function lay(pdu: Draft, digests: DigestChoice): Buffer {
   const dataAt = header.length + (digests.headerDigest ? DIGEST_BYTES : 0);
   const hasDataDigest = digests.dataDigest && data.length > 0;
   const end = dataAt + paddedLength(data.length);
-  const bytes = Buffer.alloc(end + (hasDataDigest ? DIGEST_BYTES : 0));
+  const bytes = Buffer.allocUnsafe(end + (hasDataDigest ? DIGEST_BYTES : 0));
   header.copy(bytes);
   if (digests.headerDigest) {
     const crc = headerCrc32c(header, 0, header.length);
     writeDigest(bytes, header.length, pdu.spoilsHeaderDigest ? ~crc >>> 0 : crc);
   }
   data.copy(bytes, dataAt);
+  bytes.fill(0, dataAt + data.length, end);
   if (hasDataDigest) {
     const crc = dataCrc32c(bytes.subarray(dataAt, end));
     writeDigest(bytes, end, pdu.spoilsDataDigest ? ~crc >>> 0 : crc);

@@ -69,7 +69,7 @@ export function drawLogin(chance: Chance, { iqn, hasChap, chapName }: LoginOf): 
 
 function requests(isid: string, steps: readonly Step[]): Draft[] {
   return steps.map(({ csg, nsg, isTransit, pairs }) => {
-    const header = Buffer.alloc(BHS_BYTES);
+    const header = Buffer.allocUnsafe(BHS_BYTES);
     const text = formatText(pairs);
     encodeLoginRequest(
       {

@@ -98,7 +98,9 @@ export class Mutator {
 }
 
 function marked(pdu: Draft): Draft {
-  return { ...copyOf(pdu), isMutated: true };
+  const copy = copyOf(pdu);
+  copy.isMutated = true;
+  return copy;
 }
 
 function draw(chance: Chance): Mutation {

@@ -3,13 +3,12 @@
  * brings it, task management, texts, SNACK, and what puts the unit back in order. What is wrong with them is the
  * mutator's.
  */
-import { BHS_BYTES } from '../../iscsi/wire/bhs.js';
-import { encodeDataOut } from '../../iscsi/wire/data-out.js';
-import { encodeNopOut } from '../../iscsi/wire/nop.js';
+import { BHS_BYTES, bhsField, FINAL_BIT, IMMEDIATE_BIT, writeLengths } from '../../iscsi/wire/bhs.js';
+import { dataOutField } from '../../iscsi/wire/data-out.js';
 import { Opcode, RESERVED_TAG, TaskManagementFunction } from '../../iscsi/wire/opcodes.js';
-import { encodeScsiCommand } from '../../iscsi/wire/scsi.js';
-import { encodeTaskManagementRequest } from '../../iscsi/wire/task-management.js';
-import { encodeTextRequest } from '../../iscsi/wire/text.js';
+import { COMMAND_READ_BIT, COMMAND_WRITE_BIT, scsiCommandField } from '../../iscsi/wire/scsi.js';
+import { taskManagementField } from '../../iscsi/wire/task-management.js';
+import { CONTINUE_BIT } from '../../iscsi/wire/text.js';
 import { formatText } from '../../iscsi/wire/text-keys.js';
 import { serialAdd } from '../../base/serial.js';
 import type { Chance } from '../../sim/chance.js';
@@ -29,7 +28,6 @@ export interface Terms extends DigestChoice {
 }
 
 const NOTHING = Buffer.alloc(0);
-const NO_LUN = { lunHigh: 0, lunLow: 0 };
 const KEY = 7;
 
 type Topic = (talk: Talk) => Draft[];
@@ -39,7 +37,13 @@ const TOPICS: readonly (readonly [number, Topic])[] = [
   [10, (talk) => talk.ping()],
   [10, (talk) => talk.texts()],
   [60, (talk) => talk.command(drawCommand(talk.chance, talk.terms.blockBytes))],
-  [14, (talk) => talk.command(drawWrite(talk.chance, talk.terms.blockBytes, 32 * 1024))],
+  [
+    14,
+    (talk) =>
+      talk.command(
+        drawWrite(talk.chance, talk.terms.blockBytes, talk.chance.pick([4096, 8192, 8192, 32768])),
+      ),
+  ],
   [5, (talk) => talk.aborted()],
   [3, (talk) => talk.management(RESERVED_TAG)],
   [1, (talk) => talk.snack()],
@@ -80,16 +84,8 @@ export class Talk {
 
   /** A NOP-Out for a number that may be missing: where it is not, it is outside of the window and ignored. */
   nop(cmdSN: number | null, data: Buffer = NOTHING): Draft {
-    const header = Buffer.alloc(BHS_BYTES);
-    encodeNopOut(
-      {
-        ...NO_LUN,
-        ...this.sequence(cmdSN, data.length),
-        initiatorTaskTag: this.takeTag(),
-        targetTransferTag: RESERVED_TAG,
-      },
-      header,
-    );
+    const header = this.request(Opcode.NOP_OUT, FINAL_BIT, cmdSN, data.length);
+    header.writeUInt32BE(RESERVED_TAG, bhsField.targetTransferTag);
     return draft(header, data, cmdSN);
   }
 
@@ -99,22 +95,12 @@ export class Talk {
     const withCommand = immediateData ? this.chance.pick([burst, burst, Math.min(burst, 512), 0]) : 0;
     const final = initialR2T || withCommand === burst || this.chance.happens(0.3);
     const cmdSN = this.chance.happens(0.03) ? null : this.takeCmdSN();
-    const initiatorTaskTag = this.takeTag();
-    const header = Buffer.alloc(BHS_BYTES);
-    encodeScsiCommand(
-      {
-        ...NO_LUN,
-        ...this.sequence(cmdSN, withCommand),
-        final,
-        read: dataInBytes > 0,
-        write: dataOut.length > 0,
-        attr: this.chance.pick([1, 1, 0, 2, 3]),
-        initiatorTaskTag,
-        expectedDataTransferLength: Math.max(dataOut.length, dataInBytes),
-        cdb,
-      },
-      header,
-    );
+    const direction = (dataInBytes > 0 ? COMMAND_READ_BIT : 0) | (dataOut.length > 0 ? COMMAND_WRITE_BIT : 0);
+    const flags = (final ? FINAL_BIT : 0) | direction | this.chance.pick([1, 1, 0, 2, 3]);
+    const header = this.request(Opcode.SCSI_COMMAND, flags, cmdSN, withCommand);
+    const initiatorTaskTag = this.lastTag;
+    header.writeUInt32BE(Math.max(dataOut.length, dataInBytes), scsiCommandField.expectedDataTransferLength);
+    cdb.copy(header, scsiCommandField.cdb);
     const command = draft(header, dataOut.subarray(0, withCommand), cmdSN);
     const solicitedFrom = final ? withCommand : burst;
     const unsolicited = final ? [] : this.dataOuts(initiatorTaskTag, dataOut, withCommand, burst, -1);
@@ -144,21 +130,11 @@ export class Talk {
     const piece = this.chance.pick([to - from, 4096, 8192]);
     for (let at = from, dataSN = 0; at < to; dataSN++) {
       const data = dataOut.subarray(at, Math.min(at + piece, to));
-      const header = Buffer.alloc(BHS_BYTES);
-      encodeDataOut(
-        {
-          ...NO_LUN,
-          final: at + data.length === to,
-          totalAHSLength: 0,
-          dataSegmentLength: data.length,
-          initiatorTaskTag,
-          targetTransferTag: r2tSN === -1 ? RESERVED_TAG : 0,
-          expStatSN: 0,
-          dataSN,
-          bufferOffset: at,
-        },
-        header,
-      );
+      const flags = at + data.length === to ? FINAL_BIT : 0;
+      const header = begin(Opcode.DATA_OUT, flags, data.length, initiatorTaskTag);
+      header.writeUInt32BE(r2tSN === -1 ? RESERVED_TAG : 0, dataOutField.targetTransferTag);
+      header.writeUInt32BE(dataSN, dataOutField.dataSN);
+      header.writeUInt32BE(at, dataOutField.bufferOffset);
       pdus.push(draft(header, data, null, r2tSN === -1 ? null : { initiatorTaskTag, r2tSN }));
       at += data.length;
     }
@@ -190,19 +166,9 @@ export class Talk {
 
   private manage(asked: number, referencedTaskTag: number): Draft {
     const cmdSN = this.chance.happens(0.8) ? null : this.takeCmdSN();
-    const header = Buffer.alloc(BHS_BYTES);
-    encodeTaskManagementRequest(
-      {
-        ...NO_LUN,
-        ...this.sequence(cmdSN, 0),
-        function: asked,
-        initiatorTaskTag: this.takeTag(),
-        referencedTaskTag,
-        refCmdSN: serialAdd(this.cmdSN, -this.chance.below(3)),
-        expDataSN: 0,
-      },
-      header,
-    );
+    const header = this.request(Opcode.TASK_MANAGEMENT_REQUEST, FINAL_BIT | asked, cmdSN, 0);
+    header.writeUInt32BE(referencedTaskTag, taskManagementField.referencedTaskTag);
+    header.writeUInt32BE(serialAdd(this.cmdSN, -this.chance.below(3)), taskManagementField.refCmdSN);
     return draft(header, NOTHING, cmdSN);
   }
 
@@ -215,7 +181,7 @@ export class Talk {
     ]);
     const text = formatText(pairs);
     const cut = isLong ? this.chance.within(1, text.length - 1) : text.length;
-    const initiatorTaskTag = this.takeTag();
+    const initiatorTaskTag = this.lastTag + 1;
     // The tag of an exchange that goes on is the target's; the first one of a session is 1.
     const first = this.text(initiatorTaskTag, text.subarray(0, cut), isLong, RESERVED_TAG);
     return isLong
@@ -225,28 +191,21 @@ export class Talk {
 
   private text(initiatorTaskTag: number, data: Buffer, continues: boolean, targetTransferTag: number): Draft {
     const cmdSN = this.chance.happens(0.5) ? null : this.takeCmdSN();
-    const header = Buffer.alloc(BHS_BYTES);
-    encodeTextRequest(
-      {
-        ...NO_LUN,
-        ...this.sequence(cmdSN, data.length),
-        final: !continues,
-        continues,
-        initiatorTaskTag,
-        targetTransferTag,
-      },
-      header,
+    const header = this.request(
+      Opcode.TEXT_REQUEST,
+      continues ? CONTINUE_BIT : FINAL_BIT,
+      cmdSN,
+      data.length,
     );
+    header.writeUInt32BE(initiatorTaskTag, bhsField.initiatorTaskTag);
+    header.writeUInt32BE(targetTransferTag, bhsField.targetTransferTag);
     return draft(header, Buffer.from(data), cmdSN);
   }
 
   /** SNACK (RFC 7143 11.16): type, then the tags and the run that is missing. */
   snack(): Draft[] {
-    const header = Buffer.alloc(BHS_BYTES);
-    header[0] = Opcode.SNACK_REQUEST;
-    header[1] = 0x80 | this.chance.below(4);
-    header.writeUInt32BE(this.lastTag, 16);
-    header.writeUInt32BE(RESERVED_TAG, 20);
+    const header = begin(Opcode.SNACK_REQUEST, FINAL_BIT | this.chance.below(4), 0, this.lastTag);
+    header.writeUInt32BE(RESERVED_TAG, bhsField.targetTransferTag);
     header.writeUInt32BE(this.chance.below(4), 40);
     header.writeUInt32BE(this.chance.below(4), 44);
     return [draft(header, NOTHING)];
@@ -274,9 +233,12 @@ export class Talk {
     return [reset, ...commands.flatMap((command) => this.command(command))];
   }
 
-  private sequence(cmdSN: number | null, dataSegmentLength: number) {
-    const numbers = { cmdSN: cmdSN ?? this.cmdSN, expStatSN: 0 };
-    return { immediate: cmdSN === null, totalAHSLength: 0, dataSegmentLength, ...numbers };
+  /** @param cmdSN null: an immediate request, which takes none and carries the next one */
+  private request(opcode: number, flags: number, cmdSN: number | null, lengthBytes: number): Buffer {
+    this.lastTag += 1;
+    const header = begin(opcode | (cmdSN === null ? IMMEDIATE_BIT : 0), flags, lengthBytes, this.lastTag);
+    header.writeUInt32BE(cmdSN ?? this.cmdSN, bhsField.cmdSN);
+    return header;
   }
 
   private takeCmdSN(): number {
@@ -284,9 +246,14 @@ export class Talk {
     this.cmdSN = serialAdd(cmdSN, 1);
     return cmdSN;
   }
+}
 
-  private takeTag(): number {
-    this.lastTag += 1;
-    return this.lastTag;
-  }
+/** By hand: the encoders take objects, which cost ten times as much as all the rest. */
+function begin(byte0: number, flags: number, lengthBytes: number, initiatorTaskTag: number): Buffer {
+  const header = Buffer.allocUnsafe(BHS_BYTES).fill(0);
+  header[0] = byte0;
+  header[1] = flags;
+  writeLengths(header, 0, 0, lengthBytes);
+  header.writeUInt32BE(initiatorTaskTag, bhsField.initiatorTaskTag);
+  return header;
 }
