@@ -3,6 +3,7 @@
  * with right digests, within the length that we take, and their StatSN in a row (RFC 7143 4.2.2.2).
  */
 import { assert } from '../../base/assert.js';
+import { describeError } from '../../base/errors.js';
 import { RECV_DATA_SEGMENT_BYTES } from '../../base/limits.js';
 import { serialAdd, serialLess } from '../../base/serial.js';
 import type { ConnectionSink } from '../../iscsi/initiator/connection.js';
@@ -12,7 +13,7 @@ import { describePdu } from '../../iscsi/wire/describe.js';
 import { decodeLoginResponse } from '../../iscsi/wire/login.js';
 import { LoginStage, LoginStatus, Opcode, RESERVED_TAG } from '../../iscsi/wire/opcodes.js';
 import { decodeR2t } from '../../iscsi/wire/r2t.js';
-import { parseText, type TextPair } from '../../iscsi/wire/text-keys.js';
+import { DISCOVERY, parseText, TextAssembler, type TextPair } from '../../iscsi/wire/text-keys.js';
 import type { R2tOf } from './draft.js';
 
 const FROM_TARGET: ReadonlySet<number> = new Set([
@@ -34,6 +35,7 @@ export class Answers implements ConnectionSink {
   private expStatSN: number | null = null;
   private readonly tags = new Map<number, number[]>();
   private readonly ended = new Set<number>();
+  private readonly text = new TextAssembler(DISCOVERY);
   private readonly data = Buffer.allocUnsafe(RECV_DATA_SEGMENT_BYTES);
   private wake: (() => void) | null = null;
   private onClosed: (() => void) | null = null;
@@ -110,14 +112,24 @@ export class Answers implements ConnectionSink {
   }
 
   private loginResponse(bhs: Buffer, data: Buffer): void {
-    const { status, transit, nsg, statSN, maxCmdSN } = decodeLoginResponse(bhs);
-    this.declared.push(...parseText(data));
+    const { status, transit, nsg, statSN, maxCmdSN, continues } = decodeLoginResponse(bhs);
     this.expStatSN = serialAdd(statSN, 1);
     this.maxCmdSN = maxCmdSN;
+    this.read(data, continues);
     if (status !== LoginStatus.SUCCESS || !transit || nsg !== LoginStage.FULL_FEATURE) return;
     const isOn = (key: string): boolean =>
       this.declared.some((pair) => pair.key === key && pair.value === 'CRC32C');
     this.agreed(isOn('HeaderDigest'), isOn('DataDigest'));
+  }
+
+  /** As long as a text with the most keys has answers, and some of the target's own. */
+  private read(data: Buffer, continues: boolean): void {
+    try {
+      this.text.add(data);
+      if (!continues) this.declared.push(...parseText(this.text.take(), 'allow', DISCOVERY));
+    } catch (error) {
+      this.faults.push(`a login was answered by ${describeError(error)}`);
+    }
   }
 
   private fullFeature(opcode: number, bhs: Buffer): void {
