@@ -58,7 +58,7 @@ const SUSPECTS_PER_JOB = 3;
 
 export async function runFuzz(options: FuzzOptions, scope: Scope): Promise<FuzzSummary> {
   const { seed, workFolder } = options;
-  const targets = await startTargets(seed, workFolder, scope);
+  const targets = await startTargets(Object.keys(KINDS), seed, workFolder, scope);
   const run = new Run(targets, options);
   let number = 0;
   for (let planned = 0; planned < options.pdus && run.faults.length === 0;) {
@@ -80,14 +80,20 @@ export async function runFuzz(options: FuzzOptions, scope: Scope): Promise<FuzzS
 /** Plays what a file holds, all of it at a time as when it was written. */
 export async function replay(file: string, options: FuzzOptions, scope: Scope): Promise<FuzzSummary> {
   const plans = await readPlans(file);
-  const run = new Run(await startTargets(options.seed, options.workFolder, scope), options);
+  const names = [...new Set(plans.map(({ target }) => target))];
+  const run = new Run(await startTargets(names, options.seed, options.workFolder, scope), options);
   await run.batch(() => plans.shift() ?? null);
   await run.probe(false);
   return run.finish();
 }
 
-async function startTargets(seed: number, workFolder: string, scope: Scope): Promise<ServedTarget[]> {
-  return Promise.all(Object.keys(KINDS).map((name) => ServedTarget.start(name, seed, workFolder, scope)));
+function startTargets(
+  names: readonly string[],
+  seed: number,
+  workFolder: string,
+  scope: Scope,
+): Promise<ServedTarget[]> {
+  return Promise.all(names.map((name) => ServedTarget.start(name, seed, workFolder, scope)));
 }
 
 function mutatedOf(plan: Plan): number {

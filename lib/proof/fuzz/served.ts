@@ -6,7 +6,7 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sleep, systemClock } from '../../base/clock.js';
-import { describeError } from '../../base/errors.js';
+import { BlockferryError, describeError } from '../../base/errors.js';
 import { Running } from '../../bench/process.js';
 import type { Scope } from '../../bench/scope.js';
 import { startBlockferry } from '../../bench/servers.js';
@@ -75,7 +75,9 @@ export class ServedTarget {
   ) {}
 
   static async start(name: string, seed: number, workFolder: string, scope: Scope): Promise<ServedTarget> {
-    const { args, blockBytes, chap } = KINDS[name] ?? { args: [], blockBytes: 512, chap: null };
+    const kind = KINDS[name];
+    if (kind === undefined) throw new BlockferryError('INVALID', `there is no kind of target '${name}'`);
+    const { args, blockBytes, chap } = kind;
     const images = ['fuzz', 'witness'].map((image) => join(workFolder, `${name}-${image}.img`));
     const env = chap === null ? {} : { BLOCKFERRY_CHAP: JSON.stringify({ accounts: [chap] }) };
     const serve = ['serve', '--json', '--port', '0', '--size', IMAGE_SIZE, ...args, ...images];
