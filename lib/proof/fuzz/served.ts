@@ -7,7 +7,7 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sleep, systemClock } from '../../base/clock.js';
 import { BlockferryError, describeError } from '../../base/errors.js';
-import { Running } from '../../bench/process.js';
+import { type Running } from '../../bench/process.js';
 import type { Scope } from '../../bench/scope.js';
 import { startBlockferry } from '../../bench/servers.js';
 import { logIn, parseIscsiUrl, settle, type IscsiUrl } from '../../iscsi/initiator/index.js';
