@@ -29,6 +29,10 @@ JOBS ?= 2
 PLACES ?=
 KINDS ?=
 TESTS ?=
+# make fuzz: SEED=, PDUS= that are spoilt (about as many valid ones go with them), JOBS= connections at a time, WORK=, KEEP=
+PDUS ?= 10000000
+KEEP ?= .
+REPLAY ?=
 # make handover: HANDOVERS= with each initiator, WORK= a folder for the groups' data
 HANDOVERS ?= 200
 WORK ?= .
@@ -38,7 +42,7 @@ BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common
 SOURCES := $(shell find lib bin -name '*.ts' -o -name '*.cts' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test unit sim sim-test mutants integration check bench bench-scale handover crash conformance tools bench-tools clean
+.PHONY: help build run demo test unit sim sim-test mutants integration check bench bench-scale handover crash conformance fuzz tools bench-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +106,10 @@ crash: build ## members killed and stopped at every point of every phase, under 
 
 conformance: build tools ## libiscsi's own test suite over every kind of unit, at home, spread over members and on the move
 	@$(NODE) dist/bin/proof.js conformance --places '$(PLACES)' --kinds '$(KINDS)' --tests '$(TESTS)' --jobs $(JOBS) --folder $(WORK)
+
+fuzz: JOBS = 8
+fuzz: build ## PDUS=10000000 spoilt PDUs and logins against real targets, beside a witness (SEED=, JOBS=, REPLAY=a file it kept)
+	@$(NODE) dist/bin/proof.js fuzz --seed $(SEED) --pdus $(PDUS) --jobs $(JOBS) --folder $(WORK) --keep $(KEEP) $(if $(REPLAY),--replay $(REPLAY))
 
 tools: PACKAGES = $(DEBIAN_PACKAGES)
 tools: WITHOUT = the suites of test/integration that use them (libiscsi, QEMU, iPXE, sg3_utils) are skipped

@@ -1,7 +1,8 @@
-/** `make handover`, `make crash`, `make conformance`; and, forked by them, the processes that load. Ships no command of its own. */
+/** `make handover`, `make crash`, `make conformance`, `make fuzz`; and, forked by them, the processes that load. Ships no command of its own. */
 import { BlockferryError, describeError } from '../lib/base/errors.js';
 import { runConformance } from '../lib/proof/conformance/main.js';
 import { runCrashProof } from '../lib/proof/crash/main.js';
+import { runFuzzProof } from '../lib/proof/fuzz/main.js';
 import { runHandoverProof } from '../lib/proof/handover/main.js';
 import { runLoadedProcess } from '../lib/proof/loaded-process.js';
 
@@ -15,7 +16,8 @@ try {
   else if (role === 'handover') process.exitCode = await runHandoverProof(args);
   else if (role === 'crash') process.exitCode = await runCrashProof(args);
   else if (role === 'conformance') process.exitCode = await runConformance(args);
-  else throw new BlockferryError('USAGE', `'${role}' is none of handover, crash, conformance`);
+  else if (role === 'fuzz') process.exitCode = await runFuzzProof(args);
+  else throw new BlockferryError('USAGE', `'${role}' is none of handover, crash, conformance, fuzz`);
 } catch (error) {
   process.stderr.write(`${describeError(error)}\n`);
   process.exitCode = error instanceof BlockferryError && error.code === 'USAGE' ? 2 : 1;

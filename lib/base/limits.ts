@@ -28,6 +28,8 @@ export const LOGIN_PDUS_MAX = 32;
 export const LOGIN_DEADLINE_MS = 15_000;
 /** An answer that says "not authenticated" waits so long: 2048 connections then guess less than a secret of 96 bits has. */
 export const LOGIN_FAILURE_PAUSE_MS = 1_000;
+/** Failed authentications are counted, and told at most this often: each guess would else be a line. */
+export const FAILED_LOGIN_LOG_MS = 1_000;
 /** RFC 7143 6.1: a binary value is at most 1024 bytes long; a CHAP challenge or response is one. */
 export const BINARY_VALUE_BYTES_MAX = 1024;
 /** RFC 7143 9.2.1 wants 96 random bits at least, and some initiators take no more than 255 bytes. */

@@ -3,6 +3,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { Running } from '../bench/process.js';
 import type { Scope } from '../bench/scope.js';
 import { BlockferryError } from '../base/errors.js';
+import type { ChapIdentity } from '../iscsi/initiator/chap.js';
 
 /** Our harness, or libiscsi (libiscsi.ts). */
 export type LoadedBy = 'harness' | 'libiscsi';
@@ -13,6 +14,10 @@ export interface LoadedOrder {
   readonly seed: number;
   readonly queueDepth: number;
   readonly readPercent: number;
+  /** Default: as many as it gets answered. */
+  readonly opsPerSecondMax?: number;
+  /** Of our harness. */
+  readonly chap?: ChapIdentity;
 }
 
 /** Since the mark before; `ops` and `errors` since the start. */

@@ -45,6 +45,7 @@ class LoadedProcess {
     await runFill(this.unit, { ledger, queueDepth: 8 });
     this.loading = runLoad(this.unit, {
       ...{ ledger, queueDepth: order.queueDepth, readPercent: order.readPercent },
+      ...(order.opsPerSecondMax !== undefined && { opsPerSecondMax: order.opsPerSecondMax }),
       ...{ durationSeconds: LOAD_SECONDS, signal: this.stop.signal, progressMs: PROGRESS_MS },
       onProgress: (progress) => {
         this.ops = progress.ops;
@@ -54,9 +55,9 @@ class LoadedProcess {
     });
   }
 
-  private async connect({ by, url }: LoadedOrder): Promise<LoadedUnit & { close(): unknown }> {
+  private async connect({ by, url, chap }: LoadedOrder): Promise<LoadedUnit & { close(): unknown }> {
     if (by === 'libiscsi') return LibiscsiUnit.connect(url);
-    const initiator = await Initiator.connect(url);
+    const initiator = await Initiator.connect(url, { chap: chap ?? null });
     initiator.on('redirected', (hops) => (this.hops += hops.length - 1));
     return initiator;
   }

@@ -1,5 +1,5 @@
 /** CHAP with initiators that are not ours: libiscsi one way and mutual, QEMU, and a group that redirects whom it knows. */
-import { truncate, writeFile } from 'node:fs/promises';
+import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startGroup } from '../support/group.js';
@@ -12,6 +12,13 @@ const SECRETS = {
   accounts: [{ name: 'backup', secret: SECRET }],
   target: { name: 'ferry', secret: TARGET_SECRET },
 };
+
+/** Any of the secrets. */
+const SAID = /correct-horse|of-the-target/;
+
+function commandLine(pid: number | undefined): Promise<string> {
+  return readFile(`/proc/${pid}/cmdline`, 'utf8');
+}
 
 async function secretsFile(t: Test): Promise<string> {
   const path = join(await tempFolder(t), 'chap.json');
@@ -60,16 +67,29 @@ t.test('a served image asks who it is', async (t) => {
     t.match(listed.stdout, new RegExp(`^Target:${iqn} `, 'm'));
     t.match((await exec('iscsi-ls', [`iscsi://${ready.portal}`])).stdout, /^$/, 'nothing for nobody');
   });
-  await t.test('QEMU', { skip: needs('qemu-io') }, async (t) => {
-    const open = (secret: string): Promise<Ended> =>
+  await t.test('QEMU', { skip: needs('qemu-io', 'qemu-img') }, async (t) => {
+    const image = `driver=iscsi,transport=tcp,portal=${ready.portal},target=${iqn},lun=0,user=backup`;
+    const open = (secret: string, digest: string): Promise<Ended> =>
       exec('qemu-io', [
         ...['--object', `secret,id=s,data=${secret}`],
         ...['-c', 'write -P 0x5a 1M 64k', '-c', 'read -P 0x5a 1M 64k', '--image-opts'],
-        `driver=iscsi,transport=tcp,portal=${ready.portal},target=${iqn},lun=0,user=backup,password-secret=s`,
+        `${image},password-secret=s,header-digest=${digest}`,
       ]);
-    const right = await open(SECRET);
-    t.equal(right.code, 0, right.stderr);
-    t.match((await open(`${SECRET}3`)).stderr, /Authentication failure/);
+    // QEMU takes no other answer than CRC32C when it asks for that alone.
+    for (const digest of ['none', 'crc32c']) {
+      const right = await open(SECRET, digest);
+      t.equal(right.code, 0, `header digest ${digest}: ${right.stderr}`);
+      t.notMatch(right.stdout, /verification failed/, digest);
+      t.match((await open(`${SECRET}3`, digest)).stderr, /Authentication failure/, digest);
+    }
+    const secret = ['--object', `secret,id=s,data=${SECRET}`];
+    const info = await exec('qemu-img', [
+      'info',
+      ...secret,
+      '--image-opts',
+      `${image},password-secret=s,header-digest=crc32c`,
+    ]);
+    t.match(info, { code: 0, stdout: /virtual size: 16 MiB/ }, 'qemu-img');
   });
   await t.test('our own', async (t) => {
     const fill = ['io', 'fill', url, '--size', '1M'];
@@ -78,8 +98,10 @@ t.test('a served image asks who it is', async (t) => {
     t.match(await blockferry(fill, { env }), { code: 0 }, 'from the environment');
     t.match(await blockferry(fill), { code: 1, stderr: /AUTHENTICATION_FAILURE \(0201h\)/ });
   });
+  t.notMatch(await commandLine(server.child.pid), SAID, 'no secret in its arguments');
   const ended = await server.stop();
-  t.notMatch(ended.stdout + ended.stderr, /correct-horse|of-the-target/, 'no secret in what it said');
+  t.notMatch(ended.stdout + ended.stderr, SAID, 'no secret in what it said');
+  t.match(ended.stderr, /"failedLogins":\d+.*a login was not authenticated/, 'but that somebody tried');
 });
 
 t.test('so does a group, at its portal and at every member', async (t) => {
@@ -91,4 +113,10 @@ t.test('so does a group, at its portal and at every member', async (t) => {
     const url = `iscsi://${at}/${volume.iqn}/0`;
     await t.test(`libiscsi at ${at}`, { skip: needs('iscsi-inq') }, (t) => testLibiscsi(t, url));
   }
+  for (const asked of [['status'], ['sessions'], ['volume', 'show', volume.name], ['moves']])
+    t.notMatch((await group.cli(...asked, '--json')).stdout, SAID, `${asked.join(' ')} tells no secret`);
+  for (const { name, pid } of group.ready.members)
+    t.notMatch(await commandLine(pid), SAID, `no secret in the arguments of ${name}`);
+  const ended = await group.stop();
+  t.notMatch(ended.stdout + ended.stderr, SAID, 'nor in what any of them said');
 });

@@ -186,6 +186,31 @@ t.test('the harness loads a volume that goes round the members', async (t) => {
   );
 });
 
+t.test('header and data digests hold through ten moves', { timeout: 240_000 }, async (t) => {
+  const group = await startGroup(t, { volumes: { disk: '16M' } });
+  const offer = { headerDigest: ['CRC32C'], dataDigest: ['CRC32C'] } as const;
+  const initiator = await Initiator.connect(group.url('disk'), { offer });
+  t.teardown(() => initiator.close());
+  const ledger = new Ledger({ seed: 8, blockBytes: 4096, blocks: initiator.capacity.sizeBytes / 4096 });
+  t.ok((await runFill(initiator, { ledger })).ok, 'filled');
+  const stop = new AbortController();
+  const loading = runLoad(initiator, { ledger, queueDepth: 8, durationSeconds: 200, signal: stop.signal });
+  const portals = new Set<string | undefined>();
+  for (let n = 0; n < 10; n++) {
+    const to = `m${((n + 1) % 3) + 1}`;
+    t.match(await move(group, 'disk', to), { to, sessions: 1 });
+    const { headerDigest, dataDigest } = initiator.parameters ?? {};
+    t.match({ headerDigest, dataDigest }, { headerDigest: true, dataDigest: true }, `at ${to}`);
+    portals.add(initiator.portal);
+  }
+  stop.abort();
+  const report = await loading;
+  t.match(report, { errors: 0, wrongCount: 0, violations: [] }, 'no error, no wrong byte');
+  t.ok(report.redirects >= 10, `${report.redirects} redirects`);
+  t.equal(portals.size, 3, 'every member has served it');
+  t.match(await runVerify(initiator, { ledger }), { ok: true, wrongCount: 0 });
+});
+
 t.test('single extents move, and the volume is served from both places', { timeout: 240_000 }, async (t) => {
   const group = await startGroup(t, { volumes: { disk: '64M' } });
   const initiator = await Initiator.connect(group.url('disk'));

@@ -2,7 +2,7 @@
 import type { IoError } from '../../lib/block/device.js';
 import { type BlockDevice, type BlockIo } from '../../lib/block/device.js';
 import { type Clock, systemClock, type Timer } from '../../lib/base/clock.js';
-import { silentLog } from '../../lib/base/log.js';
+import { type Logger, silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import type { LoginIdentity, TargetAnswer, TargetDirectory } from '../../lib/iscsi/target/directory.js';
 import { type Authenticator, openAuthenticator } from '../../lib/iscsi/target/login/security.js';
@@ -105,12 +105,13 @@ export class TargetRig implements TargetDirectory {
     clock: Clock,
     readonly memory: MemoryBudget,
     authenticator: Authenticator,
+    log: Logger,
   ) {
     this.registry = new SessionRegistry(clock);
     this.portal = new Portal({
       directory: this,
       registry: this.registry,
-      log: silentLog,
+      log,
       clock,
       random: new SeededRandom(1),
       memory,
@@ -122,8 +123,9 @@ export class TargetRig implements TargetDirectory {
     clock: Clock = systemClock,
     memory = new MemoryBudget(),
     authenticator = openAuthenticator,
+    log = silentLog,
   ): Promise<TargetRig> {
-    const rig = new TargetRig(clock, memory, authenticator);
+    const rig = new TargetRig(clock, memory, authenticator, log);
     rig.port = (await rig.portal.listen('127.0.0.1', 0)).port;
     return rig;
   }

@@ -2,11 +2,13 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { pino } from 'pino';
 import { systemClock } from '../../lib/base/clock.js';
-import { LOGIN_FAILURE_PAUSE_MS } from '../../lib/base/limits.js';
+import { FAILED_LOGIN_LOG_MS, LOGIN_FAILURE_PAUSE_MS } from '../../lib/base/limits.js';
 import { systemRandom } from '../../lib/base/random.js';
 import { readChap } from '../../lib/cli/chap.js';
-import type { ChapIdentity } from '../../lib/iscsi/initiator/chap.js';
+import { ChapConversation, type ChapIdentity } from '../../lib/iscsi/initiator/chap.js';
+import { discover } from '../../lib/iscsi/initiator/discovery.js';
 import { Initiator } from '../../lib/iscsi/initiator/initiator.js';
 import { MemoryBudget } from '../../lib/iscsi/target/memory-budget.js';
 import { ChapAuthenticator, type ChapSecrets } from '../../lib/iscsi/target/login/chap.js';
@@ -50,6 +52,11 @@ function logIn(rig: TargetRig, chap: ChapIdentity | null, initiatorName?: string
     recoveryDeadlineMs: 0,
     ...name,
   });
+}
+
+/** A turn of the event loop and a little more: false. */
+function pause(): Promise<false> {
+  return new Promise((resolve) => setTimeout(resolve, 20, false));
 }
 
 /** As LoginRefused says it. */
@@ -148,29 +155,139 @@ t.test('the security stage cannot be skipped or left early', async (t) => {
   t.equal(third.pdu.status, LoginStatus.AUTHENTICATION_FAILURE, 'silence is no proof');
 });
 
-t.test('a response is good for one challenge', async (t) => {
+/** What an initiator may bring to the target's challenge, by each algorithm; only the first gets in. */
+const PROOFS: readonly (readonly [string, (challenge: TextPair[], earlier: TextPair[]) => TextPair[]])[] = [
+  ['the right secret', (challenge) => answerTo(challenge, HOST.secret)],
+  ['a wrong secret', (challenge) => answerTo(challenge, 'another secret altogether')],
+  ['the secret of the target', (challenge) => answerTo(challenge, 'a secret of the target')],
+  ['a response to an earlier challenge', (_, earlier) => answerTo(earlier, HOST.secret)],
+  ['our own challenge sent back (12.1.3)', (challenge) => reflected(challenge)],
+  ['a name without a response', () => [{ key: 'CHAP_N', value: 'host' }]],
+  ['a response without a name', (challenge) => answerTo(challenge, HOST.secret).slice(1)],
+];
+
+function reflected(challenge: TextPair[]): TextPair[] {
+  const theirs = challenge.filter(({ key }) => key === 'CHAP_I' || key === 'CHAP_C');
+  return [...answerTo(challenge, HOST.secret), ...theirs];
+}
+
+t.test('what proves an initiator, and what does not, by every algorithm', async (t) => {
   const rig = await start(t);
-  const first = await rig.connect();
-  const response = answerTo(await challenged(first), HOST.secret);
-  t.match((await first.loginStep(response, security)).pdu, { status: LoginStatus.SUCCESS, transit: true });
-  const second = await rig.connect();
-  await challenged(second);
-  const replayed = await second.loginStep(response, security);
-  t.equal(replayed.pdu.status, LoginStatus.AUTHENTICATION_FAILURE);
+  const tries = CHAP_ALGORITHMS.flatMap((algorithm) => PROOFS.map((proof) => ({ algorithm, proof })));
+  await Promise.all(
+    tries.map(async ({ algorithm: { code, hash }, proof: [what, make] }, index) => {
+      const earlier = await challenged(await rig.connect(), String(code));
+      const initiator = await rig.connect();
+      const challenge = await challenged(initiator, String(code));
+      const { pdu, keys } = await initiator.loginStep(make(challenge, earlier), security);
+      const isRight = index % PROOFS.length === 0;
+      t.equal(
+        pdu.status,
+        isRight ? LoginStatus.SUCCESS : LoginStatus.AUTHENTICATION_FAILURE,
+        `${hash}: ${what}`,
+      );
+      t.equal(pdu.transit, isRight, `${hash}: ${what}`);
+      t.equal(
+        valueOf(keys, 'CHAP_R'),
+        undefined,
+        'the target proves nothing to whoever has not been asked for',
+      );
+    }),
+  );
 });
 
-t.test('our challenge is not answered for whoever sends it back', async (t) => {
+/** The other way: what a target may answer to the initiator's challenge. */
+const TARGET_PROOFS: readonly (readonly [string, (right: TextPair[], asked: TextPair[]) => TextPair[]])[] = [
+  ['the right secret', (right) => right],
+  ['nothing', () => []],
+  ['a response without a name', (right) => right.slice(1)],
+  ['another name', (right) => [{ key: 'CHAP_N', value: 'other' }, ...right.slice(1)]],
+  ['what the initiator has sent itself', (right, asked) => [...right.slice(0, 1), ...asked.slice(1, 2)]],
+  ['an empty response', (right) => [...right.slice(0, 1), { key: 'CHAP_R', value: '0x' }]],
+];
+
+t.test('what proves a target to our initiator, by every algorithm', async (t) => {
+  for (const algorithm of CHAP_ALGORITHMS) {
+    const { code, hash } = algorithm;
+    let replayed: TextPair[] = [];
+    const proofs = [...TARGET_PROOFS, ['a response to an earlier challenge', () => replayed] as const];
+    for (const [what, make] of proofs) {
+      const conversation = new ChapConversation({ ...MUTUAL, algorithms: [code] }, systemRandom);
+      const answered: TextPair[] = [{ key: 'AuthMethod', value: 'CHAP' }];
+      t.same(conversation.next(answered), [{ key: 'CHAP_A', value: String(code) }]);
+      answered.push({ key: 'CHAP_A', value: String(code) }, { key: 'CHAP_I', value: '5' });
+      answered.push({ key: 'CHAP_C', value: `0x${'c4'.repeat(16)}` });
+      const asked = conversation.next(answered);
+      const bytes = Buffer.from((valueOf(asked, 'CHAP_C') ?? '').slice(2), 'hex');
+      const response = chapResponse(
+        algorithm,
+        Number(valueOf(asked, 'CHAP_I')),
+        'a secret of the target',
+        bytes,
+      );
+      const right = [
+        { key: 'CHAP_N', value: 'ferry' },
+        { key: 'CHAP_R', value: formatChapBinary(response) },
+      ];
+      const last = [...answered, ...make(right, asked)];
+      if (what === 'the right secret') t.same(conversation.next(last), [], `${hash}: ${what}`);
+      else t.throws(() => conversation.next(last), /could not prove who it is/, `${hash}: ${what}`);
+      replayed = right;
+    }
+  }
+});
+
+t.test('discovery asks as well, and lists of initiators hold there', async (t) => {
   const rig = await start(t);
-  const initiator = await rig.connect();
-  const challenge = await challenged(initiator);
-  const reflected = [
-    ...answerTo(challenge, HOST.secret),
-    { key: 'CHAP_I', value: valueOf(challenge, 'CHAP_I') ?? '' },
-    { key: 'CHAP_C', value: valueOf(challenge, 'CHAP_C') ?? '' },
-  ];
-  const { pdu, keys } = await initiator.loginStep(reflected, security);
-  t.equal(pdu.status, LoginStatus.AUTHENTICATION_FAILURE);
-  t.equal(valueOf(keys, 'CHAP_R'), undefined);
+  const portal = { host: '127.0.0.1', port: rig.port };
+  const find = (chap: ChapIdentity | null, initiatorName: string): Promise<unknown> =>
+    discover(portal, { chap, initiatorName });
+  const only = { name: 'only', secret: 'a secret of one more' };
+  t.match(await find(HOST, 'iqn.2026-11.test:any'), [{ iqn: IQN }]);
+  t.match(await find(only, 'iqn.2026-11.test:only'), [{ iqn: IQN }]);
+  await Promise.all([
+    t.rejects(find(null, 'iqn.2026-11.test:any'), REFUSED, 'nobody'),
+    t.rejects(
+      find({ ...HOST, secret: 'a wrong secret!' }, 'iqn.2026-11.test:any'),
+      REFUSED,
+      'a wrong secret',
+    ),
+    t.rejects(find(only, 'iqn.2026-11.test:other'), REFUSED, 'an initiator that is not on the list'),
+  ]);
+});
+
+t.test('failed logins are counted and told, the first at once, then once a second at most', async (t) => {
+  const lines: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) });
+  const clock = new ManualClock();
+  const authenticator = new ChapAuthenticator(SECRETS, systemRandom);
+  const rig = await TargetRig.start(clock, new MemoryBudget(), authenticator, log);
+  t.teardown(() => rig.stop());
+  const fail = async (): Promise<void> => {
+    const initiator = await rig.connect();
+    await challenged(initiator);
+    const refusal = initiator.loginStep(
+      [
+        { key: 'CHAP_N', value: 'host' },
+        { key: 'CHAP_R', value: '0x5ec2e7' },
+      ],
+      security,
+    );
+    while (!(await Promise.race([refusal.then(() => true), pause()]))) clock.move(LOGIN_FAILURE_PAUSE_MS / 4);
+  };
+  await fail();
+  t.match(JSON.parse(lines[0] ?? ''), {
+    failedLogins: 1,
+    initiatorName: 'iqn.2026-11.test:host',
+    peer: /^127\.0\.0\.1:/,
+  });
+  const skipping = { csg: LoginStage.OPERATIONAL, nsg: LoginStage.FULL_FEATURE };
+  for (let n = 0; n < 5; n++) await (await rig.connect()).loginStep(NAMES, skipping);
+  t.equal(lines.length, 1, 'five more at the same moment are no lines');
+  clock.move(FAILED_LOGIN_LOG_MS);
+  await (await rig.connect()).loginStep(NAMES, skipping);
+  t.match(JSON.parse(lines[1] ?? ''), { failedLogins: 7 }, 'but they are counted');
+  t.notMatch(lines.join(), /5ec2e7|a secret of/, 'no response and no secret is told');
 });
 
 t.test('malformed proofs are refused', async (t) => {

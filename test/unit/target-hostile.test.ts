@@ -115,6 +115,23 @@ t.test('a data segment longer than we declared', async (t) => {
   t.ok(await early.closes(), 'and 8 KiB hold before the login is over');
 });
 
+t.test('a refused header is returned as far as the initiator takes it (RFC 7143 13.12)', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session({ MaxRecvDataSegmentLength: '512' });
+  for (const [ahsBytes, returnedBytes] of [
+    [1020, 512],
+    [8, 56],
+  ] as const) {
+    const bhs = Buffer.alloc(48 + ahsBytes);
+    bhs[0] = 0x1c;
+    bhs[4] = ahsBytes / 4;
+    i.send(bhs);
+    const { data } = await i.expect(Opcode.REJECT);
+    t.same(data, bhs.subarray(0, returnedBytes), `${ahsBytes} bytes of AHS`);
+  }
+});
+
 t.test('write data is bounded, and everybody’s turn comes', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());

@@ -157,7 +157,7 @@ export class Session implements ConnectionSink {
   }
 
   payload(bhs: Buffer, data: Buffer, digestOk: boolean): void {
-    // ErrorRecoveryLevel 0: a digest error ends the session (RFC 7143 7.7).
+    // ErrorRecoveryLevel 0: a digest error ends the session (RFC 7143 7.8).
     if (!digestOk) return this.fail(`data digest error: ${describePdu(bhs)}`);
     const opcode = opcodeOf(bhs);
     this.takeWindow(bhs);

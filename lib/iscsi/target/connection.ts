@@ -18,13 +18,14 @@ import type { NetSocket } from '../../base/net.js';
 import { opcodeOf } from '../wire/bhs.js';
 import { Framer, type FramerSink } from '../wire/framer.js';
 import { encodeLoginResponse, type LoginResponsePdu } from '../wire/login.js';
-import { Opcode } from '../wire/opcodes.js';
+import { LoginStatus, Opcode } from '../wire/opcodes.js';
 import { abortTasks } from './abort.js';
 import { Span } from './buffer-pool.js';
 import type { PortalContext } from './context.js';
 import { drop } from './departure.js';
 import { formatAddress } from './discovery.js';
 import { placeData, receivePdu } from './handlers/index.js';
+import type { Refusal } from './login/checks.js';
 import { type EstablishedLogin, LoginPhase, type LoginPort } from './login/phase.js';
 import { putPing } from './nop-in.js';
 import { Output } from './output.js';
@@ -268,8 +269,10 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     this.context.log.info({ peer: this.peer, iqn, initiatorName, tsih: session.tsih }, 'logged in');
   }
 
-  refused(reason: string): void {
-    this.context.log.debug({ peer: this.peer, reason }, 'login refused');
+  refused({ status, reason }: Refusal, initiatorName: string | undefined): void {
+    const { log, failedLogins } = this.context;
+    log.debug({ peer: this.peer, initiatorName, reason }, 'login refused');
+    if (status === LoginStatus.AUTHENTICATION_FAILURE) failedLogins.add(this.peer, initiatorName);
     this.stopReading();
     this.finish();
   }

@@ -5,6 +5,7 @@ import type { Random } from '../../base/random.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { BusyPoll } from './busy-poll.js';
 import type { TargetDirectory } from './directory.js';
+import type { FailedLogins } from './failed-logins.js';
 import type { Authenticator } from './login/security.js';
 import type { MemoryBudget } from './memory-budget.js';
 import type { SessionRegistry } from './registry.js';
@@ -19,4 +20,5 @@ export interface PortalContext {
   readonly memory: MemoryBudget;
   readonly poll: BusyPoll;
   readonly authenticator: Authenticator;
+  readonly failedLogins: FailedLogins;
 }

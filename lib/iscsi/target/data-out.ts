@@ -1,7 +1,7 @@
 /**
  * Data from the initiator: immediate, unsolicited up to FirstBurstLength, and solicited by R2Ts (RFC 7143 4.2.4.2,
  * 11.7, 11.8). It gathers what a command wants, in order, and says when all is there or what was wrong. A command that
- * fails meanwhile is answered only when the data already asked for has come (RFC 7143 7.7).
+ * fails meanwhile is answered only when the data already asked for has come (RFC 7143 7.8).
  *
  *      0 ── immediate ── unsolicited Data-Out … F ── R2T ─ Data-Out … F ── R2T …      wanted
  *      └────────────── receivedBytes grows ──────────────────────────────────────────▶│ the rest is dropped

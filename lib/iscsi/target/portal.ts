@@ -14,6 +14,7 @@ import { Connection } from './connection.js';
 import type { PortalContext } from './context.js';
 import { retire } from './departure.js';
 import type { TargetDirectory } from './directory.js';
+import { FailedLogins } from './failed-logins.js';
 import { type Authenticator, openAuthenticator } from './login/security.js';
 import { MemoryBudget } from './memory-budget.js';
 import type { SessionRegistry } from './registry.js';
@@ -63,6 +64,7 @@ export class Portal {
       memory: memory ?? new MemoryBudget(),
       poll: new BusyPoll(clock, options?.busyPollUs ?? BUSY_POLL_US),
       authenticator: options?.authenticator ?? openAuthenticator,
+      failedLogins: new FailedLogins(clock, log),
     };
   }
 

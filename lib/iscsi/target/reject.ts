@@ -7,13 +7,15 @@ import type { Session } from './session.js';
 /** @param reason RejectReason. Consumes a StatSN. */
 export function putReject(session: Session, reason: number, bhs: Buffer): void {
   const span = new Span();
-  session.writer.reserve(span, bhs.length);
+  // With AHS it may be longer than what the initiator takes (13.12).
+  const header = bhs.subarray(0, session.parameters.peerMaxRecvDataSegmentLength);
+  session.writer.reserve(span, header.length);
   const bytes = bytesOf(span);
   encodeReject(
     {
       reason,
       totalAHSLength: 0,
-      dataSegmentLength: bhs.length,
+      dataSegmentLength: header.length,
       statSN: session.takeStatSN(),
       expCmdSN: session.window.expCmdSN,
       maxCmdSN: session.window.maxCmdSN,
@@ -22,6 +24,6 @@ export function putReject(session: Session, reason: number, bhs: Buffer): void {
     bytes,
     span.start,
   );
-  bhs.copy(bytes, session.writer.dataStart(span));
-  session.writer.send(span, bhs.length);
+  header.copy(bytes, session.writer.dataStart(span));
+  session.writer.send(span, header.length);
 }

@@ -232,7 +232,7 @@ export class Framer {
     let bhs = header;
     if (this.headerDigestBytes > 0) {
       const end = header.length - DIGEST_BYTES;
-      // Without a header there is no knowing where the next one begins (RFC 7143 7.7, ErrorRecoveryLevel 0).
+      // Without a header there is no knowing where the next one begins (RFC 7143 7.8, ErrorRecoveryLevel 0).
       if (headerCrc32c(header, 0, end) !== readDigest(header, end)) return this.fail('header digest error');
       bhs = header.subarray(0, end);
     }

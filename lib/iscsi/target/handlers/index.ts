@@ -35,7 +35,7 @@ export function receivePdu(
   const opcode = opcodeOf(bhs);
   if (opcode === Opcode.DATA_OUT) dataOut(session, bhs, data, digestOk);
   else if (!digestOk)
-    putReject(session, RejectReason.DATA_DIGEST_ERROR, bhs); // and its CmdSN stays due (7.7)
+    putReject(session, RejectReason.DATA_DIGEST_ERROR, bhs); // and its CmdSN stays due (7.8)
   else if (!isNumbered(opcode)) unnumbered(session, opcode, bhs);
   else if (isImmediate(bhs)) deliver(session, opcode, bhs, data, context);
   else inOrder(session, opcode, bhs, data, context);

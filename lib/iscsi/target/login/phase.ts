@@ -62,8 +62,11 @@ export interface LoginPort {
   establish(login: EstablishedLogin): number;
   /** The last response is out. */
   established(): void;
-  /** The refusal is out: the connection ends. */
-  refused(reason: string): void;
+  /**
+   * The refusal is out: the connection ends.
+   * @param initiatorName where it was declared
+   */
+  refused(refusal: Refusal, initiatorName: string | undefined): void;
 }
 
 export class LoginPhase {
@@ -237,7 +240,7 @@ export class LoginPhase {
     const text = formatText(refusal.keys ?? []);
     const says = { transit: false, continues: false, tsih: 0, status: refusal.status };
     this.port.respond(this.header(pdu, text.length, says), text);
-    this.port.refused(refusal.reason);
+    this.port.refused(refusal, this.subject?.initiatorName);
   }
 
   /** The step into full feature phase. */

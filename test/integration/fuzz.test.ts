@@ -1,0 +1,44 @@
+/** A slice of make fuzz: some 20,000 PDUs at real targets; and the conversations that once found something. */
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import t, { type Test } from 'tap';
+import { exec, tempFolder } from '../support/process.js';
+
+const PROOF = fileURLToPath(new URL('../../dist/bin/proof.js', import.meta.url));
+const FIXTURES = fileURLToPath(new URL('../../fixtures/fuzz/', import.meta.url));
+const SPOILT = 8_000;
+
+interface Summary {
+  readonly hash: string;
+  readonly targets: readonly { target: string; pdus: number; answers: number; witnessOps: number }[];
+  readonly faults: readonly string[];
+}
+
+async function fuzz(t: Test, ...args: string[]): Promise<Summary> {
+  const folder = await tempFolder(t);
+  const run = ['-u', 'NODE_OPTIONS', process.execPath, PROOF, 'fuzz', '--json', '--folder', folder];
+  const ended = await exec('env', [...run, '--keep', folder, ...args]);
+  if (ended.stdout === '') throw new Error(ended.stderr);
+  return JSON.parse(ended.stdout) as Summary;
+}
+
+t.test('20,000 PDUs of a known seed, half of them spoilt', async (t) => {
+  const summary = await fuzz(t, '--seed', '20261128', '--pdus', String(SPOILT));
+  t.same(summary.faults, []);
+  for (const { target, pdus, answers, witnessOps } of summary.targets) {
+    t.ok(pdus > SPOILT / 2, `${target}: ${pdus} PDUs were sent`);
+    t.ok(answers > pdus / 20, `${target}: ${answers} answers came, so that more than the framer was reached`);
+    t.ok(witnessOps > 0, `${target}: ${witnessOps} commands of the witness`);
+  }
+});
+
+t.test('what once went wrong', async (t) => {
+  for (const name of readdirSync(FIXTURES).filter((file) => file.endsWith('.json'))) {
+    const summary = await fuzz(t, '--replay', FIXTURES + name);
+    t.same(summary.faults, [], name);
+    t.ok(
+      summary.targets.some(({ pdus }) => pdus > 0),
+      `${name}: something was sent`,
+    );
+  }
+});

@@ -1,0 +1,122 @@
+/** The fuzzer's own parts: the same seed says the same, valid conversations are valid, and files bring plans back. */
+import t from 'tap';
+import { BHS_BYTES } from '../../lib/iscsi/wire/bhs.js';
+import { Framer } from '../../lib/iscsi/wire/framer.js';
+import { parseText } from '../../lib/iscsi/wire/text-keys.js';
+import { COMMANDS, lookUp } from '../../lib/scsi/dispatch.js';
+import { Answers } from '../../lib/proof/fuzz/answers.js';
+import { drawCommand } from '../../lib/proof/fuzz/cdbs.js';
+import { copyOf, lay, type Draft } from '../../lib/proof/fuzz/draft.js';
+import { drawLogin } from '../../lib/proof/fuzz/logins.js';
+import { Mutator } from '../../lib/proof/fuzz/mutator.js';
+import { hashOf, PLAIN_TERMS, planConnection, planFromJson, planToJson } from '../../lib/proof/fuzz/plan.js';
+import { Talk } from '../../lib/proof/fuzz/talk.js';
+import { encodeNopIn } from '../../lib/iscsi/wire/nop.js';
+import { RESERVED_TAG } from '../../lib/iscsi/wire/opcodes.js';
+import { Chance } from '../../lib/sim/chance.js';
+
+const FOR = { iqn: 'iqn.2026-11.test:fuzz', blockBytes: 512, hasChap: true, chapName: 'fuzz' };
+const DIGESTS = { headerDigest: true, dataDigest: true };
+
+/** What a framer makes of it: the PDUs with right digests, or why it stopped. */
+function frame(bytes: Buffer): { pdus: number; wrong: string[] } {
+  const found = { pdus: 0, wrong: [] as string[] };
+  const framer = new Framer(
+    {
+      header: () => null,
+      payload: (_bhs, _data, digestOk) => {
+        found.pdus += 1;
+        if (!digestOk) found.wrong.push('a data digest');
+      },
+      framingError: (reason) => void found.wrong.push(reason),
+    },
+    262144,
+  );
+  framer.setDigests(true, true);
+  framer.push(bytes);
+  if (framer.insidePdu) found.wrong.push('the last PDU is cut');
+  return found;
+}
+
+t.test('the same seed and number give the same bytes, others others', async (t) => {
+  const hashes = new Set<number>();
+  for (let number = 0; number < 60; number++) {
+    const hash = hashOf(planConnection(3, number, 'chap', FOR));
+    t.equal(hashOf(planConnection(3, number, 'chap', FOR)), hash, `connection ${number}`);
+    hashes.add(hash);
+    hashes.add(hashOf(planConnection(4, number, 'chap', FOR)));
+  }
+  t.equal(hashes.size, 120);
+});
+
+t.test('a plan comes back from its file', async (t) => {
+  for (let number = 0; number < 12; number++) {
+    const plan = planConnection(5, number, 'open', { ...FOR, hasChap: false });
+    const back = planFromJson(JSON.parse(JSON.stringify(planToJson(plan))));
+    t.equal(hashOf(back), hashOf(plan));
+    t.same(back, plan);
+  }
+  t.throws(() => planFromJson({ number: 1 }));
+});
+
+t.test('unspoilt conversations are whole, and reach every command', async (t) => {
+  const chance = new Chance(1);
+  const talk = new Talk(chance, { ...PLAIN_TERMS, ...DIGESTS, immediateData: true }, 1);
+  const drafts: Draft[] = [];
+  while (drafts.length < 4000) drafts.push(...talk.next());
+  t.same(frame(Buffer.concat(drafts.map((pdu) => lay(pdu, DIGESTS)))), { pdus: drafts.length, wrong: [] });
+  const numbers = drafts.flatMap(({ cmdSN }) => (cmdSN === null ? [] : [cmdSN]));
+  t.same(
+    numbers,
+    numbers.map((_, index) => index + 1),
+    'CmdSN in a row',
+  );
+  const reached = new Set(Array.from({ length: 20_000 }, () => lookUp(drawCommand(chance, 512).cdb)?.name));
+  t.same(
+    COMMANDS.map(({ name }) => name).filter((name) => !reached.has(name)),
+    [],
+    'no command is left out',
+  );
+  for (const { data } of drawLogin(chance, FOR)) t.ok(parseText(data).length > 0);
+});
+
+t.test('what is spoilt is marked, differs, and leaves the original alone', async (t) => {
+  const chance = new Chance(2);
+  const talk = new Talk(chance, PLAIN_TERMS, 1);
+  const mutator = new Mutator(chance, 1);
+  let differing = 0;
+  for (let n = 0; n < 500; n++) {
+    const [original] = talk.next();
+    if (original === undefined) throw new Error('nothing was said');
+    const before = lay(original, DIGESTS);
+    const spoilt = mutator.mutate(copyOf(original));
+    t.ok(spoilt.isMutated);
+    t.ok(lay(original, DIGESTS).equals(before));
+    if (!lay(spoilt, DIGESTS).equals(before)) differing += 1;
+  }
+  t.ok(differing > 450, `${differing} of 500 differ`);
+});
+
+t.test('answers are judged', async (t) => {
+  const nopIn = (statSN: number): Buffer => {
+    const bhs = Buffer.alloc(BHS_BYTES);
+    const sequence = { statSN, expCmdSN: 1, maxCmdSN: 9 };
+    const tags = { initiatorTaskTag: 1, targetTransferTag: RESERVED_TAG };
+    encodeNopIn(
+      { totalAHSLength: 0, dataSegmentLength: 0, lunHigh: 0, lunLow: 0, ...tags, ...sequence },
+      bhs,
+    );
+    return bhs;
+  };
+  const answers = new Answers(0, 512, () => undefined);
+  answers.expect(7);
+  answers.payload(nopIn(7), Buffer.alloc(0), true);
+  t.same(answers.faults, []);
+  t.equal(answers.maxCmdSN, 9);
+  answers.payload(nopIn(9), Buffer.alloc(0), true);
+  t.match(answers.faults, [/StatSN 9 where 8 is due/]);
+  answers.payload(nopIn(10), Buffer.alloc(0), false);
+  answers.header(nopIn(11), 513);
+  answers.header(Buffer.alloc(BHS_BYTES), 0);
+  t.match(answers.faults.slice(1), [/a wrong data digest/, /more data than the 512/, /no target sends this/]);
+});
