@@ -74,7 +74,7 @@ export class MemberRig {
       units: {
         keeperOf: () => new UnitMemory(),
         catchUp: () => Promise.resolve(),
-        homeCondition: () => null,
+        homeCondition: (name) => ({ key: keys.unit(name), revision: 0 }),
       },
       hasLeft: () => Promise.resolve(false),
       loopIdleMs: () => 0,

@@ -60,9 +60,9 @@ t.test('from volume to volume', async (t) => {
   await submitAndWait(w.volume, 'discard', 0, BLOCK);
   t.equal(await (await w.file()).allocatedBytes(), 0, 'what is empty here takes no space there');
 
-  rig.host.givingHome('w', true);
+  await rig.host.givingHome('w', true);
   t.equal(await copy(), NOT_REACHABLE, 'one that is about to be served elsewhere');
-  rig.host.givingHome('w', false);
+  await rig.host.givingHome('w', false);
   t.equal(await copy(), SAID.GOOD);
   await giveHome(rig, 'v');
   t.equal(await copy(), SAID.GOOD, 'sessions that are yet to follow their volume are served as before (I7)');
