@@ -268,7 +268,7 @@ export const MUTANTS: readonly Mutant[] = [
     invariant: 'I8',
     breaks: 'a fence forgets the old session instead of waiting for its end',
     file: 'iscsi/target/registry.js',
-    find: 'await Promise.all(left.map((session) => new Promise((resolve) => session.whenGone(resolve))));',
+    find: 'await Promise.all(left.map((session) => new Promise((resolve) => this.whenEnded(session, resolve))));',
     replace: 'for (const session of left)\n            this.sessions.delete(session);',
   },
   {
@@ -276,8 +276,8 @@ export const MUTANTS: readonly Mutant[] = [
     invariant: 'I8',
     breaks: 'a fence leaves the links of processes that are gone',
     file: 'member/fencer.js',
-    find: 'await this.options.endAbsent(present);',
-    replace: 'void present;',
+    find: 'await this.options.endAbsent(present);\n        this.options.fenced(',
+    replace: 'void present;\n        this.options.fenced(',
   },
   {
     name: 'never-told',
