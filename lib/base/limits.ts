@@ -99,6 +99,9 @@ export const SERIAL_PATTERN = /^(?! )[ -~]{0,31}[!-~]$/;
 
 /** Logical blocks of one COMPARE AND WRITE (VPD B0h): what its one byte can say. */
 export const COMPARE_AND_WRITE_BLOCKS_MAX = 255;
+/** Logical blocks of one WRITE SAME (VPD B0h): what its 10-byte form can say. Hosts that ask for more at once would wait
+ *  for it longer than they wait for any other command. */
+export const WRITE_SAME_BLOCKS_MAX = 65_535;
 /** Logical blocks of one UNMAP over all its descriptors (VPD B0h). */
 export const UNMAP_BLOCKS_MAX = 1024 * 1024;
 /** Descriptors of one UNMAP (VPD B0h); bounds its parameter list to 4 KiB and a header. */

@@ -108,9 +108,20 @@ t.test('WRITE ATOMIC(16)', async (t) => {
   const page = pattern(8 * BLOCK, 6);
   t.equal(said(await run(atomic(0, 16, 8), page)), SAID.GOOD, 'a page');
   t.ok(heldExcept(ram, 16, page));
-  t.equal(said(await run(atomic(FUA, 17, 3), page.subarray(BLOCK, 4 * BLOCK))), SAID.GOOD, 'part of one');
+  t.equal(
+    said(await run(atomic(FUA, 16, 3), page.subarray(0, 3 * BLOCK))),
+    SAID.GOOD,
+    'the beginning of one',
+  );
   t.ok(heldExcept(ram, 16, page));
-  t.equal(said(await run(atomic(0, 20, 8), page)), SAID.INVALID_FIELD_IN_CDB, 'parts of two');
+  for (const blocks of [1, 8]) {
+    const data = page.subarray(0, blocks * BLOCK);
+    t.equal(
+      said(await run(atomic(0, 20, blocks), data)),
+      SAID.INVALID_FIELD_IN_CDB,
+      'not from the start of one',
+    );
+  }
   t.equal(said(await run(atomic(0, 16, 9), Buffer.alloc(9 * BLOCK))), SAID.INVALID_FIELD_IN_CDB, 'too many');
   t.equal(said(await run(atomic(0, 16, 8, 4), page)), SAID.INVALID_FIELD_IN_CDB, 'no boundaries');
   t.equal(

@@ -1,6 +1,6 @@
 /** WRITE SAME, UNMAP, SYNCHRONIZE CACHE and PRE-FETCH: what they do to the medium, and what they refuse. */
 import t from 'tap';
-import { CLEAR_PIECE_BYTES_MAX, UNMAP_BLOCKS_MAX } from '../../lib/base/limits.js';
+import { PIECE_BYTES_MAX, UNMAP_BLOCKS_MAX, WRITE_SAME_BLOCKS_MAX } from '../../lib/base/limits.js';
 import type { BlockIo } from '../../lib/block/device.js';
 import { NullDevice } from '../../lib/block/null-device.js';
 import { pattern } from '../support/device-suite.js';
@@ -87,31 +87,44 @@ t.test('WRITE SAME(16) with NDOB needs no data', async (t) => {
   t.equal(ram.counts.discard, 1);
 });
 
-t.test('a WRITE SAME of a whole large medium', async (t) => {
-  const PIECES = 100;
-  /** A unit with something that happens when its device has been given so many pieces of zeros. */
+t.test('WRITE SAME beyond its maximum length is an invalid field, also where it names none', async (t) => {
+  const { run } = scsiRunner(new NullDevice(2 * WRITE_SAME_BLOCKS_MAX * BLOCK, BLOCK));
+  t.equal(said(await run(cdb16('93', 0x01, 0, WRITE_SAME_BLOCKS_MAX))), SAID.GOOD);
+  t.equal(said(await run(cdb16('93', 0x01, 0, WRITE_SAME_BLOCKS_MAX + 1))), SAID.INVALID_FIELD_IN_CDB);
+  t.equal(said(await run(cdb16('93', 0x01, WRITE_SAME_BLOCKS_MAX, 0))), SAID.GOOD);
+  t.equal(said(await run(cdb16('93', 0x01, WRITE_SAME_BLOCKS_MAX - 1, 0))), SAID.INVALID_FIELD_IN_CDB);
+});
+
+t.test('what takes long ends where it is not wanted any more', async (t) => {
+  const PIECES = 12;
+  /** A unit with something that happens when its device has been given so many pieces. */
   const unitWhere = (at: number, happens: () => void) => {
-    const device = new NullDevice(PIECES * CLEAR_PIECE_BYTES_MAX, BLOCK);
+    const device = new NullDevice(PIECES * PIECE_BYTES_MAX, BLOCK);
     const { sizeBytes, blockBytes, readOnly } = device;
     const seen = { pieces: 0 };
     const submit = (io: BlockIo): void => {
-      if (io.op === 'zero' && ++seen.pieces === at) happens();
+      if (io.op === 'write' && ++seen.pieces === at) happens();
       device.submit(io);
     };
     return { seen, ...scsiRunner({ sizeBytes, blockBytes, readOnly, submit }) };
   };
-  const all = cdb16('93', 0x01, 0, 0);
+  const all = cdb16('93', 0, 0, 0);
+  const block = pattern(BLOCK, 4);
 
   const whole = unitWhere(-1, () => undefined);
-  t.equal(said(await whole.run(all)), SAID.GOOD);
+  t.equal(said(await whole.run(all, block)), SAID.GOOD);
   t.equal(whole.seen.pieces, PIECES);
 
   const aborted = unitWhere(3, () => (aborted.last().isEnding = true));
-  t.equal(said(await aborted.run(all)), 'b/00/00', 'it ends behind the piece under way');
+  t.equal(said(await aborted.run(all, block)), 'b/00/00', 'it ends behind the piece under way');
   t.equal(aborted.seen.pieces, 3);
 
   const erased = unitWhere(6, () => void erased.run('48 82 0000000000 0000 00'));
-  t.equal(said(await erased.run(all)), SAID.SANITIZE_IN_PROGRESS, 'it writes nothing behind what erases all');
+  t.equal(
+    said(await erased.run(all, block)),
+    SAID.SANITIZE_IN_PROGRESS,
+    'it writes nothing behind what erases all',
+  );
   t.equal(erased.seen.pieces, 6);
 });
 

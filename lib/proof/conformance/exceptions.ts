@@ -14,4 +14,12 @@ export const EXCEPTIONS: ReadonlyMap<string, string> = new Map([
     'it asks for 1 to 256 blocks, at any alignment, without a look at MAXIMUM ATOMIC TRANSFER LENGTH and ATOMIC ALIGNMENT ' +
       'of VPD B0h, which the starting LBA and the length have to meet (SBC-4 6.6.4)',
   ],
+  [
+    'WriteSame10.UnmapUntilEnd',
+    'it wants zeros where it has sent ones: with LBPRZ 1 WRITE SAME unmaps for zeros alone (SBC-3 4.7.3.4.4)',
+  ],
+  [
+    'Sanitize.Reset',
+    'it wants a block erase of any unit to last for more than 4 s, which no clause says (SBC-4 4.11.2)',
+  ],
 ]);

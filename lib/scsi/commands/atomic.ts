@@ -78,11 +78,11 @@ const writeAtomic: AtomicCommand = {
   blocksMax: (unit) => unit.atomicBlocksMax,
   dataOutRatio: 1,
   wantsAll: true,
-  fault: (unit, cdb, { lba, blocks }) => {
+  fault: (unit, cdb, { lba }) => {
     // It would cut the write into several atomic ones; VPD B0h says that there is none (MAXIMUM ATOMIC BOUNDARY SIZE).
     if (cdb.readUInt16BE(ATOMIC_BOUNDARY_AT) !== 0) return invalidCdbField(ATOMIC_BOUNDARY_AT);
-    // ATOMIC ALIGNMENT: it would lie in two pages.
-    return (lba % unit.atomicBlocksMax) + blocks > unit.atomicBlocksMax ? invalidCdbField(2) : null;
+    // ATOMIC ALIGNMENT (SBC-4 6.6.4): from the start of a page, so that it never lies in two.
+    return lba % unit.atomicBlocksMax === 0 ? null : invalidCdbField(2);
   },
   *pieces(offsetBytes, data, fua) {
     yield { op: 'write', offsetBytes, lengthBytes: data.length, data, fua };

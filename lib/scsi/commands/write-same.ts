@@ -1,8 +1,8 @@
 /**
  * WRITE SAME (10) and (16) (SBC-3 5.48, 5.49): one block written many times, or a range cleared; to the end of the medium
- * where it names no number of blocks. However long that takes, an abort ends it after the piece that is under way.
+ * where it names no number of blocks. An abort ends it after the piece that is under way.
  */
-import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX } from '../../base/limits.js';
+import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX, WRITE_SAME_BLOCKS_MAX } from '../../base/limits.js';
 import { byteAt, PROTECT, uint64 } from '../cdb.js';
 import { type Command, refuse, usage } from '../command.js';
 import { cut, finishByPieces, type Piece } from '../pieces.js';
@@ -43,6 +43,11 @@ const read16: Read = (cdb) => ({
   lengthAt: 10,
 });
 
+/** VPD B0h says WSNZ 0: no number of blocks means all that follow. */
+function blocksOf(unit: DiskUnit, { lba, blocks }: WriteSame): number {
+  return blocks === 0 ? unit.blocks - lba : blocks;
+}
+
 function findFault(unit: DiskUnit, command: WriteSame): Sense | null {
   if ((command.flags & PROTECT) !== 0) return invalidCdbField(1, 7);
   if ((command.flags & PBDATA_LBDATA) !== 0) return invalidCdbField(1, 2);
@@ -51,6 +56,7 @@ function findFault(unit: DiskUnit, command: WriteSame): Sense | null {
   // One block at least: also of "to the end" there has to be a first one.
   const blocks = Math.max(command.blocks, 1);
   if (unit.isBeyondEnd(command.lba, blocks)) return lbaOutOfRange(unit.firstBeyondEnd(command.lba));
+  if (blocksOf(unit, command) > WRITE_SAME_BLOCKS_MAX) return invalidCdbField(command.lengthAt);
   return unit.readOnly ? SENSE.WRITE_PROTECTED : null;
 }
 
@@ -102,9 +108,7 @@ function execute(read: Read): NonNullable<Command['execute']> {
       return;
     }
     const offsetBytes = command.lba * unit.blockBytes;
-    // VPD B0h says WSNZ 0: no number means all that follow.
-    const blocks = command.blocks === 0 ? unit.blocks - command.lba : command.blocks;
-    const lengthBytes = blocks * unit.blockBytes;
+    const lengthBytes = blocksOf(unit, command) * unit.blockBytes;
     const fua = unit.writesThrough;
     // With LBPRZ 1 an unmapped block reads as zeros, so UNMAP may only be honoured for zeros (SBC-3 5.48, 4.7.3.4.4).
     const pieces =

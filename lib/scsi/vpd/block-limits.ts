@@ -1,5 +1,11 @@
 /** VPD B0h, Block Limits (SBC-3 6.6.4): how large a command may be. Each number is enforced by its command. */
-import { COMPARE_AND_WRITE_BLOCKS_MAX, UNMAP_BLOCKS_MAX, UNMAP_DESCRIPTORS_MAX } from '../../base/limits.js';
+import {
+  COMPARE_AND_WRITE_BLOCKS_MAX,
+  UNMAP_BLOCKS_MAX,
+  UNMAP_DESCRIPTORS_MAX,
+  WRITE_SAME_BLOCKS_MAX,
+} from '../../base/limits.js';
+import { putUint64 } from '../cdb.js';
 import type { DiskUnit } from '../unit.js';
 
 const BODY_BYTES = 60;
@@ -19,7 +25,7 @@ export function encodeBlockLimits(unit: DiskUnit): Buffer {
   put32(UNMAP_DESCRIPTORS_MAX, 24); // MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT
   put32(physicalBlocks, 28); // OPTIMAL UNMAP GRANULARITY: holes are whole pages
   put32(0x8000_0000, 32); // UGAVALID, UNMAP GRANULARITY ALIGNMENT 0
-  // MAXIMUM WRITE SAME LENGTH 0: there is none, as it goes in pieces and can be aborted.
+  putUint64(body, WRITE_SAME_BLOCKS_MAX, 36 - HEADER_BYTES); // MAXIMUM WRITE SAME LENGTH
   put32(unit.atomicBlocksMax, 44); // MAXIMUM ATOMIC TRANSFER LENGTH
   put32(unit.atomicBlocksMax, 48); // ATOMIC ALIGNMENT
   put32(1, 52); // ATOMIC TRANSFER LENGTH GRANULARITY
