@@ -9,7 +9,7 @@ import { startGroup } from '../support/group.js';
 
 const BLOCK = 512;
 const HOSTS = 4;
-const MOVES = ['m2', 'm3', 'm1', 'm2', 'm1'] as const;
+const MOVES = ['m2', 'm3', 'm1'] as const;
 const MISCOMPARE = 0x0e;
 const RETRIED = [0x06, 0x0b]; // UNIT ATTENTION, ABORTED COMMAND
 
