@@ -29,3 +29,10 @@ export function formatSize(bytes: number): string {
   const digits = Number.isInteger(value) ? String(value) : value.toFixed(1);
   return `${digits}${SUFFIXES[unit]}`;
 }
+
+/** A count as an option of a command gives it. Throws USAGE, with the option's name, when it is none above 0. */
+export function wholeOf(name: string, text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new BlockferryError('USAGE', `--${name} '${text}' is no whole number above 0`);
+}

@@ -4,7 +4,7 @@ import { cpus, release, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BlockferryError } from '../base/errors.js';
-import { parseSize } from '../base/units.js';
+import { parseSize, wholeOf } from '../base/units.js';
 import type { BenchCase, BenchSettings } from './case.js';
 import { coldCases } from './cases/cold.js';
 import { countCases } from './cases/counts.js';
@@ -74,12 +74,6 @@ function readOptions(args: readonly string[]): Options {
     outFolder: resolve(values.out),
     isScale: positionals[0] === 'scale',
   };
-}
-
-function wholeOf(name: string, text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1) return value;
-  throw new BlockferryError('USAGE', `${name} '${text}' is no whole number above 0`);
 }
 
 function chooseCases(only: readonly string[]): readonly BenchCase[] {

@@ -85,7 +85,8 @@ export class FollowedRecords {
         const entry = await this.read(volume);
         const isOurs = entry !== undefined && entry.revision !== revisionBefore && entry.value === value;
         return isOurs ? entry.revision : null;
-      } catch {
+      } catch (error) {
+        if (this.isClosed) throw error;
         await sleep(this.options.clock, READ_BACK_RETRY_MS);
       }
     }

@@ -171,7 +171,9 @@ export class HeldVolume implements DestinationVolume {
     if (this.knowsUnit) return;
     const { epoch } = this;
     await this.context.units.catchUp(this.record.name);
-    this.knowsUnit = this.isHome && this.epoch === epoch;
+    // The home may have gone meanwhile: what is unfinished is then the next one's to do.
+    if (!this.isHome) return;
+    this.knowsUnit = this.epoch === epoch;
     this.target.server.resume();
   }
 

@@ -5,7 +5,7 @@ import t from 'tap';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/initiator/index.js';
 import { askJson } from '../../lib/peer/ask.js';
 import { PeerType } from '../../lib/peer/contract.js';
-import { startGroup, type TestGroup } from '../support/group.js';
+import { killMember, startGroup } from '../support/group.js';
 import { makeHub } from '../support/peer-rig.js';
 import { blockferry, promisedHere, Running, tempFolder } from '../support/process.js';
 
@@ -38,27 +38,6 @@ function isRunning(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-async function until(what: string, holds: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-/** Kills a member and waits until another process serves in its place. */
-async function killMember(group: TestGroup, name: string): Promise<void> {
-  const find = async () =>
-    (await group.json<Status>('status')).members.find((member) => member.name === name);
-  const before = await find();
-  if (before === undefined) throw new Error(`no member ${name}`);
-  process.kill(before.pid, 'SIGKILL');
-  await until(`${name} is started again`, async () => {
-    const now = await find();
-    return now !== undefined && now.alive && now.pid !== before.pid && now.portal === before.portal;
-  });
 }
 
 t.test('--peer-digests reaches every member', async (t) => {

@@ -6,7 +6,7 @@
 import t from 'tap';
 import { parseSense } from '../../lib/iscsi/initiator/cdb.js';
 import { Initiator } from '../../lib/iscsi/initiator/index.js';
-import { startGroup, type TestGroup } from '../support/group.js';
+import { killMember, startGroup, type TestGroup } from '../support/group.js';
 import { COMMANDS, HARMLESS, RIGHTS } from '../support/reservation-rights.js';
 import { cdb10, hex } from '../support/scsi-rig.js';
 
@@ -23,9 +23,6 @@ const [REGISTER_AND_IGNORE, RESERVE, CLEAR] = [6, 1, 3];
 const KEYS = ['a'.repeat(16), 'b'.repeat(16)] as const;
 const NONE = '0'.repeat(16);
 
-interface Status {
-  readonly members: readonly { name: string; pid: number; alive: boolean }[];
-}
 interface Move {
   readonly id: string;
   readonly state: string;
@@ -124,20 +121,6 @@ async function judgeAll(hosts: readonly Host[]): Promise<Rights> {
 async function homeOf(group: TestGroup, volume: string): Promise<string | undefined> {
   const volumes = await group.json<Volume[]>('volume', 'list');
   return volumes.find(({ name }) => name === volume)?.home;
-}
-
-/** kill -9; resolves when another process serves in its place. */
-async function killMember(group: TestGroup, name: string): Promise<void> {
-  const find = async () =>
-    (await group.json<Status>('status')).members.find((member) => member.name === name);
-  const before = await find();
-  if (before === undefined) throw new Error(`no member ${name}`);
-  process.kill(before.pid, 'SIGKILL');
-  for (;;) {
-    const now = await find();
-    if (now?.alive === true && now.pid !== before.pid) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 t.test('reservations before, during and after a move, and after kill -9 of the home', async (t) => {

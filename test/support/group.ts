@@ -85,6 +85,31 @@ function makeGroup(ready: GroupReady, dataFolder: string, running: Running): Tes
   };
 }
 
+interface GroupStatus {
+  readonly members: readonly { name: string; pid: number; alive: boolean; portal: string }[];
+}
+
+async function until(what: string, holds: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!(await holds())) {
+    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Kills a member and waits until another process serves in its place. */
+export async function killMember(group: TestGroup, name: string): Promise<void> {
+  const find = async () =>
+    (await group.json<GroupStatus>('status')).members.find((member) => member.name === name);
+  const before = await find();
+  if (before === undefined) throw new Error(`no member ${name}`);
+  process.kill(before.pid, 'SIGKILL');
+  await until(`${name} is started again`, async () => {
+    const now = await find();
+    return now !== undefined && now.alive && now.pid !== before.pid && now.portal === before.portal;
+  });
+}
+
 /** All in one moment: a member that outlives its supervisor would stop in order, which is not what is to be tested. */
 async function killGroup(running: Running, cli: TestGroup['cli']): Promise<void> {
   const status = JSON.parse((await cli('status', '--json')).stdout) as { members: { pid: number }[] };

@@ -38,6 +38,9 @@ export class MemberRig {
   readonly cutOff: string[] = [];
   /** By the clock; a loss is told at once. */
   leaseIsValid = true;
+  /** The facts of its units, and what catching up with them waits for. */
+  readonly unitMemory = new UnitMemory();
+  catchingUp = Promise.resolve();
   /** Its disk, by the next start. */
   storage = systemDoors();
 
@@ -72,8 +75,8 @@ export class MemberRig {
       keeperOf: () => new LocalKeeper(),
       vacateOthers: () => Promise.resolve(),
       units: {
-        keeperOf: () => new UnitMemory(),
-        catchUp: () => Promise.resolve(),
+        keeperOf: () => this.unitMemory,
+        catchUp: () => this.catchingUp,
         homeCondition: (name) => ({ key: keys.unit(name), revision: 0 }),
       },
       hasLeft: () => Promise.resolve(false),

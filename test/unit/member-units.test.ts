@@ -13,6 +13,7 @@ import type { StoreCompare } from '../../lib/group/store.js';
 import { SharedUnits } from '../../lib/member/shared-units.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { KeptUnitState } from '../../lib/scsi/kept-state.js';
+import { makeRig } from '../support/member-rig.js';
 import { RamDevice } from '../support/ram-device.js';
 import { cdb10 } from '../support/scsi-rig.js';
 import { IDENTITY, nexusOf, SAID, said, scsiRunner } from '../support/scsi-runner.js';
@@ -195,4 +196,22 @@ t.test('a record that nobody can read changes nothing', async (t) => {
   t.equal(await m1.says(WRITE), SAID.WRITE_PROTECTED);
   t.equal(await m1.protect(false), SAID.GOOD, 'and is written over');
   t.equal(await m1.says(WRITE), SAID.GOOD);
+});
+
+t.test('a member that is not home any more when it has caught up takes nothing up', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  await rig.volume(1);
+  await rig.write(1, 7);
+  const held = rig.host.get('v');
+  let caughtUp = (): void => undefined;
+  rig.catchingUp = new Promise((resolve) => (caughtUp = resolve));
+  const catchingUp = held?.catchUpUnit();
+  await rig.table.commit(rig.routed, rig.routed.route.withHome('m2'));
+  const order = { overwrite: null, failure: 'restricted' } as const;
+  rig.unitMemory.facts = { ...rig.unitMemory.facts, sanitize: order };
+  caughtUp();
+  await catchingUp;
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.equal(await rig.read(1), 7, 'what the next home sanitizes is that one’s to erase');
 });

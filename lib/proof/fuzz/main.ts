@@ -2,7 +2,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { BlockferryError } from '../../base/errors.js';
+import { wholeOf } from '../../base/units.js';
 import { Scope } from '../../bench/scope.js';
 import { alignedTable, formatCount } from '../../bench/text.js';
 import { replay, runFuzz, type FuzzSummary } from './run.js';
@@ -79,10 +79,4 @@ function readOptions(args: readonly string[]) {
     folder: resolve(values.folder),
     json: values.json,
   };
-}
-
-function wholeOf(name: string, text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1) return value;
-  throw new BlockferryError('USAGE', `--${name} '${text}' is no whole number above 0`);
 }

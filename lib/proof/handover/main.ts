@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { resolve, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BlockferryError } from '../../base/errors.js';
-import { parseSize } from '../../base/units.js';
+import { parseSize, wholeOf } from '../../base/units.js';
 import { describeLine } from '../figures.js';
 import type { LoadedBy } from '../loaded-client.js';
 import { whyNoLibiscsi } from '../libiscsi.js';
@@ -73,10 +73,4 @@ function readOptions(args: readonly string[]) {
     folder: resolve(values.folder),
     json: values.json,
   };
-}
-
-function wholeOf(name: string, text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1) return value;
-  throw new BlockferryError('USAGE', `--${name} '${text}' is no whole number above 0`);
 }
