@@ -304,6 +304,15 @@ export const FENCE_DEADLINE_MS = 10_000;
 export const LEASE_TTL_MS = 6_000;
 /** Registrations of a volume (SPC-4 5.13.7): every commit of its reservations writes all of them. */
 export const REGISTRATIONS_MAX = 256;
+/** Members that a load vector can speak of: groups of more than MEMBERS_MAX exist on paper and in the simulator. */
+export const MEMBERS_KNOWN_MAX = 1024;
+/** Volumes in one load vector, the busiest first: what is below the five hundredth has nothing worth moving. A vector of so
+ *  many is 300 KiB, under one peer frame. */
+export const LOADED_VOLUMES_MAX = 512;
+/** Hot extents told of one volume: enough to halve what a Zipf load makes of a thousand extents. */
+export const HOT_EXTENTS_MAX = 64;
+/** Candidates that a plan remembers although it did not take them: what a person looks through. */
+export const ALTERNATIVES_MAX = 16;
 /** Largest record a member believes from the store. */
 export const STORE_VALUE_BYTES_MAX = 1 * MiB;
 

@@ -24,12 +24,14 @@ const LAYERS = [
   'lib/group',
   'lib/routing',
   'lib/migration',
+  'lib/load',
   'lib/balance',
   'lib/member',
   'lib/serve',
   'lib/manage',
   'lib/supervisor',
   'lib/sim',
+  'lib/simulate',
   'lib/cli',
   'lib/bench',
   'lib/proof',
@@ -56,6 +58,8 @@ const FORBIDDEN: Record<string, readonly string[]> = {
   ],
   'lib/routing': ['lib/iscsi/initiator', 'lib/storage'],
   'lib/migration': ['lib/iscsi/initiator', 'lib/iscsi/wire'],
+  'lib/load': ['lib/iscsi/target', 'lib/group', 'lib/routing', 'lib/migration'],
+  'lib/balance': ['lib/iscsi/target', 'lib/group', 'lib/routing', 'lib/migration', 'lib/peer'],
 };
 
 const LINES_MAX = 400;
