@@ -14,6 +14,7 @@ import { HANDOVER_DEADLINE_SECONDS, READ_BACK_RETRY_MS } from './base/limits.js'
 import type { Logger } from './base/log.js';
 import { randomToken, type Random } from './base/random.js';
 import { noWaypoints, type Waypoints } from './base/waypoints.js';
+import { DiskTime } from './block/disk-time.js';
 import { GroupView, Membership, type MemberChange } from './group/membership.js';
 import { GroupRecord, MemberRecord, keys, parseRecord } from './group/records.js';
 import type { GroupStore } from './group/store.js';
@@ -62,6 +63,8 @@ export interface MemberOptions {
   readonly peerDigests?: boolean;
   /** Who may log in. Default: everybody. */
   readonly authenticator?: Authenticator;
+  /** What the disk takes for a request, one at a time; default: what it takes. */
+  readonly diskTimeMs?: number;
   /** Default: none. */
   readonly waypoints?: Waypoints;
 }
@@ -286,6 +289,7 @@ export class Member {
       leaseIsValid: () => membership.check(),
       keeperOf: (volume, id) => this.reservationsOfGroup.keeperOf(volume, id),
       units: this.units,
+      ...(options.diskTimeMs && { diskTime: new DiskTime(options.diskTimeMs, clock) }),
       vacateOthers: (routed) => this.fencer.vacateEverywhere(routed),
       connect: (member) => hub.connect(member),
       isPresent: (member, process) => this.view.get(member)?.incarnation === process,

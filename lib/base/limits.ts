@@ -313,6 +313,17 @@ export const LOADED_VOLUMES_MAX = 512;
 export const HOT_EXTENTS_MAX = 64;
 /** Candidates that a plan remembers although it did not take them: what a person looks through. */
 export const ALTERNATIVES_MAX = 16;
+/** Moves that have ended and are still known: what people look through, and what says which extents have moved lately. */
+export const MOVES_REMEMBERED_MAX = 256;
+/** Moves of one plan: more than a group carries out before it looks again. */
+export const BALANCE_MOVES_MAX = 64;
+/** Labels of a volume or member, and how they look. */
+export const LABELS_MAX = 16;
+export const LABEL_PATTERN = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/;
+/** Decisions of the balancer that are remembered: some days of a quiet group, an hour of a busy one. */
+export const DECISIONS_MAX = 200;
+/** A decision to do nothing that is made again is written again this often at most. */
+export const DECISION_REPEAT_MS = 60_000;
 /** Largest record a member believes from the store. */
 export const STORE_VALUE_BYTES_MAX = 1 * MiB;
 

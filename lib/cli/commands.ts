@@ -53,6 +53,11 @@ export const commands: readonly CommandLoader[] = [
     load: async () => (await import('./moves.js')).addMoves,
   },
   {
+    name: 'balance',
+    description: 'how the group balances itself, shown or changed',
+    load: async () => (await import('./balance.js')).addBalance,
+  },
+  {
     name: 'io',
     description: 'an initiator that writes and checks known patterns',
     load: async () => (await import('./io.js')).addIo,

@@ -11,7 +11,16 @@ import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
 import { readChap, withChap } from './chap.js';
 import { untilStopped, type CliDoor } from './door.js';
 import { createLog } from './log.js';
-import { address, flag, memberName, parseOptions, refuseOpenHost, whole, withJson } from './options.js';
+import {
+  address,
+  duration,
+  flag,
+  memberName,
+  parseOptions,
+  refuseOpenHost,
+  whole,
+  withJson,
+} from './options.js';
 import { emit } from './output.js';
 
 const Options = z.object({
@@ -25,6 +34,7 @@ const Options = z.object({
   peerDigests: flag,
   allowUnauthenticated: flag,
   chap: z.string().min(1).optional(),
+  diskTime: duration.optional(),
 });
 
 export const addMember = addMemberWith(noWaypoints, memberDoors());
@@ -47,6 +57,10 @@ function define(program: Command, door: CliDoor, waypoints: Waypoints, doors: Me
     .requiredOption('--data <folder>', 'where its volumes are kept')
     .option('--busy-poll-us <microseconds>', 'poll this long before sleeping; 0: never')
     .option('--peer-digests', 'a CRC32C in every frame to and from other members')
+    .option(
+      '--disk-time <time>',
+      'pretend a disk that serves one request at a time, each in so long, such as 300us',
+    )
     .option('--allow-unauthenticated', 'listen where other machines can reach it')
     .action((raw: Record<string, unknown>) => runMember(door, raw, waypoints, doors));
 }
@@ -77,6 +91,7 @@ async function runMember(
     waypoints,
     ...(chap && { authenticator: new ChapAuthenticator(chap, systemRandom) }),
     ...(options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs }),
+    ...(options.diskTime === undefined ? {} : { diskTimeMs: options.diskTime }),
   };
   const member = await Member.start(wanted, doors);
   const ready = {

@@ -1,22 +1,29 @@
 /** blockferry moves: what is on its way, what has arrived, what failed and why. */
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { BlockferryError } from '../base/errors.js';
 import { formatSize } from '../base/units.js';
 import type { MoveView } from '../manage/api.js';
 import { ManageClient } from '../manage/client.js';
 import type { CliDoor } from './door.js';
-import { manageOptions, parseOptions, withManage } from './options.js';
+import { flag, manageOptions, parseOptions, withManage } from './options.js';
+import { describeDecisions } from './explain.js';
 import { emit, table } from './output.js';
 
-const Options = z.object({ ...manageOptions, cancel: z.string().min(1).max(64).optional() });
+const Options = z.object({ ...manageOptions, cancel: z.string().min(1).max(64).optional(), explain: flag });
 
 export function addMoves(program: Command, door: CliDoor): void {
   withManage(program.command('moves').description('moves under way and finished'), door)
+    .option('--explain', 'what the balancer decided, why, and what came of it')
     .option('--cancel <id>', 'stop a move and undo what is not committed')
     .action(async (raw: Record<string, unknown>) => {
-      const { json, manage, cancel } = parseOptions(Options, raw);
+      const { json, manage, cancel, explain } = parseOptions(Options, raw);
       const client = new ManageClient(manage);
-      if (cancel === undefined) emit(door, json, await client.moves(), moveTable);
+      if (explain && cancel !== undefined) {
+        throw new BlockferryError('USAGE', '--explain and --cancel exclude each other', 'give one of them');
+      }
+      if (explain) emit(door, json, await client.decisions(), describeDecisions);
+      else if (cancel === undefined) emit(door, json, await client.moves(), moveTable);
       else emit(door, json, await client.cancelMove(cancel), (move) => moveTable([move]));
     });
 }
@@ -35,7 +42,7 @@ export function moveTable(moves: readonly MoveView[]): string {
       formatSize(m.bytesCopied),
       formatSize(m.bytesRecopied),
       m.restarts,
-      m.error || m.lastError,
+      m.error || m.lastError || (m.decision === '' ? '' : 'balances the group'),
     ]),
   );
 }

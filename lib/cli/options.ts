@@ -7,13 +7,20 @@ import { Option, type Command } from 'commander';
 import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
 import { MEMBER_NAME_PATTERN, VOLUME_NAME_PATTERN } from '../base/limits.js';
-import { parseSize } from '../base/units.js';
+import { parseDuration, parseSize } from '../base/units.js';
 import type { CliDoor } from './door.js';
 import { parseKind } from './kind.js';
 
 export const DEFAULT_MANAGE_URL = 'http://127.0.0.1:3280';
 
 export const size = z.string().transform(parseSize);
+/** In milliseconds. */
+export const duration = z.string().transform((text, context) => {
+  const ms = parseDuration(text);
+  if (ms !== null) return ms;
+  context.addIssue({ code: 'custom', message: 'is no time such as 300us, 20ms, 30s, 10m or 1h' });
+  return z.NEVER;
+});
 export const volumeName = z
   .string()
   .regex(VOLUME_NAME_PATTERN, 'is no volume name: lower-case letters, digits, dots and dashes, 64 at most');

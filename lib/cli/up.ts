@@ -4,17 +4,27 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { systemClock } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
-import { MEMBERS_MAX } from '../base/limits.js';
+import { MEMBERS_MAX, MEMBER_NAME_PATTERN } from '../base/limits.js';
 import { systemRandom } from '../base/random.js';
-import { formatSize } from '../base/units.js';
+import { formatSize, parseDuration } from '../base/units.js';
 import type { StatusView } from '../manage/api.js';
 import { Supervisor, type SupervisorOptions } from '../supervisor/supervisor.js';
 import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
+import { balancePreset, settingsOf } from './balance.js';
 import { readChap, withChap } from './chap.js';
 import { untilStopped, type CliDoor } from './door.js';
 import { createLog } from './log.js';
 import { flag, host, parseOptions, port, refuseOpenHost, volumeAndSize, whole, withJson } from './options.js';
 import { emit, table } from './output.js';
+
+/** MEMBER=TIME. */
+const diskTime = z.string().transform((text, context) => {
+  const [member = '', time = '', ...more] = text.split('=');
+  if (more.length === 0 && MEMBER_NAME_PATTERN.test(member) && parseDuration(time) !== null)
+    return { member, time };
+  context.addIssue({ code: 'custom', message: 'is not MEMBER=TIME such as m1=300us' });
+  return z.NEVER;
+});
 
 const Options = z.object({
   json: flag,
@@ -28,6 +38,8 @@ const Options = z.object({
   peerDigests: flag,
   allowUnauthenticated: flag,
   chap: z.string().min(1).optional(),
+  balance: balancePreset.optional(),
+  diskTime: z.array(diskTime),
 });
 
 /** The one line of JSON that says the group is ready: scripts depend on it. */
@@ -57,6 +69,16 @@ export function addUp(program: Command, door: CliDoor): void {
     .option('--volume <name=size[,kind]>', 'create it unless it is there; may be repeated', collect, [])
     .option('--busy-poll-us <microseconds>', 'members poll this long before they sleep; 0: never')
     .option('--peer-digests', 'a CRC32C in every frame between members')
+    .option(
+      '--balance <policy>',
+      'none, share, latency-gap, heat, or demonstration (default: as it was set, heat at first)',
+    )
+    .option(
+      '--disk-time <member=time>',
+      'pretend that its disk is slow, such as m1=300us; may be repeated',
+      collect,
+      [],
+    )
     .option('--allow-unauthenticated', 'listen where other machines can reach it')
     .action((raw: Record<string, unknown>) => runUp(door, raw));
 }
@@ -98,6 +120,9 @@ function supervisorOptions(
     volumes: options.volume,
     program: process.argv[1] ?? '',
     memberArgs,
+    argsOf: (member) =>
+      options.diskTime.flatMap((slow) => (slow.member === member ? ['--disk-time', slow.time] : [])),
+    ...(options.balance && { balance: settingsOf(options.balance) }),
     clock: systemClock,
     random: systemRandom,
     log,

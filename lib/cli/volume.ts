@@ -1,12 +1,15 @@
-/** blockferry volume create | list | show | delete: the disks of a running group. */
+/** blockferry volume create | list | show | set | delete: the disks of a running group. */
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { BlockferryError } from '../base/errors.js';
+import { LABEL_PATTERN } from '../base/limits.js';
 import { formatSize } from '../base/units.js';
-import type { VolumeView } from '../manage/api.js';
+import type { SetVolume, VolumeView } from '../manage/api.js';
 import { ManageClient } from '../manage/client.js';
 import type { CliDoor } from './door.js';
 import { describeKind, kindOf, kindOptions, withKind } from './kind.js';
 import {
+  flag,
   manageOptions,
   memberName,
   parseArgument,
@@ -15,9 +18,18 @@ import {
   volumeName,
   withManage,
 } from './options.js';
-import { emit, table } from './output.js';
+import { describeLabels, emit, table } from './output.js';
 
 const Plain = z.object(manageOptions);
+/** KEY=VALUE; KEY= takes the label away. */
+const labelChange = z.string().transform((text, context): [string, string | null] => {
+  const [key = '', value = '', ...more] = text.split('=');
+  const isChange = more.length === 0 && text.includes('=') && LABEL_PATTERN.test(key);
+  if (isChange && (value === '' || LABEL_PATTERN.test(value))) return [key, value === '' ? null : value];
+  context.addIssue({ code: 'custom', message: 'is not KEY=VALUE such as kind=database' });
+  return z.NEVER;
+});
+const SetOptions = z.object({ ...manageOptions, pin: flag, unpin: flag, label: z.array(labelChange) });
 const Create = z.object({
   ...manageOptions,
   size,
@@ -27,7 +39,7 @@ const Create = z.object({
 });
 
 export function addVolume(program: Command, door: CliDoor): void {
-  const volume = program.command('volume').description('create, list, show or delete volumes');
+  const volume = program.command('volume').description('create, list, show, set or delete volumes');
   const createCommand = volume.command('create <name>').description('create a volume; it reads as zeros');
   withManage(withKind(createCommand), door)
     .requiredOption('--size <size>', 'such as 10G')
@@ -46,6 +58,16 @@ export function addVolume(program: Command, door: CliDoor): void {
       emit(door, json, await new ManageClient(manage).volume(nameOf(name)), describeVolume);
     },
   );
+  withManage(volume.command('set <name>').description('where the balancer may put it'), door)
+    .option('--pin', 'it stays where it is; people may still move it')
+    .option('--unpin', 'it may go')
+    .option(
+      '--label <key=value>',
+      'goes only to members with the same label, or without labels; KEY= takes it away',
+      (value: string, before: string[]) => [...before, value],
+      [],
+    )
+    .action((name: string, options: Record<string, unknown>) => set(door, name, options));
   withManage(volume.command('delete <name>').description('delete a volume and its data'), door).action(
     async (name: string, options: Record<string, unknown>) => {
       const { json, manage } = parseOptions(Plain, options);
@@ -65,6 +87,17 @@ async function create(door: CliDoor, name: string, raw: Record<string, unknown>)
     ...kindOf(options),
   });
   emit(door, options.json, created, describeVolume);
+}
+
+async function set(door: CliDoor, name: string, raw: Record<string, unknown>): Promise<void> {
+  const { json, manage, pin, unpin, label } = parseOptions(SetOptions, raw);
+  if (pin && unpin)
+    throw new BlockferryError('USAGE', '--pin and --unpin exclude each other', 'give one of them');
+  if (!pin && !unpin && label.length === 0)
+    throw new BlockferryError('USAGE', 'nothing to set', 'give --pin, --unpin or --label KEY=VALUE');
+  const wanted: SetVolume = { labels: Object.fromEntries(label) };
+  if (pin || unpin) wanted.pinned = pin;
+  emit(door, json, await new ManageClient(manage).setVolume(nameOf(name), wanted), describeVolume);
 }
 
 function nameOf(text: string): string {
@@ -109,6 +142,8 @@ function describeVolume(volume: VolumeView): string {
       ['serial', volume.serial],
       ['vendor, product', `${volume.vendor}, ${volume.product}`],
       ['naa', volume.naa],
+      ['pinned', volume.pinned ? 'yes' : 'no'],
+      ['labels', describeLabels(volume.labels)],
       ['moving', volume.moving ?? 'no'],
     ],
   );

@@ -1,5 +1,6 @@
 /** Moves: asked for, called off, looked at (admin.ts). The members do them (migration/). */
 import { BlockferryError } from '../base/errors.js';
+import { MOVES_REMEMBERED_MAX } from '../base/limits.js';
 import { randomToken } from '../base/random.js';
 import type { Clock } from '../base/clock.js';
 import { refuseWhileMoving, requireEntry } from './admin-volumes.js';
@@ -7,19 +8,19 @@ import { change, unchanged, type AdminDoors } from './attempts.js';
 import { MoveRecord, ProgressRecord, RouteHeadRecord, formatRecord, keys, parseRecord } from './records.js';
 import type { GroupStore, StoreOperation } from './store.js';
 
-/** Moves that have ended and are still shown. */
-const ENDED_MOVES_MAX = 100;
-
 /** A move as it is asked for. */
 export type WantedMove = Pick<MoveRecord, 'volume' | 'to' | 'range' | 'rateBytesPerSecond' | 'handover'> &
-  Partial<Pick<MoveRecord, 'strict'>>;
+  Partial<Pick<MoveRecord, 'strict' | 'decision'>> & {
+    /** The revision of the route's head that it was planned on: STALE where the route has changed since. */
+    readonly headRevision?: number;
+  };
 
 /** A move and the figures of all its sources together. */
 export type MoveStatus = MoveRecord & ProgressRecord;
 
 /**
  * Asks for a move.
- * @throws NOT_FOUND (volume, or the destination is not up), BUSY (one is under way), INVALID (range, nothing to do)
+ * @throws NOT_FOUND (volume, or the destination is not up), BUSY (one is under way), INVALID (range, nothing to do), STALE
  */
 export async function createMove(
   store: GroupStore,
@@ -34,13 +35,16 @@ export async function createMove(
     const headEntry = await requireEntry(store, keys.routeHead(volume), `volume ${volume} has no route`);
     const memberEntry = await requireEntry(store, keys.member(to), `there is no member ${to} up`);
     await refuseWhileMoving(store, volume);
+    if (wanted.headRevision !== undefined && wanted.headRevision !== headEntry.revision) {
+      throw new BlockferryError('STALE', `the route of ${volume} has changed since the move was planned`);
+    }
     const head = parseRecord(RouteHeadRecord, headEntry);
     checkRange(wanted, head);
     await refuseIfThere(store, wanted, head);
     const move: MoveRecord = {
       ...{ id, volume, to, from: head.home, createdAtMs },
       ...{ range: wanted.range, rateBytesPerSecond: wanted.rateBytesPerSecond, handover: wanted.handover },
-      strict: wanted.strict ?? false,
+      ...{ strict: wanted.strict ?? false, decision: wanted.decision ?? '' },
       ...{ state: 'active' as const, error: '', finishedAtMs: null },
     };
     return {
@@ -118,7 +122,8 @@ export async function listMoves(store: GroupStore): Promise<MoveStatus[]> {
   return Promise.all(moves.map((move) => withProgress(store, move)));
 }
 
-async function readMoves(store: GroupStore): Promise<MoveRecord[]> {
+/** The records of all moves that are remembered, the oldest first: without their figures, which are reads of their own. */
+export async function readMoves(store: GroupStore): Promise<MoveRecord[]> {
   const { entries } = await store.list(keys.moves);
   const moves = entries.map((entry) => parseRecord(MoveRecord, entry));
   return moves.sort((a, b) => a.createdAtMs - b.createdAtMs);
@@ -148,7 +153,7 @@ function sumProgress(parts: readonly ProgressRecord[]): ProgressRecord {
 /** Deletes all but the newest of the moves that have ended, with their figures. */
 async function forgetOldMoves(store: GroupStore): Promise<void> {
   const ended = (await readMoves(store)).filter((move) => move.state !== 'active');
-  for (const move of ended.slice(0, Math.max(0, ended.length - ENDED_MOVES_MAX))) {
+  for (const move of ended.slice(0, Math.max(0, ended.length - MOVES_REMEMBERED_MAX))) {
     const { entries } = await store.list(keys.progress(move.id));
     const operations: StoreOperation[] = entries.map((entry) => ({ delete: entry.key }));
     await store.txn([], [...operations, { delete: keys.move(move.id) }]);

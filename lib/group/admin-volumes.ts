@@ -181,6 +181,7 @@ export async function deleteVolume(store: GroupStore, name: string): Promise<voi
         { delete: keys.volume(name) },
         { delete: keys.reservation(name) },
         { delete: keys.unit(name) },
+        { delete: keys.placement(name) },
         ...entries.map((entry) => ({ delete: entry.key })),
       ],
       result: undefined,

@@ -3,10 +3,23 @@
  * somebody else was first. No member is asked; members see the records change and act.
  */
 export {
+  balanceOf,
+  getBalance,
+  listDecisions,
+  listPlacements,
+  placementOf,
+  putDecision,
+  setBalance,
+  setPlacement,
+  type BalanceChange,
+  type PlacementChange,
+} from './admin-balance.js';
+export {
   createMove,
   cancelMove,
   getMove,
   listMoves,
+  readMoves,
   type MoveStatus,
   type WantedMove,
 } from './admin-moves.js';

@@ -12,13 +12,21 @@
  *   progress/MOVE/MEMBER          ProgressRecord   each source's own figures
  *   reservations/NAME             ReservationsRecord
  *   units/NAME                    UnitRecord
+ *   balance/settings              BalanceRecord
+ *   planner                       the member that carries a plan out, under a lease of its own: one at a time
+ *   placements/VOLUME             PlacementRecord  (absent: anywhere)
+ *   decisions/ID                  Decision         (balance/decision.ts)
  */
 import { z } from 'zod';
+import { BalanceSettings, DEFAULT_SETTINGS } from '../balance/settings.js';
 import { BlockferryError } from '../base/errors.js';
 import {
   EXTENTS_MAX,
   EXTENT_BYTES_MAX,
   EXTENT_BYTES_MIN,
+  LABELS_MAX,
+  LABEL_PATTERN,
+  MEMBERS_KNOWN_MAX,
   MEMBER_NAME_PATTERN,
   PRODUCT_DEFAULT,
   PRODUCT_PATTERN,
@@ -112,6 +120,8 @@ export const MoveRecord = z.object({
   handover: z.enum(['ask', 'drop']),
   /** A write that the destination does not take fails, so that the host sends it again (I6); false: it stands. */
   strict: z.boolean().default(false),
+  /** The decision of the balancer that it comes from, '' where somebody asked for it. */
+  decision: z.string().max(64).default(''),
   state: z.enum(['active', 'done', 'failed', 'cancelled']),
   /** One line, '' unless failed. */
   error: z.string().max(1024),
@@ -179,6 +189,37 @@ export const UnitRecord = z.object({
 });
 export type UnitRecord = z.infer<typeof UnitRecord>;
 
+export const Labels = z
+  .record(z.string().regex(LABEL_PATTERN), z.string().regex(LABEL_PATTERN))
+  .refine((labels) => Object.keys(labels).length <= LABELS_MAX, `more than ${LABELS_MAX} labels`);
+export type Labels = z.infer<typeof Labels>;
+
+/** How much a member takes beside the others, and what goes there. Outlives the member's lease. */
+export const MemberShare = z.object({
+  weight: z.number().min(0).max(1000).default(1),
+  labels: Labels.default({}),
+});
+export type MemberShare = z.infer<typeof MemberShare>;
+
+/** How the group balances itself. */
+export const BalanceRecord = z.object({
+  settings: BalanceSettings.default(DEFAULT_SETTINGS),
+  members: z
+    .record(memberName, MemberShare)
+    .default({})
+    .refine((members) => Object.keys(members).length <= MEMBERS_KNOWN_MAX),
+});
+export type BalanceRecord = z.infer<typeof BalanceRecord>;
+
+/** Where a volume may be. */
+export const PlacementRecord = z.object({
+  /** A volume made anew under the same name has none of this. */
+  volumeId: z.number().int().min(1).max(0xffffffff),
+  isPinned: z.boolean(),
+  labels: Labels,
+});
+export type PlacementRecord = z.infer<typeof PlacementRecord>;
+
 export const keys = {
   group: 'group',
   members: 'members/',
@@ -199,6 +240,13 @@ export const keys = {
   reservations: 'reservations/',
   units: 'units/',
   unit: (volume: string) => `units/${volume}`,
+  balances: 'balance/',
+  balance: 'balance/settings',
+  planner: 'planner',
+  placements: 'placements/',
+  placement: (volume: string) => `placements/${volume}`,
+  decisions: 'decisions/',
+  decision: (id: string) => `decisions/${id}`,
   reservation: (volume: string) => `reservations/${volume}`,
 };
 

@@ -8,19 +8,26 @@
  *   POST   /v1/volumes                CreateVolume → VolumeView
  *   GET    /v1/volumes/NAME           VolumeView
  *   DELETE /v1/volumes/NAME           {}
+ *   PATCH  /v1/volumes/NAME           SetVolume → VolumeView: where the balancer may put it
  *   GET    /v1/volumes/NAME/route     RouteView
  *   GET    /v1/sessions               SessionsView
  *   GET    /v1/moves                  MoveView[], the newest first
  *   POST   /v1/moves                  CreateMove → MoveView
  *   GET    /v1/moves/ID               MoveView
  *   DELETE /v1/moves/ID               MoveView: asks the move to stop and undo what is not committed
+ *   GET    /v1/balance                BalanceView
+ *   PATCH  /v1/balance                SetBalance → BalanceView
+ *   GET    /v1/decisions              DecisionView[], the newest first
  *
  * A failure is {error: {code, message, hint?}} with a fitting HTTP status.
  */
 import { z } from 'zod';
+import { Decision } from '../balance/decision.js';
+import { BalanceSettings } from '../balance/settings.js';
 import {
   EXTENT_BYTES_MAX,
   EXTENT_BYTES_MIN,
+  LABEL_PATTERN,
   MEMBER_NAME_PATTERN,
   PRODUCT_PATTERN,
   SERIAL_PATTERN,
@@ -64,6 +71,39 @@ export const CreateMove = z.strictObject({
 });
 export type CreateMove = z.infer<typeof CreateMove>;
 
+const label = z.string().regex(LABEL_PATTERN, 'is no label');
+/** Null takes the label away. */
+const labelChanges = z.record(label, label.nullable());
+const labels = z.record(z.string(), z.string());
+
+export const SetVolume = z.strictObject({ pinned: z.boolean().optional(), labels: labelChanges.optional() });
+export type SetVolume = z.infer<typeof SetVolume>;
+
+export const SetBalance = z.strictObject({
+  /** What is absent stays. */
+  settings: z.strictObject(BalanceSettings.shape).partial().optional(),
+  members: z
+    .record(
+      memberName,
+      z.strictObject({
+        weight: z.number().min(0).max(1000).optional(),
+        labels: z.record(label, label).optional(),
+      }),
+    )
+    .optional(),
+});
+export type SetBalance = z.infer<typeof SetBalance>;
+
+export const BalanceView = z.object({
+  settings: BalanceSettings,
+  /** Members of which anything was said; all others have the weight 1 and no labels. */
+  members: z.record(z.string(), z.object({ weight: z.number(), labels })),
+});
+export type BalanceView = z.infer<typeof BalanceView>;
+
+export const DecisionView = Decision;
+export type DecisionView = z.infer<typeof DecisionView>;
+
 export const MemberView = z.object({
   name: z.string(),
   portal: z.string(),
@@ -93,6 +133,9 @@ export const VolumeView = z.object({
   product: z.string(),
   naa: z.string(),
   url: z.string(),
+  /** The balancer leaves it where it is. */
+  pinned: z.boolean(),
+  labels,
   /** The id of the move under way, or null. */
   moving: z.string().nullable(),
 });
@@ -114,6 +157,8 @@ export const MoveView = z.object({
   from: z.string(),
   to: z.string(),
   range: z.object({ first: count, last: count }).nullable(),
+  /** The balancer's decision behind it, '' where somebody asked for it. */
+  decision: z.string(),
   state: z.enum(['active', 'done', 'failed', 'cancelled']),
   error: z.string(),
   createdAtMs: count,

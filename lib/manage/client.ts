@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { BlockferryError, type ErrorCode } from '../base/errors.js';
 import { MANAGE_REQUEST_DEADLINE_MS } from '../base/limits.js';
 import {
+  BalanceView,
+  DecisionView,
   ErrorAnswer,
   MemberView,
   MoveView,
@@ -12,6 +14,8 @@ import {
   VolumeView,
   type CreateMove,
   type CreateVolume,
+  type SetBalance,
+  type SetVolume,
 } from './api.js';
 
 export class ManageClient {
@@ -36,6 +40,9 @@ export class ManageClient {
   createVolume(wanted: CreateVolume): Promise<VolumeView> {
     return this.request('POST', '/v1/volumes', VolumeView, wanted);
   }
+  setVolume(name: string, wanted: SetVolume): Promise<VolumeView> {
+    return this.request('PATCH', `/v1/volumes/${encodeURIComponent(name)}`, VolumeView, wanted);
+  }
   async deleteVolume(name: string): Promise<void> {
     await this.request('DELETE', `/v1/volumes/${encodeURIComponent(name)}`, z.unknown());
   }
@@ -53,6 +60,15 @@ export class ManageClient {
   }
   cancelMove(id: string): Promise<MoveView> {
     return this.request('DELETE', `/v1/moves/${encodeURIComponent(id)}`, MoveView);
+  }
+  balance(): Promise<BalanceView> {
+    return this.request('GET', '/v1/balance', BalanceView);
+  }
+  setBalance(wanted: SetBalance): Promise<BalanceView> {
+    return this.request('PATCH', '/v1/balance', BalanceView, wanted);
+  }
+  decisions(): Promise<DecisionView[]> {
+    return this.request('GET', '/v1/decisions', z.array(DecisionView));
   }
 
   private async request<T>(method: string, path: string, schema: z.ZodType<T>, body?: object): Promise<T> {

@@ -1,11 +1,15 @@
 /** What the management API asks of the group; the HTTP server knows nothing else of it. */
 import type {
+  BalanceView,
   CreateMove,
   CreateVolume,
+  DecisionView,
   MemberView,
   MoveView,
   RouteView,
   SessionsView,
+  SetBalance,
+  SetVolume,
   StatusView,
   VolumeView,
 } from './api.js';
@@ -17,6 +21,7 @@ export interface ManageDesk {
   volumes(): Promise<VolumeView[]>;
   volume(name: string): Promise<VolumeView>;
   createVolume(wanted: CreateVolume): Promise<VolumeView>;
+  setVolume(name: string, wanted: SetVolume): Promise<VolumeView>;
   deleteVolume(name: string): Promise<void>;
   route(volume: string): Promise<RouteView>;
   sessions(): Promise<SessionsView>;
@@ -24,4 +29,7 @@ export interface ManageDesk {
   move(id: string): Promise<MoveView>;
   createMove(wanted: CreateMove): Promise<MoveView>;
   cancelMove(id: string): Promise<MoveView>;
+  balance(): Promise<BalanceView>;
+  setBalance(wanted: SetBalance): Promise<BalanceView>;
+  decisions(): Promise<DecisionView[]>;
 }

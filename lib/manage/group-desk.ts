@@ -12,25 +12,35 @@ import {
   createMove,
   createVolume,
   deleteVolume,
+  getBalance,
   getMove,
+  listDecisions,
   listMoves,
+  listPlacements,
+  placementOf,
+  setBalance,
+  setPlacement,
   type MoveStatus,
 } from '../group/admin.js';
 import { MemberRecord, keys, parseRecord } from '../group/records.js';
-import type { GroupStore } from '../group/store.js';
+import type { GroupStore, StoreEntry } from '../group/store.js';
 import { askJson } from '../peer/ask.js';
 import { PeerType, type PeerHub } from '../peer/contract.js';
 import type { RoutedVolume, RoutingTable } from '../routing/table.js';
 import {
   formatAddress,
   volumeUrl,
+  type BalanceView,
   type CreateMove,
   type CreateVolume,
+  type DecisionView,
   type MemberView,
   type MoveView,
   type RouteView,
   type SessionView,
   type SessionsView,
+  type SetBalance,
+  type SetVolume,
   type StatusView,
   type VolumeView,
 } from './api.js';
@@ -66,6 +76,13 @@ const SessionsAnswer = z.array(
   }),
 );
 
+/** What the store says of volumes besides their records and routes, by name. */
+interface SaidOfVolumes {
+  /** The id of the move under way. */
+  readonly moving: ReadonlyMap<string, string>;
+  readonly placements: ReadonlyMap<string, StoreEntry>;
+}
+
 export class GroupDesk implements ManageDesk {
   constructor(private readonly parts: GroupDeskParts) {}
 
@@ -86,13 +103,18 @@ export class GroupDesk implements ManageDesk {
 
   async volumes(): Promise<VolumeView[]> {
     const { table } = this.parts;
-    const moving = await this.movesUnderWay();
-    const views = [...table.volumes].map((volume) => this.volumeView(volume, moving));
+    const said = await this.saidOfVolumes();
+    const views = [...table.volumes].map((volume) => this.volumeView(volume, said));
     return views.sort((a, b) => a.name.localeCompare(b.name));
   }
 
   async volume(name: string): Promise<VolumeView> {
-    return this.volumeView(await this.find(name), await this.movesUnderWay());
+    return this.volumeView(await this.find(name), await this.saidOfVolumes());
+  }
+
+  async setVolume(name: string, { pinned, labels }: SetVolume): Promise<VolumeView> {
+    await setPlacement(this.parts.store, name, { isPinned: pinned, labels });
+    return this.volume(name);
   }
 
   async createVolume(wanted: CreateVolume): Promise<VolumeView> {
@@ -162,6 +184,18 @@ export class GroupDesk implements ManageDesk {
     return this.move(id);
   }
 
+  balance(): Promise<BalanceView> {
+    return getBalance(this.parts.store);
+  }
+
+  setBalance(wanted: SetBalance): Promise<BalanceView> {
+    return setBalance(this.parts.store, wanted);
+  }
+
+  async decisions(): Promise<DecisionView[]> {
+    return (await listDecisions(this.parts.store)).reverse();
+  }
+
   private async find(name: string): Promise<RoutedVolume> {
     const volume = await this.parts.table.refresh(name);
     if (volume === undefined) {
@@ -176,13 +210,15 @@ export class GroupDesk implements ManageDesk {
     return entries.map((entry) => parseRecord(MemberRecord, entry));
   }
 
-  /** Volume → the id of its move. */
-  private async movesUnderWay(): Promise<Map<string, string>> {
-    const { entries } = await this.parts.store.list(keys.movings);
-    return new Map(entries.map((entry) => [entry.key.slice(keys.movings.length), entry.value]));
+  private async saidOfVolumes(): Promise<SaidOfVolumes> {
+    const { store } = this.parts;
+    const [{ entries }, placements] = await Promise.all([store.list(keys.movings), listPlacements(store)]);
+    const moving = new Map(entries.map((entry) => [entry.key.slice(keys.movings.length), entry.value]));
+    return { moving, placements };
   }
 
-  private volumeView({ record, route }: RoutedVolume, moving: ReadonlyMap<string, string>): VolumeView {
+  private volumeView({ record, route }: RoutedVolume, { moving, placements }: SaidOfVolumes): VolumeView {
+    const { isPinned, labels } = placementOf(placements.get(record.name), record.id);
     return {
       name: record.name,
       iqn: record.iqn,
@@ -200,6 +236,8 @@ export class GroupDesk implements ManageDesk {
       product: record.product,
       naa: record.naa,
       url: volumeUrl(this.parts.portal, record.iqn),
+      pinned: isPinned,
+      labels,
       moving: moving.get(record.name) ?? null,
     };
   }
@@ -260,6 +298,7 @@ function moveView(move: MoveStatus): MoveView {
     from: move.from,
     to: move.to,
     range: move.range,
+    decision: move.decision,
     state: move.state,
     error: move.error,
     createdAtMs: move.createdAtMs,

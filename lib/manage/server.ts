@@ -8,7 +8,7 @@ import type { z } from 'zod';
 import { BlockferryError, errnoOf, type ErrorCode } from '../base/errors.js';
 import { MANAGE_BODY_BYTES_MAX, MANAGE_REQUEST_DEADLINE_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
-import { CreateMove, CreateVolume, formatAddress } from './api.js';
+import { CreateMove, CreateVolume, SetBalance, SetVolume, formatAddress } from './api.js';
 import type { ManageDesk } from './desk.js';
 
 export interface ManageServerOptions {
@@ -100,6 +100,9 @@ function addRoutes(http: FastifyInstance, desk: ManageDesk): void {
     return reply.code(201).send(created);
   });
   http.get<{ Params: { name: string } }>('/v1/volumes/:name', (request) => desk.volume(request.params.name));
+  http.patch<{ Params: { name: string } }>('/v1/volumes/:name', (request) =>
+    desk.setVolume(request.params.name, parseBody(SetVolume, request.body)),
+  );
   http.delete<{ Params: { name: string } }>('/v1/volumes/:name', async (request) => {
     await desk.deleteVolume(request.params.name);
     return {};
@@ -115,6 +118,10 @@ function addRoutes(http: FastifyInstance, desk: ManageDesk): void {
   });
   http.get<{ Params: { id: string } }>('/v1/moves/:id', (request) => desk.move(request.params.id));
   http.delete<{ Params: { id: string } }>('/v1/moves/:id', (request) => desk.cancelMove(request.params.id));
+
+  http.get('/v1/balance', () => desk.balance());
+  http.patch('/v1/balance', (request) => desk.setBalance(parseBody(SetBalance, request.body)));
+  http.get('/v1/decisions', () => desk.decisions());
 }
 
 function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {

@@ -15,6 +15,7 @@ import {
 import type { Logger } from '../base/log.js';
 import type { Waypoints } from '../base/waypoints.js';
 import type { VolumeRecord } from '../group/records.js';
+import type { DiskTime } from '../block/disk-time.js';
 import type { ServedTarget } from '../iscsi/target/directory.js';
 import type { DestinationVolume } from '../migration/destination.js';
 import type { PeerHub } from '../peer/contract.js';
@@ -50,6 +51,8 @@ export interface HeldVolumeContext {
   /** Who keeps the reservations of a volume, by name and number. */
   keeperOf(volume: string, volumeId: number): ReservationKeeper;
   readonly units: VolumeUnits;
+  /** The disk under the files, where it is to be slower than it is. */
+  readonly diskTime?: DiskTime | undefined;
   /** Resolves when no session of the volume is at another member; rejects when that was not so in time. */
   vacateOthers(volume: RoutedVolume): Promise<void>;
   /** The units that a copy may reach from here, as of now. */
@@ -304,7 +307,7 @@ export class HeldVolume implements DestinationVolume {
         if (this.isClosed) throw new BlockferryError('NOT_FOUND', `volume ${name} is closed`);
         const file = await this.openClean();
         this.openFailure = '';
-        this.local.opened(file);
+        this.local.opened(this.context.diskTime?.slowed(file) ?? file);
         return file;
       } catch (error) {
         this.logOpenFailure(describeError(error));

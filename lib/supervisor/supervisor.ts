@@ -8,7 +8,7 @@ import { describeError } from '../base/errors.js';
 import { LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomToken, type Random } from '../base/random.js';
-import { ensureGroup } from '../group/admin.js';
+import { ensureGroup, setBalance, type BalanceChange } from '../group/admin.js';
 import { openStore } from '../group/open-store.js';
 import type { Authenticator } from '../iscsi/target/login/security.js';
 import { Portal } from '../iscsi/target/portal.js';
@@ -39,6 +39,10 @@ export interface SupervisorOptions {
   readonly program: string;
   /** Arguments that every member gets besides its own. */
   readonly memberArgs: readonly string[];
+  /** Arguments of one member by its name. */
+  argsOf(member: string): readonly string[];
+  /** How the group is to balance itself; absent: as it was set before. */
+  readonly balance?: BalanceChange['settings'];
   /** Who may log in at the group portal. Default: everybody. */
   readonly authenticator?: Authenticator;
   readonly clock: Clock;
@@ -85,6 +89,7 @@ async function start(options: SupervisorOptions, undos: Undo[]): Promise<GroupDe
   const store = await openStore(storeUrl, { clock, random, log });
   undos.push(() => store.close());
   const group = await ensureGroup(store, { clock, random });
+  if (options.balance !== undefined) await setBalance(store, { settings: options.balance });
   const table = await RoutingTable.open(store, new MemberIds(), log);
   undos.push(() => table.close());
   const members = addresses.members.map((member) => memberProcess(member, storeUrl, folder.path, options));
@@ -146,6 +151,7 @@ function memberProcess(
   const at = (port: number): string => formatAddress({ host, port });
   const args = ['member', '--name', member.name, '--store', storeUrl, '--data', join(folder, member.name)];
   args.push('--portal', at(member.portal), '--peer', at(member.peer), ...options.memberArgs);
+  args.push(...options.argsOf(member.name));
   return new MemberProcess({ name: member.name, program, args, clock, log });
 }
 

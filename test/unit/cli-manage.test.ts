@@ -3,12 +3,17 @@ import { request } from 'node:http';
 import t from 'tap';
 import { BlockferryError } from '../../lib/base/errors.js';
 import { silentLog } from '../../lib/base/log.js';
+import { DEFAULT_SETTINGS, DEMONSTRATION_SETTINGS } from '../../lib/balance/settings.js';
 import type {
+  BalanceView,
   CreateMove,
   CreateVolume,
+  DecisionView,
   MemberView,
   MoveView,
   RouteView,
+  SetBalance,
+  SetVolume,
   VolumeView,
 } from '../../lib/manage/api.js';
 import { ManageClient } from '../../lib/manage/client.js';
@@ -44,6 +49,8 @@ function volumeView(name: string, home: string, holders: Record<string, number>)
     product: 'VOLUME',
     naa: '3123456789abcdef',
     url: `iscsi://127.0.0.1:3260/iqn.2026-11.org.blockferry:${name}/0`,
+    pinned: false,
+    labels: {},
     moving: null,
   };
 }
@@ -52,6 +59,8 @@ function volumeView(name: string, home: string, holders: Record<string, number>)
 class PlayedDesk implements ManageDesk {
   readonly held: VolumeView[] = [volumeView('disk', 'm1', { m1: 16 })];
   readonly asked: (CreateMove | CreateVolume)[] = [];
+  readonly balanceView: BalanceView = { settings: { ...DEFAULT_SETTINGS }, members: {} };
+  readonly decided: DecisionView[] = [];
   looks = 0;
   ending: MoveView['state'] = 'done';
 
@@ -108,6 +117,28 @@ class PlayedDesk implements ManageDesk {
     this.looks = 0;
     return this.view('active');
   }
+  async setVolume(name: string, { pinned, labels = {} }: SetVolume) {
+    const volume = await this.volume(name);
+    if (pinned !== undefined) volume.pinned = pinned;
+    for (const [label, value] of Object.entries(labels)) {
+      if (value === null) delete volume.labels[label];
+      else volume.labels[label] = value;
+    }
+    return volume;
+  }
+  async balance() {
+    return this.balanceView;
+  }
+  async setBalance({ settings, members = {} }: SetBalance) {
+    Object.assign(this.balanceView.settings, settings);
+    for (const [name, { weight = 1, labels = {} }] of Object.entries(members)) {
+      this.balanceView.members[name] = { weight, labels };
+    }
+    return this.balanceView;
+  }
+  async decisions() {
+    return this.decided;
+  }
   async cancelMove() {
     return this.view('cancelled');
   }
@@ -118,6 +149,7 @@ class PlayedDesk implements ManageDesk {
       from: 'm1',
       to: 'm2',
       range: null,
+      decision: '',
       state,
       error: state === 'failed' ? 'the disk of m2 is full' : '',
       createdAtMs: 1000,
@@ -227,6 +259,95 @@ t.test('the other commands', async (t) => {
   desk.ending = 'done';
   t.match((await run(manage('drain', 'm1'))).stdout, /m1 is empty: 1 move/);
   t.match((await run(manage('drain', 'm9'))).stderr, /there is no member m9; the group has m1, m2, m3/);
+});
+
+t.test('how the group balances itself', async (t) => {
+  t.match((await run(manage('balance'))).stdout, /POLICY +HEAT\nwindow +30.00 s\n/);
+  const changed = await run(
+    manage('balance', '--policy', 'share', '--window', '5s', '--weight', 'm1=2.5', '--weight', 'm2=0').concat(
+      ...['--member-label', 'm1:kind=database', '--whole-volumes', '--json'],
+    ),
+  );
+  t.equal(changed.code, 0, changed.stderr);
+  t.match(JSON.parse(changed.stdout), {
+    settings: { policy: 'share', windowMs: 5000, splitsVolumes: false, coolDownMs: 600_000 },
+    members: { m1: { weight: 2.5, labels: { kind: 'database' } }, m2: { weight: 0, labels: {} } },
+  });
+  t.match((await run(manage('balance'))).stdout, /^m1 +2.5 +kind=database$/m);
+  const preset = await run(manage('balance', '--preset', 'demonstration', '--moves', '7', '--json'));
+  t.match(JSON.parse(preset.stdout), { settings: { ...DEMONSTRATION_SETTINGS, movesMax: 7 } });
+  for (const [args, wrong] of [
+    [['--policy', 'best'], /--policy 'best' is none of none, share, latency-gap, heat/],
+    [['--window', '5'], /--window '5' is no time such as/],
+    [['--weight', 'm1'], /--weight 'm1' is not MEMBER=WEIGHT/],
+    [['--member-label', 'm1=x'], /is not MEMBER:KEY=VALUE/],
+    [['--share-high', 'x'], /is no number/],
+    [['--whole-volumes', '--split-volumes'], /exclude each other/],
+  ] as const) {
+    const refused = await run(manage('balance', ...args));
+    t.equal(refused.code, 2, args.join(' '));
+    t.match(refused.stderr, wrong);
+  }
+});
+
+t.test('where a volume may be', async (t) => {
+  t.match(
+    (await run(manage('volume', 'set', 'disk', '--pin', '--label', 'kind=database'))).stdout,
+    /pinned +yes/,
+  );
+  const shown = (await run(manage('volume', 'show', 'disk'))).stdout;
+  t.match(shown, /pinned +yes\nlabels +kind=database\n/);
+  const undone = await run(manage('volume', 'set', 'disk', '--unpin', '--label', 'kind=', '--json'));
+  t.match(JSON.parse(undone.stdout), { name: 'disk', pinned: false, labels: {} });
+  t.match(await run(manage('volume', 'set', 'disk')), { code: 2, stderr: /nothing to set/ });
+  t.match(await run(manage('volume', 'set', 'disk', '--pin', '--unpin')), { code: 2, stderr: /exclude/ });
+  t.match(await run(manage('volume', 'set', 'disk', '--label', 'K=v')), { code: 2, stderr: /KEY=VALUE/ });
+  t.match(await run(manage('volume', 'set', 'none', '--pin')), { code: 1, stderr: /no volume none/ });
+});
+
+t.test('decisions are explained', async (t) => {
+  t.equal((await run(manage('moves', '--explain'))).stdout, 'no decisions yet\n');
+  const predicted = { measure: 1.2, latencyMsBefore: 9, latencyMsAfter: 3, payBackMs: 1500 };
+  const candidate = {
+    volume: 'disk',
+    from: 'm1',
+    to: 'm2',
+    requestsPerSecond: 812.4,
+    bytes: 4 * 1024 ** 2,
+    predicted,
+  };
+  desk.decided.push({
+    ...{ id: 'd', atMs: 0, lastAtMs: 61_000, times: 3, by: 'm1', policy: 'heat', verdict: 'act' },
+    measure: { name: 'utilisation of m1', value: 0.98, limit: 0.5 },
+    moves: [
+      { ...candidate, extents: { first: 3, last: 3 }, reason: 'it is hot', move: 'move-7', refusal: '' },
+      { ...candidate, extents: null, reason: 'so is this', move: null, refusal: 'the route has changed' },
+    ],
+    alternatives: [
+      {
+        ...candidate,
+        extents: { first: 4, last: 9 },
+        because: 'cools down',
+        predicted: { ...predicted, payBackMs: null },
+      },
+    ],
+    before: { imbalance: 3, requestsPerSecond: 900, latencyMs: 9 },
+    outcome: { measuredAtMs: 9000, after: { imbalance: 1.11, requestsPerSecond: 2400, latencyMs: 3.2 } },
+  });
+  const { stdout } = await run(manage('moves', '--explain'));
+  for (const told of [
+    /^1970-01-01 00:00:00 m1, heat: moves, 3 times until 1970-01-01 00:01:01$/m,
+    /measured {3}utilisation of m1 0.98, limit 0.50/,
+    /moved {6}disk 3-3 \(1 extent\) from m1 to m2, 812\/s, 4M\n +it is hot \(move move-7\)/,
+    /predicted: measure 1.20, latency 9.00 ms to 3.00 ms, pays back in 1.50 s/,
+    /dropped {4}disk from m1 to m2, 812\/s, 4M\n +the route has changed/,
+    /outcome {4}imbalance 3.00 to 1.11\n +latency 9.00 ms to 3.20 ms\n +requests 900\/s to 2400\/s/,
+    /not {8}disk 4-9 \(6 extents\) from m1 to m2, 812\/s, 4M: cools down/,
+  ])
+    t.match(stdout, told);
+  t.match(JSON.parse((await run(manage('moves', '--explain', '--json'))).stdout), [{ id: 'd', times: 3 }]);
+  t.match(await run(manage('moves', '--explain', '--cancel', 'move-1')), { code: 2 });
+  desk.decided.length = 0;
 });
 
 t.test('the door of the API', async (t) => {

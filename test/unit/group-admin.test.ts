@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import t from 'tap';
 import { sleep, systemClock, type Clock, type Timer } from '../../lib/base/clock.js';
+import { MOVES_REMEMBERED_MAX } from '../../lib/base/limits.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import {
@@ -381,20 +382,20 @@ t.test('what a move cannot be', async (t) => {
   await t.rejects(cancelMove(store, systemClock, asked.id), { code: 'INVALID', message: /ended: done/ });
 });
 
-t.test('ended moves are forgotten beyond a hundred, with their figures', async (t) => {
+t.test('ended moves are forgotten beyond a number, with their figures', async (t) => {
   const store = await makeGroup(t);
   await createVolume(store, doors, volume());
   const first = await createMove(store, doors, move());
   await store.txn([], [{ put: keys.progressOf(first.id, 'm1'), value: '{}' }]);
   await cancelMove(store, systemClock, first.id);
-  for (let i = 0; i < 101; i++) {
+  for (let i = 0; i <= MOVES_REMEMBERED_MAX; i++) {
     await sleep(systemClock, i === 0 ? 3 : 0);
     const { id } = await createMove(store, doors, move());
     await cancelMove(store, systemClock, id);
   }
   const kept = await createMove(store, doors, move());
   const moves = await listMoves(store);
-  t.equal(moves.filter((one) => one.state !== 'active').length, 100);
+  t.equal(moves.filter((one) => one.state !== 'active').length, MOVES_REMEMBERED_MAX);
   t.ok(moves.some((one) => one.id === kept.id));
   t.notOk(moves.some((one) => one.id === first.id));
   t.same((await store.list('progress/')).entries, []);

@@ -1,0 +1,106 @@
+/**
+ * A decision as it is remembered: what was measured, what was done about it or why nothing was, what else had been looked
+ * at, and what came of it. Written by the member that decided, read by people.
+ */
+import { z } from 'zod';
+import {
+  ALTERNATIVES_MAX,
+  BALANCE_MOVES_MAX,
+  MEMBER_NAME_PATTERN,
+  VOLUME_NAME_PATTERN,
+} from '../base/limits.js';
+import type { Candidate, Plan } from './contract.js';
+import { POLICIES } from './settings.js';
+
+const figure = z.number().min(0).max(Number.MAX_SAFE_INTEGER);
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const memberName = z.string().regex(MEMBER_NAME_PATTERN);
+const line = z.string().max(1024);
+
+const candidate = {
+  volume: z.string().regex(VOLUME_NAME_PATTERN),
+  extents: z.object({ first: count, last: count }).nullable(),
+  from: memberName,
+  to: memberName,
+  requestsPerSecond: figure,
+  bytes: figure,
+  predicted: z.object({
+    measure: figure,
+    latencyMsBefore: figure,
+    latencyMsAfter: figure,
+    /** Null: never. */
+    payBackMs: figure.nullable(),
+  }),
+};
+
+/** How the group did over one window, as far as its fresh vectors say. */
+export const GroupFigures = z.object({
+  /** The most requests that a member served over the mean, by weight: 1 is even. */
+  imbalance: figure,
+  requestsPerSecond: figure,
+  /** Mean time in storage over all requests. */
+  latencyMs: figure,
+});
+export type GroupFigures = z.infer<typeof GroupFigures>;
+
+export const Decision = z.object({
+  id: z.string().min(1).max(64),
+  atMs: count,
+  /** The same was decided again up to then, so many times in all. */
+  lastAtMs: count,
+  times: count.min(1),
+  by: memberName,
+  policy: z.enum(POLICIES),
+  verdict: z.enum(['act', 'balanced', 'idle', 'stale', 'busy', 'held', 'no-gain', 'off']),
+  measure: z.object({ name: line, value: figure, limit: figure }).nullable(),
+  moves: z
+    .array(
+      z.object({
+        ...candidate,
+        reason: line,
+        /** Of the move in the store; null: it was not asked for, since `refusal`. */
+        move: z.string().max(64).nullable(),
+        refusal: line,
+      }),
+    )
+    .max(BALANCE_MOVES_MAX),
+  alternatives: z.array(z.object({ ...candidate, because: line })).max(ALTERNATIVES_MAX),
+  before: GroupFigures.nullable(),
+  /** Measured when the moves had ended and a whole window had passed; null until then, and where nothing was moved. */
+  outcome: z.object({ measuredAtMs: count, after: GroupFigures }).nullable(),
+});
+export type Decision = z.infer<typeof Decision>;
+
+type Recorded<T extends Candidate> = Omit<T, 'predicted'> & {
+  predicted: Decision['moves'][number]['predicted'];
+};
+
+/** A candidate in the shape of the record: JSON has no infinity. */
+function recorded<T extends Candidate>(from: T): Recorded<T> {
+  const { payBackMs } = from.predicted;
+  return {
+    ...from,
+    predicted: { ...from.predicted, payBackMs: Number.isFinite(payBackMs) ? payBackMs : null },
+  };
+}
+
+/** The decision that a plan is, before anything was asked for. */
+export function decisionOf(
+  plan: Plan,
+  about: Pick<Decision, 'id' | 'atMs' | 'by' | 'policy' | 'before'>,
+): Decision {
+  return {
+    ...about,
+    ...{ lastAtMs: about.atMs, times: 1, verdict: plan.verdict, measure: plan.measure, outcome: null },
+    moves: plan.moves
+      .slice(0, BALANCE_MOVES_MAX)
+      .map((move) => ({ ...recorded(move), move: null, refusal: '' })),
+    alternatives: plan.alternatives.slice(0, ALTERNATIVES_MAX).map(recorded),
+  };
+}
+
+/** Nothing was done, for the same reason as before: not worth a record of its own. */
+export function isRepetition(now: Decision, before: Decision | null): boolean {
+  if (before === null || now.moves.length > 0 || before.moves.length > 0) return false;
+  return now.by === before.by && now.policy === before.policy && now.verdict === before.verdict;
+}

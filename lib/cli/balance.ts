@@ -1,0 +1,144 @@
+/** blockferry balance: how the group balances itself, shown or changed. */
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { DEFAULT_SETTINGS, DEMONSTRATION_SETTINGS, POLICIES } from '../balance/settings.js';
+import { BlockferryError } from '../base/errors.js';
+import { LABEL_PATTERN, MEMBER_NAME_PATTERN } from '../base/limits.js';
+import type { BalanceView, SetBalance } from '../manage/api.js';
+import { ManageClient } from '../manage/client.js';
+import type { CliDoor } from './door.js';
+import { duration, flag, manageOptions, parseOptions, whole, withManage } from './options.js';
+import { describeLabels, emit, formatMs, table } from './output.js';
+
+const PRESETS = { default: DEFAULT_SETTINGS, demonstration: DEMONSTRATION_SETTINGS };
+/** A policy, or settings that come together. */
+export const balancePreset = z.enum([...POLICIES, 'demonstration'], {
+  error: `is none of ${[...POLICIES, 'demonstration'].join(', ')}`,
+});
+
+/** What a preset changes. */
+export function settingsOf(preset: z.infer<typeof balancePreset>): NonNullable<SetBalance['settings']> {
+  return preset === 'demonstration' ? DEMONSTRATION_SETTINGS : { policy: preset };
+}
+
+const ratio = z
+  .string()
+  .regex(/^\d{1,3}(\.\d{1,4})?$/, 'is no number such as 1.25')
+  .transform(Number);
+
+/** MEMBER=VALUE. */
+const ofMember = (value: RegExp, what: string): z.ZodType<[string, string], string> =>
+  z.string().transform((text, context) => {
+    const [name = '', given = '', ...more] = text.split('=');
+    if (more.length === 0 && MEMBER_NAME_PATTERN.test(name) && value.test(given)) return [name, given];
+    context.addIssue({ code: 'custom', message: `is not ${what}` });
+    return z.NEVER;
+  });
+
+/** MEMBER:KEY=VALUE. */
+const memberLabel = z.string().transform((text, context) => {
+  const match = /^([^:=]+):([^:=]+)=([^:=]+)$/.exec(text);
+  const [, member = '', key = '', value = ''] = match ?? [];
+  if (MEMBER_NAME_PATTERN.test(member) && LABEL_PATTERN.test(key) && LABEL_PATTERN.test(value))
+    return { member, key, value };
+  context.addIssue({ code: 'custom', message: 'is not MEMBER:KEY=VALUE such as m1:kind=database' });
+  return z.NEVER;
+});
+
+const Options = z.object({
+  ...manageOptions,
+  policy: z.enum(POLICIES, { error: `is none of ${POLICIES.join(', ')}` }).optional(),
+  preset: z.enum(['default', 'demonstration'], { error: 'is neither default nor demonstration' }).optional(),
+  window: duration.optional(),
+  coolDown: duration.optional(),
+  payBack: duration.optional(),
+  latencyGap: duration.optional(),
+  moves: whole(1, 64).optional(),
+  shareHigh: ratio.optional(),
+  shareLow: ratio.optional(),
+  wholeVolumes: flag,
+  splitVolumes: flag,
+  weight: z.array(ofMember(/^\d{1,4}(\.\d{1,4})?$/, 'MEMBER=WEIGHT such as m1=2')),
+  memberLabel: z.array(memberLabel),
+});
+
+export function addBalance(program: Command, door: CliDoor): void {
+  const collect = (value: string, before: string[]): string[] => [...before, value];
+  withManage(program.command('balance').description('how the group balances itself'), door)
+    .option('--policy <policy>', `${POLICIES.join(', ')}`)
+    .option('--preset <name>', 'default, or demonstration: in seconds what otherwise takes minutes')
+    .option('--window <time>', 'what is measured together, such as 30s')
+    .option('--cool-down <time>', 'how long what has moved stays')
+    .option('--pay-back <time>', 'within which a move must pay for itself')
+    .option('--latency-gap <time>', 'latency-gap: how far above the lowest, such as 20ms')
+    .option('--moves <count>', 'moves under way at a time')
+    .option('--share-high <ratio>', 'of its fair share, from which a member gives away')
+    .option('--share-low <ratio>', '... and until which')
+    .option('--whole-volumes', 'only whole volumes move')
+    .option('--split-volumes', 'single extents may move, too')
+    .option('--weight <member=number>', 'how much it takes beside the others; 0: nothing', collect, [])
+    .option('--member-label <member:key=value>', 'a label of a member', collect, [])
+    .action((raw: Record<string, unknown>) => balance(door, raw));
+}
+
+async function balance(door: CliDoor, raw: Record<string, unknown>): Promise<void> {
+  const options = parseOptions(Options, raw);
+  if (options.wholeVolumes && options.splitVolumes) {
+    throw new BlockferryError(
+      'USAGE',
+      '--whole-volumes and --split-volumes exclude each other',
+      'give one of them',
+    );
+  }
+  const wanted = wantedOf(options);
+  const client = new ManageClient(options.manage);
+  const view = wanted === null ? await client.balance() : await client.setBalance(wanted);
+  emit(door, options.json, view, describeBalance);
+}
+
+/** Null: nothing is to be changed. */
+function wantedOf(options: z.infer<typeof Options>): SetBalance | null {
+  const { policy, shareHigh, shareLow, wholeVolumes, splitVolumes } = options;
+  const given = {
+    policy,
+    windowMs: options.window,
+    coolDownMs: options.coolDown,
+    payBackMs: options.payBack,
+    latencyGapMs: options.latencyGap,
+    movesMax: options.moves,
+    ...{ shareHigh, shareLow },
+    splitsVolumes: wholeVolumes ? false : splitVolumes ? true : undefined,
+  };
+  const settings = {
+    ...(options.preset && PRESETS[options.preset]),
+    ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+  };
+  const members: NonNullable<SetBalance['members']> = {};
+  for (const [name, weight] of options.weight) members[name] = { ...members[name], weight: Number(weight) };
+  for (const { member, key, value } of options.memberLabel) {
+    members[member] = { ...members[member], labels: { ...members[member]?.labels, [key]: value } };
+  }
+  const isChange = Object.keys(settings).length > 0 || Object.keys(members).length > 0;
+  return isChange ? { settings, members } : null;
+}
+
+function describeBalance({ settings, members }: BalanceView): string {
+  const rows = [
+    ['window', formatMs(settings.windowMs)],
+    ['cool-down', formatMs(settings.coolDownMs)],
+    ['pays back within', formatMs(settings.payBackMs)],
+    ['moves at a time', settings.movesMax],
+    ['gives away', `above ${settings.shareHigh} of the fair share, until ${settings.shareLow}`],
+    ['acts from', `${settings.busyMin * 100} % in use`],
+    ['latency gap', formatMs(settings.latencyGapMs)],
+    ['moves', settings.splitsVolumes ? 'volumes and single extents' : 'whole volumes'],
+  ];
+  const parts = [table(['policy', settings.policy], rows)];
+  const said = Object.entries(members).map(([name, { weight, labels }]) => [
+    name,
+    weight,
+    describeLabels(labels),
+  ]);
+  if (said.length > 0) parts.push(table(['member', 'weight', 'labels'], said));
+  return parts.join('\n\n');
+}

@@ -1,0 +1,209 @@
+/**
+ * One member's part in balancing the group. All members are equal: each has all vectors, and the one that serves the most
+ * proposes. It plans (balance/), asks for the moves in the store as a person would, and remembers what it decided, why,
+ * and what came of it. Members then carry the moves out (migration/).
+ */
+import type { GroupPicture, Plan, Policy } from '../balance/contract.js';
+import { decisionOf, isRepetition, type Decision, type GroupFigures } from '../balance/decision.js';
+import { BlockferryError, describeError } from '../base/errors.js';
+import type { Clock } from '../base/clock.js';
+import { DECISION_REPEAT_MS, LEASE_TTL_MS } from '../base/limits.js';
+import type { Logger } from '../base/log.js';
+import { randomToken, type Random } from '../base/random.js';
+import { createMove, listPlacements, putDecision, readMoves } from '../group/admin.js';
+import { keys, type BalanceRecord } from '../group/records.js';
+import type { GroupStore, StoreLease } from '../group/store.js';
+import { requestsPerSecond, type DatedVector } from '../load/vector.js';
+import type { RoutingTable } from '../routing/table.js';
+import { figuresOf, pictureOf } from './group-picture.js';
+
+export interface BalancerParts {
+  readonly self: string;
+  readonly store: GroupStore;
+  readonly table: RoutingTable;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly plan: Policy;
+  /** Members that are up. */
+  members(): readonly string[];
+  /** The last vector of each member that has told one. */
+  vectors(): ReadonlyMap<string, DatedVector>;
+  /** As the group has set it, now. */
+  balance(): BalanceRecord;
+}
+
+/** Moves that were asked for, and what has to pass before their outcome is measured. */
+interface Awaited {
+  readonly decision: Decision;
+  /** Windows that have passed since the last of them ended. */
+  windows: number;
+}
+
+/** A window that began before the last move ended says little; the second one is whole. */
+const OUTCOME_WINDOWS = 2;
+
+export class Balancer {
+  private isDeciding = false;
+  private last: Decision | null = null;
+  private writtenAtMs = 0;
+  private awaited: Awaited[] = [];
+
+  constructor(private readonly parts: BalancerParts) {}
+
+  /** A window has passed: looks, and acts if it is this member's to act. Never rejects. */
+  async windowEnded(): Promise<void> {
+    if (this.isDeciding) return; // the store is slow: this window is left out
+    this.isDeciding = true;
+    try {
+      await this.decide();
+    } catch (error) {
+      this.parts.log.warn({ error: describeError(error) }, 'the balance of the group cannot be looked at');
+    } finally {
+      this.isDeciding = false;
+    }
+  }
+
+  private async decide(): Promise<void> {
+    const { settings } = this.parts.balance();
+    const isMine = settings.policy !== 'none' && this.servesTheMost();
+    if (!isMine && this.awaited.length === 0) {
+      this.last = null;
+      return;
+    }
+    const picture = await this.look();
+    await this.measureOutcomes(picture);
+    if (!isMine) return;
+    const plan = this.parts.plan(picture, settings);
+    if (plan.verdict === 'act') await this.carryOut();
+    else await this.remember(this.decided(plan, figuresOf(picture)));
+  }
+
+  /** By weight, among those whose vectors are fresh; of two alike the one whose name comes first. */
+  private servesTheMost(): boolean {
+    const { members } = this.parts.balance();
+    let busiest = '';
+    let most = -1;
+    for (const [name, { vector, isFresh }] of this.parts.vectors()) {
+      const weight = members[name]?.weight ?? 1;
+      const share = requestsPerSecond(vector) / Math.max(weight, Number.MIN_VALUE);
+      if (!isFresh || share < most || (share === most && name > busiest)) continue;
+      [busiest, most] = [name, share];
+    }
+    return busiest === this.parts.self;
+  }
+
+  private async look(): Promise<GroupPicture> {
+    const { store, table, clock } = this.parts;
+    const [placements, moves] = await Promise.all([listPlacements(store), readMoves(store)]);
+    return pictureOf({
+      ...{ placements, moves, nowMs: clock.wallMs(), volumes: table.volumes },
+      members: this.parts.members(),
+      vectors: this.parts.vectors(),
+      balance: this.parts.balance(),
+    });
+  }
+
+  /**
+   * Plans once more with the planner's lease in hand, so that two plans never cross, and asks for the moves. A route that
+   * changes in between refuses its move, and the rest of the plan is dropped: it was made for another group.
+   */
+  private async carryOut(): Promise<void> {
+    const lease = await this.takeOffice();
+    if (lease === null) return; // somebody else is at it
+    try {
+      const picture = await this.look();
+      const revisions = this.headRevisions();
+      const plan = this.parts.plan(picture, this.parts.balance().settings);
+      const decision = this.decided(plan, figuresOf(picture));
+      const carried = { ...decision, moves: await this.askFor(decision, revisions) };
+      await this.remember(carried);
+      if (carried.moves.some(({ move }) => move !== null))
+        this.awaited.push({ decision: carried, windows: 0 });
+    } finally {
+      await lease.revoke().catch(() => undefined); // it runs out by itself
+    }
+  }
+
+  private async takeOffice(): Promise<StoreLease | null> {
+    const { store, self } = this.parts;
+    const lease = await store.lease(LEASE_TTL_MS);
+    const put = [{ put: keys.planner, value: self, lease }];
+    const taken = await store.txn([{ key: keys.planner, revision: 0 }], put);
+    if (taken.committed) return lease;
+    await lease.revoke().catch(() => undefined);
+    return null;
+  }
+
+  private headRevisions(): Map<string, number> {
+    return new Map(
+      [...this.parts.table.volumes].map(({ record, route }) => [record.name, route.headRevision]),
+    );
+  }
+
+  private async askFor(
+    decision: Decision,
+    revisions: ReadonlyMap<string, number>,
+  ): Promise<Decision['moves']> {
+    const { store, clock, random, log } = this.parts;
+    const asked: Decision['moves'] = [];
+    let refusal = '';
+    for (const wanted of decision.moves) {
+      let move: string | null = null;
+      if (refusal === '') {
+        const { volume, to, extents: range } = wanted;
+        const headRevision = revisions.get(volume) ?? 0;
+        const about = { handover: 'ask' as const, rateBytesPerSecond: null, decision: decision.id };
+        try {
+          move = (await createMove(store, { clock, random }, { volume, to, range, headRevision, ...about }))
+            .id;
+          log.info({ volume, to, extents: range, move, reason: wanted.reason }, 'the group balances itself');
+        } catch (error) {
+          if (!(error instanceof BlockferryError)) throw error;
+          refusal = describeError(error);
+        }
+      }
+      asked.push({ ...wanted, move, refusal: move === null ? refusal : '' });
+    }
+    return asked;
+  }
+
+  private decided(plan: Plan, before: GroupFigures | null): Decision {
+    const { self, random, clock } = this.parts;
+    const { policy } = this.parts.balance().settings;
+    const about = { id: randomToken(random), atMs: Math.floor(clock.wallMs()), by: self, policy, before };
+    return decisionOf(plan, about);
+  }
+
+  private async remember(decision: Decision): Promise<void> {
+    const { clock, store } = this.parts;
+    const { last } = this;
+    const again = isRepetition(decision, last) ? last : null;
+    this.last =
+      again === null ? decision : { ...decision, id: again.id, atMs: again.atMs, times: again.times + 1 };
+    const nowMs = clock.nowMs();
+    if (again !== null && nowMs - this.writtenAtMs < DECISION_REPEAT_MS) return;
+    this.writtenAtMs = nowMs;
+    await putDecision(store, this.last);
+  }
+
+  /** Of moves that have ended, when the group has served a whole window since. */
+  private async measureOutcomes(picture: GroupPicture): Promise<void> {
+    const { store, clock } = this.parts;
+    const moves = new Map((await readMoves(store)).map((move) => [move.id, move]));
+    const waiting: Awaited[] = [];
+    for (const awaited of this.awaited) {
+      const isOver = awaited.decision.moves.every(
+        ({ move }) => move === null || moves.get(move)?.state !== 'active',
+      );
+      if (isOver) awaited.windows += 1;
+      const after = awaited.windows > OUTCOME_WINDOWS ? figuresOf(picture) : null;
+      if (after === null) waiting.push(awaited);
+      else {
+        const outcome = { measuredAtMs: Math.floor(clock.wallMs()), after };
+        await putDecision(store, { ...awaited.decision, outcome });
+      }
+    }
+    this.awaited = waiting;
+  }
+}

@@ -1,0 +1,140 @@
+/** The picture that a plan is made of, put together from what one member knows: vectors, routes, records. */
+import type { ExtentRun, GroupPicture, MemberPicture, VolumePicture } from '../balance/contract.js';
+import type { GroupFigures } from '../balance/decision.js';
+import { placementOf } from '../group/admin.js';
+import type { BalanceRecord, MoveRecord } from '../group/records.js';
+import type { StoreEntry } from '../group/store.js';
+import { requestsPerSecond, type DatedVector } from '../load/vector.js';
+import type { RoutedVolume } from '../routing/table.js';
+
+/** All of it at one moment. */
+export interface KnownGroup {
+  readonly nowMs: number;
+  /** Members that are up. */
+  readonly members: readonly string[];
+  readonly vectors: ReadonlyMap<string, DatedVector>;
+  readonly volumes: Iterable<RoutedVolume>;
+  readonly balance: BalanceRecord;
+  readonly placements: ReadonlyMap<string, StoreEntry>;
+  /** Under way, and those that have ended and are remembered. */
+  readonly moves: readonly MoveRecord[];
+}
+
+export function pictureOf(known: KnownGroup): GroupPicture {
+  const volumes = new Map([...known.volumes].map((volume) => [volume.record.name, volume]));
+  const active = known.moves.filter((move) => move.state === 'active');
+  const moves = byVolume(known.moves);
+  const fill = fillOf(known, volumes);
+  return {
+    nowMs: known.nowMs,
+    members: known.members.map((name) => memberPicture(name, known, active, volumes)),
+    volumes: new Map(
+      [...volumes].map(([name, volume]) => [name, volumePicture(volume, known, moves.get(name) ?? [], fill)]),
+    ),
+    movesUnderWay: active.length,
+  };
+}
+
+/** How the group does; null: no vector of it can be trusted. */
+export function figuresOf(picture: GroupPicture): GroupFigures | null {
+  const fresh = picture.members.flatMap(({ vector, isFresh, weight }) =>
+    vector !== null && isFresh && weight > 0 ? [{ vector, weight }] : [],
+  );
+  if (fresh.length === 0) return null;
+  const served = fresh.map(({ vector }) => requestsPerSecond(vector));
+  const total = served.reduce((sum, requests) => sum + requests, 0);
+  const weights = fresh.reduce((sum, { weight }) => sum + weight, 0);
+  if (total === 0) return { imbalance: 1, requestsPerSecond: 0, latencyMs: 0 };
+  const shares = fresh.map(({ weight }, i) => ((served[i] as number) / total) * (weights / weight));
+  const waited = fresh.reduce(
+    (sum, { vector }, i) => sum + (served[i] as number) * vector.storage.serviceMs.mean,
+    0,
+  );
+  return { imbalance: Math.max(...shares), requestsPerSecond: total, latencyMs: waited / total };
+}
+
+function byVolume(moves: readonly MoveRecord[]): Map<string, MoveRecord[]> {
+  const groups = new Map<string, MoveRecord[]>();
+  for (const move of moves) {
+    const group = groups.get(move.volume);
+    if (group === undefined) groups.set(move.volume, [move]);
+    else group.push(move);
+  }
+  return groups;
+}
+
+type Volumes = ReadonlyMap<string, RoutedVolume>;
+
+function memberPicture(
+  name: string,
+  known: KnownGroup,
+  active: readonly MoveRecord[],
+  volumes: Volumes,
+): MemberPicture {
+  const dated = known.vectors.get(name);
+  const { weight, labels } = known.balance.members[name] ?? { weight: 1, labels: {} };
+  const coming = active
+    .filter((move) => move.to === name)
+    .reduce((sum, move) => sum + sizeOf(move, volumes), 0);
+  return {
+    ...{ name, weight, labels, vector: dated?.vector ?? null, isFresh: dated?.isFresh ?? false },
+    freeBytes: Math.max(0, (dated?.vector.storage.freeBytes ?? 0) - coming),
+  };
+}
+
+/** What a move may bring, at most. */
+function sizeOf(move: MoveRecord, volumes: Volumes): number {
+  const volume = volumes.get(move.volume);
+  if (volume === undefined) return 0;
+  const extents = move.range === null ? volume.route.extents : move.range.last - move.range.first + 1;
+  return extents * volume.record.extentBytes;
+}
+
+/**
+ * How much of what each member holds is data, not holes: what its files take over what they could. Volumes are taken to
+ * be as full as the rest of their holder, which is enough to compare moves by their cost.
+ */
+function fillOf(known: KnownGroup, volumes: Volumes): Map<string, number> {
+  const held = new Map<string, number>();
+  for (const { record, route } of volumes.values()) {
+    for (const [member, extents] of route.countByHolder()) {
+      held.set(member, (held.get(member) ?? 0) + extents * record.extentBytes);
+    }
+  }
+  return new Map(
+    [...held].map(([member, heldBytes]) => {
+      const used = known.vectors.get(member)?.vector.storage.usedBytes;
+      return [member, used === undefined || heldBytes === 0 ? 1 : Math.min(1, used / heldBytes)];
+    }),
+  );
+}
+
+function volumePicture(
+  { record, route }: RoutedVolume,
+  known: KnownGroup,
+  moves: readonly MoveRecord[],
+  fill: ReadonlyMap<string, number>,
+): VolumePicture {
+  const { name, id, extentBytes } = record;
+  const { isPinned, labels } = placementOf(known.placements.get(name), id);
+  const holders = route.countByHolder();
+  let usedBytes = 0;
+  for (const [member, extents] of holders) usedBytes += extents * extentBytes * (fill.get(member) ?? 1);
+  let runs: readonly ExtentRun[] | null = null;
+  return {
+    ...{ name, extentBytes, usedBytes, holders, isPinned, labels, home: route.home, extents: route.extents },
+    isMoving: moves.some((move) => move.state === 'active'),
+    cooling: moves.flatMap((move) => coolingOf(move, route.extents, known.balance.settings.coolDownMs)),
+    runs: () => (runs ??= [...route.runs()]),
+  };
+}
+
+/** What a move that has ended keeps in its place, whoever asked for it. */
+function coolingOf(
+  { range, state, finishedAtMs }: MoveRecord,
+  extents: number,
+  coolDownMs: number,
+): VolumePicture['cooling'] {
+  if (state !== 'done' || finishedAtMs === null) return [];
+  return [{ ...(range ?? { first: 0, last: extents - 1 }), untilMs: finishedAtMs + coolDownMs }];
+}

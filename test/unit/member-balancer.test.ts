@@ -1,0 +1,314 @@
+/** A member's part in balancing: who proposes, what is asked for, what is remembered; on a store in memory. */
+import t, { type Test } from 'tap';
+import type { GroupPicture, Plan, ProposedMove } from '../../lib/balance/contract.js';
+import { systemClock } from '../../lib/base/clock.js';
+import { silentLog } from '../../lib/base/log.js';
+import { SeededRandom } from '../../lib/base/random.js';
+import {
+  createMove,
+  createVolume,
+  ensureGroup,
+  getBalance,
+  listDecisions,
+  listMoves,
+  putDecision,
+  setBalance,
+  setPlacement,
+} from '../../lib/group/admin.js';
+import { MemoryStore } from '../../lib/group/memory-store.js';
+import { BalanceRecord, MoveRecord, formatRecord, keys, parseRecord } from '../../lib/group/records.js';
+import { DECISIONS_MAX } from '../../lib/base/limits.js';
+import type { DatedVector, LoadVector } from '../../lib/load/vector.js';
+import { Balancer } from '../../lib/member/balancer.js';
+import { figuresOf } from '../../lib/member/group-picture.js';
+import { MemberIds } from '../../lib/routing/member-ids.js';
+import { RoutingTable } from '../../lib/routing/table.js';
+
+const random = new SeededRandom(7);
+const MiB = 1024 ** 2;
+
+function vector(member: string, requestsPerSecond: number, serviceMs = 1): LoadVector {
+  return {
+    ...{ member, incarnation: 'i', sequence: 1, measuredAtMs: 1, windowMs: 1000 },
+    server: {
+      ...{ processors: 0.1, loopBusy: 0.1, loopDelayMsP99: 1, sessions: 1, bytesIn: 0, bytesOut: 0 },
+      roundTripMs: {},
+    },
+    storage: {
+      ...{
+        readsPerSecond: requestsPerSecond,
+        writesPerSecond: 0,
+        readBytesPerSecond: 0,
+        writeBytesPerSecond: 0,
+      },
+      ...{
+        queueDepth: 1,
+        serviceMs: { mean: serviceMs, p50: 1, p99: 1 },
+        usedBytes: 32 * MiB,
+        freeBytes: 1024 * MiB,
+      },
+    },
+    volumes: [],
+  };
+}
+
+const NOTHING: Plan = { verdict: 'balanced', measure: null, moves: [], alternatives: [] };
+
+function toMove(volume: string, to: string, extents: ProposedMove['extents'] = null): ProposedMove {
+  const predicted = { measure: 1.1, latencyMsBefore: 2, latencyMsAfter: 1, payBackMs: Infinity };
+  return {
+    volume,
+    extents,
+    from: 'm1',
+    to,
+    requestsPerSecond: 5,
+    bytes: MiB,
+    predicted,
+    reason: 'it is hot',
+  };
+}
+
+function act(...moves: ProposedMove[]): Plan {
+  return { verdict: 'act', measure: { name: 'share of m1', value: 2, limit: 1.25 }, moves, alternatives: [] };
+}
+
+/** A group of three on a memory store, as m1 sees it: it serves 900 of 1,000 requests. */
+class Rig {
+  readonly store = new MemoryStore({ clock: systemClock, random });
+  readonly vectors = new Map<string, DatedVector>();
+  table!: RoutingTable;
+  balance = BalanceRecord.parse({});
+  pictures: GroupPicture[] = [];
+  plan: (picture: GroupPicture) => Plan | Promise<Plan> = () => NOTHING;
+
+  static async make(t: Test): Promise<Rig> {
+    const rig = new Rig();
+    t.teardown(() => {
+      rig.table.close();
+      return rig.store.close();
+    });
+    const doors = { clock: systemClock, random };
+    await ensureGroup(rig.store, doors);
+    const at = { host: '127.0.0.1', port: 1 };
+    for (const name of ['m1', 'm2', 'm3']) {
+      const record = { name, portal: at, peer: at, pid: 1, incarnation: 'i', startedAtMs: 0 };
+      await rig.store.txn([], [{ put: keys.member(name), value: formatRecord(record) }]);
+      rig.tell(name, name === 'm1' ? 900 : 50);
+    }
+    for (const name of ['a', 'b']) {
+      const size = { sizeBytes: 16 * MiB, extentBytes: MiB, blockBytes: 512 as const };
+      await createVolume(rig.store, doors, { name, home: 'm1', ...size });
+    }
+    rig.table = await RoutingTable.open(rig.store, new MemberIds(), silentLog);
+    return rig;
+  }
+
+  tell(name: string, requestsPerSecond: number, isFresh = true, serviceMs = 1): void {
+    this.vectors.set(name, { vector: vector(name, requestsPerSecond, serviceMs), ageMs: 10, isFresh });
+  }
+
+  balancer(self = 'm1'): Balancer {
+    const { store, table } = this;
+    return new Balancer({
+      ...{ self, store, table, random, clock: systemClock, log: silentLog },
+      plan: (picture) => {
+        this.pictures.push(picture);
+        return this.plan(picture) as Plan;
+      },
+      members: () => ['m1', 'm2', 'm3'],
+      vectors: () => this.vectors,
+      balance: () => this.balance,
+    });
+  }
+
+  async end(id: string, finishedAtMs = systemClock.wallMs()): Promise<void> {
+    const entry = await this.store.get(keys.move(id));
+    if (entry === undefined) throw new Error(`no move ${id}`);
+    const move = parseRecord(MoveRecord, entry);
+    const ended = { ...move, state: 'done', finishedAtMs: Math.floor(finishedAtMs) };
+    await this.store.txn(
+      [],
+      [{ put: keys.move(id), value: formatRecord(ended) }, { delete: keys.moving(move.volume) }],
+    );
+  }
+}
+
+t.test('the member that serves the most proposes, by weight, among those that are heard of', async (t) => {
+  const rig = await Rig.make(t);
+  const plannedBy = async (): Promise<string> => {
+    const planners: string[] = [];
+    for (const name of ['m1', 'm2', 'm3']) {
+      rig.pictures = [];
+      await rig.balancer(name).windowEnded();
+      if (rig.pictures.length > 0) planners.push(name);
+    }
+    return planners.join(' ');
+  };
+  t.equal(await plannedBy(), 'm1');
+  rig.tell('m1', 900, false);
+  t.equal(await plannedBy(), 'm2', 'a stale vector does not count; of two alike the first name');
+  rig.tell('m1', 900);
+  rig.balance = { ...rig.balance, members: { m3: { weight: 0.01, labels: {} } } };
+  t.equal(await plannedBy(), 'm3', 'fifty are much for a hundredth');
+  rig.balance = { settings: { ...rig.balance.settings, policy: 'none' }, members: {} };
+  t.equal(await plannedBy(), '', 'policy none plans nothing');
+});
+
+t.test('a plan becomes moves in the store, and is remembered with its outcome', async (t) => {
+  const rig = await Rig.make(t);
+  const balancer = rig.balancer();
+  rig.plan = () => act(toMove('a', 'm2'), toMove('b', 'm3', { first: 2, last: 3 }));
+  await balancer.windowEnded();
+  const moves = await listMoves(rig.store);
+  t.match(
+    moves.map(({ volume, to, range }) => ({ volume, to, range })),
+    [
+      { volume: 'a', to: 'm2', range: null },
+      { volume: 'b', to: 'm3', range: { first: 2, last: 3 } },
+    ],
+  );
+  const [decision] = await listDecisions(rig.store);
+  t.match(decision, {
+    ...{ by: 'm1', policy: 'heat', verdict: 'act', times: 1, outcome: null },
+    before: { requestsPerSecond: 1000, latencyMs: 1 },
+    moves: [
+      { move: moves[0]?.id, refusal: '', predicted: { payBackMs: null } },
+      { move: moves[1]?.id, refusal: '' },
+    ],
+  });
+  t.ok(Math.abs((decision?.before?.imbalance ?? 0) - 2.7) < 1e-9, 'the most over the mean');
+  for (const move of moves) t.equal(move.decision, decision?.id, 'a move says which decision it comes from');
+  t.equal(await rig.store.get(keys.planner), undefined, 'the planner has left its office');
+
+  rig.plan = () => NOTHING;
+  await rig.end(moves[0]?.id ?? '');
+  for (let window = 0; window < 4; window++) await balancer.windowEnded();
+  t.equal((await listDecisions(rig.store))[0]?.outcome, null, 'not while a move is under way');
+  await rig.end(moves[1]?.id ?? '');
+  for (const name of ['m1', 'm2', 'm3']) rig.tell(name, 400, true, 0.5);
+  await balancer.windowEnded();
+  await balancer.windowEnded();
+  t.equal((await listDecisions(rig.store))[0]?.outcome, null, 'nor before a whole window has passed');
+  await balancer.windowEnded();
+  const after = { imbalance: 1, requestsPerSecond: 1200, latencyMs: 0.5 };
+  t.match(
+    (await listDecisions(rig.store)).find(({ id }) => id === decision?.id),
+    { outcome: { after } },
+  );
+});
+
+t.test('a route that has changed since drops the rest of the plan', async (t) => {
+  const rig = await Rig.make(t);
+  rig.plan = async () => NOTHING;
+  // The planner sees the routes of before: the table learns of the change after the plan.
+  const head = await rig.store.get(keys.routeHead('a'));
+  rig.plan = () => act(toMove('a', 'm2'), toMove('b', 'm3'));
+  const raced = rig.store.txn.bind(rig.store);
+  rig.store.txn = async (compares, operations) => {
+    const [first] = operations;
+    if (first !== undefined && 'put' in first && first.put === keys.planner) {
+      await raced([], [{ put: keys.routeHead('a'), value: head?.value ?? '' }]);
+      rig.table.close();
+    }
+    return raced(compares, operations);
+  };
+  await rig.balancer().windowEnded();
+  t.strictSame(await listMoves(rig.store), [], 'nothing of it was asked for');
+  const [decision] = await listDecisions(rig.store);
+  for (const move of decision?.moves ?? []) t.match(move, { move: null, refusal: /route of a has changed/ });
+  t.equal(decision?.moves.length, 2);
+});
+
+t.test('two plans never cross', async (t) => {
+  const rig = await Rig.make(t);
+  rig.plan = () => act(toMove('a', 'm2'));
+  const lease = await rig.store.lease(60_000);
+  await rig.store.txn([], [{ put: keys.planner, value: 'm3', lease }]);
+  await rig.balancer().windowEnded();
+  t.strictSame(await listMoves(rig.store), [], 'somebody else is at it');
+  await lease.revoke();
+  await Promise.all([rig.balancer().windowEnded(), rig.balancer().windowEnded()]);
+  t.equal((await listMoves(rig.store)).length, 1);
+});
+
+t.test('doing nothing is remembered once for as long as it is the same', async (t) => {
+  const rig = await Rig.make(t);
+  const balancer = rig.balancer();
+  for (let window = 0; window < 5; window++) await balancer.windowEnded();
+  t.match(await listDecisions(rig.store), [{ verdict: 'balanced', times: 1, moves: [] }]);
+  rig.plan = () => ({ ...NOTHING, verdict: 'held' });
+  await balancer.windowEnded();
+  const verdicts = (await listDecisions(rig.store)).map(({ verdict }) => verdict);
+  t.strictSame(verdicts.sort(), ['balanced', 'held']);
+  const [one] = await listDecisions(rig.store);
+  if (one === undefined) throw new Error('no decision');
+  for (let i = 0; i < DECISIONS_MAX + 5; i++)
+    await putDecision(rig.store, { ...one, id: `d${i}`, atMs: 1e13 + i });
+  const remembered = await listDecisions(rig.store);
+  t.equal(remembered.length, DECISIONS_MAX, 'the oldest are forgotten');
+  t.equal(remembered.at(-1)?.id, `d${DECISIONS_MAX + 4}`);
+});
+
+t.test('the picture: pins, labels, weights, what cools down, what is on its way', async (t) => {
+  const rig = await Rig.make(t);
+  await setPlacement(rig.store, 'a', { isPinned: true, labels: { kind: 'database' } });
+  await setBalance(rig.store, { members: { m2: { weight: 2 } }, settings: { coolDownMs: 1000 } });
+  rig.balance = await getBalance(rig.store);
+  const doors = { clock: systemClock, random };
+  const about = { handover: 'ask' as const, rateBytesPerSecond: null };
+  const done = await createMove(rig.store, doors, {
+    volume: 'b',
+    to: 'm2',
+    range: { first: 1, last: 2 },
+    ...about,
+  });
+  await rig.end(done.id, 5000);
+  await createMove(rig.store, doors, { volume: 'b', to: 'm3', range: { first: 4, last: 7 }, ...about });
+  await rig.balancer().windowEnded();
+  const [picture] = rig.pictures;
+  t.match(picture?.volumes.get('a'), {
+    isPinned: true,
+    labels: { kind: 'database' },
+    isMoving: false,
+    cooling: [],
+  });
+  t.match(picture?.volumes.get('b'), { isPinned: false, isMoving: true, home: 'm1', extents: 16 });
+  t.strictSame(picture?.volumes.get('b')?.cooling, [{ first: 1, last: 2, untilMs: 6000 }]);
+  t.strictSame(picture?.volumes.get('b')?.runs(), [{ first: 0, last: 15, holder: 'm1' }]);
+  t.equal(picture?.volumes.get('b')?.usedBytes, 16 * MiB, 'of 32 MiB used for 32 MiB held');
+  t.match(
+    picture?.members.find(({ name }) => name === 'm2'),
+    { weight: 2, freeBytes: 1024 * MiB },
+  );
+  t.equal(picture?.members.find(({ name }) => name === 'm3')?.freeBytes, 1020 * MiB, 'less what comes');
+  t.equal(picture?.movesUnderWay, 1);
+  t.ok(
+    Math.abs((figuresOf(picture as GroupPicture)?.imbalance ?? 0) - 3.6) < 1e-9,
+    'by weight: 0.9 over a quarter',
+  );
+});
+
+t.test('settings and placements', async (t) => {
+  const rig = await Rig.make(t);
+  t.match(await getBalance(rig.store), { settings: { policy: 'heat', shareHigh: 1.25 }, members: {} });
+  await setBalance(rig.store, { settings: { policy: 'share', windowMs: undefined } });
+  await setBalance(rig.store, { members: { m1: { labels: { kind: 'x' } } } });
+  const { settings, members } = await setBalance(rig.store, { members: { m1: { weight: 3 } } });
+  t.match(
+    { settings, members },
+    {
+      settings: { policy: 'share', windowMs: 30_000 },
+      members: { m1: { weight: 3, labels: { kind: 'x' } } },
+    },
+  );
+  await t.rejects(setBalance(rig.store, { settings: { shareHigh: 1.05 } }), { code: 'INVALID' });
+  await t.rejects(setBalance(rig.store, { settings: { windowMs: 1 } }), {
+    code: 'INVALID',
+    message: /windowMs/,
+  });
+  await t.rejects(setPlacement(rig.store, 'none', { isPinned: true }), { code: 'NOT_FOUND' });
+  await setPlacement(rig.store, 'a', { labels: { kind: 'x', tier: 'gold' } });
+  t.strictSame((await setPlacement(rig.store, 'a', { labels: { kind: null } })).labels, { tier: 'gold' });
+  const many = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`k${i}`, 'v']));
+  await t.rejects(setPlacement(rig.store, 'a', { labels: many }), { code: 'INVALID', message: /labels/ });
+});
