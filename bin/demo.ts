@@ -34,6 +34,7 @@ interface Ready {
 /** Starts the group as a user would; resolves with what it says when it is ready. */
 async function startGroup(dataFolder: string): Promise<{ child: ChildProcess; ready: Ready }> {
   const args = ['up', '--json', '--members', '3', '--port', '0', '--manage-port', '0', '--data', dataFolder];
+  args.push('--balance', 'none'); // what moves here is shown
   const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   const line = await new Promise<string>((resolve, reject) => {
     let text = '';

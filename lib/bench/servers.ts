@@ -79,7 +79,7 @@ export async function startGroup(
   return startGroupAt(data, members, scope, more);
 }
 
-/** `blockferry up` on a folder that stays. */
+/** `blockferry up` on a folder that stays. Nothing moves unless it is asked for. */
 export async function startGroupAt(
   data: string,
   members: number,
@@ -87,7 +87,7 @@ export async function startGroupAt(
   more: StartMore = {},
 ): Promise<Group> {
   const ports = ['--port', '0', '--manage-port', '0'];
-  const group = ['--members', String(members), '--data', data];
+  const group = ['--members', String(members), '--data', data, '--balance', 'none'];
   const running = startBlockferry(['up', '--json', ...ports, ...group], more);
   scope.defer(() => running.stop());
   const ready = await running.readyJson<{ manage: string; portal: string; members: GroupMember[] }>();

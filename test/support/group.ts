@@ -40,6 +40,8 @@ export interface GroupOptions {
   /** To start again on what an earlier group left. */
   readonly dataFolder?: string;
   readonly args?: readonly string[];
+  /** How the group balances itself; by default not at all, so that nothing moves but what a test moves. */
+  readonly balance?: string;
   readonly ownProcessGroup?: boolean;
 }
 
@@ -57,6 +59,7 @@ export async function startGroup(t: TestLike, options: GroupOptions = {}): Promi
     `${name}=${size}`,
   ]);
   const args = ['up', '--json', '--data', dataFolder, '--members', String(options.members ?? 3)];
+  args.push('--balance', options.balance ?? 'none');
   args.push('--port', '0', '--manage-port', '0', ...volumes, ...(options.args ?? []));
   const process = Running.blockferry(args, options.ownProcessGroup);
   t.teardown(async () => {

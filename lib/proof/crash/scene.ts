@@ -72,7 +72,7 @@ export class Scene {
     await mkdir(orders);
     const data = join(folder, 'data');
     const ports = ['--host', host, '--port', '0', '--manage-port', '0'];
-    const args = ['up', '--json', ...ports, '--members', '4', '--data', data];
+    const args = ['up', '--json', ...ports, '--members', '4', '--data', data, '--balance', 'none'];
     const env = { [ORDERS_VARIABLE]: orders, BLOCKFERRY_LOG: 'warn', UV_THREADPOOL_SIZE: '16' };
     const running = Running.start(process.execPath, [PROGRAM, ...args], { env });
     scope.defer(() => running.stop());
