@@ -35,6 +35,8 @@ KEEP ?= .
 REPLAY ?=
 # make handover: HANDOVERS= with each initiator, WORK= a folder for the groups' data
 HANDOVERS ?= 200
+# make balance: how long a balanced group is watched
+QUIET_SECONDS ?= 120
 WORK ?= .
 DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra qemu-system-x86 ipxe-qemu sg3-utils
 # What Blockferry is measured beside; libiscsi-bin brings iscsi-perf.
@@ -42,7 +44,7 @@ BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common
 SOURCES := $(shell find lib bin -name '*.ts' -o -name '*.cts' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test unit sim sim-test mutants integration check bench bench-scale handover crash conformance fuzz tools bench-tools clean
+.PHONY: help build run demo test unit sim sim-test mutants integration check bench bench-scale handover crash conformance fuzz balance tools bench-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,6 +112,9 @@ conformance: build tools ## libiscsi's own test suite over every kind of unit, a
 fuzz: JOBS = 8
 fuzz: build ## PDUS=10000000 spoilt PDUs and logins against real targets, beside a witness (SEED=, JOBS=, REPLAY=a file it kept)
 	@$(NODE) dist/bin/proof.js fuzz --seed $(SEED) --pdus $(PDUS) --jobs $(JOBS) --folder $(WORK) --keep $(KEEP) $(if $(REPLAY),--replay $(REPLAY))
+
+balance: build ## a group that balances itself under load: what it gains, and that it then leaves things alone (SCENES=, QUIET_SECONDS=)
+	@$(NODE) dist/bin/proof.js balance --quiet-seconds $(QUIET_SECONDS) $(if $(SCENES),--scenes '$(SCENES)') --folder $(WORK)
 
 tools: PACKAGES = $(DEBIAN_PACKAGES)
 tools: WITHOUT = the suites of test/integration that use them (libiscsi, QEMU, iPXE, sg3_utils) are skipped

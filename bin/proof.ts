@@ -1,5 +1,6 @@
-/** `make handover`, `make crash`, `make conformance`, `make fuzz`; and, forked by them, the processes that load. Ships no command of its own. */
+/** `make handover`, `make crash`, `make conformance`, `make fuzz`, `make balance`; and, forked by them, the processes that load. Ships no command of its own. */
 import { BlockferryError, describeError } from '../lib/base/errors.js';
+import { runBalanceProof } from '../lib/proof/balance/main.js';
 import { runConformance } from '../lib/proof/conformance/main.js';
 import { runCrashProof } from '../lib/proof/crash/main.js';
 import { runFuzzProof } from '../lib/proof/fuzz/main.js';
@@ -17,7 +18,8 @@ try {
   else if (role === 'crash') process.exitCode = await runCrashProof(args);
   else if (role === 'conformance') process.exitCode = await runConformance(args);
   else if (role === 'fuzz') process.exitCode = await runFuzzProof(args);
-  else throw new BlockferryError('USAGE', `'${role}' is none of handover, crash, conformance, fuzz`);
+  else if (role === 'balance') process.exitCode = await runBalanceProof(args);
+  else throw new BlockferryError('USAGE', `'${role}' is none of handover, crash, conformance, fuzz, balance`);
 } catch (error) {
   process.stderr.write(`${describeError(error)}\n`);
   process.exitCode = error instanceof BlockferryError && error.code === 'USAGE' ? 2 : 1;

@@ -17,6 +17,8 @@ const POLL_MS = 25;
 export interface StartMore {
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** How a group balances itself; by default nothing moves unless it is asked for. */
+  readonly balance?: string;
 }
 
 export function startBlockferry(args: readonly string[], more: StartMore = {}): Running {
@@ -79,7 +81,7 @@ export async function startGroup(
   return startGroupAt(data, members, scope, more);
 }
 
-/** `blockferry up` on a folder that stays. Nothing moves unless it is asked for. */
+/** `blockferry up` on a folder that stays. */
 export async function startGroupAt(
   data: string,
   members: number,
@@ -87,7 +89,7 @@ export async function startGroupAt(
   more: StartMore = {},
 ): Promise<Group> {
   const ports = ['--port', '0', '--manage-port', '0'];
-  const group = ['--members', String(members), '--data', data, '--balance', 'none'];
+  const group = ['--members', String(members), '--data', data, '--balance', more.balance ?? 'none'];
   const running = startBlockferry(['up', '--json', ...ports, ...group], more);
   scope.defer(() => running.stop());
   const ready = await running.readyJson<{ manage: string; portal: string; members: GroupMember[] }>();

@@ -1,0 +1,60 @@
+/** `make balance`: options, progress, and the lines of each scene. */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { BlockferryError } from '../../base/errors.js';
+import { wholeOf } from '../../base/units.js';
+import { describeLine } from '../figures.js';
+import { SCENES, type SceneResult } from './scenes.js';
+
+/** @returns the process's exit code: 1 when a line is missed */
+export async function runBalanceProof(args: readonly string[]): Promise<number> {
+  const options = readOptions(args);
+  const out = options.json ? process.stderr : process.stdout;
+  const progress = (text: string): void =>
+    void (process.stderr.isTTY && process.stderr.write(`\r\u001b[K${text}`));
+  await mkdir(options.folder, { recursive: true });
+  const workFolder = await mkdtemp(join(options.folder, 'balance-'));
+  const results: SceneResult[] = [];
+  try {
+    for (const [, scene] of options.scenes) {
+      const result = await scene({ workFolder, quietMs: options.quietMs, say: progress });
+      progress('');
+      out.write(`${describe(result)}\n`);
+      results.push(result);
+    }
+  } finally {
+    await rm(workFolder, { recursive: true, force: true });
+  }
+  if (options.json) process.stdout.write(`${JSON.stringify({ results })}\n`);
+  return results.every(({ lines }) => lines.every(({ holds }) => holds)) ? 0 : 1;
+}
+
+function describe({ figures, lines }: SceneResult): string {
+  const measured = Object.entries(figures).map(([name, value]) => `${name} ${Math.round(value * 100) / 100}`);
+  return [...lines.map(describeLine), `        ${measured.join(', ')}`].join('\n');
+}
+
+function readOptions(args: readonly string[]) {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      scenes: { type: 'string', default: Object.keys(SCENES).join(',') },
+      'quiet-seconds': { type: 'string', default: '120' },
+      folder: { type: 'string', default: '.' },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const scenes = values.scenes.split(',').map((name) => {
+    const scene = SCENES[name];
+    if (scene === undefined)
+      throw new BlockferryError('USAGE', `--scenes '${name}' is none of ${Object.keys(SCENES).join(', ')}`);
+    return [name, scene] as const;
+  });
+  return {
+    scenes,
+    quietMs: wholeOf('quiet-seconds', values['quiet-seconds']) * 1000,
+    folder: resolve(values.folder),
+    json: values.json,
+  };
+}
