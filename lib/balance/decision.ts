@@ -53,11 +53,15 @@ export const Decision = z.object({
   policy: z.enum(POLICIES),
   verdict: z.enum(['act', 'balanced', 'idle', 'stale', 'busy', 'held', 'no-gain', 'off']),
   measure: z.object({ name: line, value: figure, limit: figure }).nullable(),
+  /** The verdict in one line, with figures. */
+  reason: line,
   moves: z
     .array(
       z.object({
         ...candidate,
         reason: line,
+        /** The volume whose move has to make room first. */
+        after: z.string().regex(VOLUME_NAME_PATTERN).nullable(),
         /** Of the move in the store; null: it was not asked for, since `refusal`. */
         move: z.string().max(64).nullable(),
         refusal: line,
@@ -91,7 +95,14 @@ export function decisionOf(
 ): Decision {
   return {
     ...about,
-    ...{ lastAtMs: about.atMs, times: 1, verdict: plan.verdict, measure: plan.measure, outcome: null },
+    ...{
+      lastAtMs: about.atMs,
+      times: 1,
+      verdict: plan.verdict,
+      measure: plan.measure,
+      reason: plan.reason,
+      outcome: null,
+    },
     moves: plan.moves
       .slice(0, BALANCE_MOVES_MAX)
       .map((move) => ({ ...recorded(move), move: null, refusal: '' })),

@@ -22,14 +22,12 @@ export function describeDecisions(decisions: readonly DecisionView[]): string {
 }
 
 function describeDecision(decision: DecisionView): string {
-  const { measure, before, outcome } = decision;
+  const { before, outcome } = decision;
   const repeated = decision.times > 1 ? `, ${decision.times} times until ${dateOf(decision.lastAtMs)}` : '';
   const lines = [
     `${dateOf(decision.atMs)} ${decision.by}, ${decision.policy}: ${VERDICTS[decision.verdict]}${repeated}`,
   ];
-  if (measure !== null) {
-    lines.push(`  measured   ${measure.name} ${round(measure.value)}, limit ${round(measure.limit)}`);
-  }
+  lines.push(`  measured   ${decision.reason}`);
   for (const move of decision.moves) {
     lines.push(`  ${move.move === null ? 'dropped' : 'moved  '}    ${describeCandidate(move)}`);
     lines.push(`             ${move.move === null ? move.refusal : `${move.reason} (move ${move.move})`}`);

@@ -10,7 +10,7 @@ import type { GroupStore, StoreOperation } from './store.js';
 
 /** A move as it is asked for. */
 export type WantedMove = Pick<MoveRecord, 'volume' | 'to' | 'range' | 'rateBytesPerSecond' | 'handover'> &
-  Partial<Pick<MoveRecord, 'strict' | 'decision'>> & {
+  Partial<Pick<MoveRecord, 'strict' | 'balancing'>> & {
     /** The revision of the route's head that it was planned on: STALE where the route has changed since. */
     readonly headRevision?: number;
   };
@@ -44,7 +44,7 @@ export async function createMove(
     const move: MoveRecord = {
       ...{ id, volume, to, from: head.home, createdAtMs },
       ...{ range: wanted.range, rateBytesPerSecond: wanted.rateBytesPerSecond, handover: wanted.handover },
-      ...{ strict: wanted.strict ?? false, decision: wanted.decision ?? '' },
+      ...{ strict: wanted.strict ?? false, balancing: wanted.balancing ?? null },
       ...{ state: 'active' as const, error: '', finishedAtMs: null },
     };
     return {

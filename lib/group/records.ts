@@ -120,8 +120,8 @@ export const MoveRecord = z.object({
   handover: z.enum(['ask', 'drop']),
   /** A write that the destination does not take fails, so that the host sends it again (I6); false: it stands. */
   strict: z.boolean().default(false),
-  /** The decision of the balancer that it comes from, '' where somebody asked for it. */
-  decision: z.string().max(64).default(''),
+  /** The balancer's: its decision, and who gives away by it. Null where somebody asked for the move. */
+  balancing: z.object({ decision: z.string().max(64), from: memberName }).nullable().default(null),
   state: z.enum(['active', 'done', 'failed', 'cancelled']),
   /** One line, '' unless failed. */
   error: z.string().max(1024),

@@ -298,7 +298,7 @@ function moveView(move: MoveStatus): MoveView {
     from: move.from,
     to: move.to,
     range: move.range,
-    decision: move.decision,
+    decision: move.balancing?.decision ?? '',
     state: move.state,
     error: move.error,
     createdAtMs: move.createdAtMs,

@@ -141,31 +141,48 @@ export class Balancer {
     );
   }
 
+  /** A move that waits for another to make room is left out: the next plan has it again. */
   private async askFor(
     decision: Decision,
     revisions: ReadonlyMap<string, number>,
   ): Promise<Decision['moves']> {
-    const { store, clock, random, log } = this.parts;
     const asked: Decision['moves'] = [];
     let refusal = '';
     for (const wanted of decision.moves) {
-      let move: string | null = null;
-      if (refusal === '') {
-        const { volume, to, extents: range } = wanted;
-        const headRevision = revisions.get(volume) ?? 0;
-        const about = { handover: 'ask' as const, rateBytesPerSecond: null, decision: decision.id };
-        try {
-          move = (await createMove(store, { clock, random }, { volume, to, range, headRevision, ...about }))
-            .id;
-          log.info({ volume, to, extents: range, move, reason: wanted.reason }, 'the group balances itself');
-        } catch (error) {
-          if (!(error instanceof BlockferryError)) throw error;
-          refusal = describeError(error);
-        }
+      if (refusal === '' && wanted.after === null) {
+        const one = await this.askForOne(decision.id, wanted, revisions.get(wanted.volume) ?? 0);
+        refusal = one.refusal;
+        asked.push(one);
+      } else {
+        const waits = `${wanted.after} has to make room first`;
+        asked.push({ ...wanted, refusal: refusal === '' ? waits : refusal });
       }
-      asked.push({ ...wanted, move, refusal: move === null ? refusal : '' });
     }
     return asked;
+  }
+
+  private async askForOne(
+    decision: string,
+    wanted: Decision['moves'][number],
+    headRevision: number,
+  ): Promise<Decision['moves'][number]> {
+    const { store, clock, random, log } = this.parts;
+    const { volume, from, to, extents: range } = wanted;
+    try {
+      const { id } = await createMove(
+        store,
+        { clock, random },
+        {
+          ...{ volume, to, range, headRevision, handover: 'ask', rateBytesPerSecond: null },
+          balancing: { decision, from },
+        },
+      );
+      log.info({ volume, to, extents: range, move: id, reason: wanted.reason }, 'the group balances itself');
+      return { ...wanted, move: id };
+    } catch (error) {
+      if (error instanceof BlockferryError) return { ...wanted, refusal: describeError(error) };
+      throw error;
+    }
   }
 
   private decided(plan: Plan, before: GroupFigures | null): Decision {

@@ -118,12 +118,14 @@ function volumePicture(
   const { name, id, extentBytes } = record;
   const { isPinned, labels } = placementOf(known.placements.get(name), id);
   const holders = route.countByHolder();
+  const active = moves.find((move) => move.state === 'active');
   let usedBytes = 0;
   for (const [member, extents] of holders) usedBytes += extents * extentBytes * (fill.get(member) ?? 1);
   let runs: readonly ExtentRun[] | null = null;
   return {
     ...{ name, extentBytes, usedBytes, holders, isPinned, labels, home: route.home, extents: route.extents },
-    isMoving: moves.some((move) => move.state === 'active'),
+    isMoving: active !== undefined,
+    underWay: active && { extents: active.range, to: active.to },
     cooling: moves.flatMap((move) => coolingOf(move, route.extents, known.balance.settings.coolDownMs)),
     runs: () => (runs ??= [...route.runs()]),
   };
@@ -131,10 +133,16 @@ function volumePicture(
 
 /** What a move that has ended keeps in its place, whoever asked for it. */
 function coolingOf(
-  { range, state, finishedAtMs }: MoveRecord,
+  { range, state, finishedAtMs, balancing }: MoveRecord,
   extents: number,
   coolDownMs: number,
 ): VolumePicture['cooling'] {
   if (state !== 'done' || finishedAtMs === null) return [];
-  return [{ ...(range ?? { first: 0, last: extents - 1 }), untilMs: finishedAtMs + coolDownMs }];
+  return [
+    {
+      ...(range ?? { first: 0, last: extents - 1 }),
+      untilMs: finishedAtMs + coolDownMs,
+      from: balancing?.from,
+    },
+  ];
 }

@@ -319,9 +319,24 @@ t.test('decisions are explained', async (t) => {
   desk.decided.push({
     ...{ id: 'd', atMs: 0, lastAtMs: 61_000, times: 3, by: 'm1', policy: 'heat', verdict: 'act' },
     measure: { name: 'utilisation of m1', value: 0.98, limit: 0.5 },
+    reason: 'utilisation of m1 is 0.98 (limit 0.50)',
     moves: [
-      { ...candidate, extents: { first: 3, last: 3 }, reason: 'it is hot', move: 'move-7', refusal: '' },
-      { ...candidate, extents: null, reason: 'so is this', move: null, refusal: 'the route has changed' },
+      {
+        ...candidate,
+        extents: { first: 3, last: 3 },
+        reason: 'it is hot',
+        after: null,
+        move: 'move-7',
+        refusal: '',
+      },
+      {
+        ...candidate,
+        extents: null,
+        reason: 'so is this',
+        after: null,
+        move: null,
+        refusal: 'the route has changed',
+      },
     ],
     alternatives: [
       {
@@ -337,7 +352,7 @@ t.test('decisions are explained', async (t) => {
   const { stdout } = await run(manage('moves', '--explain'));
   for (const told of [
     /^1970-01-01 00:00:00 m1, heat: moves, 3 times until 1970-01-01 00:01:01$/m,
-    /measured {3}utilisation of m1 0.98, limit 0.50/,
+    /measured {3}utilisation of m1 is 0.98 \(limit 0.50\)/,
     /moved {6}disk 3-3 \(1 extent\) from m1 to m2, 812\/s, 4M\n +it is hot \(move move-7\)/,
     /predicted: measure 1.20, latency 9.00 ms to 3.00 ms, pays back in 1.50 s/,
     /dropped {4}disk from m1 to m2, 812\/s, 4M\n +the route has changed/,

@@ -52,7 +52,7 @@ function vector(member: string, requestsPerSecond: number, serviceMs = 1): LoadV
   };
 }
 
-const NOTHING: Plan = { verdict: 'balanced', measure: null, moves: [], alternatives: [] };
+const NOTHING: Plan = { verdict: 'balanced', measure: null, reason: 'even', moves: [], alternatives: [] };
 
 function toMove(volume: string, to: string, extents: ProposedMove['extents'] = null): ProposedMove {
   const predicted = { measure: 1.1, latencyMsBefore: 2, latencyMsAfter: 1, payBackMs: Infinity };
@@ -65,11 +65,18 @@ function toMove(volume: string, to: string, extents: ProposedMove['extents'] = n
     bytes: MiB,
     predicted,
     reason: 'it is hot',
+    after: null,
   };
 }
 
 function act(...moves: ProposedMove[]): Plan {
-  return { verdict: 'act', measure: { name: 'share of m1', value: 2, limit: 1.25 }, moves, alternatives: [] };
+  return {
+    verdict: 'act',
+    measure: { name: 'share of m1', value: 2, limit: 1.25 },
+    reason: 'much',
+    moves,
+    alternatives: [],
+  };
 }
 
 /** A group of three on a memory store, as m1 sees it: it serves 900 of 1,000 requests. */
@@ -177,7 +184,8 @@ t.test('a plan becomes moves in the store, and is remembered with its outcome', 
     ],
   });
   t.ok(Math.abs((decision?.before?.imbalance ?? 0) - 2.7) < 1e-9, 'the most over the mean');
-  for (const move of moves) t.equal(move.decision, decision?.id, 'a move says which decision it comes from');
+  for (const move of moves)
+    t.equal(move.balancing?.decision, decision?.id, 'a move says which decision it comes from');
   t.equal(await rig.store.get(keys.planner), undefined, 'the planner has left its office');
 
   rig.plan = () => NOTHING;
@@ -273,7 +281,7 @@ t.test('the picture: pins, labels, weights, what cools down, what is on its way'
     cooling: [],
   });
   t.match(picture?.volumes.get('b'), { isPinned: false, isMoving: true, home: 'm1', extents: 16 });
-  t.strictSame(picture?.volumes.get('b')?.cooling, [{ first: 1, last: 2, untilMs: 6000 }]);
+  t.strictSame(picture?.volumes.get('b')?.cooling, [{ first: 1, last: 2, untilMs: 6000, from: undefined }]);
   t.strictSame(picture?.volumes.get('b')?.runs(), [{ first: 0, last: 15, holder: 'm1' }]);
   t.equal(picture?.volumes.get('b')?.usedBytes, 16 * MiB, 'of 32 MiB used for 32 MiB held');
   t.match(

@@ -36,7 +36,11 @@ export class Load {
     const blocks = initiator.capacity.sizeBytes / BLOCK_BYTES;
     const ledger = new Ledger({ seed, blockBytes: BLOCK_BYTES, blocks });
     await runFill(initiator, { ledger, queueDepth: 8, blockBytes: 1024 * 1024 });
-    return new Load(initiator, { ledger, queueDepth, ...(opsPerSecondMax !== undefined && { opsPerSecondMax }) });
+    return new Load(initiator, {
+      ledger,
+      queueDepth,
+      ...(opsPerSecondMax !== undefined && { opsPerSecondMax }),
+    });
   }
 
   begin(): void {

@@ -53,7 +53,11 @@ async function onStage(
 }
 
 /** All load at one member, which is the bottleneck. */
-async function skewed(scene: string, loads: readonly WantedLoad[], options: SceneOptions): Promise<SceneResult> {
+async function skewed(
+  scene: string,
+  loads: readonly WantedLoad[],
+  options: SceneOptions,
+): Promise<SceneResult> {
   return onStage(scene, [DISK_MS, DISK_MS, DISK_MS], options, async (stage) => {
     await stage.load(loads);
     await sleep(systemClock, 2 * windowMs);
@@ -69,18 +73,28 @@ async function skewed(scene: string, loads: readonly WantedLoad[], options: Scen
     const most = Math.max(...volumes.map(({ holders }) => Object.keys(holders).length));
     return {
       figures: {
-        ...{ imbalanceBefore: before.imbalance, imbalanceAfter: after.imbalance, settledSeconds: settledMs / 1000 },
+        ...{
+          imbalanceBefore: before.imbalance,
+          imbalanceAfter: after.imbalance,
+          settledSeconds: settledMs / 1000,
+        },
         ...{ opsBefore: before.ops, opsAfter: after.ops, gain, moves: known, movesWhileQuiet: quiet.moves },
         ...{ imbalanceQuiet: quiet.imbalance, holdersOfOneVolume: most, bad },
       },
       lines: [
-        line(`the imbalance was ${before.imbalance.toFixed(2)}, at least ${IMBALANCE_BEFORE}`, before.imbalance >= IMBALANCE_BEFORE),
+        line(
+          `the imbalance was ${before.imbalance.toFixed(2)}, at least ${IMBALANCE_BEFORE}`,
+          before.imbalance >= IMBALANCE_BEFORE,
+        ),
         line(
           `it is at most ${IMBALANCE_AFTER} within ${SETTLE_MS / 1000} s: ${after.imbalance.toFixed(2)} after ${(settledMs / 1000).toFixed(0)} s`,
           settledMs < SETTLE_MS,
         ),
         line(`${gain.toFixed(2)} × the throughput, at least ${GAIN}`, gain >= GAIN),
-        line(`${quiet.moves} moves in the next ${(options.quietMs / 1000).toFixed(0)} s of the same load, none wanted`, quiet.moves === 0),
+        line(
+          `${quiet.moves} moves in the next ${(options.quietMs / 1000).toFixed(0)} s of the same load, none wanted`,
+          quiet.moves === 0,
+        ),
         line('no error, no wrong block', bad === 0),
         ...(loads.length === 1 ? [line(`the hot volume is spread over ${most} members`, most > 1)] : []),
       ].map(({ text, holds }) => ({ text: `${scene}: ${text}`, holds })),
@@ -100,7 +114,8 @@ async function settle(stage: Stage, scene: string, { say }: SceneOptions): Promi
     lowSinceMs = isLow ? (lowSinceMs ?? since()) : null;
     const moving = (await stage.moves()).some(({ state }) => state === 'active');
     say(`${scene}: ${(since() / 1000).toFixed(0)} s, imbalance ${imbalance.toFixed(2)}`);
-    if (lowSinceMs !== null && !moving && since() - lowSinceMs > 2 * windowMs) return Math.min(lowSinceMs, SETTLE_MS);
+    if (lowSinceMs !== null && !moving && since() - lowSinceMs > 2 * windowMs)
+      return Math.min(lowSinceMs, SETTLE_MS);
   }
   return SETTLE_MS;
 }
@@ -172,9 +187,19 @@ async function slowMember(options: SceneOptions): Promise<SceneResult> {
     const ops = await stage.throughput(THROUGHPUT_MS);
     const bad = await stage.end();
     return {
-      figures: { gapMsBefore: before.gapMs, gapMsAfter: gapMs, seconds, opsBefore: before.ops, opsAfter: ops, bad },
+      figures: {
+        gapMsBefore: before.gapMs,
+        gapMsAfter: gapMs,
+        seconds,
+        opsBefore: before.ops,
+        opsAfter: ops,
+        bad,
+      },
       lines: [
-        line(`${scene}: latencies meet: ${before.gapMs.toFixed(1)} ms apart, then ${gapMs.toFixed(1)}, at most ${latencyGapMs}`, gapMs <= latencyGapMs),
+        line(
+          `${scene}: latencies meet: ${before.gapMs.toFixed(1)} ms apart, then ${gapMs.toFixed(1)}, at most ${latencyGapMs}`,
+          gapMs <= latencyGapMs,
+        ),
         line(`${scene}: no error`, bad === 0),
       ],
     };
@@ -225,8 +250,7 @@ function line(text: string, holds: boolean): Line {
 
 export const SCENES: Readonly<Record<string, Scene>> = {
   zipf: (options) => skewed('four volumes', ZIPF, options),
-  'one-hot': (options) =>
-    skewed('one hot volume', [{ volume: 'hot', home: 'm1', queueDepth: 24 }], options),
+  'one-hot': (options) => skewed('one hot volume', [{ volume: 'hot', home: 'm1', queueDepth: 24 }], options),
   'all-low': allLow,
   'all-high': (options) => even('all equally high', {}, options),
   slow: slowMember,
