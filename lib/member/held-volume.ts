@@ -16,6 +16,7 @@ import type { Logger } from '../base/log.js';
 import type { Waypoints } from '../base/waypoints.js';
 import type { VolumeRecord } from '../group/records.js';
 import type { ServedTarget } from '../iscsi/target/directory.js';
+import { VolumeTraffic } from '../load/traffic.js';
 import type { DestinationVolume } from '../migration/destination.js';
 import type { PeerHub } from '../peer/contract.js';
 import { RemoteSlot, type RemoteVolume } from '../peer/remote-slot.js';
@@ -60,7 +61,8 @@ export interface HeldVolumeContext {
 
 export class HeldVolume implements DestinationVolume {
   readonly record: VolumeRecord;
-  readonly local = new LocalSlot();
+  readonly local: LocalSlot;
+  readonly traffic: VolumeTraffic;
   readonly volume: Volume;
   readonly target: ServedTarget;
   readonly unit: DiskUnit;
@@ -93,7 +95,9 @@ export class HeldVolume implements DestinationVolume {
     private readonly context: HeldVolumeContext,
   ) {
     this.record = routed.record;
-    const { self, ids } = context;
+    const { self, ids, clock } = context;
+    this.traffic = new VolumeTraffic(clock, routed.record.extentBytes);
+    this.local = new LocalSlot(this.traffic);
     const remote = (holder: number): RemoteSlot => this.remoteSlot(holder);
     this.volume = new Volume(routed.record, routed.route, ids.idOf(self), this.local, remote);
     const { name, id, iqn, removable, readOnly } = routed.record;
