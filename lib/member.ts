@@ -8,28 +8,30 @@
  */
 import { isIP } from 'node:net';
 import { assert } from './base/assert.js';
-import { sleep, type Clock } from './base/clock.js';
+import { sleep } from './base/clock.js';
 import { BlockferryError, describeError } from './base/errors.js';
 import { HANDOVER_DEADLINE_SECONDS, READ_BACK_RETRY_MS } from './base/limits.js';
-import type { Logger } from './base/log.js';
-import { randomToken, type Random } from './base/random.js';
+import { randomToken } from './base/random.js';
 import { noWaypoints, type Waypoints } from './base/waypoints.js';
 import { DiskTime } from './block/disk-time.js';
 import { GroupView, Membership, type MemberChange } from './group/membership.js';
-import { GroupRecord, MemberRecord, keys, parseRecord } from './group/records.js';
+import { keys } from './group/records.js';
 import type { GroupStore } from './group/store.js';
 import { MemoryBudget } from './iscsi/target/memory-budget.js';
-import type { Authenticator } from './iscsi/target/login/security.js';
 import { Portal } from './iscsi/target/portal.js';
 import { SessionRegistry } from './iscsi/target/registry.js';
+import { Balancing } from './member/balancing.js';
 import { MemberDirectory } from './member/directory.js';
 import { DirectoryDoor } from './member/door.js';
-import { memberDoors, type MemberDoors } from './member/doors.js';
+import { memberDoors, type LoopWatch, type MemberDoors } from './member/doors.js';
 import { Everywhere } from './member/everywhere.js';
 import { Fencer } from './member/fencer.js';
+import { groupName, processOf } from './member/group-facts.js';
 import { VolumeHost } from './member/host.js';
 import { removeLeftovers } from './member/leftovers.js';
+import { MemberLoad } from './member/load.js';
 import { isProcessRunning } from './member/processes.js';
+import type { Endpoint, MemberOptions } from './member/options.js';
 import { MemberService } from './member/service.js';
 import { SharedReservations } from './member/shared-reservations.js';
 import { SharedUnits } from './member/shared-units.js';
@@ -41,33 +43,7 @@ import { MemberIds } from './routing/member-ids.js';
 import { RoutingTable, type RoutedVolume } from './routing/table.js';
 import { DataFolder } from './storage/data-folder.js';
 
-export interface Endpoint {
-  readonly host: string;
-  readonly port: number;
-}
-
-export interface MemberOptions {
-  readonly name: string;
-  /** embedded:/path/to/folder */
-  readonly storeUrl: string;
-  /** Numeric host; port 0: any free one. */
-  readonly portal: Endpoint;
-  readonly peer: Endpoint;
-  readonly dataFolder: string;
-  readonly log: Logger;
-  readonly clock: Clock;
-  readonly random: Random;
-  /** How long the loop keeps turning after activity, in microseconds; 0: not at all. */
-  readonly busyPollUs?: number;
-  /** A CRC32C in every frame between members. */
-  readonly peerDigests?: boolean;
-  /** Who may log in. Default: everybody. */
-  readonly authenticator?: Authenticator;
-  /** What the disk takes for a request, one at a time; default: what it takes. */
-  readonly diskTimeMs?: number;
-  /** Default: none. */
-  readonly waypoints?: Waypoints;
-}
+export type { Endpoint, MemberOptions };
 
 /** What is open already, so that a start that fails halfway closes it again, last first. */
 type Closer = () => Promise<void> | void;
@@ -81,7 +57,7 @@ export class Member {
   private readonly door = new DirectoryDoor();
   private readonly service: MemberService;
   private readonly waypoints: Waypoints;
-  private loop!: ReturnType<MemberDoors['watchLoop']>;
+  private loop!: LoopWatch;
   private host!: VolumeHost;
   private runner!: MoveRunner;
   private table!: RoutingTable;
@@ -93,6 +69,7 @@ export class Member {
   /** Null until they are read. */
   private reservations: SharedReservations | null = null;
   private units!: SharedUnits;
+  private load_: MemberLoad | null = null;
   private portalAddress!: Endpoint;
   private peerAddress!: Endpoint;
 
@@ -136,6 +113,12 @@ export class Member {
     return this.peerAddress;
   }
 
+  /** The load of all members as this one knows it, and the measure of its own. */
+  get load(): MemberLoad {
+    assert(this.load_ !== null, 'the load is known once the volumes are open');
+    return this.load_;
+  }
+
   /**
    * Ends sessions, moves and links in order; what was acknowledged is durable when it resolves. A part that fails (a full
    * disk under the store) keeps no other from ending; the first failure is thrown when all is closed.
@@ -167,6 +150,7 @@ export class Member {
     await this.openUnits(store);
     this.openVolumes(store, folder, membership);
     this.waypoints.reached('member.opened');
+    this.openLoad(folder);
     this.openService();
     this.closers.push(this.closePortal); // sessions end while there are still volumes and links to serve them
     membership.onLost = () => this.host.suspend();
@@ -175,6 +159,15 @@ export class Member {
     this.door.open(this.directory());
     await this.runner.start();
     this.closers.push(() => this.runner.stop());
+    await this.openBalancing(store);
+    this.load.start();
+  }
+
+  private async openBalancing(store: GroupStore): Promise<void> {
+    const { table, view, load, options } = this;
+    const { name: self, clock, random, log } = options;
+    const close = await Balancing.open({ self, store, table, view, load, clock, random, log });
+    this.closers.push(close);
   }
 
   private async listen(group: string): Promise<void> {
@@ -219,7 +212,9 @@ export class Member {
     this.closers.push(() => membership.leave());
     const changed: MemberChange = (member, record) => {
       if (member !== name) this.hub.setAddress(member, record?.peer ?? null);
-      if (record === null) this.reservations?.memberLeft();
+      if (record !== null) return;
+      this.reservations?.memberLeft();
+      this.load_?.board.forget(member);
     };
     this.view = await GroupView.open(store, log, changed, clock);
     this.closers.push(() => this.view.close());
@@ -302,6 +297,16 @@ export class Member {
     this.runner = new MoveRunner({ self, incarnation, store, table, hub, volumes: this.host, ...doors });
   }
 
+  private openLoad(folder: DataFolder): void {
+    const { options, incarnation, view, hub, registry, host, loop } = this;
+    const { name: self, clock, random, log, loadWindowMs: windowMs } = options;
+    const load = new MemberLoad({
+      ...{ self, incarnation, clock, random, log, view, hub, registry, host, folder, loop, windowMs },
+    });
+    this.load_ = load;
+    this.closers.push(() => load.close());
+  }
+
   private openService(): void {
     const { options, hub, host, service } = this;
     this.everywhere = this.makeEverywhere();
@@ -313,10 +318,12 @@ export class Member {
       destination,
       fencer: this.fencer,
       reservations: this.reservationsOfGroup,
+      loads: this.load.exchange,
       queries: {
         sessions: () => this.registry.list(),
         volumes: () => [...host.all].map(({ record, epoch }) => ({ name: record.name, epoch })),
         links: () => hub.stats(),
+        loads: () => this.load.answer(),
         load: () => ({ eventLoop: { maxPauseMs: this.loop.maxPauseMs }, memory: this.memory.figures }),
       },
     });
@@ -376,22 +383,4 @@ export class Member {
     this.waypoints.reached('handover.asked');
     log.info({ volume, home: now?.route.home, sessions }, 'sessions were told to follow their volume');
   }
-}
-
-/** The incarnation of a member that is in the group. */
-async function processOf(store: GroupStore, member: string): Promise<string | undefined> {
-  const entry = await store.get(keys.member(member));
-  return entry === undefined ? undefined : parseRecord(MemberRecord, entry).incarnation;
-}
-
-async function groupName(store: GroupStore): Promise<string> {
-  const entry = await store.get(keys.group);
-  if (entry === undefined) {
-    throw new BlockferryError(
-      'NOT_FOUND',
-      'the group store is empty',
-      'start the group with `blockferry up` first',
-    );
-  }
-  return parseRecord(GroupRecord, entry).name;
 }

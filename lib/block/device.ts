@@ -56,8 +56,9 @@ export abstract class BlockIo {
   fua = false;
   /** Set and cleared by the layer that pins; one at a time. */
   pin: IoPin | null = null;
-  /** The pin's own note about this I/O: the generation it was counted in. */
+  /** The pin's own notes about this I/O: the generation it was counted in, and when, where it wants to know. */
   pinGeneration = 0;
+  pinnedAtMs = 0;
   /** Set and cleared by the counter; one at a time. */
   counter: IoCounter | null = null;
   /** The counter's own note. */

@@ -27,7 +27,7 @@ export const TrafficPattern = z.object({
   requestBytes: measure,
   /** Of requests that begin where an earlier one ended. */
   sequentialShare: share,
-  /** Coefficient of variation of the requests per second over some windows: 0 is steady, above 1 comes in bursts. */
+  /** Coefficient of variation of the requests over the slices of the last windows: 0 is steady, above 1 comes in bursts. */
   burstiness: measure,
   /** Initiators with a session here; 0 at a member that only holds extents. */
   initiators: count,

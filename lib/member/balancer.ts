@@ -45,6 +45,7 @@ const OUTCOME_WINDOWS = 2;
 
 export class Balancer {
   private isDeciding = false;
+  private isClosed = false;
   private last: Decision | null = null;
   private writtenAtMs = 0;
   private awaited: Awaited[] = [];
@@ -53,15 +54,20 @@ export class Balancer {
 
   /** A window has passed: looks, and acts if it is this member's to act. Never rejects. */
   async windowEnded(): Promise<void> {
-    if (this.isDeciding) return; // the store is slow: this window is left out
+    if (this.isDeciding || this.isClosed) return; // the store is slow: this window is left out
     this.isDeciding = true;
     try {
       await this.decide();
     } catch (error) {
-      this.parts.log.warn({ error: describeError(error) }, 'the balance of the group cannot be looked at');
+      if (!this.isClosed)
+        this.parts.log.warn({ error: describeError(error) }, 'the balance of the group cannot be looked at');
     } finally {
       this.isDeciding = false;
     }
+  }
+
+  close(): void {
+    this.isClosed = true;
   }
 
   private async decide(): Promise<void> {

@@ -8,6 +8,8 @@ import { openStore } from '../group/open-store.js';
 import { systemDoors, type StorageDoors } from '../storage/doors.js';
 import { LoopPause } from './loop-pause.js';
 
+export type LoopWatch = Pick<LoopPause, 'maxPauseMs' | 'idleMs' | 'processorMs' | 'takeDelayMs' | 'close'>;
+
 export interface MemberDoors {
   readonly net: Net;
   readonly storage: StorageDoors;
@@ -17,7 +19,7 @@ export interface MemberDoors {
   /** Whether a process of this machine has ended. */
   isGone(pid: number): boolean;
   /** Begins to watch the event loop. */
-  watchLoop(): Pick<LoopPause, 'maxPauseMs' | 'idleMs' | 'close'>;
+  watchLoop(): LoopWatch;
 }
 
 export function memberDoors(): MemberDoors {

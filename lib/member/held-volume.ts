@@ -3,7 +3,7 @@
  * file is opened when this member holds or is to receive an extent, not before; a mere home has none.
  */
 import { assert, invariant } from '../base/assert.js';
-import { sleep, type Clock, type Timer } from '../base/clock.js';
+import { sleep, type Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import {
   FORWARD_RETRY_MS,
@@ -12,58 +12,26 @@ import {
   GIVE_BACK_RETRY_MS,
   OPEN_RETRY_MS,
 } from '../base/limits.js';
-import type { Logger } from '../base/log.js';
-import type { Waypoints } from '../base/waypoints.js';
 import type { VolumeRecord } from '../group/records.js';
-import type { DiskTime } from '../block/disk-time.js';
 import type { ServedTarget } from '../iscsi/target/directory.js';
+import { VolumeTraffic } from '../load/traffic.js';
 import type { DestinationVolume } from '../migration/destination.js';
-import type { PeerHub } from '../peer/contract.js';
 import { RemoteSlot, type RemoteVolume } from '../peer/remote-slot.js';
-import type { MemberIds } from '../routing/member-ids.js';
 import type { RoutedVolume } from '../routing/table.js';
 import { DiskServer } from '../scsi/disk-server.js';
 import { KeptUnitState } from '../scsi/kept-state.js';
-import type { ReservationKeeper } from '../scsi/reservations/keeper.js';
 import type { DiskUnit } from '../scsi/unit.js';
-import type { DataFolder } from '../storage/data-folder.js';
 import type { SparseFile } from '../storage/sparse-file.js';
 import { LocalSlot } from '../volume/local-slot.js';
 import { Volume } from '../volume/volume.js';
 import { punchForeign } from './foreign-bytes.js';
 import { HomeOffice } from './home-office.js';
-import type { VolumeUnits } from './shared-units.js';
-
-export interface HeldVolumeContext {
-  readonly self: string;
-  readonly ids: MemberIds;
-  readonly hub: PeerHub;
-  readonly folder: DataFolder;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly waypoints: Waypoints;
-  /** Reads the route from the store if it is not at `epoch` yet (0: in any case), then calls back. */
-  refresh(volume: string, epoch: number, done: () => void): void;
-  /** Raises the route of a volume above epoch 1, durably. */
-  begin(volume: VolumeRecord): Promise<void>;
-  /** Whether this member may serve, by its clock (I4); suspends every volume where not. */
-  leaseIsValid(): boolean;
-  /** Who keeps the reservations of a volume, by name and number. */
-  keeperOf(volume: string, volumeId: number): ReservationKeeper;
-  readonly units: VolumeUnits;
-  /** The disk under the files, where it is to be slower than it is. */
-  readonly diskTime?: DiskTime | undefined;
-  /** Resolves when no session of the volume is at another member; rejects when that was not so in time. */
-  vacateOthers(volume: RoutedVolume): Promise<void>;
-  /** The units that a copy may reach from here, as of now. */
-  unitsHere(): Iterable<DiskUnit>;
-  /** Resolves when the file of a deleted volume of the same name is gone. */
-  readonly vacated: Promise<void>;
-}
+import type { HeldVolumeContext } from './volume-context.js';
 
 export class HeldVolume implements DestinationVolume {
   readonly record: VolumeRecord;
-  readonly local = new LocalSlot();
+  readonly local: LocalSlot;
+  readonly traffic: VolumeTraffic;
   readonly volume: Volume;
   readonly target: ServedTarget;
   readonly unit: DiskUnit;
@@ -96,7 +64,9 @@ export class HeldVolume implements DestinationVolume {
     private readonly context: HeldVolumeContext,
   ) {
     this.record = routed.record;
-    const { self, ids } = context;
+    const { self, ids, clock } = context;
+    this.traffic = new VolumeTraffic(clock, routed.record.extentBytes);
+    this.local = new LocalSlot(this.traffic);
     const remote = (holder: number): RemoteSlot => this.remoteSlot(holder);
     this.volume = new Volume(routed.record, routed.route, ids.idOf(self), this.local, remote);
     const { name, id, iqn, removable, readOnly } = routed.record;

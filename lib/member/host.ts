@@ -13,7 +13,8 @@ import type { DiskUnit } from '../scsi/unit.js';
 import type { SparseFile } from '../storage/sparse-file.js';
 import type { LocalSlot } from '../volume/local-slot.js';
 import type { Volume } from '../volume/volume.js';
-import { HeldVolume, type HeldVolumeContext } from './held-volume.js';
+import { HeldVolume } from './held-volume.js';
+import type { HeldVolumeContext } from './volume-context.js';
 
 export interface VolumeHostOptions extends Omit<
   HeldVolumeContext,

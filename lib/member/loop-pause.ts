@@ -1,6 +1,7 @@
 /**
- * The event loop as it is seen from outside of any I/O path: its longest pause (how long everybody on this member has waited
- * for somebody), by a timer that notes how late it is; and how long it has had nothing to do.
+ * The event loop as it is seen from outside of any I/O path: its pauses (how long everybody on this member has waited for
+ * somebody), by a timer that notes how late it is; how long it has had nothing to do; and what the process has used of the
+ * processors.
  */
 import { monitorEventLoopDelay, performance, type IntervalHistogram } from 'node:perf_hooks';
 
@@ -10,13 +11,16 @@ const RESOLUTION_MS = 4;
 export class LoopPause {
   private readonly histogram: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
 
+  /** Of what takeDelayMs() has forgotten. */
+  private maxBeforeMs = 0;
+
   constructor() {
     this.histogram.enable();
   }
 
   /** The longest since the start or the last reset, in milliseconds; 0 when there was none. */
   get maxPauseMs(): number {
-    const ms = this.histogram.max / 1e6;
+    const ms = Math.max(this.maxBeforeMs, this.histogram.max / 1e6);
     return ms <= 2 * RESOLUTION_MS ? 0 : Math.round(ms * 100) / 100;
   }
 
@@ -25,7 +29,23 @@ export class LoopPause {
     return performance.eventLoopUtilization().idle;
   }
 
+  /** What this process's threads have worked, ever, in milliseconds of one processor. */
+  get processorMs(): number {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1000;
+  }
+
+  /** How late the timer was at most in 99 of 100 times since the last call, in milliseconds. */
+  takeDelayMs(): number {
+    const { histogram } = this;
+    const delayMs = histogram.count === 0 ? 0 : histogram.percentile(99) / 1e6 - RESOLUTION_MS;
+    this.maxBeforeMs = Math.max(this.maxBeforeMs, histogram.max / 1e6);
+    histogram.reset();
+    return Math.max(0, delayMs);
+  }
+
   reset(): void {
+    this.maxBeforeMs = 0;
     this.histogram.reset();
   }
 

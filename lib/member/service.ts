@@ -6,6 +6,7 @@ import type { Destination } from '../migration/destination.js';
 import { PeerStatus, PeerType, type IncomingRequest, type PeerService } from '../peer/contract.js';
 import { isHolderRequest, type HolderService } from '../peer/holder-service.js';
 import type { Fencer } from './fencer.js';
+import type { LoadExchange } from './load-exchange.js';
 import type { SharedReservations } from './shared-reservations.js';
 
 /** The parts that answer; given once the member has started. */
@@ -14,6 +15,7 @@ export interface MemberParts {
   readonly destination: Destination;
   readonly fencer: Fencer;
   readonly reservations: SharedReservations;
+  readonly loads: LoadExchange;
   /** Answers of QUERY, by what is asked. */
   readonly queries: Readonly<Record<string, () => unknown>>;
 }
@@ -58,6 +60,8 @@ export class MemberService implements PeerService {
       await parts.fencer.serveVacate(request);
     } else if (request.type === PeerType.RESERVED) {
       await parts.reservations.serve(request);
+    } else if (request.type === PeerType.LOAD) {
+      parts.loads.serve(request);
     } else if (request.type === PeerType.QUERY) {
       const { what } = Query.parse(JSON.parse(request.payload.toString('utf8')));
       const answer = parts.queries[what];

@@ -89,6 +89,7 @@ export class Batch {
         fromBytes,
         toBytes,
         file,
+        local,
         destination,
         (_, status, detail) => transfer.mirrorFailed(status, detail),
         this.context.strict,

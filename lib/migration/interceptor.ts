@@ -21,6 +21,7 @@
 import { assert, invariant } from '../base/assert.js';
 import { MOVE_CHUNK_BYTES } from '../base/limits.js';
 import type { BlockDevice, BlockIo, IoPin } from '../block/device.js';
+import type { LocalSlot } from '../volume/local-slot.js';
 import type { ExtentSlot, IoOrigin } from '../volume/slot.js';
 import type { DestinationLink } from './destination-link.js';
 import { DirtyMap } from './dirty-map.js';
@@ -63,12 +64,14 @@ export class Interceptor implements ExtentSlot, IoPin {
    * @param fromBytes where the extent begins in the volume
    * @param toBytes where it ends
    * @param file the source: the holder's file of the volume
+   * @param counter counts what is served here, which passes the volume's own slot by
    */
   constructor(
     readonly extent: number,
     readonly fromBytes: number,
     readonly toBytes: number,
     readonly file: BlockDevice,
+    private readonly counter: Pick<LocalSlot, 'count'>,
     readonly destination: DestinationLink,
     private readonly onDestinationFailure: DestinationFailure,
     /** A write that the destination does not take fails (I6). */
@@ -82,7 +85,10 @@ export class Interceptor implements ExtentSlot, IoPin {
     const held = this.gate === 'all' || (this.gate === 'writes' && io.op !== 'read');
     if (held) {
       this.queue.push({ io, extent, origin });
-    } else if (io.op === 'read') {
+      return;
+    }
+    this.counter.count(io); // untimed: a write waits for the destination as well, which is not this storage's doing
+    if (io.op === 'read') {
       this.readsInFlight += 1;
       io.pin = this;
       this.file.submit(io);

@@ -27,6 +27,7 @@ export const PeerType = {
   QUERY: 33,
   RESERVED: 34, // reservations of a volume have changed: they are read, and the commands that they end have ended
   VACATE: 35, // the home is the sender: answered when no session of the volume is left here
+  LOAD: 36, // load vectors of members: the sender's own, and in a large group what it has heard
 } as const;
 export type PeerTypeCode = (typeof PeerType)[keyof typeof PeerType];
 

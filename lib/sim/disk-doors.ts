@@ -19,6 +19,8 @@ interface Descriptor {
   readonly isDurable: boolean;
 }
 
+/** What a disk has room for as long as it is not full: its size is not simulated. */
+const ROOM_BYTES = 2 ** 40;
 /** A write on the loop that was throttled took this long by the clock that storage looks at. */
 const THROTTLED_MS = 12;
 
@@ -266,6 +268,7 @@ export class DiskDoors implements StorageDoors {
       makeFolder: (path) => this.control(() => disk.makeFolder(path)),
       list: (path) => this.control(() => disk.list(path)),
       unlink: (path) => this.control(() => disk.unlink(path)),
+      freeBytes: () => this.control(() => (disk.isFull ? 0 : ROOM_BYTES)),
     };
   }
 }

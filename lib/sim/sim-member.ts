@@ -110,7 +110,11 @@ export class SimMember {
       ...{ storage, net: world.net.doorOf(process), pid: process.pid },
       openStore: () => Promise.resolve(store),
       isGone: (pid) => !world.isRunning(pid, this.host),
-      watchLoop: () => ({ maxPauseMs: 0, idleMs: 0, close: () => undefined }),
+      watchLoop: () => ({
+        ...{ maxPauseMs: 0, idleMs: 0, processorMs: 0 },
+        takeDelayMs: () => 0,
+        close: () => undefined,
+      }),
     };
   }
 

@@ -24,6 +24,8 @@ const GROUP_SUFFIX = '.group';
 
 export class DataFolder {
   private closed = false;
+  /** Those that were opened from here, until somebody looks for the space that they take. */
+  private readonly opened = new Set<SparseFile>();
 
   private constructor(
     readonly path: string,
@@ -62,8 +64,20 @@ export class DataFolder {
   }
 
   /** Opens the file of a volume; throws what SparseFile.open does. */
-  openVolume(volumeName: string, options: OpenOptions): Promise<SparseFile> {
-    return SparseFile.open(this.volumePath(volumeName), options, this.doors);
+  async openVolume(volumeName: string, options: OpenOptions): Promise<SparseFile> {
+    const file = await SparseFile.open(this.volumePath(volumeName), options, this.doors);
+    this.opened.add(file);
+    return file;
+  }
+
+  /** Bytes that open volumes take, and that are left on this file system. Rejects with what the system says. */
+  async space(): Promise<{ usedBytes: number; freeBytes: number }> {
+    let usedBytes = 0;
+    for (const file of this.opened) {
+      if (file.isClosed) this.opened.delete(file);
+      else usedBytes += await file.allocatedBytes();
+    }
+    return { usedBytes, freeBytes: await this.doors.folders.freeBytes(this.path) };
   }
 
   /** The names of the volumes that have a file here, sorted. */

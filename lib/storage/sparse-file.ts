@@ -158,6 +158,10 @@ export class SparseFile implements BlockDevice {
     return this.flusher.lostError !== null;
   }
 
+  get isClosed(): boolean {
+    return this.closing !== null;
+  }
+
   /** Bytes of disk that the file takes. */
   async allocatedBytes(): Promise<number> {
     return (await this.doors.folders.status(this.fd)).allocatedBytes;

@@ -8,6 +8,19 @@ import { IoError, type BlockDevice, type BlockIo, type IoPin, type Provisioning 
 import type { PageMap } from '../block/page-map.js';
 import type { ExtentSlot } from './slot.js';
 
+/** What counts the I/O of a volume here (load/traffic.ts). */
+export interface SlotTraffic {
+  readonly reads: number;
+  readonly writes: number;
+  /** @returns true: ended() wants to know how long it took from nowMs() on */
+  began(isRead: boolean, offsetBytes: number, dataBytes: number): boolean;
+  ended(tookMs: number): void;
+  nowMs(): number;
+}
+
+/** Beside the generation in an I/O's note: it is to be timed. */
+const TIMED = 2;
+
 /**
  * Pins are counted in two generations instead of per extent, which costs an I/O two additions. drain() turns to the
  * other generation and waits until the one before is empty: then every I/O begun before the call has ended. A drain
@@ -18,20 +31,26 @@ export class LocalSlot implements ExtentSlot, IoPin {
   private failure: IoError | null = null;
   private waitingForFile: BlockIo[] = [];
   private generation = 0;
-  private begun_ = 0;
-  private begunReads_ = 0;
   private readonly inFlight = [0, 0];
   private drained: (() => void) | null = null;
   private readonly oneDrain = new Mutex();
 
-  /** I/Os served here, ever: what initiators ask of this member's extents. */
+  /** @param traffic told of what initiators ask of this member's extents */
+  constructor(readonly traffic: SlotTraffic) {}
+
+  /** I/Os served here, ever, without flushes. */
   get begun(): number {
-    return this.begun_;
+    return this.traffic.reads + this.traffic.writes;
   }
 
   /** Those of them that read. */
   get begunReads(): number {
-    return this.begunReads_;
+    return this.traffic.reads;
+  }
+
+  /** I/Os in flight. */
+  get pinned(): number {
+    return (this.inFlight[0] as number) + (this.inFlight[1] as number);
   }
 
   /** The file is open: what waited goes on. */
@@ -67,21 +86,26 @@ export class LocalSlot implements ExtentSlot, IoPin {
       return;
     }
     assert(io.pin === null, 'an I/O is pinned once');
-    this.begun_ += 1;
-    if (io.op === 'read') this.begunReads_ += 1;
     io.pin = this;
     io.pinGeneration = this.generation;
+    if (this.count(io)) {
+      io.pinGeneration += TIMED;
+      io.pinnedAtMs = this.traffic.nowMs();
+    }
     this.inFlight[this.generation] = (this.inFlight[this.generation] as number) + 1;
     backing.submit(io);
   }
 
-  /** Needs no pin: the bytes are taken before anything else can happen here. */
+  /** Also for who stands in this slot's place while an extent moves. @returns whether it is to be timed */
+  count({ op, offsetBytes, lengthBytes }: BlockIo): boolean {
+    if (op === 'flush') return false;
+    return this.traffic.began(op === 'read', offsetBytes, op === 'read' || op === 'write' ? lengthBytes : 0);
+  }
+
+  /** Needs no pin: the bytes are taken before anything else can happen here. So it takes no time of the storage. */
   mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
     const map = this.backing?.mapped?.(offsetBytes, lengthBytes) ?? null;
-    if (map !== null) {
-      this.begun_ += 1;
-      this.begunReads_ += 1;
-    }
+    if (map !== null && this.traffic.began(true, offsetBytes, lengthBytes)) this.traffic.ended(0);
     return map;
   }
 
@@ -91,10 +115,12 @@ export class LocalSlot implements ExtentSlot, IoPin {
   }
 
   unpin(io: BlockIo): void {
-    const left = (this.inFlight[io.pinGeneration] as number) - 1;
+    const generation = io.pinGeneration % TIMED;
+    const left = (this.inFlight[generation] as number) - 1;
     assert(left >= 0, 'more I/O ended than began');
-    this.inFlight[io.pinGeneration] = left;
-    if (left === 0 && this.drained !== null && io.pinGeneration !== this.generation) this.drained();
+    this.inFlight[generation] = left;
+    if (io.pinGeneration >= TIMED) this.traffic.ended(this.traffic.nowMs() - io.pinnedAtMs);
+    if (left === 0 && this.drained !== null && generation !== this.generation) this.drained();
   }
 
   /** Resolves when every I/O submitted before the call has ended. */

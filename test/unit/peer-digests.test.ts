@@ -19,6 +19,7 @@ import { FrameParser } from '../../lib/peer/parser.js';
 import { RemoteSlot } from '../../lib/peer/remote-slot.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
 import { Route } from '../../lib/routing/route.js';
+import { VolumeTraffic } from '../../lib/load/traffic.js';
 import { LocalSlot } from '../../lib/volume/local-slot.js';
 import { Volume } from '../../lib/volume/volume.js';
 import { FlippingWire, echo, makeHub, write, type Handler, type HubChoices } from '../support/peer-rig.js';
@@ -171,7 +172,7 @@ t.test("a volume's I/O outlives flipped frames", async (t) => {
   const ids = new MemberIds();
   const route = Route.fromRecords(ids, { epoch: 1, home: 'b', base: 'b', extents: 4 }, 1, new Map());
   const ram = new RamDevice(geometry.sizeBytes);
-  const local = new LocalSlot();
+  const local = new LocalSlot(new VolumeTraffic(systemClock, 4096));
   local.opened(ram);
   const held = new Volume(geometry, route, ids.idOf('b'), local, () => local);
   const holder = new HolderService({
@@ -192,7 +193,13 @@ t.test("a volume's I/O outlives flipped frames", async (t) => {
     },
     systemClock,
   );
-  const volume = new Volume(geometry, route, ids.idOf('a'), new LocalSlot(), () => remote);
+  const volume = new Volume(
+    geometry,
+    route,
+    ids.idOf('a'),
+    new LocalSlot(new VolumeTraffic(systemClock, 4096)),
+    () => remote,
+  );
   const blockBytes = 32 * 1024; // more than goes through the slab
   const blocks = geometry.sizeBytes / blockBytes;
   for (const [type, isAnswer, byte] of [

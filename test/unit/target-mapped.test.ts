@@ -15,6 +15,7 @@ import type { FileCalls } from '../../lib/storage/doors.js';
 import type { MapCalls } from '../../lib/storage/map-calls.js';
 import { MappedFile } from '../../lib/storage/mapped-file.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
+import { VolumeTraffic } from '../../lib/load/traffic.js';
 import { LocalSlot } from '../../lib/volume/local-slot.js';
 import type { ExtentSlot } from '../../lib/volume/slot.js';
 import { Volume } from '../../lib/volume/volume.js';
@@ -271,7 +272,7 @@ t.test(
 
 t.test('a volume maps what one slot of its own serves, and only while it serves', async (t) => {
   const map = { address: 1, copyOut: () => undefined };
-  const local = new LocalSlot();
+  const local = new LocalSlot(new VolumeTraffic(systemClock, 4096));
   const file = {
     sizeBytes: 8 * MiB,
     blockBytes: BLOCK,

@@ -2,9 +2,11 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { BlockIo, submitAndWait, type BlockDevice, type IoError } from '../../lib/block/device.js';
+import { systemClock } from '../../lib/base/clock.js';
 import { ROUTE_CHUNK_EXTENTS, RouteChunkRecord, type RouteHeadRecord } from '../../lib/group/records.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
 import { Route } from '../../lib/routing/route.js';
+import { VolumeTraffic } from '../../lib/load/traffic.js';
 import { LocalSlot } from '../../lib/volume/local-slot.js';
 import type { ExtentSlot, IoOrigin } from '../../lib/volume/slot.js';
 import { Volume } from '../../lib/volume/volume.js';
@@ -93,7 +95,7 @@ function scattered() {
   const ids = new MemberIds();
   const route = Route.fromRecords(ids, head(8), 1, new Map());
   const two = route.applying(route.withHolder([2, 3, 6], 'm2'), 2);
-  const local = new LocalSlot();
+  const local = new LocalSlot(new VolumeTraffic(systemClock, 4096));
   const here = new RamDevice(8 * 65536);
   local.opened(here);
   const there = new OtherSlot(new RamDevice(8 * 65536));
@@ -158,7 +160,7 @@ class CountingIo extends BlockIo {
 }
 
 t.test('a drain waits for what was begun before it, and for nothing else (I5)', async (t) => {
-  const slot = new LocalSlot();
+  const slot = new LocalSlot(new VolumeTraffic(systemClock, 4096));
   const early = new CountingIo().prepare('read', 0, 512, Buffer.alloc(512));
   slot.submit(early); // before the file is open: waits, and counts from then on
   const device = new HoldingDevice();
@@ -185,7 +187,7 @@ t.test('a drain waits for what was begun before it, and for nothing else (I5)', 
 });
 
 t.test('I/O on a file that cannot be opened fails', async (t) => {
-  const slot = new LocalSlot();
+  const slot = new LocalSlot(new VolumeTraffic(systemClock, 4096));
   const submit = { submit: (io: BlockIo) => slot.submit(io) };
   const waiting = submitAndWait(submit, 'read', 0, 512, Buffer.alloc(512));
   slot.failed('no such disk');

@@ -37,6 +37,14 @@ export interface FenceResult {
   readonly stallMs: number;
 }
 
+/** What the sessions of this process come to. */
+export interface SessionCounts {
+  readonly sessions: number;
+  /** Write data from initiators and read data to them, since the start of the process. */
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
 interface Departure extends LoginIdentity {
   readonly told: boolean;
   readonly leftAtMs: number;
@@ -48,6 +56,9 @@ export class SessionRegistry {
   /** Oldest first. */
   private departures: Departure[] = [];
   private lastTsih = 0;
+  /** Of sessions that have ended. */
+  private bytesInBefore = 0;
+  private bytesOutBefore = 0;
 
   constructor(private readonly clock: Clock) {}
 
@@ -63,6 +74,29 @@ export class SessionRegistry {
       bytesWritten: session.bytesWritten,
       inFlight: session.tasks.size,
     }));
+  }
+
+  get counts(): SessionCounts {
+    let bytesIn = this.bytesInBefore;
+    let bytesOut = this.bytesOutBefore;
+    for (const session of this.sessions) {
+      bytesIn += session.bytesWritten;
+      bytesOut += session.bytesRead;
+    }
+    return { sessions: this.sessions.size, bytesIn, bytesOut };
+  }
+
+  /** How many initiators have a session of each target. */
+  initiators(): Map<string, number> {
+    const nodes = new Set<string>();
+    const counts = new Map<string, number>();
+    for (const { identity } of this.sessions) {
+      const { iqn, initiatorName } = identity;
+      const node = `${iqn} ${initiatorName}`; // neither has blanks (RFC 7143 4.2.7.1)
+      if (!nodes.has(node)) counts.set(iqn, (counts.get(iqn) ?? 0) + 1);
+      nodes.add(node);
+    }
+    return counts;
   }
 
   /** The sessions that serve `iqn` and still answer. */
@@ -101,7 +135,10 @@ export class SessionRegistry {
   }
 
   private ended(session: Session): void {
-    this.sessions.delete(session);
+    if (this.sessions.delete(session)) {
+      this.bytesInBefore += session.bytesWritten;
+      this.bytesOutBefore += session.bytesRead;
+    }
     for (const ended of this.onEnded.get(session) ?? []) ended();
     this.onEnded.delete(session);
   }
