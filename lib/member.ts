@@ -34,6 +34,7 @@ import { isProcessRunning } from './member/processes.js';
 import type { Endpoint, MemberOptions } from './member/options.js';
 import { MemberService } from './member/service.js';
 import { SharedReservations } from './member/shared-reservations.js';
+import { TraceRecorder } from './member/trace-recorder.js';
 import { SharedUnits } from './member/shared-units.js';
 import { Destination } from './migration/destination.js';
 import { MoveRunner } from './migration/move-runner.js';
@@ -313,6 +314,8 @@ export class Member {
     this.fencer = this.makeFencer(this.everywhere);
     const destination = new Destination(host, options.clock, options.log, this.waypoints);
     this.closers.push(() => destination.close());
+    const recorder = new TraceRecorder(options.clock, () => host.all);
+    this.closers.push(() => recorder.close());
     service.open({
       holder: new HolderService(host),
       destination,
@@ -324,6 +327,7 @@ export class Member {
         volumes: () => [...host.all].map(({ record, epoch }) => ({ name: record.name, epoch })),
         links: () => hub.stats(),
         loads: () => this.load.answer(),
+        trace: () => recorder.take(),
         load: () => ({ eventLoop: { maxPauseMs: this.loop.maxPauseMs }, memory: this.memory.figures }),
       },
     });

@@ -58,6 +58,11 @@ export const commands: readonly CommandLoader[] = [
     load: async () => (await import('./balance.js')).addBalance,
   },
   {
+    name: 'record',
+    description: 'write down what initiators ask of the group, request by request',
+    load: async () => (await import('./record.js')).addRecord,
+  },
+  {
     name: 'io',
     description: 'an initiator that writes and checks known patterns',
     load: async () => (await import('./io.js')).addIo,

@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.js';
 import { SAMPLES_WANTED, SAMPLE_EVERY_MAX, STREAMS_SEEN } from '../base/limits.js';
 import { SeededRandom } from '../base/random.js';
 import type { ServiceTimes } from './service-times.js';
+import type { TraceTap } from './trace-ring.js';
 import { TrafficSample } from './traffic-sample.js';
 
 /** What was asked of a volume's extents here in one window. */
@@ -45,6 +46,8 @@ export class VolumeTraffic implements Counts {
   writes = 0;
   readBytes = 0;
   writeBytes = 0;
+  /** Told of every request, while somebody records them. */
+  tap: TraceTap | null = null;
   /** Where the last requests ended, in a ring. */
   private ends = NO_ENDS;
   private nextEnd = 0;
@@ -72,6 +75,8 @@ export class VolumeTraffic implements Counts {
       this.writes += 1;
       this.writeBytes += dataBytes;
     }
+    const { tap } = this;
+    if (tap !== null) tap.ring.add(tap.volume, isRead, offsetBytes, dataBytes);
     this.untilSample -= 1;
     const isSampled = this.untilSample === 0;
     if (isSampled) this.look(offsetBytes);

@@ -11,6 +11,7 @@
  *   PATCH  /v1/volumes/NAME           SetVolume → VolumeView: where the balancer may put it
  *   GET    /v1/volumes/NAME/route     RouteView
  *   GET    /v1/sessions               SessionsView
+ *   GET    /v1/trace                  TraceView: the requests since the last call; the first begins to record
  *   GET    /v1/moves                  MoveView[], the newest first
  *   POST   /v1/moves                  CreateMove → MoveView
  *   GET    /v1/moves/ID               MoveView
@@ -197,6 +198,16 @@ export const SessionsView = z.object({
   silent: z.array(z.string()),
 });
 export type SessionsView = z.infer<typeof SessionsView>;
+
+export const TraceView = z.object({
+  /** [ms since 1970, volume, read, offset, length], by time. */
+  requests: z.array(z.tuple([z.number(), z.string(), z.boolean(), count, count])),
+  /** Requests that are missing: they came faster than they were asked for. */
+  dropped: count,
+  /** Members that did not answer. */
+  silent: z.array(z.string()),
+});
+export type TraceView = z.infer<typeof TraceView>;
 
 export const StatusView = z.object({
   group: z.string(),

@@ -11,6 +11,7 @@ import {
   RouteView,
   SessionsView,
   StatusView,
+  TraceView,
   VolumeView,
   type CreateMove,
   type CreateVolume,
@@ -60,6 +61,9 @@ export class ManageClient {
   }
   cancelMove(id: string): Promise<MoveView> {
     return this.request('DELETE', `/v1/moves/${encodeURIComponent(id)}`, MoveView);
+  }
+  trace(): Promise<TraceView> {
+    return this.request('GET', '/v1/trace', TraceView);
   }
   balance(): Promise<BalanceView> {
     return this.request('GET', '/v1/balance', BalanceView);

@@ -11,6 +11,7 @@ import type {
   SetBalance,
   SetVolume,
   StatusView,
+  TraceView,
   VolumeView,
 } from './api.js';
 
@@ -29,6 +30,7 @@ export interface ManageDesk {
   move(id: string): Promise<MoveView>;
   createMove(wanted: CreateMove): Promise<MoveView>;
   cancelMove(id: string): Promise<MoveView>;
+  trace(): Promise<TraceView>;
   balance(): Promise<BalanceView>;
   setBalance(wanted: SetBalance): Promise<BalanceView>;
   decisions(): Promise<DecisionView[]>;

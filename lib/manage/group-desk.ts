@@ -42,9 +42,11 @@ import {
   type SetBalance,
   type SetVolume,
   type StatusView,
+  type TraceView,
   type VolumeView,
 } from './api.js';
 import type { ManageDesk } from './desk.js';
+import { traceOf } from './trace-view.js';
 
 export interface GroupDeskParts {
   readonly store: GroupStore;
@@ -182,6 +184,14 @@ export class GroupDesk implements ManageDesk {
   async cancelMove(id: string): Promise<MoveView> {
     await cancelMove(this.parts.store, this.parts.clock, id);
     return this.move(id);
+  }
+
+  async trace(): Promise<TraceView> {
+    const members = await this.recordedMembers();
+    return traceOf(
+      this.parts.hub,
+      members.map(({ name }) => name),
+    );
   }
 
   balance(): Promise<BalanceView> {

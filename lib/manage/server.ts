@@ -119,6 +119,7 @@ function addRoutes(http: FastifyInstance, desk: ManageDesk): void {
   http.get<{ Params: { id: string } }>('/v1/moves/:id', (request) => desk.move(request.params.id));
   http.delete<{ Params: { id: string } }>('/v1/moves/:id', (request) => desk.cancelMove(request.params.id));
 
+  http.get('/v1/trace', () => desk.trace());
   http.get('/v1/balance', () => desk.balance());
   http.patch('/v1/balance', (request) => desk.setBalance(parseBody(SetBalance, request.body)));
   http.get('/v1/decisions', () => desk.decisions());

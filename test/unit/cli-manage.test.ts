@@ -1,5 +1,7 @@
 /** The management API end to end without a group: commands, client, HTTP server, and a desk that plays the group. */
 import { request } from 'node:http';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import t from 'tap';
 import { BlockferryError } from '../../lib/base/errors.js';
 import { silentLog } from '../../lib/base/log.js';
@@ -14,6 +16,7 @@ import type {
   RouteView,
   SetBalance,
   SetVolume,
+  TraceView,
   VolumeView,
 } from '../../lib/manage/api.js';
 import { ManageClient } from '../../lib/manage/client.js';
@@ -125,6 +128,10 @@ class PlayedDesk implements ManageDesk {
       else volume.labels[label] = value;
     }
     return volume;
+  }
+  async trace(): Promise<TraceView> {
+    this.looks += 1;
+    return { requests: [[12.5, 'disk', true, 4096, 512]], dropped: this.looks > 2 ? 1 : 0, silent: [] };
   }
   async balance() {
     return this.balanceView;
@@ -363,6 +370,21 @@ t.test('decisions are explained', async (t) => {
   t.match(JSON.parse((await run(manage('moves', '--explain', '--json'))).stdout), [{ id: 'd', times: 3 }]);
   t.match(await run(manage('moves', '--explain', '--cancel', 'move-1')), { code: 2 });
   desk.decided.length = 0;
+});
+
+t.test('a trace is recorded', async (t) => {
+  const file = join(t.testdir(), 'trace.csv');
+  desk.looks = 0;
+  const recorded = await run(manage('record', file, '--seconds', '1', '--json'));
+  t.equal(recorded.code, 0, recorded.stderr);
+  const said = JSON.parse(recorded.stdout) as { requests: number; dropped: number };
+  const lines = (await readFile(file, 'utf8')).trimEnd().split('\n');
+  t.equal(lines[0], 'time_ms,volume,op,offset,length');
+  t.equal(lines[1], '12.5,disk,read,4096,512');
+  t.equal(lines.length, said.requests + 1);
+  t.ok(said.dropped > 0, 'what is missing is said');
+  t.match(await run(manage('record', file)), { code: 1, stderr: /choose another name/ });
+  t.match(await run(manage('record', file, '--seconds', 'x')), { code: 2 });
 });
 
 t.test('the door of the API', async (t) => {

@@ -1,0 +1,91 @@
+/** blockferry record FILE: what initiators ask of the group, request by request, for `simulate --load FILE`. */
+import { createWriteStream } from 'node:fs';
+import { once } from 'node:events';
+import { finished } from 'node:stream/promises';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { sleep, systemClock } from '../base/clock.js';
+import { BlockferryError, describeError } from '../base/errors.js';
+import type { TraceView } from '../manage/api.js';
+import { ManageClient } from '../manage/client.js';
+import { untilStopped, type CliDoor } from './door.js';
+import { manageOptions, parseOptions, whole, withManage } from './options.js';
+import { emit, plural } from './output.js';
+
+const Options = z.object({ ...manageOptions, seconds: whole(1, 86_400).optional() });
+const POLL_MS = 100;
+const HEADING = 'time_ms,volume,op,offset,length\n';
+
+interface Recorded {
+  readonly file: string;
+  readonly seconds: number;
+  readonly requests: number;
+  /** Came faster than they could be told. */
+  readonly dropped: number;
+  readonly silent: readonly string[];
+}
+
+export function addRecord(program: Command, door: CliDoor): void {
+  withManage(program.command('record <file>').description('write down what initiators ask, as CSV'), door)
+    .option('--seconds <seconds>', 'how long (default: until Ctrl-C)')
+    .action(async (file: string, raw: Record<string, unknown>) => {
+      const options = parseOptions(Options, raw);
+      emit(door, options.json, await record(door, file, options), describe);
+    });
+}
+
+async function record(door: CliDoor, file: string, options: z.infer<typeof Options>): Promise<Recorded> {
+  const client = new ManageClient(options.manage);
+  await client.trace(); // begins the recording; and a group that is not there leaves no file
+  const out = createWriteStream(file, { flags: 'wx' });
+  try {
+    await once(out, 'open');
+    out.write(HEADING);
+    return await write(out, client, file, options.seconds ?? Infinity, untilStopped(door));
+  } catch (error) {
+    if (error instanceof BlockferryError) throw error;
+    const hint = (error as { code?: unknown }).code === 'EEXIST' ? 'choose another name' : undefined;
+    throw new BlockferryError('IO', `${file}: ${describeError(error)}`, hint);
+  } finally {
+    out.end();
+    await finished(out).catch(() => undefined);
+  }
+}
+
+async function write(
+  out: NodeJS.WritableStream,
+  client: ManageClient,
+  file: string,
+  seconds: number,
+  stopped: Promise<unknown>,
+): Promise<Recorded> {
+  const beganMs = systemClock.nowMs();
+  const silent = new Set<string>();
+  let [isStopped, requests, dropped] = [false, 0, 0];
+  void stopped.then(() => (isStopped = true));
+  const elapsed = (): number => (systemClock.nowMs() - beganMs) / 1000;
+  while (!isStopped && elapsed() < seconds) {
+    await Promise.race([stopped, sleep(systemClock, POLL_MS)]);
+    const trace = await client.trace();
+    for (const member of trace.silent) silent.add(member);
+    requests += trace.requests.length;
+    dropped += trace.dropped;
+    if (!out.write(linesOf(trace))) await once(out, 'drain');
+  }
+  return { file, seconds: Math.round(elapsed() * 10) / 10, requests, dropped, silent: [...silent] };
+}
+
+function linesOf({ requests }: TraceView): string {
+  return requests
+    .map(
+      ([timeMs, volume, isRead, offset, length]) =>
+        `${timeMs},${volume},${isRead ? 'read' : 'write'},${offset},${length}\n`,
+    )
+    .join('');
+}
+
+function describe({ file, seconds, requests, dropped, silent }: Recorded): string {
+  const missing = dropped === 0 ? '' : `; ${plural(dropped, 'request')} came too fast and are missing`;
+  const away = silent.length === 0 ? '' : `; no answer from ${silent.join(', ')} for a part of it`;
+  return `${plural(requests, 'request')} in ${seconds} s are in ${file}${missing}${away}`;
+}
