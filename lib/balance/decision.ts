@@ -13,6 +13,7 @@ import type { Candidate, Plan } from './contract.js';
 import { POLICIES } from './settings.js';
 
 const figure = z.number().min(0).max(Number.MAX_SAFE_INTEGER);
+const signed = z.number().min(-Number.MAX_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER);
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const memberName = z.string().regex(MEMBER_NAME_PATTERN);
 const line = z.string().max(1024);
@@ -65,6 +66,15 @@ export const Decision = z.object({
         /** Of the move in the store; null: it was not asked for, since `refusal`. */
         move: z.string().max(64).nullable(),
         refusal: line,
+        /** What it has brought, beside what was predicted (outcome.ts); null until that is measured. */
+        brought: z
+          .object({
+            gainMs: signed,
+            predictedGainMs: signed,
+            /** Of the group's requests meanwhile: beyond some 0.2 the gain tells more of the load than of the move. */
+            loadChange: signed,
+          })
+          .nullable(),
       }),
     )
     .max(BALANCE_MOVES_MAX),
@@ -105,7 +115,7 @@ export function decisionOf(
     },
     moves: plan.moves
       .slice(0, BALANCE_MOVES_MAX)
-      .map((move) => ({ ...recorded(move), move: null, refusal: '' })),
+      .map((move) => ({ ...recorded(move), move: null, refusal: '', brought: null })),
     alternatives: plan.alternatives.slice(0, ALTERNATIVES_MAX).map(recorded),
   };
 }

@@ -2,6 +2,8 @@
  * When a member serves more than its share, for so long that it is no accident, and when it no longer does. A detector with
  * hysteresis and no clock: it is fed a window's figures and their time, and answers with what has changed.
  */
+import { requestsPerSecond, type LoadVector } from '../load/vector.js';
+import { demandsOf, utilisationAt, type Demand } from './model.js';
 import type { BalanceSettings } from './settings.js';
 
 /** One member over one window. */
@@ -29,6 +31,23 @@ export interface ShareEvent {
   readonly sinceMs: number;
   /** One line for people. */
   readonly text: string;
+}
+
+/** What vectors say of their members. */
+export function sharesOf(
+  vectors: readonly LoadVector[],
+  weightOf: (member: string) => number,
+): MemberShare[] {
+  const demands = demandsOf(vectors);
+  return vectors.map((vector, index) => {
+    const requests = requestsPerSecond(vector);
+    return {
+      name: vector.member,
+      requestsPerSecond: requests,
+      weight: weightOf(vector.member),
+      utilisation: utilisationAt(demands[index] as Demand, requests),
+    };
+  });
 }
 
 type WatchSettings = Pick<BalanceSettings, 'shareHigh' | 'shareLow' | 'busyMin' | 'windowMs'>;

@@ -3,7 +3,8 @@ import { formatSize } from '../base/units.js';
 import type { DecisionView } from '../manage/api.js';
 import { formatMs, plural } from './output.js';
 
-type Candidate = DecisionView['moves'][number] | DecisionView['alternatives'][number];
+type Move = DecisionView['moves'][number];
+type Candidate = Move | DecisionView['alternatives'][number];
 
 const VERDICTS: Record<DecisionView['verdict'], string> = {
   act: 'moves',
@@ -32,6 +33,7 @@ function describeDecision(decision: DecisionView): string {
     lines.push(`  ${move.move === null ? 'dropped' : 'moved  '}    ${describeCandidate(move)}`);
     lines.push(`             ${move.move === null ? move.refusal : `${move.reason} (move ${move.move})`}`);
     lines.push(`             predicted: ${describePredicted(move)}`);
+    if (move.brought !== null) lines.push(`             measured:  ${describeBrought(move.brought)}`);
   }
   if (before !== null && outcome !== null) {
     const { after } = outcome;
@@ -56,6 +58,11 @@ function describePredicted({ predicted }: Candidate): string {
   const { latencyMsBefore, latencyMsAfter, payBackMs, measure } = predicted;
   const paid = payBackMs === null ? 'never pays back' : `pays back in ${formatMs(payBackMs)}`;
   return `measure ${round(measure)}, latency ${formatMs(latencyMsBefore)} to ${formatMs(latencyMsAfter)}, ${paid}`;
+}
+
+function describeBrought({ gainMs, predictedGainMs, loadChange }: NonNullable<Move['brought']>): string {
+  const load = `${loadChange < 0 ? '' : '+'}${(loadChange * 100).toFixed(0)} % requests meanwhile`;
+  return `${gainMs.toFixed(2)} ms won of ${predictedGainMs.toFixed(2)} predicted, ${load}`;
 }
 
 function dateOf(wallMs: number): string {

@@ -5,6 +5,7 @@
  */
 import type { GroupPicture, Plan, Policy } from '../balance/contract.js';
 import { decisionOf, isRepetition, type Decision, type GroupFigures } from '../balance/decision.js';
+import { outcomeOf } from '../balance/outcome.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
 import { DECISION_REPEAT_MS, LEASE_TTL_MS } from '../base/limits.js';
@@ -13,7 +14,7 @@ import { randomToken, type Random } from '../base/random.js';
 import { createMove, listPlacements, putDecision, readMoves } from '../group/admin.js';
 import { keys, type BalanceRecord } from '../group/records.js';
 import type { GroupStore, StoreLease } from '../group/store.js';
-import { requestsPerSecond, type DatedVector } from '../load/vector.js';
+import { requestsPerSecond, type DatedVector, type LoadVector } from '../load/vector.js';
 import type { RoutingTable } from '../routing/table.js';
 import { figuresOf, pictureOf } from './group-picture.js';
 
@@ -36,6 +37,8 @@ export interface BalancerParts {
 /** Moves that were asked for, and what has to pass before their outcome is measured. */
 interface Awaited {
   readonly decision: Decision;
+  /** What it was decided on. */
+  readonly before: readonly LoadVector[];
   /** Windows that have passed since the last of them ended. */
   windows: number;
 }
@@ -125,7 +128,7 @@ export class Balancer {
       const carried = { ...decision, moves: await this.askFor(decision, revisions) };
       await this.remember(carried);
       if (carried.moves.some(({ move }) => move !== null))
-        this.awaited.push({ decision: carried, windows: 0 });
+        this.awaited.push({ decision: carried, before: freshOf(picture), windows: 0 });
     } finally {
       await lease.revoke().catch(() => undefined); // it runs out by itself
     }
@@ -224,9 +227,24 @@ export class Balancer {
       if (after === null) waiting.push(awaited);
       else {
         const outcome = { measuredAtMs: Math.floor(clock.wallMs()), after };
-        await putDecision(store, { ...awaited.decision, outcome });
+        await putDecision(store, { ...withOutcomes(awaited, freshOf(picture)), outcome });
       }
     }
     this.awaited = waiting;
   }
+}
+
+function freshOf({ members }: GroupPicture): LoadVector[] {
+  return members.flatMap(({ vector, isFresh }) => (vector !== null && isFresh ? [vector] : []));
+}
+
+/** Each move that was made beside what was predicted of it. */
+function withOutcomes({ decision, before }: Awaited, after: readonly LoadVector[]): Decision {
+  const moves = decision.moves.map((move) => {
+    if (move.move === null) return move;
+    const predicted = { ...move.predicted, payBackMs: move.predicted.payBackMs ?? Infinity };
+    const { gainMs, predictedGainMs, loadChange } = outcomeOf({ ...move, predicted }, before, after);
+    return { ...move, brought: { gainMs, predictedGainMs, loadChange } };
+  });
+  return { ...decision, moves };
 }

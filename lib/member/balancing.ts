@@ -1,5 +1,6 @@
 /** Balancing at one member put together: the settings it follows, its load, and the balancer that acts at each window's end. */
 import { plan } from '../balance/plan.js';
+import { ShareWatch, sharesOf } from '../balance/share-watch.js';
 import type { Clock } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
@@ -26,6 +27,7 @@ export interface BalancingParts {
 
 export class Balancing {
   private record: BalanceRecord = balanceOf(undefined);
+  private shares = new ShareWatch(this.record.settings);
 
   private constructor(private readonly parts: BalancingParts) {}
 
@@ -43,11 +45,26 @@ export class Balancing {
       vectors: () => new Map(load.board.all().map((dated) => [dated.vector.member, dated])),
       balance: () => balancing.record,
     });
-    load.monitor.onWindow(() => void balancer.windowEnded());
+    load.monitor.onWindow(() => {
+      balancing.watchShares();
+      void balancer.windowEnded();
+    });
     return () => {
       balancer.close();
       records.close();
     };
+  }
+
+  /** Says when this member begins to serve more than its share, and when it no longer does. */
+  private watchShares(): void {
+    const { self, clock, log, load } = this.parts;
+    const vectors = load.board.all().flatMap(({ vector, isFresh }) => (isFresh ? [vector] : []));
+    const weightOf = (name: string): number => this.record.members[name]?.weight ?? 1;
+    for (const event of this.shares.feed(clock.nowMs(), sharesOf(vectors, weightOf))) {
+      if (event.member !== self) continue; // it says so itself
+      const { kind, share, limit, requestsPerSecond, utilisation, text } = event;
+      log.info({ event: kind, share, limit, requestsPerSecond, utilisation }, text);
+    }
   }
 
   private adopt(entry: StoreEntry): void {
@@ -58,6 +75,7 @@ export class Balancing {
       log.error({ error: describeError(error) }, 'the settings of balancing are left as they were');
       return;
     }
+    this.shares = new ShareWatch(this.record.settings);
     load.monitor.setWindow(this.record.settings.windowMs);
     load.setStale(this.record.settings.staleMs);
   }

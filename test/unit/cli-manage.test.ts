@@ -335,6 +335,7 @@ t.test('decisions are explained', async (t) => {
         after: null,
         move: 'move-7',
         refusal: '',
+        brought: { gainMs: 5.8, predictedGainMs: 6, loadChange: 1.67 },
       },
       {
         ...candidate,
@@ -343,6 +344,7 @@ t.test('decisions are explained', async (t) => {
         after: null,
         move: null,
         refusal: 'the route has changed',
+        brought: null,
       },
     ],
     alternatives: [
@@ -362,6 +364,7 @@ t.test('decisions are explained', async (t) => {
     /measured {3}utilisation of m1 is 0.98 \(limit 0.50\)/,
     /moved {6}disk 3-3 \(1 extent\) from m1 to m2, 812\/s, 4M\n +it is hot \(move move-7\)/,
     /predicted: measure 1.20, latency 9.00 ms to 3.00 ms, pays back in 1.50 s/,
+    /measured: {2}5.80 ms won of 6.00 predicted, \+167 % requests meanwhile/,
     /dropped {4}disk from m1 to m2, 812\/s, 4M\n +the route has changed/,
     /outcome {4}imbalance 3.00 to 1.11\n +latency 9.00 ms to 3.20 ms\n +requests 900\/s to 2400\/s/,
     /not {8}disk 4-9 \(6 extents\) from m1 to m2, 812\/s, 4M: cools down/,
