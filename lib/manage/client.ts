@@ -4,6 +4,7 @@ import { BlockferryError, type ErrorCode } from '../base/errors.js';
 import { MANAGE_REQUEST_DEADLINE_MS } from '../base/limits.js';
 import {
   ErrorAnswer,
+  LoadsView,
   MemberView,
   MoveView,
   RouteView,
@@ -26,6 +27,9 @@ export class ManageClient {
   }
   sessions(): Promise<SessionsView> {
     return this.request('GET', '/v1/sessions', SessionsView);
+  }
+  loads(): Promise<LoadsView> {
+    return this.request('GET', '/v1/loads', LoadsView);
   }
   volumes(): Promise<VolumeView[]> {
     return this.request('GET', '/v1/volumes', z.array(VolumeView));

@@ -2,6 +2,7 @@
 import type {
   CreateMove,
   CreateVolume,
+  LoadsView,
   MemberView,
   MoveView,
   RouteView,
@@ -20,6 +21,7 @@ export interface ManageDesk {
   deleteVolume(name: string): Promise<void>;
   route(volume: string): Promise<RouteView>;
   sessions(): Promise<SessionsView>;
+  loads(): Promise<LoadsView>;
   moves(): Promise<MoveView[]>;
   move(id: string): Promise<MoveView>;
   createMove(wanted: CreateMove): Promise<MoveView>;
