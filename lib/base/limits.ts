@@ -329,15 +329,15 @@ export const SLICES_SEEN = 16;
 export const HOT_EXTENTS_TOLD_MAX = 1024;
 /** Up to so many members each tells each other directly: a thousand messages a window in the whole group ... */
 export const TOLD_DIRECTLY_MAX = 32;
-/** ... beyond, each tells so many by chance, and passes on what it has heard: a vector is known to a thousand after four
- *  or five windows. */
+/** ... beyond, each tells so many by chance, and passes on what it has heard: a vector is known to 99 % of a
+ *  thousand within four windows. */
 export const GOSSIP_FANOUT = 8;
 /** One message of load vectors, in one peer frame with some room to spare. */
 export const LOADS_BYTES_MAX = 960 * KiB;
 /** Windows after which a vector is not acted on, unless the group says otherwise: two may be lost, ... */
 export const STALE_WINDOWS = 3;
-/** ... and where members pass vectors on, it may have taken these many more to come. */
-export const STALE_WINDOWS_GOSSIP = 8;
+/** ... and where members pass vectors on, it may have taken longer to come. */
+export const STALE_WINDOWS_GOSSIP = 6;
 /** Candidates that a plan remembers although it did not take them: what a person looks through. */
 export const ALTERNATIVES_MAX = 16;
 /** Requests that a member keeps for who records them and asks ten times a second: 160,000 a second, in 0.8 MiB of JSON. */

@@ -43,6 +43,11 @@ export const commands: readonly CommandLoader[] = [
     load: async () => (await import('./sessions.js')).addSessions,
   },
   {
+    name: 'loads',
+    description: 'what every member has to do, and which volumes are hot',
+    load: async () => (await import('./loads.js')).addLoads,
+  },
+  {
     name: 'route',
     description: 'which member holds which extents of a volume',
     load: async () => (await import('./route.js')).addRoute,

@@ -38,3 +38,17 @@ export function chooseNews(
   const heard = entries.filter(({ vector, learntMs }) => vector.member !== self && learntMs > sinceMs);
   return [...own, ...heard.sort((a, b) => b.measuredMs - a.measuredMs)];
 }
+
+/** The first of them, as many as `bytesMax` has room for. */
+export function fitting<T>(items: readonly T[], bytesMax: number, bytesOf: (item: T) => number): T[] {
+  let bytes = 0;
+  return items.slice(
+    0,
+    firstIndex(items, (item) => (bytes += bytesOf(item)) > bytesMax),
+  );
+}
+
+function firstIndex<T>(items: readonly T[], is: (item: T) => boolean): number {
+  const index = items.findIndex(is);
+  return index === -1 ? items.length : index;
+}

@@ -105,10 +105,14 @@ export function requestsPerSecond({ storage }: LoadVector): number {
 }
 
 /** A vector as somebody else has it. */
-export interface DatedVector {
-  readonly vector: LoadVector;
+export const DatedVector = z.object({
+  vector: LoadVector,
   /** Since it was measured, as far as can be known: what it says is older than this. */
-  readonly ageMs: number;
+  ageMs: measure,
   /** Young enough to act on. */
-  readonly isFresh: boolean;
-}
+  isFresh: z.boolean(),
+});
+export type DatedVector = Readonly<z.infer<typeof DatedVector>>;
+
+/** A whole board, as a member answers QUERY {"what":"loads"}. */
+export const DatedVectors = z.array(DatedVector).max(MEMBERS_KNOWN_MAX);

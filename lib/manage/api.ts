@@ -12,6 +12,7 @@
  *   GET    /v1/volumes/NAME/route     RouteView
  *   GET    /v1/sessions               SessionsView
  *   GET    /v1/trace                  TraceView: the requests since the last call; the first begins to record
+ *   GET    /v1/loads                  LoadsView
  *   GET    /v1/moves                  MoveView[], the newest first
  *   POST   /v1/moves                  CreateMove → MoveView
  *   GET    /v1/moves/ID               MoveView
@@ -35,6 +36,7 @@ import {
   VENDOR_PATTERN,
   VOLUME_NAME_PATTERN,
 } from '../base/limits.js';
+import { LoadVector } from '../load/vector.js';
 
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const memberName = z.string().regex(MEMBER_NAME_PATTERN, 'is no member name');
@@ -208,6 +210,27 @@ export const TraceView = z.object({
   silent: z.array(z.string()),
 });
 export type TraceView = z.infer<typeof TraceView>;
+export const MemberLoadView = z.object({
+  name: z.string(),
+  /** Null: nothing is known of it yet. */
+  vector: LoadVector.nullable(),
+  /** Since it was measured; null without a vector. */
+  ageMs: z.number().nullable(),
+  /** Too old to act on, or not known at all. */
+  stale: z.boolean(),
+  /** Of the requests a second that the members with a fresh vector serve, 0 to 1; null without one. */
+  share: z.number().nullable(),
+  /** The same over the fair share: 1 is as much as everybody else. */
+  overFair: z.number().nullable(),
+});
+export type MemberLoadView = z.infer<typeof MemberLoadView>;
+
+export const LoadsView = z.object({
+  /** The member whose board this is; null: none answered. */
+  from: z.string().nullable(),
+  members: z.array(MemberLoadView),
+});
+export type LoadsView = z.infer<typeof LoadsView>;
 
 export const StatusView = z.object({
   group: z.string(),

@@ -6,6 +6,7 @@ import {
   BalanceView,
   DecisionView,
   ErrorAnswer,
+  LoadsView,
   MemberView,
   MoveView,
   RouteView,
@@ -31,6 +32,9 @@ export class ManageClient {
   }
   sessions(): Promise<SessionsView> {
     return this.request('GET', '/v1/sessions', SessionsView);
+  }
+  loads(): Promise<LoadsView> {
+    return this.request('GET', '/v1/loads', LoadsView);
   }
   volumes(): Promise<VolumeView[]> {
     return this.request('GET', '/v1/volumes', z.array(VolumeView));

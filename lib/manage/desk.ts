@@ -4,6 +4,7 @@ import type {
   CreateMove,
   CreateVolume,
   DecisionView,
+  LoadsView,
   MemberView,
   MoveView,
   RouteView,
@@ -26,6 +27,7 @@ export interface ManageDesk {
   deleteVolume(name: string): Promise<void>;
   route(volume: string): Promise<RouteView>;
   sessions(): Promise<SessionsView>;
+  loads(): Promise<LoadsView>;
   moves(): Promise<MoveView[]>;
   move(id: string): Promise<MoveView>;
   createMove(wanted: CreateMove): Promise<MoveView>;

@@ -24,6 +24,7 @@ import {
 } from '../group/admin.js';
 import { MemberRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry } from '../group/store.js';
+import { DatedVectors } from '../load/vector.js';
 import { askJson } from '../peer/ask.js';
 import { PeerType, type PeerHub } from '../peer/contract.js';
 import type { RoutedVolume, RoutingTable } from '../routing/table.js';
@@ -34,6 +35,7 @@ import {
   type CreateMove,
   type CreateVolume,
   type DecisionView,
+  type LoadsView,
   type MemberView,
   type MoveView,
   type RouteView,
@@ -46,6 +48,7 @@ import {
   type VolumeView,
 } from './api.js';
 import type { ManageDesk } from './desk.js';
+import { loadsView } from './loads-view.js';
 import { traceOf } from './trace-view.js';
 
 export interface GroupDeskParts {
@@ -153,6 +156,23 @@ export class GroupDesk implements ManageDesk {
     const answers = await Promise.all(members.map((member) => this.sessionsAt(member.name)));
     const silent = members.filter((_, i) => answers[i] === undefined).map((member) => member.name);
     return { sessions: answers.flatMap((answer) => answer ?? []), silent };
+  }
+
+  /** As one member has it on its board: the first to answer, since all have the same. */
+  async loads(): Promise<LoadsView> {
+    const names = (await this.members()).map((member) => member.name);
+    const balance = await getBalance(this.parts.store);
+    const weightOf = (member: string): number => balance.members[member]?.weight ?? 1;
+    for (const { name } of await this.recordedMembers()) {
+      try {
+        const fields = { type: PeerType.QUERY, deadlineMs: QUERY_DEADLINE_MS };
+        const answer = await askJson(this.parts.hub, name, fields, { what: 'loads' });
+        return loadsView(name, names, DatedVectors.parse(answer), weightOf);
+      } catch {
+        // the next one has the same
+      }
+    }
+    return loadsView(null, names, [], weightOf);
   }
 
   async moves(): Promise<MoveView[]> {

@@ -93,6 +93,7 @@ function addRoutes(http: FastifyInstance, desk: ManageDesk): void {
   http.get('/v1/status', () => desk.status());
   http.get('/v1/members', () => desk.members());
   http.get('/v1/sessions', () => desk.sessions());
+  http.get('/v1/loads', () => desk.loads());
 
   http.get('/v1/volumes', () => desk.volumes());
   http.post('/v1/volumes', async (request, reply) => {

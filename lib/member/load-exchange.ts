@@ -7,7 +7,7 @@ import type { Clock } from '../base/clock.js';
 import { LOADS_BYTES_MAX, MEMBERS_KNOWN_MAX } from '../base/limits.js';
 import type { Random } from '../base/random.js';
 import type { Entry, LoadBoard } from '../load/board.js';
-import { chooseListeners, chooseNews } from '../load/gossip.js';
+import { chooseListeners, chooseNews, fitting } from '../load/gossip.js';
 import { LoadVector } from '../load/vector.js';
 import { PeerRequest, PeerStatus, PeerType, type IncomingRequest, type PeerHub } from '../peer/contract.js';
 
@@ -76,17 +76,12 @@ export class LoadExchange {
   }
 }
 
-/** As many as one message takes, in their order. */
+/** As many as one message takes, in their order. Names are ASCII and so is the rest: a character is a byte. */
 function encode(entries: readonly Entry[], nowMs: number): Buffer {
-  const parts: string[] = [];
-  let bytes = 0;
-  for (const { vector, measuredMs } of entries) {
-    const part = JSON.stringify({ vector, ageMs: Math.max(0, Math.round(nowMs - measuredMs)) });
-    bytes += part.length + 1; // names are ASCII, and so is the rest
-    if (bytes > LOADS_BYTES_MAX) break;
-    parts.push(part);
-  }
-  return Buffer.from(`{"loads":[${parts.join(',')}]}`);
+  const texts = entries.map(({ vector, measuredMs }) =>
+    JSON.stringify({ vector, ageMs: Math.max(0, Math.round(nowMs - measuredMs)) }),
+  );
+  return Buffer.from(`{"loads":[${fitting(texts, LOADS_BYTES_MAX, (text) => text.length + 1).join(',')}]}`);
 }
 
 class LoadRequest extends PeerRequest {

@@ -22,6 +22,7 @@ import { PeerStatus } from '../../lib/peer/contract.js';
 import { RemoteSlot } from '../../lib/peer/remote-slot.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
 import { RoutingTable } from '../../lib/routing/table.js';
+import { VolumeTraffic } from '../../lib/load/traffic.js';
 import { LocalSlot } from '../../lib/volume/local-slot.js';
 import { Volume } from '../../lib/volume/volume.js';
 import { FakePeers } from './fake-peers.js';
@@ -97,7 +98,7 @@ export class LateFile implements HeldFile {
 export class WorldMember {
   readonly ids = new MemberIds();
   readonly file: LateFile;
-  readonly local = new LocalSlot();
+  readonly local = new LocalSlot(new VolumeTraffic(systemClock, 256 * 1024));
   volume!: Volume;
   table!: RoutingTable;
   incarnation = '';

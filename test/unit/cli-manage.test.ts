@@ -21,9 +21,12 @@ import type {
 } from '../../lib/manage/api.js';
 import { ManageClient } from '../../lib/manage/client.js';
 import type { ManageDesk } from '../../lib/manage/desk.js';
+import type { VolumeLoad } from '../../lib/load/vector.js';
+import { loadsView } from '../../lib/manage/loads-view.js';
 import { planDrain } from '../../lib/manage/drain-plan.js';
 import { ManageServer } from '../../lib/manage/server.js';
 import { FakeDoor, run } from '../support/cli-door.js';
+import { vectorOf } from '../support/load.js';
 
 const MEMBERS: MemberView[] = ['m1', 'm2', 'm3'].map((name, i) => ({
   name,
@@ -57,6 +60,25 @@ function volumeView(name: string, home: string, holders: Record<string, number>)
     moving: null,
   };
 }
+
+const HOT_VOLUME: VolumeLoad = {
+  volume: 'disk',
+  ...{
+    readsPerSecond: 900,
+    writesPerSecond: 100,
+    readBytesPerSecond: 1,
+    writeBytesPerSecond: 1,
+    serviceMs: 0.25,
+  },
+  pattern: {
+    ...{ kind: 'random-read', readShare: 0.9, requestBytes: 4096, sequentialShare: 0 },
+    ...{ burstiness: 1.5, initiators: 2 },
+  },
+  hot: [
+    [7, 600],
+    [3, 9.5],
+  ],
+};
 
 /** Plays a group: a move is done after it was looked at three times. */
 class PlayedDesk implements ManageDesk {
@@ -106,6 +128,25 @@ class PlayedDesk implements ManageDesk {
   }
   async sessions() {
     return { sessions: [], silent: ['m3'] };
+  }
+  async loads() {
+    const storage = {
+      ...vectorOf('m1').storage,
+      readsPerSecond: 900,
+      writesPerSecond: 100,
+      freeBytes: 2 ** 30,
+    };
+    const volumes = [HOT_VOLUME];
+    const m1 = vectorOf('m1', { storage, volumes });
+    return loadsView(
+      'm1',
+      ['m1', 'm2', 'm3'],
+      [
+        { vector: m1, ageMs: 1500, isFresh: true },
+        { vector: vectorOf('m2'), ageMs: 100, isFresh: false },
+      ],
+      () => 1,
+    );
   }
   async moves() {
     return [this.view('active')];
@@ -388,6 +429,27 @@ t.test('a trace is recorded', async (t) => {
   t.ok(said.dropped > 0, 'what is missing is said');
   t.match(await run(manage('record', file)), { code: 1, stderr: /choose another name/ });
   t.match(await run(manage('record', file, '--seconds', 'x')), { code: 2 });
+});
+
+t.test('loads: members by their share, then what is hot', async (t) => {
+  const { stdout } = await run(manage('loads'));
+  t.match(stdout, /^MEMBER +AGE +SHARE +X FAIR +READS\/S/);
+  t.match(stdout, /^m1 +1.50 s +100% +1.00 +900 +100 [^\n]* 1G$/m);
+  t.match(stdout, /^m2 +100 ms \(stale\) +- +- /m);
+  t.match(stdout, /^m3 +not known yet$/m);
+  t.match(stdout, /^disk +m1 +1000 +90% +4K +random-read, bursty +0.25 ms +2 +7 \(600\/s\) 3 \(9.5\/s\)$/m);
+  const document = JSON.parse((await run(manage('loads', '--json'))).stdout) as unknown;
+  t.match(document, {
+    from: 'm1',
+    members: [{ name: 'm1', share: 1, vector: { volumes: [HOT_VOLUME] } }, {}, {}],
+  });
+  const door = new FakeDoor();
+  const watching = run(manage('loads', '--watch', '--json'), door);
+  while (door.out.split('\n').length < 3) await new Promise((resolve) => setTimeout(resolve, 20));
+  door.signal('SIGINT');
+  await watching;
+  for (const line of door.out.trim().split('\n'))
+    t.strictSame(JSON.parse(line), document, 'a document a line');
 });
 
 t.test('the door of the API', async (t) => {

@@ -5,6 +5,8 @@ import { BlockIo, type BlockDevice } from '../../lib/block/device.js';
 import { LoadMonitor, type MonitorDoors, type MonitoredVolume } from '../../lib/load/monitor.js';
 import { VolumeTraffic } from '../../lib/load/traffic.js';
 import { LoadVector } from '../../lib/load/vector.js';
+import type { DestinationLink } from '../../lib/migration/destination-link.js';
+import { Interceptor } from '../../lib/migration/interceptor.js';
 import { LocalSlot } from '../../lib/volume/local-slot.js';
 import { SteppedClock } from '../support/hand-clock.js';
 
@@ -210,6 +212,31 @@ t.test('service times and queue depth of a storage that takes its time, and of o
   t.equal(slot.pinned, 5);
   rig.clock.pass(2 * WINDOW_MS);
   t.strictSame([slot.pinned, rig.last.storage.queueDepth], [0, 0]);
+});
+
+t.test('an extent on the move counts its requests, once, when they are served', async (t) => {
+  const rig = new Rig();
+  const { slot, device } = rig.volume('data');
+  const interceptor = new Interceptor(
+    0,
+    0,
+    EXTENT,
+    device,
+    slot,
+    {} as DestinationLink,
+    () => undefined,
+    false,
+  );
+  const origin = { again: (io: BlockIo) => slot.submit(io) };
+  const ios = (['read', 'write', 'read'] as const).map((op) => new Io().prepare(op, 0, 4 * KiB));
+  for (const io of ios) interceptor.submit(io, 0, origin);
+  t.equal(slot.begun, 0, 'held at the gate');
+  interceptor.open();
+  t.strictSame([slot.begun, slot.begunReads], [3, 2]);
+  await interceptor.holdAll();
+  interceptor.submit(new Io().prepare('read', 0, 4 * KiB), 0, origin);
+  interceptor.takeOut();
+  t.strictSame([slot.begun, slot.begunReads], [4, 3], 'what waited to the end is counted where it goes then');
 });
 
 t.test('steady and bursty', async (t) => {
