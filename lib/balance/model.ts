@@ -15,7 +15,7 @@ export interface Demand {
 /** Beyond this a queue has no end; the time is taken to grow in proportion, so that worse stays worse, but finite. */
 const UTILISATION_MAX = 0.98;
 /** Requests in a window before what they took says something about the member. */
-const SAMPLE_REQUESTS = 100;
+const SAMPLE_REQUESTS = 20;
 /** A resource less busy than this is busy with other things than requests, or slow since it slept in between: what it
  *  takes for one is no more than in the rest of the group. */
 const LIGHT_UTILISATION = 0.1;

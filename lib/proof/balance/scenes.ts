@@ -160,11 +160,11 @@ async function allLow(options: SceneOptions): Promise<SceneResult> {
   });
 }
 
-/** A disk of 30 ms beside disks of 1 ms sheds load until latencies meet. */
+/** A disk of 30 ms beside disks of 1 ms, all asked for more than they can, sheds load until latencies meet. */
 async function slowMember(options: SceneOptions): Promise<SceneResult> {
   const scene = 'slow member';
   const wanted = MEMBERS.flatMap((home) =>
-    [1, 2].map((i) => ({ volume: `v${i}-${home}`, home, queueDepth: 2, opsPerSecondMax: 150 })),
+    [1, 2].map((i) => ({ volume: `v${i}-${home}`, home, queueDepth: 8 })),
   );
   return onStage(scene, [30, 1, 1], options, async (stage) => {
     await stage.load(wanted);
