@@ -6,7 +6,7 @@ import { chooseListeners, chooseNews, fitting } from '../../lib/load/gossip.js';
 import type { LoadVector } from '../../lib/load/vector.js';
 import { loadsView } from '../../lib/manage/loads-view.js';
 import { LoadExchange } from '../../lib/member/load-exchange.js';
-import { PeerRequest, PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
+import { PeerStatus, PeerType, type IncomingRequest, type PeerRequest } from '../../lib/peer/contract.js';
 import { SteppedClock } from '../support/hand-clock.js';
 import { vectorOf } from '../support/load.js';
 
