@@ -119,7 +119,7 @@ function idleText(over: readonly MemberLoad[], { busyMin }: BalanceSettings): st
 function reasonText(verdict: Verdict, measure: Measure | null, because: string | undefined): string {
   const what = measure === null ? 'nobody serves anything' : measureText(measure);
   if (verdict === 'act') return what;
-  return `${what}, but ${because ?? 'nobody can take anything'}`;
+  return `${what}, but ${because ?? 'nobody may take what would help'}`;
 }
 
 function measureText({ name, value, limit }: Measure): string {

@@ -63,8 +63,10 @@ function isBarred(draft: Draft, from: MemberLoad, volume: VolumePicture, load: V
 /** To the least loaded member that can have it. */
 function wholeMove(draft: Draft, from: MemberLoad, volume: VolumePicture, requests: number): Found | null {
   if (volume.holders.size !== 1) return null;
+  const takers = receivers(draft, from, volume);
+  if (takers.length === 0) draft.isHeld = true;
   let [first, why] = [null as Option | null, ''];
-  for (const to of receivers(draft, from, volume)) {
+  for (const to of takers) {
     const option = wholeOption(volume, from, to, requests);
     const result = draft.isCooling(volume) ? held(draft, 'it has moved not long ago') : weigh(draft, option);
     if (typeof result !== 'string') return result;

@@ -64,8 +64,9 @@ export function volume(
     isMoving: false,
     labels: {},
     burstiness: 0.1,
-    cooling: [],
     ...given,
+    // A copy: apply() adds to it.
+    cooling: [...(given.cooling ?? [])],
     heat,
     holders: given.holders ?? heat.map(() => home),
   };
@@ -114,7 +115,7 @@ export function apply(plan: Plan, volumes: readonly TestVolume[], untilMs: numbe
 }
 
 export function requestsByMember(
-  members: readonly TestMember[],
+  members: readonly { readonly name: string }[],
   volumes: readonly TestVolume[],
 ): Map<string, number> {
   const sums = new Map(members.map(({ name }) => [name, 0]));
