@@ -18,11 +18,24 @@ export interface MemberPicture {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-export interface ExtentRun {
+export interface ExtentRange {
   /** Both included. */
   readonly first: number;
   readonly last: number;
+}
+
+export interface ExtentRun extends ExtentRange {
   readonly holder: string;
+}
+
+export interface CoolingRun extends ExtentRange {
+  /** It stays until then, of the picture's clock. */
+  readonly untilMs: number;
+  /**
+   * Who gave it away to be less loaded (leave it out for moves that people asked for). As long as a gift of its cools, a
+   * member goes on giving down to `shareLow`: this is the hysteresis, which a pure function could not remember.
+   */
+  readonly from?: string | undefined;
 }
 
 export interface VolumePicture {
@@ -39,8 +52,10 @@ export interface VolumePicture {
   readonly labels: Readonly<Record<string, string>>;
   /** A move of it is under way: it cannot be moved now. */
   readonly isMoving: boolean;
-  /** Runs of extents that have moved not long ago, and stay until `untilMs` (of the picture's clock). */
-  readonly cooling: readonly { readonly first: number; readonly last: number; readonly untilMs: number }[];
+  /** Where the move under way takes it, if it is known: the planner counts its load there already. */
+  readonly underWay?: { readonly extents: ExtentRange | null; readonly to: string } | undefined;
+  /** Runs of extents that have moved not long ago. */
+  readonly cooling: readonly CoolingRun[];
   /** The route, in order, covering every extent once. Asked only for volumes that are about to be split. */
   runs(): readonly ExtentRun[];
 }
@@ -66,7 +81,7 @@ export interface Measure {
 export interface Candidate {
   readonly volume: string;
   /** Null: the whole volume, its home included. */
-  readonly extents: { readonly first: number; readonly last: number } | null;
+  readonly extents: ExtentRange | null;
   readonly from: string;
   readonly to: string;
   /** Requests a second that go along. */
@@ -87,6 +102,11 @@ export interface Candidate {
 export interface ProposedMove extends Candidate {
   /** One line for people. */
   readonly reason: string;
+  /**
+   * The volume of an earlier move of this plan that makes room for this one: not to be started before that is done. Who
+   * does not wait leaves it out; the next plan proposes it again.
+   */
+  readonly after: string | null;
 }
 
 /** A candidate that was not taken, and why in a few words. */
@@ -116,6 +136,8 @@ export interface Plan {
   readonly verdict: Verdict;
   /** Null where nothing could be measured. */
   readonly measure: Measure | null;
+  /** The verdict in one line, with figures. */
+  readonly reason: string;
   readonly moves: readonly ProposedMove[];
   /** The best of what was not taken, at most ALTERNATIVES_MAX. */
   readonly alternatives: readonly RejectedMove[];
