@@ -85,7 +85,8 @@ class Drawing {
   }
 
   choices(): { theme: Theme; demand: 'open' | 'closed'; gain: number } {
-    return this;
+    const { theme, demand, gain } = this;
+    return { theme, demand, gain };
   }
 
   world(): World {
@@ -133,8 +134,8 @@ class Drawing {
         bytesPerSecond: 1024 * MiB,
         variation,
         delayMs: 0,
-        // An operator tells what hardware there is; that a member has become slow nobody knows.
-        weight: hardware,
+        // Nobody has told the group anything: it has to see what is fast and what is slow.
+        weight: 1,
         capacityBytes: 1024 * GiB,
       };
     });

@@ -2,7 +2,7 @@
  * What members measure of a window: load vectors as the monitor makes them, with its bounds (so many volumes, so many hot
  * extents) and with errors, since it samples. The planner sees nothing but these and the picture.
  */
-import { HOT_EXTENTS_MAX, LOADED_VOLUMES_MAX } from '../base/limits.js';
+import { LOADED_VOLUMES_MAX } from '../base/limits.js';
 import type { LoadVector, TrafficPattern, VolumeLoad } from '../load/vector.js';
 import type { Dice } from './dice.js';
 import { ROUND_TRIP_MS, serviceMsAt, type Moment } from './performance.js';
@@ -58,11 +58,13 @@ function measureMember(
 ): LoadVector {
   const { dice, noise } = given;
   const of = moment.members[m] as Moment['members'][number];
-  const total = (pick: (load: VolumeLoad) => number): number => all.reduce((sum, load) => sum + pick(load), 0);
-  const readBytesPerSecond = total((load) => load.readBytesPerSecond);
-  const writeBytesPerSecond = total((load) => load.writeBytesPerSecond);
-  const readsPerSecond = total((load) => load.readsPerSecond);
-  const writesPerSecond = total((load) => load.writesPerSecond);
+  let [readsPerSecond, writesPerSecond, readBytesPerSecond, writeBytesPerSecond] = [0, 0, 0, 0];
+  for (const load of all) {
+    readsPerSecond += load.readsPerSecond;
+    writesPerSecond += load.writesPerSecond;
+    readBytesPerSecond += load.readBytesPerSecond;
+    writeBytesPerSecond += load.writeBytesPerSecond;
+  }
   const meanMs = of.serviceMs * dice.noise(noise);
   const loopBusy = Math.min(of.loopBusy * dice.noise(noise), 1);
   const peers = members.slice(0, ROUND_TRIPS_MAX).filter(({ name }) => name !== given.name);
@@ -104,7 +106,7 @@ function measureVolumes(world: World, moment: Moment, { dice, noise }: Measuring
     const rate = moment.volumes.perSecond[v] as number;
     if (rate === 0) return;
     const { readShare, requestBytes } = volume.demand;
-    const hot = hottest(volume);
+    const hot = volume.hottest();
     for (const { member, share } of volume.heldShares()) {
       if (share * rate === 0) continue;
       const measured = rate * share * dice.noise(noise);
@@ -136,31 +138,4 @@ function patternOf({ demand, homeMember }: SimVolume, member: number): TrafficPa
     burstiness: 0,
     initiators: homeMember === member ? 1 : 0,
   };
-}
-
-/** Extents by heat, the hottest first; kept, since volumes share their heat and it changes seldom. */
-const orders = new WeakMap<Float64Array, Uint32Array>();
-
-function orderOf(heat: Float64Array): Uint32Array {
-  let order = orders.get(heat);
-  if (order === undefined) {
-    order = Uint32Array.from(heat.keys()).sort((a, b) => (heat[b] as number) - (heat[a] as number) || a - b);
-    orders.set(heat, order);
-  }
-  return order;
-}
-
-/** The hottest extents at each holder, HOT_EXTENTS_MAX at most. */
-function hottest(volume: SimVolume): Map<number, number[]> {
-  const hot = new Map<number, number[]>();
-  let open = volume.heldShares().length;
-  for (const { member } of volume.heldShares()) hot.set(member, []);
-  for (const extent of orderOf(volume.heat)) {
-    if (open === 0 || volume.heat[extent] === 0) break;
-    const list = hot.get(volume.holderOf(extent)) as number[];
-    if (list.length === HOT_EXTENTS_MAX) continue;
-    list.push(extent);
-    if (list.length === HOT_EXTENTS_MAX) open -= 1;
-  }
-  return hot;
 }

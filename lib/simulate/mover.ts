@@ -14,6 +14,7 @@ export interface MoveRecord {
   readonly first: number;
   readonly last: number;
   readonly isWhole: boolean;
+  readonly from: string;
   readonly to: string;
   readonly startedAtMs: number;
   readonly reason: string;
@@ -51,7 +52,9 @@ export class Mover {
   }
 
   begin(moves: readonly ProposedMove[], nowMs: number): void {
-    for (const { volume: name, extents, to: toName, reason } of moves) {
+    for (const { volume: name, extents, from, to: toName, reason, after } of moves) {
+      // It waits for another one; the next plan proposes it again.
+      if (after !== null) continue;
       const volume = this.volumes.get(name);
       const to = this.numbers.get(toName);
       assert(volume !== undefined && to !== undefined, `a plan moves ${name} to ${toName}, both known`);
@@ -59,13 +62,14 @@ export class Mover {
       const { first, last } = extents ?? { first: 0, last: volume.extents - 1 };
       assert(first >= 0 && first <= last && last < volume.extents, `a plan moves extents that ${name} has`);
       const record: MoveRecord = {
-        ...{ volume: name, first, last, isWhole: extents === null, to: toName },
+        ...{ volume: name, first, last, isWhole: extents === null, from, to: toName },
         ...{ startedAtMs: nowMs, reason, bytes: 0, finishedAtMs: null },
       };
       this.records.push(record);
       const move: Running = { record, volume, to, next: first, copiedBytes: 0 };
-      volume.isMoving = true;
+      volume.underWay = { extents, to: toName };
       this.passFree(move);
+      this.commit(move);
       this.running.push(move);
     }
   }
@@ -111,33 +115,32 @@ export class Mover {
       budget -= step;
       this.bytesMoved += step;
       move.record.bytes += step;
-      if (move.copiedBytes >= volume.extentBytes) this.commit(move);
+      if (move.copiedBytes < volume.extentBytes) break;
+      move.copiedBytes = 0;
+      move.next += 1;
+      this.passFree(move);
     }
-  }
-
-  /** The extent `next` has arrived. */
-  private commit(move: Running): void {
-    move.volume.give(move.next, move.next, move.to);
-    move.next += 1;
-    move.copiedBytes = 0;
-    this.passFree(move);
+    this.commit(move);
   }
 
   /** Past what costs nothing: holes, and extents that are there already. */
   private passFree(move: Running): void {
     const { volume, to } = move;
-    const first = move.next;
     while (!isOver(move) && (volume.filled[move.next] === 0 || volume.holderOf(move.next) === to)) move.next += 1;
-    if (move.next > first) volume.give(first, move.next - 1, to);
-    const held = volume.holders.get(move.record.to) ?? 0;
-    if (move.record.isWhole && 2 * held >= volume.extents) volume.homeMember = to;
+  }
+
+  /** What is before `next` is the destination's. */
+  private commit({ volume, to, next, record }: Running): void {
+    if (next > record.first) volume.give(record.first, next - 1, to);
+    const held = volume.holders.get(record.to) ?? 0;
+    if (record.isWhole && 2 * held >= volume.extents) volume.homeMember = to;
   }
 
   private finish({ record, volume }: Running, nowMs: number): void {
     record.finishedAtMs = nowMs;
-    volume.isMoving = false;
-    const { first, last } = record;
-    if (this.coolDownMs > 0) volume.cooling.push({ first, last, untilMs: nowMs + this.coolDownMs });
+    volume.underWay = undefined;
+    const { first, last, from } = record;
+    if (this.coolDownMs > 0) volume.cooling.push({ first, last, from, untilMs: nowMs + this.coolDownMs });
   }
 }
 

@@ -53,7 +53,7 @@ export interface Solution {
 
 const SWEEPS_MAX = 300;
 /** Relative to the response time of a station. */
-const TOLERANCE = 1e-5;
+const TOLERANCE = 1e-4;
 const DAMPING = 0.8;
 /** Least slope that a step divides by: near saturation the curve is all but flat, and a step would go anywhere. */
 const SLOPE_MIN = 0.02;
@@ -82,7 +82,15 @@ class Network implements Solution {
   readonly perMs: Float64Array;
   readonly responseMs: Float64Array;
   readonly utilisation: Float64Array;
-  /** Per station: visits a millisecond, Σ X·s², and the load that waits (`felt`) with its derivative by W. */
+  /** The visits of customer c are those from first[c] up to first[c + 1]. */
+  private readonly first: Uint32Array;
+  private readonly station: Uint32Array;
+  private readonly share: Float64Array;
+  private readonly serviceMs: Float64Array;
+  /** Of each visit: what it sees of the station's wait. */
+  private readonly seen: Float64Array;
+  /** Per station: utilisation before, visits a millisecond, Σ X·s², and the load that waits with its derivative by W. */
+  private readonly before: Float64Array;
   private readonly rate: Float64Array;
   private readonly squares: Float64Array;
   private readonly felt: Float64Array;
@@ -93,10 +101,18 @@ class Network implements Solution {
     private readonly customers: readonly Customer[],
     readonly waitMs: Float64Array,
   ) {
+    const visits = customers.flatMap((customer) => customer.visits);
+    this.first = new Uint32Array(customers.length + 1);
+    customers.forEach((customer, c) => (this.first[c + 1] = (this.first[c] as number) + customer.visits.length));
+    this.station = Uint32Array.from(visits, ({ station }) => station);
+    this.share = Float64Array.from(visits, ({ share }) => share);
+    this.serviceMs = Float64Array.from(visits, ({ serviceMs }) => serviceMs);
+    this.seen = new Float64Array(visits.length);
     this.perMs = new Float64Array(customers.length);
     this.responseMs = new Float64Array(customers.length);
     const perStation = (): Float64Array => new Float64Array(stations.length);
     this.utilisation = perStation();
+    this.before = perStation();
     this.rate = perStation();
     this.squares = perStation();
     this.felt = perStation();
@@ -105,30 +121,37 @@ class Network implements Solution {
 
   /** Rates and response times at the present waits, and the load of every station that follows from them. */
   flow(): void {
-    const { customers, perMs, responseMs, utilisation, rate, squares, felt, slope, waitMs } = this;
-    const before = utilisation.slice();
+    const { utilisation, before, rate, squares, felt, slope } = this;
+    before.set(utilisation);
     for (const sums of [utilisation, rate, squares, felt, slope]) sums.fill(0);
-    for (let c = 0; c < customers.length; c += 1) {
-      const { population, thinkMs, delayMs, visits } = customers[c] as Customer;
-      const last = perMs[c] as number;
-      let response = delayMs;
-      for (const { station, share, serviceMs } of visits) {
-        const seen = seenShare(last * share * serviceMs, before[station] as number, population);
-        response += share * (serviceMs + seen * (waitMs[station] as number));
-      }
-      const x = population / (thinkMs + response);
-      perMs[c] = x;
-      responseMs[c] = response;
-      for (const { station, share, serviceMs } of visits) {
-        const seen = seenShare(last * share * serviceMs, before[station] as number, population);
-        const visitsPerMs = x * share;
-        utilisation[station]! += visitsPerMs * serviceMs;
-        rate[station]! += visitsPerMs;
-        squares[station]! += visitsPerMs * serviceMs * serviceMs;
-        felt[station]! += visitsPerMs * seen;
-        const fewer = (x * share * seen * (waitMs[station] as number)) / population;
-        slope[station]! += visitsPerMs * seen * (1 - Math.min(fewer, 1));
-      }
+    for (let c = 0; c < this.customers.length; c += 1) this.flowOf(c);
+  }
+
+  private flowOf(c: number): void {
+    const { first, station, share, serviceMs, seen, waitMs, utilisation, before, rate, squares, felt, slope } = this;
+    const { population, thinkMs, delayMs } = this.customers[c] as Customer;
+    const [begin, end] = [first[c]!, first[c + 1]!];
+    const last = this.perMs[c]!;
+    let response = delayMs;
+    for (let v = begin; v < end; v += 1) {
+      const s = station[v]!;
+      seen[v] = seenShare(last * share[v]! * serviceMs[v]!, before[s]!, population);
+      response += share[v]! * (serviceMs[v]! + seen[v]! * waitMs[s]!);
+    }
+    const x = population / (thinkMs + response);
+    this.perMs[c] = x;
+    this.responseMs[c] = response;
+    for (let v = begin; v < end; v += 1) {
+      const s = station[v]!;
+      const visitsPerMs = x * share[v]!;
+      const busy = visitsPerMs * serviceMs[v]!;
+      utilisation[s]! += busy;
+      rate[s]! += visitsPerMs;
+      squares[s]! += busy * serviceMs[v]!;
+      felt[s]! += visitsPerMs * seen[v]!;
+      // dX/dW = -X² · share · seen / population
+      const fewer = (visitsPerMs * seen[v]! * waitMs[s]!) / population;
+      slope[s]! += visitsPerMs * seen[v]! * (1 - Math.min(fewer, 1));
     }
   }
 

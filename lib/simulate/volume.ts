@@ -4,7 +4,8 @@
  * volumes copies nothing.
  */
 import { assert, invariant } from '../base/assert.js';
-import type { ExtentRun, VolumePicture } from '../balance/contract.js';
+import { HOT_EXTENTS_MAX } from '../base/limits.js';
+import type { CoolingRun, ExtentRun, VolumePicture } from '../balance/contract.js';
 
 /** What initiators ask of a volume. */
 export interface Demand {
@@ -26,12 +27,6 @@ export interface VolumeShape {
   readonly heat: Float64Array;
 }
 
-export interface Cooling {
-  readonly first: number;
-  readonly last: number;
-  readonly untilMs: number;
-}
-
 /** Requests that a member serves of a volume. */
 export interface HeldShare {
   readonly member: number;
@@ -46,14 +41,16 @@ export class SimVolume implements VolumePicture {
   readonly filled: Uint8Array;
   readonly isPinned = false;
   readonly labels = {};
-  isMoving = false;
-  cooling: Cooling[] = [];
+  /** Set and cleared by who moves it. */
+  underWay: VolumePicture['underWay'];
+  cooling: CoolingRun[] = [];
   demand: Demand;
   private heatNow: Float64Array;
   /** Null: `base` holds all of it. */
   private parts: Uint16Array | null = null;
   private shares: readonly HeldShare[] | null = null;
   private counts: ReadonlyMap<string, number> | null = null;
+  private hot: ReadonlyMap<number, readonly number[]> | null = null;
 
   /**
    * @param names of the members, in the order of their numbers
@@ -76,6 +73,10 @@ export class SimVolume implements VolumePicture {
     assert(shape.filled.length === this.extents, 'every extent is filled or a hole');
   }
 
+  get isMoving(): boolean {
+    return this.underWay !== undefined;
+  }
+
   get home(): string {
     return this.names[this.homeMember] as string;
   }
@@ -90,6 +91,7 @@ export class SimVolume implements VolumePicture {
     if (heat === this.heatNow) return;
     this.heatNow = heat;
     this.shares = null;
+    this.hot = null;
   }
 
   holderOf(extent: number): number {
@@ -107,11 +109,17 @@ export class SimVolume implements VolumePicture {
     }
     this.shares = null;
     this.counts = null;
+    this.hot = null;
   }
 
   /** Who serves which share of its requests. */
   heldShares(): readonly HeldShare[] {
     return (this.shares ??= this.countShares());
+  }
+
+  /** Of each holder its hottest extents, the hottest first, HOT_EXTENTS_MAX at most. */
+  hottest(): ReadonlyMap<number, readonly number[]> {
+    return (this.hot ??= this.findHottest());
   }
 
   /** Adds the bytes of data that each member holds to `bytes`. */
@@ -135,6 +143,19 @@ export class SimVolume implements VolumePicture {
     return runs;
   }
 
+  private findHottest(): Map<number, number[]> {
+    const hot = new Map<number, number[]>(this.heldShares().map(({ member }) => [member, []]));
+    let open = hot.size;
+    for (const extent of orderOf(this.heatNow)) {
+      if (open === 0 || this.heatNow[extent] === 0) break;
+      const list = hot.get(this.holderOf(extent)) as number[];
+      if (list.length === HOT_EXTENTS_MAX) continue;
+      list.push(extent);
+      if (list.length === HOT_EXTENTS_MAX) open -= 1;
+    }
+    return hot;
+  }
+
   private countShares(): HeldShare[] {
     const { parts, heatNow } = this;
     if (parts === null) return [{ member: this.base, share: 1 }];
@@ -156,4 +177,16 @@ export class SimVolume implements VolumePicture {
     }
     return counts;
   }
+}
+
+/** Extents by heat, the hottest first; kept, since volumes share their heat and it changes seldom. */
+const orders = new WeakMap<Float64Array, Uint32Array>();
+
+function orderOf(heat: Float64Array): Uint32Array {
+  let order = orders.get(heat);
+  if (order === undefined) {
+    order = Uint32Array.from(heat.keys()).sort((a, b) => (heat[b] as number) - (heat[a] as number) || a - b);
+    orders.set(heat, order);
+  }
+  return order;
 }
