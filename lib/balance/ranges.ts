@@ -26,11 +26,7 @@ export interface RangeGoal {
 }
 
 /** The heat of what one member holds: `extents` of them, `requests` a second in all. */
-export function heatOf(
-  hot: readonly (readonly [number, number])[],
-  extents: number,
-  requests: number,
-): Heat {
+export function heatOf(hot: readonly (readonly [number, number])[], extents: number, requests: number): Heat {
   const known = hot.reduce((sum, [, own]) => sum + own, 0);
   const others = extents - hot.length;
   return { hot, coldRequests: others > 0 ? Math.max(0, requests - known) / others : 0 };

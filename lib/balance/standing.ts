@@ -21,6 +21,8 @@ export class Standing {
   readonly members: readonly MemberLoad[];
   readonly requests: number;
   private readonly byName: ReadonlyMap<string, MemberLoad>;
+  /** Moves that are counted: levels are the same until it changes. */
+  moves = 0;
   /** Milliseconds that requests spend in the group in a second. */
   private spentMs: number;
 
@@ -48,6 +50,7 @@ export class Standing {
 
   /** Counts a move of the plan. */
   shift(from: MemberLoad, to: MemberLoad, requests: number, bytes: number): void {
+    this.moves++;
     this.spentMs += changeMs(from, to, requests);
     from.requests = Math.max(0, from.requests - requests);
     to.requests += requests;

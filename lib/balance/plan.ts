@@ -1,0 +1,127 @@
+/** One plan: the policy of the settings makes a rule, the rule says who has too much, the search finds what goes. */
+import { unreachable } from '../base/assert.js';
+import type { GroupPicture, Measure, Plan, Policy, Verdict } from './contract.js';
+import { drain, toDrain } from './drain.js';
+import { byName, Draft } from './draft.js';
+import { heatRule } from './policies/heat.js';
+import { latencyGapRule } from './policies/latency-gap.js';
+import { shareRule } from './policies/share.js';
+import { figure, percent, sizeText, type RuleOf } from './rule.js';
+import { bestMove, type Found } from './search.js';
+import type { BalanceSettings } from './settings.js';
+import { Standing, utilisationOf, type MemberLoad } from './standing.js';
+
+/** What should move now. The same picture and settings give the same plan. */
+export const plan: Policy = (picture, settings) => {
+  const ruleOf = ruleFor(settings.policy);
+  if (ruleOf === null) return nothing('off', null, 'the policy moves nothing');
+  const standing = new Standing(picture);
+  if (standing.members.length < 2) {
+    const known = `${standing.members.length} of ${picture.members.length} members`;
+    return nothing('stale', null, `only ${known} have said lately what they serve`);
+  }
+  return drafted(new Draft(picture, settings, standing, ruleOf(standing, settings)));
+};
+
+function ruleFor(policy: BalanceSettings['policy']): RuleOf | null {
+  switch (policy) {
+    case 'none':
+      return null;
+    case 'share':
+      return shareRule;
+    case 'latency-gap':
+      return latencyGapRule;
+    case 'heat':
+      return heatRule;
+    default:
+      return unreachable(policy);
+  }
+}
+
+function drafted(draft: Draft): Plan {
+  const { rule, standing, picture, settings } = draft;
+  const measure = rule.measure();
+  const begun = begunToGive(picture);
+  const over = standing.members.filter(
+    (member) => member.picture.weight > 0 && rule.isOver(member, begun.has(member.name)),
+  );
+  const givers = over.filter((member) => rule.isBusy(member));
+  const leaving = toDrain(draft);
+  if (leaving.length === 0 && givers.length === 0) {
+    return over.length === 0
+      ? nothing('balanced', measure, balancedText(measure))
+      : nothing('idle', measure, idleText(over, settings));
+  }
+  if (draft.budget <= 0) {
+    return nothing('busy', measure, `${picture.movesUnderWay} of ${settings.movesMax} moves are under way`);
+  }
+  drain(draft, leaving);
+  relieve(draft, givers);
+  const verdict = draft.moves.length > 0 ? 'act' : draft.isHeld ? 'held' : 'no-gain';
+  const alternatives = draft.alternatives();
+  const reason = reasonText(verdict, measure, alternatives[0]?.because);
+  return { verdict, measure, reason, moves: draft.moves, alternatives };
+}
+
+/** Of the most loaded member the best move, again and again, until the budget or what helps is spent. */
+function relieve(draft: Draft, givers: readonly MemberLoad[]): void {
+  const { rule } = draft;
+  let left = [...givers];
+  while (draft.budget > 0) {
+    left = left.filter((member) => rule.isOver(member, true));
+    left.sort((a, b) => rule.level(b) - rule.level(a) || byName(a, b));
+    const [worst] = left;
+    if (worst === undefined) return;
+    const found = bestMove(draft, worst);
+    if (found === null) left.shift();
+    else take(draft, found);
+  }
+}
+
+function take(draft: Draft, { option, candidate }: Found): void {
+  const { exchange, from, to, volume } = option;
+  if (exchange !== null) {
+    const back = draft.candidateOf(exchange);
+    draft.take(exchange, back, `makes room at ${to.name} for ${volume.name}`);
+  }
+  const { latencyMsBefore, latencyMsAfter } = candidate.predicted;
+  const reason =
+    `${from.name} is ${percent(utilisationOf(from))} busy, ${to.name} ${percent(utilisationOf(to))}: ` +
+    `${figure(option.requests)} requests/s go with ${sizeText(option.bytes)}, ` +
+    `${figure(latencyMsBefore)} to ${figure(latencyMsAfter)} ms`;
+  draft.take(option, candidate, reason, exchange?.volume.name ?? null);
+}
+
+/** Members whose gifts are still cooling. */
+function begunToGive({ volumes, nowMs }: GroupPicture): ReadonlySet<string> {
+  const givers = new Set<string>();
+  for (const { cooling } of volumes.values()) {
+    for (const { from, untilMs } of cooling) if (from !== undefined && untilMs > nowMs) givers.add(from);
+  }
+  return givers;
+}
+
+function nothing(verdict: Verdict, measure: Measure | null, reason: string): Plan {
+  return { verdict, measure, reason, moves: [], alternatives: [] };
+}
+
+function balancedText(measure: Measure | null): string {
+  return measure === null
+    ? 'nobody serves anything'
+    : `${measureText(measure)}: nothing is out of proportion`;
+}
+
+function idleText(over: readonly MemberLoad[], { busyMin }: BalanceSettings): string {
+  const busiest = over.reduce((most, member) => Math.max(most, utilisationOf(member)), 0);
+  return `who has more than its part is ${percent(busiest)} busy, below ${percent(busyMin)}`;
+}
+
+function reasonText(verdict: Verdict, measure: Measure | null, because: string | undefined): string {
+  const what = measure === null ? 'nobody serves anything' : measureText(measure);
+  if (verdict === 'act') return what;
+  return `${what}, but ${because ?? 'nobody can take anything'}`;
+}
+
+function measureText({ name, value, limit }: Measure): string {
+  return `${name} is ${figure(value)} (limit ${figure(limit)})`;
+}
