@@ -313,6 +313,11 @@ export const LOADED_VOLUMES_MAX = 512;
 export const HOT_EXTENTS_MAX = 64;
 /** Candidates that a plan remembers although it did not take them: what a person looks through. */
 export const ALTERNATIVES_MAX = 16;
+/** A line of a block trace: real ones are under 200 characters, an initiator's name included. */
+export const TRACE_LINE_CHARACTERS_MAX = 4096;
+export const TRACE_VOLUMES_MAX = 100_000;
+/** Windows, and extents of volumes asked in each, that the simulator keeps of a trace: about 400 MiB. */
+export const TRACE_CELLS_MAX = 4_000_000;
 /** Largest record a member believes from the store. */
 export const STORE_VALUE_BYTES_MAX = 1 * MiB;
 
