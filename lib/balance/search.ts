@@ -15,8 +15,8 @@ import { requestsOf, type MemberLoad } from './standing.js';
 const RECEIVERS_LOOKED = 4;
 /** Volumes that are looked into for a part, the busiest first. */
 const SPLITS_LOOKED = 8;
-/** How far above what should go a move may be: nothing fits exactly. */
-const TOLERANCE = 1.1;
+/** How far above what should go a move may be, since nothing fits exactly: at shareLow 1.1 the destination stays under it. */
+const TOLERANCE = 1.04;
 /** What comes back for a hot one is cold: at most this part of its requests. */
 const COLD_PART = 0.25;
 
