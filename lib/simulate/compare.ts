@@ -35,12 +35,9 @@ export function compare(
 ): PolicyResult[] {
   return policies.map((policy) => {
     const run = runPolicy(scenario, planner, { ...settings, policy });
-    return { policy, ...endFigures(run.windows, run.world.members), moves: run.moves.length, ...movedBy(run) };
+    const { moves, bytesMoved } = run;
+    return { policy, ...endFigures(run.windows, run.world.members), moves: moves.length, bytesMoved, run };
   });
-}
-
-function movedBy(run: PolicyRun): { bytesMoved: number; run: PolicyRun } {
-  return { bytesMoved: run.bytesMoved, run };
 }
 
 function endFigures(
