@@ -15,7 +15,7 @@ import { Standing, utilisationOf, type MemberLoad } from './standing.js';
 export const plan: Policy = (picture, settings) => {
   const ruleOf = ruleFor(settings.policy);
   if (ruleOf === null) return nothing('off', null, 'the policy moves nothing');
-  const standing = new Standing(picture);
+  const standing = new Standing(picture, settings);
   if (standing.members.length < 2) {
     const known = `${standing.members.length} of ${picture.members.length} members`;
     return nothing('stale', null, `only ${known} have said lately what they serve`);
