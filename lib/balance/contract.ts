@@ -89,9 +89,11 @@ export interface Candidate {
   readonly bytes: number;
   /** What it is expected to do; of the same unit for all candidates of a plan (its policy says which). */
   readonly predicted: {
-    /** The measure above after the move. */
+    /** How loaded the source is after the move, as the policy counts it: 'share', 'heat': its part over its fair part;
+     *  'latency-gap': its mean latency in milliseconds. */
     readonly measure: number;
-    /** Mean response time over the group's requests, before and after. */
+    /** Mean response time over the group's requests, before and after, loop and storage together. Where weights differ, a
+     *  member of less weight counts as a slower one. */
     readonly latencyMsBefore: number;
     readonly latencyMsAfter: number;
     /** Until the time won pays for the time that the copy costs; Infinity: never. */

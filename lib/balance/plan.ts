@@ -56,7 +56,9 @@ function drafted(draft: Draft): Plan {
     return nothing('busy', measure, `${picture.movesUnderWay} of ${settings.movesMax} moves are under way`);
   }
   drain(draft, leaving);
-  relieve(draft, givers);
+  const settled = givers.filter((member) => !standing.isSettling(member));
+  if (settled.length < givers.length) draft.isHeld = true;
+  relieve(draft, settled);
   const verdict = draft.moves.length > 0 ? 'act' : draft.isHeld ? 'held' : 'no-gain';
   const alternatives = draft.alternatives();
   const reason = reasonText(verdict, measure, alternatives[0]?.because);
@@ -119,7 +121,7 @@ function idleText(over: readonly MemberLoad[], { busyMin }: BalanceSettings): st
 function reasonText(verdict: Verdict, measure: Measure | null, because: string | undefined): string {
   const what = measure === null ? 'nobody serves anything' : measureText(measure);
   if (verdict === 'act') return what;
-  return `${what}, but ${because ?? 'nobody can take anything'}`;
+  return `${what}, but ${because ?? 'nobody may take what would help'}`;
 }
 
 function measureText({ name, value, limit }: Measure): string {

@@ -63,8 +63,10 @@ function isBarred(draft: Draft, from: MemberLoad, volume: VolumePicture, load: V
 /** To the least loaded member that can have it. */
 function wholeMove(draft: Draft, from: MemberLoad, volume: VolumePicture, requests: number): Found | null {
   if (volume.holders.size !== 1) return null;
+  const takers = receivers(draft, from, volume);
+  if (takers.length === 0) draft.isHeld = true;
   let [first, why] = [null as Option | null, ''];
-  for (const to of receivers(draft, from, volume)) {
+  for (const to of takers) {
     const option = wholeOption(volume, from, to, requests);
     const result = draft.isCooling(volume) ? held(draft, 'it has moved not long ago') : weigh(draft, option);
     if (typeof result !== 'string') return result;
@@ -203,7 +205,8 @@ function receivers(draft: Draft, from: MemberLoad, volume: VolumePicture): reado
   const looked: MemberLoad[] = [];
   for (const member of ordered) {
     if (looked.length === RECEIVERS_LOOKED) break;
-    if (member !== from && draft.rule.level(member) < level) looked.push(member);
+    if (member === from || draft.standing.isSettling(member)) continue;
+    if (draft.rule.level(member) < level) looked.push(member);
   }
   return looked;
 }

@@ -12,6 +12,8 @@ export interface MemberLoad {
   readonly picture: MemberPicture;
   readonly vector: LoadVector;
   readonly demand: Demand;
+  /** The same as a plan counts it: a member of half the weight is to be half as busy, as if it were half as fast. */
+  readonly weighted: Demand;
   /** A second, with the moves of the plan. */
   requests: number;
   freeBytes: number;
@@ -50,7 +52,7 @@ export class Standing {
     return this.settling.has(name);
   }
 
-  /** The mean over all requests of the group. */
+  /** The mean over all requests of the group, members of less weight counted as slower ones. */
   get latencyMs(): number {
     return this.requests === 0 ? 0 : this.spentMs / this.requests;
   }
@@ -104,6 +106,7 @@ function freshMembers(picture: GroupPicture): MemberLoad[] {
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   const vectors = fresh.map(({ vector }) => vector as LoadVector);
   const demands = demandsOf(vectors);
+  const heaviest = fresh.reduce((most, { weight }) => Math.max(most, weight), 0);
   return fresh.map((member, index) => {
     const vector = vectors[index] as LoadVector;
     const demand = demands[index] as Demand;
@@ -112,10 +115,17 @@ function freshMembers(picture: GroupPicture): MemberLoad[] {
       picture: member,
       vector,
       demand,
+      weighted: weightedDemand(demand, member.weight, heaviest),
       requests: requestsPerSecond(vector),
       freeBytes: member.freeBytes,
     };
   });
+}
+
+/** Of weight 0 no work is fair, so there is nothing to relate it to. */
+function weightedDemand({ storageMs, loopMs }: Demand, weight: number, heaviest: number): Demand {
+  const factor = weight === 0 ? 1 : heaviest / weight;
+  return { storageMs: storageMs * factor, loopMs: loopMs * factor };
 }
 
 interface Gone {
@@ -193,8 +203,8 @@ function requestsWithin(
   return Math.min(all, inside + Math.max(0, all - hot) * part);
 }
 
-function spent({ demand }: MemberLoad, requests: number): number {
-  return requests * responseMs(demand, requests);
+function spent({ weighted }: MemberLoad, requests: number): number {
+  return requests * responseMs(weighted, requests);
 }
 
 function changeMs(from: MemberLoad, to: MemberLoad, requests: number): number {

@@ -114,7 +114,7 @@ export function apply(plan: Plan, volumes: readonly TestVolume[], untilMs: numbe
 }
 
 export function requestsByMember(
-  members: readonly TestMember[],
+  members: readonly { readonly name: string }[],
   volumes: readonly TestVolume[],
 ): Map<string, number> {
   const sums = new Map(members.map(({ name }) => [name, 0]));

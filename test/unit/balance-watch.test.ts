@@ -35,7 +35,7 @@ t.test('what a request asks of a member comes out of what was measured', (t) => 
 });
 
 t.test('a range has what is wanted in the fewest extents', (t) => {
-  const goal = { target: 100, most: 104, extentBytes: 4 << 20, fixedBytes: 0 };
+  const goal = { target: 100, most: 104, extentBytes: 4 << 20, fixedBytes: 1 << 30 };
   const run = { first: 0, last: 99 };
   const one = heatOf(
     [
@@ -78,7 +78,7 @@ t.test('a range reaches its target with cold neighbours, and is as small as any 
     extentBytes: 1,
     fixedBytes: 1e9,
   });
-  t.same(range, { first: 10, last: 20, requests: 60 });
+  t.match(range, { first: 0, last: 10, requests: 60 });
   t.end();
 });
 
