@@ -15,7 +15,7 @@ import { Standing, utilisationOf, type MemberLoad } from './standing.js';
 export const plan: Policy = (picture, settings) => {
   const ruleOf = ruleFor(settings.policy);
   if (ruleOf === null) return nothing('off', null, 'the policy moves nothing');
-  const standing = new Standing(picture);
+  const standing = new Standing(picture, settings);
   if (standing.members.length < 2) {
     const known = `${standing.members.length} of ${picture.members.length} members`;
     return nothing('stale', null, `only ${known} have said lately what they serve`);
@@ -56,7 +56,9 @@ function drafted(draft: Draft): Plan {
     return nothing('busy', measure, `${picture.movesUnderWay} of ${settings.movesMax} moves are under way`);
   }
   drain(draft, leaving);
-  relieve(draft, givers);
+  const settled = givers.filter((member) => !standing.isSettling(member));
+  if (settled.length < givers.length) draft.isHeld = true;
+  relieve(draft, settled);
   const verdict = draft.moves.length > 0 ? 'act' : draft.isHeld ? 'held' : 'no-gain';
   const alternatives = draft.alternatives();
   const reason = reasonText(verdict, measure, alternatives[0]?.because);

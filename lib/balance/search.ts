@@ -205,7 +205,8 @@ function receivers(draft: Draft, from: MemberLoad, volume: VolumePicture): reado
   const looked: MemberLoad[] = [];
   for (const member of ordered) {
     if (looked.length === RECEIVERS_LOOKED) break;
-    if (member !== from && draft.rule.level(member) < level) looked.push(member);
+    if (member === from || draft.standing.isSettling(member)) continue;
+    if (draft.rule.level(member) < level) looked.push(member);
   }
   return looked;
 }

@@ -5,6 +5,7 @@
 import { requestsPerSecond, type LoadVector, type VolumeLoad } from '../load/vector.js';
 import type { ExtentRange, GroupPicture, MemberPicture, VolumePicture } from './contract.js';
 import { demandsOf, responseMs, utilisationAt, type Demand } from './model.js';
+import type { BalanceSettings } from './settings.js';
 
 export interface MemberLoad {
   readonly name: string;
@@ -25,19 +26,30 @@ export class Standing {
   private readonly byName: ReadonlyMap<string, MemberLoad>;
   /** Moves that are counted: levels are the same until it changes. */
   moves = 0;
+  private readonly settling: ReadonlySet<string>;
   /** Milliseconds that requests spend in the group in a second. */
   private spentMs: number;
 
-  constructor(picture: GroupPicture) {
+  constructor(picture: GroupPicture, { coolDownMs }: Pick<BalanceSettings, 'coolDownMs'>) {
     this.members = freshMembers(picture);
     this.byName = new Map(this.members.map((member) => [member.name, member]));
-    this.countMovesUnderWay(picture);
+    this.settling = settlingMembers(picture, coolDownMs, this.byName);
+    this.countMovesUnderWay(picture, coolDownMs);
     this.requests = this.members.reduce((sum, { requests }) => sum + requests, 0);
     this.spentMs = this.members.reduce((sum, member) => sum + spent(member, member.requests), 0);
   }
 
   member(name: string): MemberLoad | undefined {
     return this.byName.get(name);
+  }
+
+  /**
+   * In its last window extents came to it or left it, or do now: what it measured is of the copy as well, and of before.
+   * Initiators who waited at a member that was full ask for more as soon as some of it is elsewhere, so that what moves
+   * next is better decided a whole window later.
+   */
+  isSettling({ name }: MemberLoad): boolean {
+    return this.settling.has(name);
   }
 
   /** The mean over all requests of the group, members of less weight counted as slower ones. */
@@ -61,19 +73,20 @@ export class Standing {
   }
 
   /**
-   * Vectors are older than routes: what a member says of a volume that has gone, or is about to, is the new holder's.
+   * Vectors are older than routes: what a member says of what has gone in its window, or is about to, is the new holder's.
    * Requests of both windows add up, since each has its part of the time.
    */
-  private countMovesUnderWay({ volumes }: GroupPicture): void {
+  private countMovesUnderWay({ volumes, nowMs }: GroupPicture, coolDownMs: number): void {
     for (const from of this.members) {
       for (const load of from.vector.volumes) {
         const volume = volumes.get(load.volume);
         if (volume === undefined) continue;
-        const gone = goneFrom(from.name, volume, load);
-        if (gone.requests === 0 || gone.to === from.name) continue;
-        from.requests = Math.max(0, from.requests - gone.requests);
-        const to = gone.to === null ? undefined : this.byName.get(gone.to);
-        if (to !== undefined) to.requests += gone.requests;
+        for (const gone of goneFrom(from, volume, load, nowMs, coolDownMs)) {
+          if (gone.requests === 0 || gone.to === from.name) continue;
+          from.requests = Math.max(0, from.requests - gone.requests);
+          const to = gone.to === null ? undefined : this.byName.get(gone.to);
+          if (to !== undefined) to.requests += gone.requests;
+        }
       }
     }
   }
@@ -115,19 +128,59 @@ function weightedDemand({ storageMs, loopMs }: Demand, weight: number, heaviest:
   return { storageMs: storageMs * factor, loopMs: loopMs * factor };
 }
 
-const NOTHING = { requests: 0, to: null };
+interface Gone {
+  readonly requests: number;
+  /** Null: to several. */
+  readonly to: string | null;
+}
 
+/** What `load` says of the member that is another's by now, or is about to be. */
 function goneFrom(
-  from: string,
+  { name: from, vector }: MemberLoad,
   volume: VolumePicture,
   load: VolumeLoad,
-): { requests: number; to: string | null } {
+  nowMs: number,
+  coolDownMs: number,
+): Gone[] {
   if (volume.isMoving && volume.underWay !== undefined) {
-    return { requests: requestsWithin(volume, load, from, volume.underWay.extents), to: volume.underWay.to };
+    const { extents, to } = volume.underWay;
+    return [{ requests: requestsWithin(volume, load, from, extents), to }];
   }
-  if (volume.holders.has(from)) return NOTHING;
-  const [only] = volume.holders.keys();
-  return { requests: requestsOf(load), to: volume.holders.size === 1 ? (only ?? null) : null };
+  if (!volume.holders.has(from)) {
+    const [only] = volume.holders.keys();
+    return [{ requests: requestsOf(load), to: volume.holders.size === 1 ? (only ?? null) : null }];
+  }
+  const begunMs = nowMs - vector.windowMs;
+  return volume.cooling
+    .filter((run) => run.from === from && run.untilMs - coolDownMs > begunMs)
+    .map((run) => ({ requests: requestsWithin(volume, load, from, run), to: holderOf(volume, run.first) }));
+}
+
+function settlingMembers(
+  { volumes, nowMs }: GroupPicture,
+  coolDownMs: number,
+  members: ReadonlyMap<string, MemberLoad>,
+): ReadonlySet<string> {
+  const settling = new Set<string>();
+  const longest = [...members.values()].reduce((most, { vector }) => Math.max(most, vector.windowMs), 0);
+  for (const volume of volumes.values()) {
+    const { underWay, cooling } = volume;
+    if (underWay !== undefined) {
+      settling.add(underWay.to);
+      for (const holder of volume.holders.keys()) settling.add(holder);
+    }
+    for (const run of cooling) {
+      if (run.untilMs - coolDownMs <= nowMs - longest) continue;
+      if (run.from !== undefined) settling.add(run.from);
+      const to = holderOf(volume, run.first);
+      if (to !== null) settling.add(to);
+    }
+  }
+  return settling;
+}
+
+function holderOf(volume: VolumePicture, extent: number): string | null {
+  return volume.runs().find(({ first, last }) => first <= extent && extent <= last)?.holder ?? null;
 }
 
 /** The hot ones that are in it, and of the rest as much as it has of the extents held there. */
@@ -144,8 +197,9 @@ function requestsWithin(
     hot += requests;
     if (extent >= range.first && extent <= range.last) inside += requests;
   }
-  const held = Math.max(1, volume.holders.get(holder) ?? 0);
-  const part = Math.min(1, (range.last - range.first + 1) / held);
+  // As many as it held when it measured, with those that have gone since.
+  const extents = range.last - range.first + 1;
+  const part = extents / Math.max(extents, volume.holders.get(holder) ?? 0);
   return Math.min(all, inside + Math.max(0, all - hot) * part);
 }
 

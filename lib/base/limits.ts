@@ -355,6 +355,11 @@ export const LABEL_PATTERN = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/;
 export const DECISIONS_MAX = 200;
 /** A decision to do nothing that is made again is written again this often at most. */
 export const DECISION_REPEAT_MS = 60_000;
+/** A line of a block trace: real ones are under 200 characters, an initiator's name included. */
+export const TRACE_LINE_CHARACTERS_MAX = 4096;
+export const TRACE_VOLUMES_MAX = 100_000;
+/** Windows, and extents of volumes asked in each, that the simulator keeps of a trace: about 400 MiB. */
+export const TRACE_CELLS_MAX = 4_000_000;
 /** Largest record a member believes from the store. */
 export const STORE_VALUE_BYTES_MAX = 1 * MiB;
 

@@ -72,4 +72,9 @@ export const commands: readonly CommandLoader[] = [
     description: 'an initiator that writes and checks known patterns',
     load: async () => (await import('./io.js')).addIo,
   },
+  {
+    name: 'simulate',
+    description: 'the balancer against synthetic or recorded load',
+    load: async () => (await import('./simulate.js')).addSimulate,
+  },
 ];
