@@ -78,6 +78,10 @@ export class ClaimableDevice implements BlockDevice, IoCounter {
     return this.inner.provisioning?.(offsetBytes, lengthBytes) ?? { mapped: true, lengthBytes };
   }
 
+  async lookUp(offsetBytes: number, lengthBytes: number): Promise<Provisioning> {
+    return this.inner.lookUp?.(offsetBytes, lengthBytes) ?? this.provisioning(offsetBytes, lengthBytes);
+  }
+
   /** Asks for a range; what overlaps it waits from its turn on. */
   claim(offsetBytes: number, lengthBytes: number, granted: (claim: Claim) => void): void {
     const claim = new Claim(this, offsetBytes, offsetBytes + lengthBytes, granted);

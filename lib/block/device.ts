@@ -121,6 +121,11 @@ export interface BlockDevice {
    * does not know its holes leaves it out: then all is mapped.
    */
   provisioning?(offsetBytes: number, lengthBytes: number): Provisioning;
+  /**
+   * The same of a device that has to ask others about some of its blocks: the truth there, where provisioning() says
+   * "mapped". Rejects with IoError. Not for the hot path.
+   */
+  lookUp?(offsetBytes: number, lengthBytes: number): Promise<Provisioning>;
 }
 
 /** A BlockIo that settles a promise, for control paths and tests. */

@@ -27,6 +27,8 @@ export const PeerType = {
   QUERY: 33,
   RESERVED: 34, // reservations of a volume have changed: they are read, and the commands that they end have ended
   VACATE: 35, // the home is the sender: answered when no session of the volume is left here
+  // the holder again
+  LBA_STATUS: 41, // whether a range of extents held there takes space: JSON, a Provisioning
 } as const;
 export type PeerTypeCode = (typeof PeerType)[keyof typeof PeerType];
 

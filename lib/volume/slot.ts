@@ -26,4 +26,9 @@ export interface ExtentSlot {
   mapped?(offsetBytes: number, lengthBytes: number): PageMap | null;
   /** See BlockDevice; a slot that does not know leaves it out. */
   provisioning?(offsetBytes: number, lengthBytes: number): Provisioning;
+  /**
+   * Of a slot that asks another member: see BlockDevice. Null: the route has changed, and the slot may be another.
+   * `extent` is the one that the range begins in.
+   */
+  lookUp?(offsetBytes: number, lengthBytes: number, extent: number): Promise<Provisioning | null>;
 }

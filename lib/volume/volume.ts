@@ -123,7 +123,7 @@ export class Volume implements BlockDevice, IoOrigin {
     return holder === this.self ? this.local : this.remote(holder);
   }
 
-  /** What is held elsewhere, or moves, counts as mapped. */
+  /** What is held elsewhere counts as mapped. */
   provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
     const { extentBytes } = this;
     const end = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
@@ -141,6 +141,26 @@ export class Volume implements BlockDevice, IoOrigin {
       at += here.lengthBytes;
     }
     return { mapped, lengthBytes: Math.min(at, end) - offsetBytes };
+  }
+
+  /** What is held elsewhere is asked for there. */
+  async lookUp(offsetBytes: number, lengthBytes: number): Promise<Provisioning> {
+    const first = Math.floor(offsetBytes / this.extentBytes);
+    for (;;) {
+      const slot = this.slotAt(first);
+      if (slot.lookUp === undefined) return this.provisioning(offsetBytes, lengthBytes);
+      const end = Math.min(this.endOfSlot(slot, first), offsetBytes + lengthBytes);
+      const found = await slot.lookUp(offsetBytes, end - offsetBytes, first);
+      if (found !== null) return found;
+    }
+  }
+
+  /** How far one slot serves what follows, by so many extents as are looked at together. */
+  private endOfSlot(slot: ExtentSlot, first: number): number {
+    const last = Math.min(first + PROVISIONING_LOOKS_MAX, Math.ceil(this.sizeBytes / this.extentBytes));
+    let extent = first + 1;
+    while (extent < last && this.slotAt(extent) === slot) extent += 1;
+    return Math.min(extent * this.extentBytes, this.sizeBytes);
   }
 
   /** Neighbouring extents with one slot (all of a quiet volume) stay one I/O. */
