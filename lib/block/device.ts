@@ -104,6 +104,13 @@ export interface Provisioning {
   readonly lengthBytes: number;
 }
 
+/** What a device takes, and what is left for it. */
+export interface Usage {
+  readonly usedBytes: number;
+  /** Others may take it, too. */
+  readonly availableBytes: number;
+}
+
 /** Serves BlockIos. Never throws from submit for anything an I/O can ask. */
 export interface BlockDevice {
   readonly sizeBytes: number;
@@ -126,6 +133,8 @@ export interface BlockDevice {
    * "mapped". Rejects with IoError. Not for the hot path.
    */
   lookUp?(offsetBytes: number, lengthBytes: number): Promise<Provisioning>;
+  /** An estimate. A device that cannot say leaves it out: it takes all of its size. Rejects with IoError. */
+  usage?(): Promise<Usage>;
 }
 
 /** A BlockIo that settles a promise, for control paths and tests. */

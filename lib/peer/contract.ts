@@ -29,6 +29,7 @@ export const PeerType = {
   VACATE: 35, // the home is the sender: answered when no session of the volume is left here
   // the holder again
   LBA_STATUS: 41, // whether a range of extents held there takes space: JSON, a Provisioning
+  USAGE: 42, // what that member's file of the volume takes: JSON, a Usage
 } as const;
 export type PeerTypeCode = (typeof PeerType)[keyof typeof PeerType];
 

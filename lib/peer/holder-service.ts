@@ -7,7 +7,7 @@ import { JoinedIo, PartIo } from '../volume/joined-io.js';
 import type { IoOrigin } from '../volume/slot.js';
 import type { Volume } from '../volume/volume.js';
 import { PeerStatus, PeerType, type IncomingRequest } from './contract.js';
-import { answerLookUp } from './lba-status.js';
+import { answerLookUp, answerUsage } from './lba-status.js';
 
 const OP_OF_TYPE = new Map<number, BlockOp>([
   [PeerType.READ, 'read'],
@@ -29,7 +29,7 @@ export interface HeldVolumes {
 
 /** True when the request is one of I/O, or about the blocks of I/O. */
 export function isHolderRequest({ type }: IncomingRequest): boolean {
-  return OP_OF_TYPE.has(type) || type === PeerType.LBA_STATUS;
+  return OP_OF_TYPE.has(type) || type === PeerType.LBA_STATUS || type === PeerType.USAGE;
 }
 
 export class HolderService {
@@ -46,6 +46,10 @@ export class HolderService {
     const volume = this.volumes.volumeById(request.volumeId);
     if (!this.volumes.serving) {
       request.answer(PeerStatus.UNAVAILABLE);
+      return;
+    }
+    if (volume !== undefined && request.type === PeerType.USAGE) {
+      void answerUsage(request, volume);
       return;
     }
     const op = OP_OF_TYPE.get(request.type);

@@ -1,11 +1,12 @@
 /**
- * Whether blocks that another member holds take space, for GET LBA STATUS: both ends of the question. It goes as forwarded I/O
- * goes: a holder that is away is waited for, and one that is not (any more) sends the asker to the route.
+ * What of a volume takes space at another member: both ends of two questions. Whether blocks do, for GET LBA STATUS, goes as
+ * forwarded I/O goes: a holder that is away is waited for, and one that is not (any more) sends the asker to the route. How
+ * much does, for LOG SENSE, is an estimate that nobody waits for.
  */
 import { z } from 'zod';
 import { sleep, type Clock } from '../base/clock.js';
 import { FORWARD_PATIENCE_MS, FORWARD_RETRY_MS } from '../base/limits.js';
-import { IoError, type Provisioning } from '../block/device.js';
+import { IoError, type Provisioning, type Usage } from '../block/device.js';
 import type { Volume } from '../volume/volume.js';
 import { ask, type PeerAnswer } from './ask.js';
 import { PeerStatus, PeerType, type IncomingRequest, type PeerHub } from './contract.js';
@@ -98,4 +99,24 @@ export function answerLookUp(request: IncomingRequest, volume: Volume): void {
   const heldBytes = Math.min(extent * extentBytes, offsetBytes + lengthBytes) - offsetBytes;
   const found = volume.provisioning(offsetBytes, heldBytes);
   request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(found)), volume.epoch);
+}
+
+const USAGE = z.object({ usedBytes: z.int().min(0), availableBytes: z.int().min(0) });
+
+/** Null: the member does not say. */
+export async function usageAt({ hub, member, volume }: Holder): Promise<Usage | null> {
+  const fields = { type: PeerType.USAGE, volumeId: volume.volumeId, epoch: volume.epoch() };
+  const { status, payload } = await ask(hub, member, fields);
+  if (status !== PeerStatus.OK) return null;
+  try {
+    return USAGE.parse(JSON.parse(payload.toString('utf8')));
+  } catch {
+    return null;
+  }
+}
+
+export async function answerUsage(request: IncomingRequest, volume: Volume): Promise<void> {
+  const usage = await volume.local.usage?.().catch(() => null);
+  if (usage) request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(usage)));
+  else request.answer(PeerStatus.UNAVAILABLE);
 }

@@ -266,6 +266,8 @@ export class DiskDoors implements StorageDoors {
       makeFolder: (path) => this.control(() => disk.makeFolder(path)),
       list: (path) => this.control(() => disk.list(path)),
       unlink: (path) => this.control(() => disk.unlink(path)),
+      // A disk that is full is a fault of its writes.
+      freeBytes: () => this.control(() => Number.MAX_SAFE_INTEGER),
     };
   }
 }

@@ -53,6 +53,8 @@ export interface FolderCalls {
   /** The names in a folder. */
   list(path: string): Promise<string[]>;
   unlink(path: string): Promise<void>;
+  /** Bytes that the file system of a path has left. */
+  freeBytes(path: string): Promise<number>;
 }
 
 export interface StorageDoors {
@@ -86,6 +88,10 @@ const systemFolders: FolderCalls = {
   makeFolder: (path, mode) => fs.promises.mkdir(path, { recursive: true, mode }),
   list: (path) => fs.promises.readdir(path),
   unlink: (path) => fs.promises.unlink(path),
+  freeBytes: async (path) => {
+    const { bavail, bsize } = await fs.promises.statfs(path);
+    return bavail * bsize;
+  },
 };
 
 let loaded: StorageDoors | undefined;

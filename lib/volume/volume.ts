@@ -4,7 +4,7 @@
  * through slot.ts.
  */
 import { assert } from '../base/assert.js';
-import { IoError, type BlockDevice, type BlockIo, type Provisioning } from '../block/device.js';
+import { IoError, type BlockDevice, type BlockIo, type Provisioning, type Usage } from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
 import { JoinedIo, PartIo } from './joined-io.js';
 import type { ExtentHolders, ExtentSlot, IoOrigin } from './slot.js';
@@ -153,6 +153,21 @@ export class Volume implements BlockDevice, IoOrigin {
       const found = await slot.lookUp(offsetBytes, end - offsetBytes, first);
       if (found !== null) return found;
     }
+  }
+
+  /**
+   * What all holders take together, but for those that do not answer. Of what is left for it the least anywhere: nobody
+   * chooses where a write goes.
+   */
+  async usage(): Promise<Usage> {
+    const slots = this.holders.holders.map((holder) =>
+      holder === this.self ? this.local : this.remote(holder),
+    );
+    const answers = await Promise.all(slots.map(async (slot) => (await slot.usage?.()) ?? null));
+    const known = answers.filter((usage) => usage !== null);
+    const usedBytes = known.reduce((sum, usage) => sum + usage.usedBytes, 0);
+    const least = Math.min(...known.map(({ availableBytes }) => availableBytes));
+    return { usedBytes, availableBytes: known.length === 0 ? 0 : least };
   }
 
   /** How far one slot serves what follows, by so many extents as are looked at together. */

@@ -3,7 +3,7 @@ import t from 'tap';
 import type { Clock } from '../../lib/base/clock.js';
 import { FORWARD_PATIENCE_MS } from '../../lib/base/limits.js';
 import { SeededRandom } from '../../lib/base/random.js';
-import type { BlockIo, Provisioning } from '../../lib/block/device.js';
+import type { BlockIo, Provisioning, Usage } from '../../lib/block/device.js';
 import type { DestinationLink } from '../../lib/migration/destination-link.js';
 import { Interceptor } from '../../lib/migration/interceptor.js';
 import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
@@ -31,6 +31,10 @@ class HolesDevice {
   readonly readOnly = false;
   /** Halves of extents that hold data. */
   readonly data = new Set<number>();
+  usage(): Promise<Usage> {
+    return Promise.resolve({ usedBytes: this.data.size * (EXTENT / 2), availableBytes: this.freeBytes });
+  }
+  freeBytes = 1000;
   submit(io: BlockIo): void {
     io.complete(null);
   }
@@ -224,4 +228,16 @@ t.test('on the move the source tells', async (t) => {
   const link = {} as DestinationLink;
   m1.volume.moving.set(4, new Interceptor(4, 4 * EXTENT, 5 * EXTENT, m1.file, link, fails, false));
   t.equal(await statusOf(m1.volume, at(4), 2), `${at(4)}+${at(0.5)} hole, ${at(4.5)}+${at(0.5)} mapped`);
+});
+
+t.test('what a volume takes is what its holders say, and left is the least anywhere', async (t) => {
+  const { m1, m2, peers } = scattered();
+  for (const half of [0, 1, 8]) m1.file.data.add(half);
+  for (const half of [4, 5]) m2.file.data.add(half);
+  m2.file.freeBytes = 700;
+  t.same(await m1.volume.usage(), { usedBytes: 2.5 * EXTENT, availableBytes: 700 });
+  peers.fate = () => PeerStatus.LINK_LOST;
+  t.same(await m1.volume.usage(), { usedBytes: 1.5 * EXTENT, availableBytes: 1000 }, 'without who is away');
+  peers.fate = () => PeerStatus.OK; // without an answer
+  t.same(await m1.volume.usage(), { usedBytes: 1.5 * EXTENT, availableBytes: 1000 });
 });
