@@ -13,26 +13,35 @@ import { Standing, utilisationOf, type MemberLoad } from './standing.js';
 
 /** What should move now. The same picture and settings give the same plan. */
 export const plan: Policy = (picture, settings) => {
-  const ruleOf = ruleFor(settings.policy);
-  if (ruleOf === null) return nothing('off', null, 'the policy moves nothing');
+  const rules = rulesOf(settings.policy);
+  if (rules.length === 0) return nothing('off', null, 'the policy moves nothing');
+  const plans = rules.map((ruleOf) => planBy(ruleOf, picture, settings));
+  return plans.find(({ verdict }) => verdict !== 'balanced') ?? (plans[0] as Plan);
+};
+
+function planBy(ruleOf: RuleOf, picture: GroupPicture, settings: BalanceSettings): Plan {
   const standing = new Standing(picture, settings);
   if (standing.members.length < 2) {
     const known = `${standing.members.length} of ${picture.members.length} members`;
     return nothing('stale', null, `only ${known} have said lately what they serve`);
   }
   return drafted(new Draft(picture, settings, standing, ruleOf(standing, settings)));
-};
+}
 
-function ruleFor(policy: BalanceSettings['policy']): RuleOf | null {
+/**
+ * The first that finds something out of proportion is the one that counts. 'heat' looks at latencies last: where all are
+ * asked for more than they can serve, all are as busy as can be, and only how long requests wait tells them apart.
+ */
+function rulesOf(policy: BalanceSettings['policy']): readonly RuleOf[] {
   switch (policy) {
     case 'none':
-      return null;
+      return [];
     case 'share':
-      return shareRule;
+      return [shareRule];
     case 'latency-gap':
-      return latencyGapRule;
+      return [latencyGapRule];
     case 'heat':
-      return heatRule;
+      return [heatRule, latencyGapRule];
     default:
       return unreachable(policy);
   }

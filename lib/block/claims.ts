@@ -11,7 +11,7 @@
  * its turn comes, whatever its range. Claims have their turns one after the other.
  */
 import { assert } from '../base/assert.js';
-import type { BlockDevice, BlockIo, IoCounter, Provisioning } from './device.js';
+import type { BlockDevice, BlockIo, IoCounter, Provisioning, Usage } from './device.js';
 import type { PageMap } from './page-map.js';
 
 /** A range that nobody else reads or writes until it is released. */
@@ -76,6 +76,14 @@ export class ClaimableDevice implements BlockDevice, IoCounter {
 
   provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
     return this.inner.provisioning?.(offsetBytes, lengthBytes) ?? { mapped: true, lengthBytes };
+  }
+
+  async usage(): Promise<Usage> {
+    return this.inner.usage?.() ?? { usedBytes: this.sizeBytes, availableBytes: 0 };
+  }
+
+  async lookUp(offsetBytes: number, lengthBytes: number): Promise<Provisioning> {
+    return this.inner.lookUp?.(offsetBytes, lengthBytes) ?? this.provisioning(offsetBytes, lengthBytes);
   }
 
   /** Asks for a range; what overlaps it waits from its turn on. */

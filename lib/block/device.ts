@@ -105,6 +105,13 @@ export interface Provisioning {
   readonly lengthBytes: number;
 }
 
+/** What a device takes, and what is left for it. */
+export interface Usage {
+  readonly usedBytes: number;
+  /** Others may take it, too. */
+  readonly availableBytes: number;
+}
+
 /** Serves BlockIos. Never throws from submit for anything an I/O can ask. */
 export interface BlockDevice {
   readonly sizeBytes: number;
@@ -122,6 +129,13 @@ export interface BlockDevice {
    * does not know its holes leaves it out: then all is mapped.
    */
   provisioning?(offsetBytes: number, lengthBytes: number): Provisioning;
+  /**
+   * The same of a device that has to ask others about some of its blocks: the truth there, where provisioning() says
+   * "mapped". Rejects with IoError. Not for the hot path.
+   */
+  lookUp?(offsetBytes: number, lengthBytes: number): Promise<Provisioning>;
+  /** An estimate. A device that cannot say leaves it out: it takes all of its size. Rejects with IoError. */
+  usage?(): Promise<Usage>;
 }
 
 /** A BlockIo that settles a promise, for control paths and tests. */

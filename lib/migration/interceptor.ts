@@ -20,7 +20,7 @@
  */
 import { assert, invariant } from '../base/assert.js';
 import { MOVE_CHUNK_BYTES } from '../base/limits.js';
-import type { BlockDevice, BlockIo, IoPin } from '../block/device.js';
+import type { BlockDevice, BlockIo, IoPin, Provisioning } from '../block/device.js';
 import type { LocalSlot } from '../volume/local-slot.js';
 import type { ExtentSlot, IoOrigin } from '../volume/slot.js';
 import type { DestinationLink } from './destination-link.js';
@@ -78,6 +78,11 @@ export class Interceptor implements ExtentSlot, IoPin {
     readonly strict: boolean,
   ) {
     this.dirty = new DirtyMap(fromBytes, toBytes - fromBytes, MOVE_CHUNK_BYTES);
+  }
+
+  /** The source has all that was written, whatever the destination has by now. */
+  provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
+    return this.file.provisioning?.(offsetBytes, lengthBytes) ?? { mapped: true, lengthBytes };
   }
 
   submit(io: BlockIo, extent: number, origin: IoOrigin): void {

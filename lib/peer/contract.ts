@@ -28,6 +28,9 @@ export const PeerType = {
   RESERVED: 34, // reservations of a volume have changed: they are read, and the commands that they end have ended
   VACATE: 35, // the home is the sender: answered when no session of the volume is left here
   LOAD: 36, // load vectors of members: the sender's own, and in a large group what it has heard
+  // the holder again
+  LBA_STATUS: 41, // whether a range of extents held there takes space: JSON, a Provisioning
+  USAGE: 42, // what that member's file of the volume takes: JSON, a Usage
 } as const;
 export type PeerTypeCode = (typeof PeerType)[keyof typeof PeerType];
 

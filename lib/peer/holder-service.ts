@@ -7,6 +7,7 @@ import { JoinedIo, PartIo } from '../volume/joined-io.js';
 import type { IoOrigin } from '../volume/slot.js';
 import type { Volume } from '../volume/volume.js';
 import { PeerStatus, PeerType, type IncomingRequest } from './contract.js';
+import { answerLookUp, answerUsage } from './lba-status.js';
 
 const OP_OF_TYPE = new Map<number, BlockOp>([
   [PeerType.READ, 'read'],
@@ -26,9 +27,9 @@ export interface HeldVolumes {
   refresh(volumeId: number, done: () => void): void;
 }
 
-/** True when the request is one of I/O. */
-export function isHolderRequest(request: IncomingRequest): boolean {
-  return OP_OF_TYPE.has(request.type);
+/** True when the request is one of I/O, or about the blocks of I/O. */
+export function isHolderRequest({ type }: IncomingRequest): boolean {
+  return OP_OF_TYPE.has(type) || type === PeerType.LBA_STATUS || type === PeerType.USAGE;
 }
 
 export class HolderService {
@@ -47,16 +48,21 @@ export class HolderService {
       request.answer(PeerStatus.UNAVAILABLE);
       return;
     }
+    if (volume !== undefined && request.type === PeerType.USAGE) {
+      void answerUsage(request, volume);
+      return;
+    }
     const op = OP_OF_TYPE.get(request.type);
-    if (volume === undefined || op === undefined || !inRange(volume, request, op)) {
+    if (volume === undefined || !inRange(volume, request, op)) {
       request.answer(PeerStatus.REFUSED, Buffer.from('no such volume or range'));
       return;
     }
-    new HolderIo(request, volume, op).submit();
+    if (op === undefined) answerLookUp(request, volume);
+    else new HolderIo(request, volume, op).submit();
   }
 }
 
-function inRange(volume: Volume, request: IncomingRequest, op: BlockOp): boolean {
+function inRange(volume: Volume, request: IncomingRequest, op: BlockOp | undefined): boolean {
   if (op === 'flush') return true;
   if (op === 'write' && request.payload.length !== request.lengthBytes) return false;
   return request.lengthBytes > 0 && request.offsetBytes + request.lengthBytes <= volume.sizeBytes;

@@ -5,10 +5,11 @@
  */
 import type { Clock } from '../base/clock.js';
 import { FORWARD_PATIENCE_MS, FORWARD_RETRY_MS, PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
-import { IoError, type BlockIo, type BlockOp } from '../block/device.js';
+import { IoError, type BlockIo, type BlockOp, type Provisioning, type Usage } from '../block/device.js';
 import { JoinedIo, PartIo } from '../volume/joined-io.js';
 import type { ExtentSlot, IoOrigin } from '../volume/slot.js';
 import { PeerRequest, PeerStatus, PeerType, type PeerHub, type PeerTypeCode } from './contract.js';
+import { lookUpAt, usageAt } from './lba-status.js';
 
 const TYPE_OF_OP: Record<BlockOp, PeerTypeCode> = {
   read: PeerType.READ,
@@ -50,6 +51,14 @@ export class RemoteSlot implements ExtentSlot {
     }
     const request = this.idle.pop() ?? new ForwardedIo(this);
     request.begin(io, extent, origin);
+  }
+
+  lookUp(offsetBytes: number, lengthBytes: number, extent: number): Promise<Provisioning | null> {
+    return lookUpAt(this, { offsetBytes, lengthBytes, extent });
+  }
+
+  usage(): Promise<Usage | null> {
+    return usageAt(this);
   }
 
   /** A peer frame is bounded. The parts name the I/O's first extent: the holder goes by offsets. */

@@ -59,6 +59,8 @@ const PAGES: readonly ModePage[] = [
   page(0x0a, 1, 28, {}),
   // Informational Exceptions Control (SPC-4 7.5.14): DEXCPT, none are ever reported.
   page(0x1c, 0, 10, { 2: 0x08 }),
+  // Logical Block Provisioning (SBC-4 6.5.9), which goes with the log page: no threshold can be armed.
+  page(0x1c, 2, 12, {}),
 ];
 
 const ALL_PAGES = 0x3f;

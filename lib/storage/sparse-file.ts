@@ -10,6 +10,7 @@ import {
   IoError,
   type Provisioning,
   submitAndWait,
+  type Usage,
 } from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
 import { type IoCounters, newCounters } from './counters.js';
@@ -165,6 +166,15 @@ export class SparseFile implements BlockDevice {
   /** Bytes of disk that the file takes. */
   async allocatedBytes(): Promise<number> {
     return (await this.doors.folders.status(this.fd)).allocatedBytes;
+  }
+
+  async usage(): Promise<Usage> {
+    try {
+      const availableBytes = await this.doors.folders.freeBytes(this.path);
+      return { usedBytes: await this.allocatedBytes(), availableBytes };
+    } catch (error) {
+      throw new IoError('medium-read', describeError(error));
+    }
   }
 
   /**

@@ -4,7 +4,14 @@
  */
 import { Mutex } from 'async-mutex';
 import { assert } from '../base/assert.js';
-import { IoError, type BlockDevice, type BlockIo, type IoPin, type Provisioning } from '../block/device.js';
+import {
+  IoError,
+  type BlockDevice,
+  type BlockIo,
+  type IoPin,
+  type Provisioning,
+  type Usage,
+} from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
 import type { ExtentSlot } from './slot.js';
 
@@ -112,6 +119,10 @@ export class LocalSlot implements ExtentSlot, IoPin {
   /** See BlockDevice; all is mapped while the file is not open. */
   provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
     return this.backing?.provisioning?.(offsetBytes, lengthBytes) ?? { mapped: true, lengthBytes };
+  }
+
+  async usage(): Promise<Usage | null> {
+    return (await this.backing?.usage?.()) ?? null;
   }
 
   unpin(io: BlockIo): void {

@@ -2,7 +2,7 @@
  * The two sockets in the wall of a volume: who holds this extent (ExtentHolders), and what stands in its slot
  * (ExtentSlot). Routing, peers and migration plug into them; the volume imports none of those.
  */
-import type { BlockIo, Provisioning } from '../block/device.js';
+import type { BlockIo, Provisioning, Usage } from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
 
 /** The answer to "who?", replaced as a whole at each epoch. Members are small integers. */
@@ -26,4 +26,11 @@ export interface ExtentSlot {
   mapped?(offsetBytes: number, lengthBytes: number): PageMap | null;
   /** See BlockDevice; a slot that does not know leaves it out. */
   provisioning?(offsetBytes: number, lengthBytes: number): Provisioning;
+  /**
+   * Of a slot that asks another member: see BlockDevice. Null: the route has changed, and the slot may be another.
+   * `extent` is the one that the range begins in.
+   */
+  lookUp?(offsetBytes: number, lengthBytes: number, extent: number): Promise<Provisioning | null>;
+  /** Of all that the slot's member holds of the volume. Null: nobody says now. */
+  usage?(): Promise<Usage | null>;
 }

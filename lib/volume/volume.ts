@@ -4,7 +4,7 @@
  * through slot.ts.
  */
 import { assert } from '../base/assert.js';
-import { IoError, type BlockDevice, type BlockIo, type Provisioning } from '../block/device.js';
+import { IoError, type BlockDevice, type BlockIo, type Provisioning, type Usage } from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
 import { JoinedIo, PartIo } from './joined-io.js';
 import type { ExtentHolders, ExtentSlot, IoOrigin } from './slot.js';
@@ -123,7 +123,7 @@ export class Volume implements BlockDevice, IoOrigin {
     return holder === this.self ? this.local : this.remote(holder);
   }
 
-  /** What is held elsewhere, or moves, counts as mapped. */
+  /** What is held elsewhere counts as mapped. */
   provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
     const { extentBytes } = this;
     const end = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
@@ -141,6 +141,41 @@ export class Volume implements BlockDevice, IoOrigin {
       at += here.lengthBytes;
     }
     return { mapped, lengthBytes: Math.min(at, end) - offsetBytes };
+  }
+
+  /** What is held elsewhere is asked for there. */
+  async lookUp(offsetBytes: number, lengthBytes: number): Promise<Provisioning> {
+    const first = Math.floor(offsetBytes / this.extentBytes);
+    for (;;) {
+      const slot = this.slotAt(first);
+      if (slot.lookUp === undefined) return this.provisioning(offsetBytes, lengthBytes);
+      const end = Math.min(this.endOfSlot(slot, first), offsetBytes + lengthBytes);
+      const found = await slot.lookUp(offsetBytes, end - offsetBytes, first);
+      if (found !== null) return found;
+    }
+  }
+
+  /**
+   * What all holders take together, but for those that do not answer. Of what is left for it the least anywhere: nobody
+   * chooses where a write goes.
+   */
+  async usage(): Promise<Usage> {
+    const slots = this.holders.holders.map((holder) =>
+      holder === this.self ? this.local : this.remote(holder),
+    );
+    const answers = await Promise.all(slots.map(async (slot) => (await slot.usage?.()) ?? null));
+    const known = answers.filter((usage) => usage !== null);
+    const usedBytes = known.reduce((sum, usage) => sum + usage.usedBytes, 0);
+    const least = Math.min(...known.map(({ availableBytes }) => availableBytes));
+    return { usedBytes, availableBytes: known.length === 0 ? 0 : least };
+  }
+
+  /** How far one slot serves what follows, by so many extents as are looked at together. */
+  private endOfSlot(slot: ExtentSlot, first: number): number {
+    const last = Math.min(first + PROVISIONING_LOOKS_MAX, Math.ceil(this.sizeBytes / this.extentBytes));
+    let extent = first + 1;
+    while (extent < last && this.slotAt(extent) === slot) extent += 1;
+    return Math.min(extent * this.extentBytes, this.sizeBytes);
   }
 
   /** Neighbouring extents with one slot (all of a quiet volume) stay one I/O. */

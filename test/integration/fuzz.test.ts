@@ -1,4 +1,7 @@
-/** A slice of make fuzz: some 20,000 PDUs at real targets; and the conversations that once found something. */
+/**
+ * A slice of make fuzz: some 20,000 PDUs at real targets; the conversations that once found something; and a target that
+ * leaks, which is found out.
+ */
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
@@ -6,6 +9,7 @@ import { exec, tempFolder } from '../support/process.js';
 
 const PROOF = fileURLToPath(new URL('../../dist/bin/proof.js', import.meta.url));
 const FIXTURES = fileURLToPath(new URL('../../fixtures/fuzz/', import.meta.url));
+const LEAK = fileURLToPath(new URL('../support/leaking-target.mjs', import.meta.url));
 const SPOILT = 8_000;
 
 interface Summary {
@@ -41,4 +45,10 @@ t.test('what once went wrong', async (t) => {
       `${name}: something was sent`,
     );
   }
+});
+
+t.test('a target that keeps 8 MiB of each connection is found out', async (t) => {
+  const summary = await fuzz(t, '--seed', '7', '--pdus', String(SPOILT), '--preload', LEAK);
+  const found = summary.faults.filter((fault) => /memory has grown by \d+ MiB since the warm-up/.test(fault));
+  t.not(found.length, 0, summary.faults.join('; '));
 });

@@ -8,12 +8,17 @@ import { Answers } from '../../lib/proof/fuzz/answers.js';
 import { drawCommand } from '../../lib/proof/fuzz/cdbs.js';
 import { copyOf, lay, type Draft } from '../../lib/proof/fuzz/draft.js';
 import { drawLogin } from '../../lib/proof/fuzz/logins.js';
+import { GROWTH_KIB_MAX, MemoryWatch } from '../../lib/proof/fuzz/memory.js';
 import { Mutator } from '../../lib/proof/fuzz/mutator.js';
 import { hashOf, PLAIN_TERMS, planConnection, planFromJson, planToJson } from '../../lib/proof/fuzz/plan.js';
 import { Talk } from '../../lib/proof/fuzz/talk.js';
 import { encodeNopIn } from '../../lib/iscsi/wire/nop.js';
 import { RESERVED_TAG } from '../../lib/iscsi/wire/opcodes.js';
+import { GateDevice } from '../../lib/block/gate.js';
+import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { Chance } from '../../lib/sim/chance.js';
+import { RamDevice } from '../support/ram-device.js';
+import { IDENTITY, NEXUS, said, SAID, scsiRunner } from '../support/scsi-runner.js';
 
 const FOR = { iqn: 'iqn.2026-11.test:fuzz', blockBytes: 512, hasChap: true, chapName: 'fuzz' };
 const DIGESTS = { headerDigest: true, dataDigest: true };
@@ -119,4 +124,55 @@ t.test('answers are judged', async (t) => {
   answers.header(nopIn(11), 513);
   answers.header(Buffer.alloc(BHS_BYTES), 0);
   t.match(answers.faults.slice(1), [/a wrong data digest/, /more data than the 512/, /no target sends this/]);
+});
+
+t.test('most parameter lists are carried out, each by a new unit', async (t) => {
+  const taken = new Map<number, number>();
+  const chance = new Chance(9);
+  const drawn = new Map<number, number>();
+  for (let n = 0; n < 6000; n++) {
+    const { cdb, dataOut } = drawCommand(chance, 512);
+    const opcode = cdb[0] as number;
+    if (![0x15, 0x42, 0x48, 0x55, 0x5f, 0x83].includes(opcode)) continue;
+    const device = new GateDevice(new RamDevice(2 * 1024 * 1024, 512));
+    const server = new DiskServer({ device, identity: IDENTITY });
+    server.nexusBegan(NEXUS);
+    await scsiRunner(device, server).run('00 00 00 00 00 00'); // the unit attention of power on
+    const outcome = said(await scsiRunner(device, server).run(cdb, dataOut));
+    t.not(outcome, '5/1a/00', 'no list is shorter or longer than its parts');
+    drawn.set(opcode, (drawn.get(opcode) ?? 0) + 1);
+    if (outcome === SAID.GOOD) taken.set(opcode, (taken.get(opcode) ?? 0) + 1);
+  }
+  t.equal(drawn.size, 6);
+  for (const [opcode, count] of drawn) {
+    const share = (taken.get(opcode) ?? 0) / count;
+    t.ok(share > 0.1, `${opcode.toString(16)}: ${Math.round(100 * share)} % of ${count}`);
+  }
+});
+
+t.test('what is asked of copies are those that were begun', async (t) => {
+  const chance = new Chance(4);
+  const [begun, asked] = [new Set<number>(), new Set<number>()];
+  for (let n = 0; n < 20_000; n++) {
+    const { cdb, dataOut } = drawCommand(chance, 512);
+    if (cdb[0] === 0x83 && (dataOut[1] as number) >> 3 !== 3) begun.add(dataOut[0] as number);
+    if (cdb[0] === 0x84) asked.add(cdb[2] as number);
+  }
+  t.ok(begun.size > 1);
+  t.same([...asked].sort(), [...begun].sort());
+});
+
+t.test('memory that stays flat is right, memory that grows is not', async (t) => {
+  const warm = 80_000;
+  const flat = new MemoryWatch();
+  t.equal(flat.note(20_000, false), null, 'before the warm-up anything goes');
+  for (let n = 0; n < 40; n++) t.equal(flat.note(warm + (n % 7) * 4000, true), null);
+  const growing = new MemoryWatch();
+  const faults = Array.from({ length: 40 }, (_, n) => growing.note(warm + n * 2048, true));
+  t.equal(
+    faults.findIndex((fault) => fault !== null),
+    GROWTH_KIB_MAX / 2048 + 1,
+    'at 2 MiB a batch',
+  );
+  t.match(faults.at(-1), /has grown by 78 MiB since the warm-up/);
 });

@@ -1,7 +1,7 @@
 /** Commands that say something about the unit, against bytes written out from the standards by hand. */
 import t from 'tap';
 import { NullDevice } from '../../lib/block/null-device.js';
-import { IoError, type IoErrorCode } from '../../lib/block/device.js';
+import { type BlockDevice, IoError, type IoErrorCode, type Usage } from '../../lib/block/device.js';
 import { COMMANDS } from '../../lib/scsi/dispatch.js';
 import { decodeLun, encodeLun } from '../../lib/scsi/lun.js';
 import {
@@ -140,7 +140,7 @@ t.test('vital product data', async (t) => {
       `00 00 00 00 00 00 ff ff 00 00 00 08 00 00 00 08 00 00 00 01${' 00'.repeat(8)}`,
   );
   t.equal(await page('b1'), `00 b1 00 3c 00 01 00 50${' 00'.repeat(56)}`);
-  t.equal(await page('b2'), '00 b2 00 04 00 e4 02 00');
+  t.equal(await page('b2'), '00 b2 00 04 0b e4 02 00', 'threshold sets of 2^11 blocks');
 });
 
 t.test('every listed page is there', async (t) => {
@@ -254,6 +254,7 @@ const CACHING = `08 12 04${' 00'.repeat(17)}`;
 const CONTROL = `0a 0a 00 10 00 40${' 00'.repeat(6)}`;
 const CONTROL_EXTENSION = `4a 01 00 1c${' 00'.repeat(28)}`;
 const EXCEPTIONS = `1c 0a 08${' 00'.repeat(9)}`;
+const PROVISIONING = `5c 02 00 0c${' 00'.repeat(12)}`;
 
 t.test('MODE SENSE', async (t) => {
   const table: readonly [string, string, string][] = [
@@ -269,7 +270,7 @@ t.test('MODE SENSE', async (t) => {
     [
       'all, subpages too',
       '1a 08 3f ff ff 00',
-      `4f 00 10 00 ${CACHING} ${CONTROL} ${CONTROL_EXTENSION} ${EXCEPTIONS}`,
+      `5f 00 10 00 ${CACHING} ${CONTROL} ${CONTROL_EXTENSION} ${EXCEPTIONS} ${PROVISIONING}`,
     ],
     ['cut', '1a 08 3f 00 04 00', '2f 00 10 00'],
     ['(10)', '5a 08 08 00 000000 00ff 00', `00 1a 00 10 00 00 00 00 ${CACHING}`],
@@ -309,12 +310,14 @@ t.test('READ DEFECT DATA: none', async (t) => {
 t.test('LOG SENSE', async (t) => {
   const page = async (code: string, rest = '0000'): Promise<string> =>
     shown((await run(`4d 00 ${code} 00 ${rest} 00ff 00`)).dataIn);
-  t.equal(await page('40 00'), '00 00 00 02 00 2f');
-  t.equal(await page('40 ff'), '40 ff 00 06 00 00 00 ff 2f 00');
+  t.equal(await page('40 00'), '00 00 00 03 00 0c 2f');
+  t.equal(await page('40 ff'), '40 ff 00 08 00 00 00 ff 0c 00 2f 00');
   t.equal(await page('6f 00'), '2f 00 00 08 00 00 03 04 00 00 ff 00');
   t.equal(shown((await run('4d 00 40 00 00 0000 0003 00')).dataIn), '00 00 00', 'cut');
   for (const cdb of [
-    '4d 00 4c 00 00 0000 00ff 00',
+    '4d 00 4c 00 00 0003 00ff 00',
+    '4d 00 4c 01 00 0000 00ff 00',
+    '4d 00 4d 00 00 0000 00ff 00',
     '4d 00 6f 01 00 0000 00ff 00',
     '4d 01 40 00 00 0000 00ff 00',
   ]) {
@@ -325,6 +328,36 @@ t.test('LOG SENSE', async (t) => {
     SAID.INVALID_FIELD_IN_CDB,
     'no parameter from there on',
   );
+});
+
+t.test('the log page of logical block provisioning', async (t) => {
+  const head = (bytes: number): string => `8c 00 00 ${bytes.toString(16).padStart(2, '0')}`;
+  const available = (sets: string): string => `00 01 03 08 ${sets} 02 00 00 00`;
+  const used = (sets: string): string => `00 02 03 08 ${sets} 01 00 00 00`;
+  const page = async (device: BlockDevice, pointer = '0000'): Promise<string> =>
+    shown((await scsiRunner(device).run(`4d 00 4c 00 00 ${pointer} 00ff 00`)).dataIn);
+  const all = `${available('00 00 00 00')} ${used('00 00 00 01')}`;
+  t.equal(await page(new RamDevice(SIZE, BLOCK)), `${head(24)} ${all}`, 'one that takes all of its size');
+  const MiB = 2 ** 20;
+  class Thin extends NullDevice {
+    usage = (): Promise<Usage> => Promise.resolve({ usedBytes: 5 * MiB + 1, availableBytes: 3 * MiB - 1 });
+  }
+  const thin = new Thin(2 ** 40, 512);
+  const [left, taken] = [available('00 00 00 02'), used('00 00 00 06')];
+  t.equal(await page(thin), `${head(24)} ${left} ${taken}`, 'sets of a MiB, with care');
+  t.equal(await page(thin, '0001'), `${head(24)} ${left} ${taken}`);
+  t.equal(await page(thin, '0002'), `${head(12)} ${taken}`, 'from a parameter on');
+  class Vast extends NullDevice {
+    usage = (): Promise<Usage> => Promise.resolve({ usedBytes: 2 ** 51, availableBytes: 2 ** 53 });
+  }
+  const vast = new Vast(2 ** 52, 4096);
+  const b2 = (await scsiRunner(vast).run('12 01 b2 00ff 00')).dataIn;
+  t.equal(b2[4], 9, 'a medium has less than 2^32 sets');
+  t.equal(await page(vast), `${head(24)} ${available('ff ff ff ff')} ${used('40 00 00 00')}`);
+  class Broken extends NullDevice {
+    usage = (): Promise<Usage> => Promise.reject(new IoError('medium-read', 'no such disk'));
+  }
+  t.equal(said(await scsiRunner(new Broken(SIZE, BLOCK)).run('4d 00 4c 00 00 0000 00ff 00')), '3/11/00');
 });
 
 t.test('REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS', async (t) => {

@@ -79,6 +79,9 @@ await t.test('punching gives blocks back', async (t) => {
   const data = pattern(12 * MiB, 3);
   await write(file, 0, data, true);
   const full = await file.allocatedBytes();
+  const { usedBytes, availableBytes } = await file.usage();
+  t.equal(usedBytes, full);
+  t.ok(availableBytes > 0, 'the disk has something left');
   t.ok(full >= 12 * MiB, 'the data takes space');
   // More than two pieces of the lane, and odd at both ends.
   await file.punch(512, 10 * MiB);

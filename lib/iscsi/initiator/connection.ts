@@ -4,7 +4,7 @@
  */
 import type { Timer } from '../../base/clock.js';
 import { BlockferryError } from '../../base/errors.js';
-import { INITIATOR_READ_BUFFER_BYTES, RECV_DATA_SEGMENT_BYTES } from '../../base/limits.js';
+import { RECV_DATA_SEGMENT_BYTES } from '../../base/limits.js';
 import type { NetSocket } from '../../base/net.js';
 import { BHS_BYTES, writeLengths } from '../wire/bhs.js';
 import { Framer, type FramerSink } from '../wire/framer.js';
@@ -37,7 +37,7 @@ export class Connection implements FramerSink {
   lastReceivedMs: number;
   private readonly socket: NetSocket;
   private readonly framer: Framer;
-  private readonly readBuffer = Buffer.allocUnsafeSlow(INITIATOR_READ_BUFFER_BYTES);
+  private readonly readBuffer: Buffer;
   private sink: ConnectionSink | null = null;
   private received: ReceivedPdu | null = null;
   private waiter: Waiter | null = null;
@@ -52,9 +52,10 @@ export class Connection implements FramerSink {
       this,
       Math.max(RECV_DATA_SEGMENT_BYTES, settings.offer.maxRecvDataSegmentLength),
     );
+    this.readBuffer = Buffer.allocUnsafeSlow(settings.readBufferBytes);
     const onread = { buffer: this.readBuffer, callback: (bytesRead: number) => this.onBytes(bytesRead) };
     this.socket = settings.dial(address, onread);
-    this.outbox = new Outbox(this.socket);
+    this.outbox = new Outbox(this.socket, settings.sendBufferBytes);
     this.socket.on('error', (error) => this.close(error.message));
     this.socket.on('end', () => this.close('the target closed the connection'));
     this.socket.on('close', () => this.close('the connection was closed'));

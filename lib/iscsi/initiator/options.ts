@@ -3,7 +3,9 @@ import { systemClock, type Clock } from '../../base/clock.js';
 import {
   INITIATOR_LOGIN_DEADLINE_MS,
   INITIATOR_PING_MS,
+  INITIATOR_READ_BUFFER_BYTES,
   INITIATOR_RECOVERY_DEADLINE_MS,
+  INITIATOR_SEND_BUFFER_BYTES,
   RECV_DATA_SEGMENT_BYTES,
 } from '../../base/limits.js';
 import { tcp, type NetSocket, type SocketReader } from '../../base/net.js';
@@ -43,6 +45,10 @@ export interface InitiatorOptions {
    * wrong on purpose: not at all, at once but sending commands on, or by closing the connection.
    */
   onLogoutRequest?: 'at-once' | 'drain' | 'ignore' | 'write-on' | 'hang-up';
+  /** What each connection reads into and gathers its PDUs in: less for thousands of connections that say little. */
+  readBufferBytes?: number;
+  /** At least a PDU with INITIATOR_COPY_BYTES_MAX of data. */
+  sendBufferBytes?: number;
   clock?: Clock;
   random?: Random;
   dial?: Dial;
@@ -82,6 +88,8 @@ export function settle(options: InitiatorOptions): Settings {
     recoveryDeadlineMs: INITIATOR_RECOVERY_DEADLINE_MS,
     pingMs: INITIATOR_PING_MS,
     onLogoutRequest: 'at-once',
+    readBufferBytes: INITIATOR_READ_BUFFER_BYTES,
+    sendBufferBytes: INITIATOR_SEND_BUFFER_BYTES,
     clock: systemClock,
     random: systemRandom,
     dial: dialTcp,

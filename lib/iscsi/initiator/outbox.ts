@@ -11,7 +11,7 @@ const PADDING = Buffer.alloc(3);
 
 export class Outbox {
   /** Where the header of the next PDU is to be encoded, at headerAt. */
-  buffer = Buffer.allocUnsafeSlow(INITIATOR_SEND_BUFFER_BYTES);
+  buffer: Buffer;
   private used = 0;
   /** Start of what is in `buffer` and not yet in `parts`. */
   private runStart = 0;
@@ -23,7 +23,12 @@ export class Outbox {
   private readonly written = (): void => this.onWritten();
   private readonly flushLater = (): void => this.flush();
 
-  constructor(private readonly socket: Pick<NetSocket, 'destroyed' | 'write' | 'cork' | 'uncork'>) {}
+  constructor(
+    private readonly socket: Pick<NetSocket, 'destroyed' | 'write' | 'cork' | 'uncork'>,
+    private readonly bufferBytes = INITIATOR_SEND_BUFFER_BYTES,
+  ) {
+    this.buffer = Buffer.allocUnsafeSlow(bufferBytes);
+  }
 
   /** From the next PDU on. */
   setDigests(header: boolean, data: boolean): void {
@@ -81,7 +86,7 @@ export class Outbox {
   private reserve(bytes: number): void {
     if (this.used + bytes <= this.buffer.length) return;
     this.closeRun();
-    this.buffer = Buffer.allocUnsafeSlow(INITIATOR_SEND_BUFFER_BYTES);
+    this.buffer = Buffer.allocUnsafeSlow(this.bufferBytes);
     this.used = this.runStart = 0;
   }
 

@@ -10,6 +10,11 @@ export const EXCEPTIONS: ReadonlyMap<string, string> = new Map([
     'it wants GOOD for power conditions that are reserved (SBC-3 table 90), which have to be refused (SPC-4 3.3)',
   ],
   [
+    'GetLBAStatus.UnmapSingle',
+    'it asks for the status of one LBA and wants the answer to begin at another, where a physical block has several logical ' +
+      'ones: the first descriptor begins where the CDB says (SBC-3 5.5.2)',
+  ],
+  [
     'WriteAtomic16.Simple',
     'it asks for 1 to 256 blocks, at any alignment, without a look at MAXIMUM ATOMIC TRANSFER LENGTH and ATOMIC ALIGNMENT ' +
       'of VPD B0h, which the starting LBA and the length have to meet (SBC-4 6.6.4)',

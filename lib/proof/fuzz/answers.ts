@@ -4,7 +4,6 @@
  */
 import { assert } from '../../base/assert.js';
 import { describeError } from '../../base/errors.js';
-import { RECV_DATA_SEGMENT_BYTES } from '../../base/limits.js';
 import { serialAdd, serialLess } from '../../base/serial.js';
 import type { ConnectionSink } from '../../iscsi/initiator/connection.js';
 import { bhsField, initiatorTaskTagOf, opcodeOf } from '../../iscsi/wire/bhs.js';
@@ -36,7 +35,6 @@ export class Answers implements ConnectionSink {
   private readonly tags = new Map<number, number[]>();
   private readonly ended = new Set<number>();
   private readonly text = new TextAssembler(DISCOVERY);
-  private readonly data = Buffer.allocUnsafe(RECV_DATA_SEGMENT_BYTES);
   private wake: (() => void) | null = null;
   private onClosed: (() => void) | null = null;
 
@@ -88,7 +86,7 @@ export class Answers implements ConnectionSink {
     const isLogin = opcode === Opcode.LOGIN_RESPONSE;
     if (!isLogin && lengthBytes > this.maxDataBytes)
       this.faults.push(`more data than the ${this.maxDataBytes} bytes we take: ${describePdu(bhs)}`);
-    return this.data.subarray(0, lengthBytes);
+    return Buffer.allocUnsafe(lengthBytes);
   }
 
   payload(bhs: Buffer, data: Buffer, digestOk: boolean): void {

@@ -27,6 +27,8 @@ const PATIENCE_MS = 8;
 /** So many answers in vain, and this connection waits for none any more. */
 const VAIN_MAX = 3;
 const MAX_RECV_KEY = 'MaxRecvDataSegmentLength';
+/** Of a connection, which lives for a few hundred PDUs: the garbage of larger ones costs more than all PDUs. */
+const BUFFER_BYTES = 32 * 1024;
 /** In one write. */
 const WRITE_BYTES = 32 * 1024;
 
@@ -108,6 +110,7 @@ class Caller {
       // The same nexus each time, so that what it registers does not pile up.
       random: new SeededRandom(lane),
       chap,
+      ...{ readBufferBytes: BUFFER_BYTES, sendBufferBytes: BUFFER_BYTES },
       dial: (address, reader) => (this.socket = dialTcp(address, reader)),
       offer:
         terms === null
@@ -132,7 +135,8 @@ class Caller {
         const { cmdSN } = pdu;
         await this.waitFor(() => !this.isBeyondWindow(cmdSN));
       }
-      this.waiting.push(await this.filled(pdu));
+      // Nothing of most has to be waited for, and a promise for each would be half of the work.
+      this.waiting.push(pdu.r2t === null && !pdu.waits ? pdu.bytes : await this.filled(pdu));
       this.waitingBytes += pdu.bytes.length;
       this.sentPdus += 1;
       if (pdu.isMutated) this.sentMutated += 1;

@@ -2,10 +2,11 @@
  * Commands that the device server takes, drawn from its own table, so that a new command is fuzzed from its first day on:
  * every field that is looked at is filled, mostly with what makes sense, and data goes with it where it needs some.
  */
-import { unmapParameters } from '../../iscsi/initiator/cdb.js';
 import type { Command } from '../../scsi/command.js';
 import { COMMANDS } from '../../scsi/dispatch.js';
 import type { Chance } from '../../sim/chance.js';
+import { drawData, LBAS_MAX, NO_DATA, writeField } from './draws.js';
+import { parametersOf } from './parameters.js';
 
 export interface DrawnCommand {
   /** Sixteen bytes. */
@@ -41,19 +42,16 @@ const BRINGS_BLOCKS: ReadonlySet<number> = new Set([...WRITES, 0x2e, 0xae, 0x8e,
 const VERIFIES: ReadonlySet<number> = new Set([0x2f, 0xaf, 0x8f]);
 const WRITE_SAMES: ReadonlySet<number> = new Set([0x41, 0x93]);
 const COMPARE_AND_WRITE = 0x89;
-const SANITIZE = 0x48;
 /** What stands in the way of everybody's commands for a while is drawn less often: that of so many. */
 const RARE: ReadonlyMap<number, number> = new Map([
-  [SANITIZE, 0.04],
+  [0x48, 0.04],
   [0x1b, 0.2],
   [0x5f, 0.4],
   [0x16, 0.1],
   [0x56, 0.1],
 ]);
 
-const LBAS_MAX = 2000;
 const BYTES_MAX = 8 * 512;
-const NO_DATA = Buffer.alloc(0);
 
 /** @param blockBytes of the unit */
 export function drawCommand(chance: Chance, blockBytes: number): DrawnCommand {
@@ -82,7 +80,7 @@ export function drawWrite(chance: Chance, blockBytes: number, bytesMax: number):
 function fill(chance: Chance, command: Command, blockBytes: number): DrawnCommand {
   const cdb = fillByUsage(chance, command);
   const fields = BLOCK_FIELDS.get(command.opcode);
-  if (fields === undefined) return withParameters(chance, cdb);
+  if (fields === undefined) return withParameters(chance, cdb, blockBytes);
   const blocks = chance.happens(0.05) ? 0 : chance.within(1, Math.max(2, BYTES_MAX / blockBytes));
   writeField(cdb, fields.lba, chance.below(LBAS_MAX));
   writeField(cdb, fields.blocks, blocks);
@@ -125,73 +123,9 @@ function drawNumber(chance: Chance): number {
 }
 
 /** Parameter lists, and allocation lengths that somebody takes. */
-function withParameters(chance: Chance, cdb: Buffer): DrawnCommand {
-  const list = parametersOf(chance, cdb);
+function withParameters(chance: Chance, cdb: Buffer, blockBytes: number): DrawnCommand {
+  const list = parametersOf(chance, cdb, blockBytes);
   if (list === null)
     return { cdb, dataOut: NO_DATA, dataInBytes: chance.pick([0, 36, 255, 255, 4096, 65536]) };
   return { cdb, dataOut: list, dataInBytes: 0 };
-}
-
-/** The parameter list that the CDB then announces; null where the command has none. */
-function parametersOf(chance: Chance, cdb: Buffer): Buffer | null {
-  switch (cdb[0]) {
-    case 0x42: {
-      const list = unmapParameters(
-        Array.from({ length: chance.below(4) }, () => ({
-          lba: chance.below(LBAS_MAX),
-          blocks: chance.below(64),
-        })),
-      );
-      return announce(cdb, [7, 2], list);
-    }
-    case 0x15:
-      cdb[1] = 0x10;
-      return announce(cdb, [4, 1], Buffer.concat([Buffer.alloc(4), drawModePage(chance)]));
-    case 0x55:
-      cdb[1] = 0x10;
-      return announce(cdb, [7, 2], Buffer.concat([Buffer.alloc(8), drawModePage(chance)]));
-    case 0x5f: {
-      const list = Buffer.alloc(24);
-      list[7] = chance.below(3);
-      list[15] = chance.below(3);
-      cdb[2] = chance.pick([1, 3, 5, 6, 7, 8, 0, 0x11]);
-      return announce(cdb, [5, 4], list);
-    }
-    case SANITIZE: {
-      if (((cdb[1] as number) & 0x1f) !== 0x01) return announce(cdb, [7, 2], NO_DATA);
-      const pattern = drawData(chance, chance.within(1, 16));
-      return announce(cdb, [7, 2], Buffer.concat([Buffer.from([1, 0, 0, pattern.length]), pattern]));
-    }
-    default:
-      return null;
-  }
-}
-
-function announce(cdb: Buffer, length: readonly [number, number], list: Buffer): Buffer {
-  writeField(cdb, length, list.length);
-  return list;
-}
-
-/** Caching or Control, one changeable bit of it set or not; software write protection seldom. */
-function drawModePage(chance: Chance): Buffer {
-  if (chance.happens(0.5)) {
-    const caching = Buffer.alloc(20);
-    caching.set([0x08, 0x12, chance.happens(0.9) ? 0x04 : 0]);
-    return caching;
-  }
-  const swp = chance.happens(0.1) ? 0x08 : 0;
-  return Buffer.from([0x0a, 0x0a, chance.happens(0.5) ? 0x04 : 0, 0x10, swp, 0x40, 0, 0, 0, 0, 0, 0]);
-}
-
-const PATTERNS = Buffer.alloc(1024 * 1024);
-for (let at = 0; at < PATTERNS.length; at += 4) PATTERNS.writeUInt32LE(Math.imul(at, 0x9e3779b1) >>> 0, at);
-
-function drawData(chance: Chance, lengthBytes: number): Buffer {
-  const at = chance.below(PATTERNS.length - lengthBytes);
-  return PATTERNS.subarray(at, at + lengthBytes);
-}
-
-function writeField(cdb: Buffer, [at, bytes]: readonly [number, number], value: number): void {
-  if (bytes <= 6) cdb.writeUIntBE(value % 2 ** (8 * bytes), at, bytes);
-  else cdb.writeUIntBE(value, at + bytes - 6, 6);
 }

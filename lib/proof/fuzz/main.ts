@@ -67,6 +67,7 @@ function readOptions(args: readonly string[]) {
       replay: { type: 'string' },
       keep: { type: 'string', default: '.' },
       folder: { type: 'string', default: '.' },
+      preload: { type: 'string' },
       json: { type: 'boolean', default: false },
     },
   });
@@ -77,6 +78,7 @@ function readOptions(args: readonly string[]) {
     replay: values.replay,
     keep: resolve(values.keep),
     folder: resolve(values.folder),
+    preload: values.preload === undefined ? undefined : resolve(values.preload),
     json: values.json,
   };
 }

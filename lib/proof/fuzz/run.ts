@@ -10,16 +10,14 @@ import { BlockferryError } from '../../base/errors.js';
 import type { Scope } from '../../bench/scope.js';
 import { carryOut, type Called } from './caller.js';
 import { hashOf, planConnection, planFromJson, planToJson, type Plan } from './plan.js';
-import { KINDS, ServedTarget } from './served.js';
+import { KINDS, ServedTarget, type ServedOptions } from './served.js';
 
-export interface FuzzOptions {
-  readonly seed: number;
+export interface FuzzOptions extends ServedOptions {
   /** Spoilt PDUs to be planned at least; valid ones come beside them. */
   readonly pdus: number;
   /** Connections at a time. */
   readonly jobs: number;
   readonly batchPdus: number;
-  readonly workFolder: string;
   /** Where conversations are kept that something went wrong with. */
   readonly keep: string;
   readonly onProgress: (text: string) => void;
@@ -57,8 +55,8 @@ const ENDING_MAX = 512;
 const SUSPECTS_PER_JOB = 3;
 
 export async function runFuzz(options: FuzzOptions, scope: Scope): Promise<FuzzSummary> {
-  const { seed, workFolder } = options;
-  const targets = await startTargets(Object.keys(KINDS), seed, workFolder, scope);
+  const { seed } = options;
+  const targets = await startTargets(Object.keys(KINDS), options, scope);
   const run = new Run(targets, options);
   let number = 0;
   for (let planned = 0; planned < options.pdus && run.faults.length === 0;) {
@@ -81,7 +79,7 @@ export async function runFuzz(options: FuzzOptions, scope: Scope): Promise<FuzzS
 export async function replay(file: string, options: FuzzOptions, scope: Scope): Promise<FuzzSummary> {
   const plans = await readPlans(file);
   const names = [...new Set(plans.map(({ target }) => target))];
-  const run = new Run(await startTargets(names, options.seed, options.workFolder, scope), options);
+  const run = new Run(await startTargets(names, options, scope), options);
   await run.batch(() => plans.shift() ?? null);
   await run.probe(false);
   return run.finish();
@@ -89,11 +87,10 @@ export async function replay(file: string, options: FuzzOptions, scope: Scope): 
 
 function startTargets(
   names: readonly string[],
-  seed: number,
-  workFolder: string,
+  options: ServedOptions,
   scope: Scope,
 ): Promise<ServedTarget[]> {
-  return Promise.all(names.map((name) => ServedTarget.start(name, seed, workFolder, scope)));
+  return Promise.all(names.map((name) => ServedTarget.start(name, options, scope)));
 }
 
 function mutatedOf(plan: Plan): number {

@@ -20,14 +20,12 @@ import { LoadedClient, type LoadedVerdict } from '../loaded-client.js';
 import type { DrawnCommand } from './cdbs.js';
 import type { Draft } from './draft.js';
 import { LOGIN_CMD_SN } from './logins.js';
+import { MemoryWatch } from './memory.js';
 import { PLAIN_TERMS, type PlanFor } from './plan.js';
 import { Talk } from './talk.js';
 
 /** Small, so that a SANITIZE is soon over. */
 const IMAGE_SIZE = '8M';
-const KiB = 1024;
-/** What the process may hold more than after its warm-up: the heap grows and shrinks by some 20 MiB between collections. */
-const GROWTH_KIB_MAX = 64 * KiB;
 /** Beside a fuzzer that takes a processor. */
 const WITNESS_MS_MAX = 2_000;
 const WITNESS_OPS_PER_SECOND = 400;
@@ -51,6 +49,13 @@ const INQUIRY: DrawnCommand = {
   dataInBytes: 36,
 };
 
+export interface ServedOptions {
+  readonly seed: number;
+  readonly workFolder: string;
+  /** A module that each target loads first: what makes one of them as wrong as the proof has to notice. */
+  readonly preload?: string | undefined;
+}
+
 export interface Probe {
   readonly residentKib: number;
   readonly witnessOps: number;
@@ -59,8 +64,7 @@ export interface Probe {
 }
 
 export class ServedTarget {
-  /** After the warm-up. */
-  private baseKib: number | null = null;
+  private readonly memory = new MemoryWatch();
   private witnessOps = 0;
   private said = 0;
 
@@ -74,12 +78,19 @@ export class ServedTarget {
     private readonly baseSockets: number,
   ) {}
 
-  static async start(name: string, seed: number, workFolder: string, scope: Scope): Promise<ServedTarget> {
+  static async start(
+    name: string,
+    { seed, workFolder, preload }: ServedOptions,
+    scope: Scope,
+  ): Promise<ServedTarget> {
     const kind = KINDS[name];
     if (kind === undefined) throw new BlockferryError('INVALID', `there is no kind of target '${name}'`);
     const { args, blockBytes, chap } = kind;
     const images = ['fuzz', 'witness'].map((image) => join(workFolder, `${name}-${image}.img`));
-    const env = chap === null ? {} : { BLOCKFERRY_CHAP: JSON.stringify({ accounts: [chap] }) };
+    const env = {
+      ...(chap !== null && { BLOCKFERRY_CHAP: JSON.stringify({ accounts: [chap] }) }),
+      ...(preload !== undefined && { NODE_OPTIONS: `--import ${preload}` }),
+    };
     const serve = ['serve', '--json', '--port', '0', '--size', IMAGE_SIZE, ...args, ...images];
     const running = startBlockferry(serve, { env });
     scope.defer(() => running.stop());
@@ -112,10 +123,8 @@ export class ServedTarget {
       faults.push(`a command of the witness took ${Math.round(mark.longestMs)} ms, over ${WITNESS_MS_MAX}`);
     this.witnessOps = mark.ops;
     const residentKib = await anonymousKib(this.running.pid);
-    if (isWarm) this.baseKib ??= residentKib;
-    const grown = residentKib - (this.baseKib ?? residentKib);
-    if (grown > GROWTH_KIB_MAX)
-      faults.push(`its memory has grown by ${Math.round(grown / KiB)} MiB since the warm-up`);
+    const growth = this.memory.note(residentKib, isWarm);
+    if (growth !== null) faults.push(growth);
     return { residentKib, witnessOps: mark.ops, witnessLongestMs: mark.longestMs, faults };
   }
 

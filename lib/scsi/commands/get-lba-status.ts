@@ -1,7 +1,10 @@
 /** GET LBA STATUS (SBC-3 5.5): which blocks take space. QEMU asks before it reads, so as to skip holes. */
+import { assert } from '../../base/assert.js';
+import { describeError } from '../../base/errors.js';
+import { IoError } from '../../block/device.js';
 import { uint64, putUint64 } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
-import { lbaOutOfRange } from '../sense.js';
+import { lbaOutOfRange, senseOfIoError } from '../sense.js';
 import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 
@@ -10,7 +13,7 @@ const DESCRIPTOR_BYTES = 16;
 /** PROVISIONING STATUS (SBC-3 5.5.2). */
 const MAPPED = 0;
 const DEALLOCATED = 1;
-/** One answer is worked out on the loop: it is cut here, and the initiator asks on. */
+/** For one answer there is at most so much to look at, and to ask of others: the initiator asks on. */
 const DESCRIPTORS_MAX = 16;
 /** NUMBER OF LOGICAL BLOCKS is four bytes. */
 const BLOCKS_MAX = 0xffff_ffff;
@@ -23,12 +26,30 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
   }
   const allocationLength = task.cdb.readUInt32BE(10);
   const room = Math.floor((allocationLength - HEADER_BYTES) / DESCRIPTOR_BYTES);
-  const wanted = Math.min(Math.max(room, 1), DESCRIPTORS_MAX);
-  const data = Buffer.alloc(HEADER_BYTES + wanted * DESCRIPTOR_BYTES);
+  // Whoever holds the blocks may be away for a while, and the session of the task gone by then.
+  let isWanted = true;
+  task.letGo = () => (isWanted = false);
+  describe(unit, startLba, Math.min(Math.max(room, 1), DESCRIPTORS_MAX)).then(
+    (data) => {
+      if (isWanted) answer(task, data, allocationLength);
+    },
+    (error: unknown) => {
+      assert(error instanceof IoError, `a look at holes failed by ${describeError(error)}`);
+      if (isWanted) refuse(task, senseOfIoError(error));
+    },
+  );
+}
+
+async function describe(unit: DiskUnit, startLba: number, descriptors: number): Promise<Buffer> {
+  const data = Buffer.alloc(HEADER_BYTES + descriptors * DESCRIPTOR_BYTES);
   let at = HEADER_BYTES;
   for (let lba = startLba; lba < unit.blocks && at < data.length; at += DESCRIPTOR_BYTES) {
-    const { mapped, lengthBytes } = look(unit, lba);
-    const blocks = Math.min(lengthBytes / unit.blockBytes, BLOCKS_MAX);
+    const { blockBytes } = unit;
+    const { mapped, lengthBytes } = await unit.device.lookUp(
+      lba * blockBytes,
+      (unit.blocks - lba) * blockBytes,
+    );
+    const blocks = Math.min(lengthBytes / blockBytes, BLOCKS_MAX);
     putUint64(data, lba, at);
     data.writeUInt32BE(blocks, at + 8);
     data[at + 12] = mapped ? MAPPED : DEALLOCATED;
@@ -36,12 +57,7 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
   }
   // PARAMETER DATA LENGTH counts what follows the field (SBC-3 5.5.2).
   data.writeUInt32BE(at - 4, 0);
-  answer(task, data.subarray(0, at), allocationLength);
-}
-
-function look(unit: DiskUnit, lba: number): { mapped: boolean; lengthBytes: number } {
-  const lengthBytes = (unit.blocks - lba) * unit.blockBytes;
-  return unit.device.provisioning?.(lba * unit.blockBytes, lengthBytes) ?? { mapped: true, lengthBytes };
+  return data.subarray(0, at);
 }
 
 export const getLbaStatusCommand: Command = {
