@@ -110,7 +110,7 @@ t.test('a reset is one for everybody', async (t) => {
   const world = new World(t);
   const m1 = await world.start('m1');
   await m1.protect(true);
-  await new Promise<void>((resolve) => m1.server.reset(resolve));
+  await new Promise((resolve) => m1.server.reset(resolve));
   t.equal(await m1.says(TEST_UNIT_READY), SAID.UNIT_WAS_RESET);
   t.equal(await m1.says(WRITE), SAID.GOOD);
   t.equal(await (await world.start('m1')).says(WRITE), SAID.GOOD, 'also for the next life');
