@@ -12,6 +12,7 @@
  *   progress/MOVE/MEMBER          ProgressRecord   each source's own figures
  *   reservations/NAME             ReservationsRecord
  *   units/NAME                    UnitRecord
+ *   target-ports                  TargetPortsRecord
  */
 import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
@@ -52,6 +53,8 @@ export const MemberRecord = z.object({
   /** Differs at every start, so that peers can tell a member from its predecessor. */
   incarnation: z.string().min(1).max(64),
   startedAtMs: count,
+  /** Its number among the target ports, where every member serves every volume; absent: it redirects to the home. */
+  targetPort: z.number().int().min(1).max(0xffff).optional(),
 });
 export type MemberRecord = z.infer<typeof MemberRecord>;
 
@@ -179,6 +182,9 @@ export const UnitRecord = z.object({
 });
 export type UnitRecord = z.infer<typeof UnitRecord>;
 
+/** Member → its number, whether it is in the group now or not. */
+export const TargetPortsRecord = z.record(memberName, z.number().int().min(1).max(0xffff));
+
 export const keys = {
   group: 'group',
   members: 'members/',
@@ -196,6 +202,7 @@ export const keys = {
   moving: (volume: string) => `moving/${volume}`,
   progress: (move: string) => `progress/${move}/`,
   progressOf: (move: string, member: string) => `progress/${move}/${member}`,
+  targetPorts: 'target-ports',
   reservations: 'reservations/',
   units: 'units/',
   unit: (volume: string) => `units/${volume}`,
