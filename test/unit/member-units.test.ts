@@ -206,7 +206,7 @@ t.test('a member that is not home any more when it has caught up takes nothing u
   const held = rig.host.get('v');
   let caughtUp = (): void => undefined;
   rig.catchingUp = new Promise((resolve) => (caughtUp = resolve));
-  const catchingUp = held?.catchUpUnit();
+  const catchingUp = held?.unit.catchUp();
   await rig.table.commit(rig.routed, rig.routed.route.withHome('m2'));
   const order = { overwrite: null, failure: 'restricted' } as const;
   rig.unitMemory.facts = { ...rig.unitMemory.facts, sanitize: order };
