@@ -7,7 +7,7 @@ import { BlockferryError } from '../base/errors.js';
 import { MEMBERS_MAX } from '../base/limits.js';
 import { systemRandom } from '../base/random.js';
 import { formatSize } from '../base/units.js';
-import type { StatusView } from '../manage/api.js';
+import { Access, type StatusView } from '../manage/api.js';
 import { Supervisor, type SupervisorOptions } from '../supervisor/supervisor.js';
 import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
 import { readChap, withChap } from './chap.js';
@@ -26,6 +26,7 @@ const Options = z.object({
   volume: z.array(volumeAndSize),
   busyPollUs: whole(0, 10_000).optional(),
   peerDigests: flag,
+  access: Access.default('redirect'),
   allowUnauthenticated: flag,
   chap: z.string().min(1).optional(),
 });
@@ -57,6 +58,11 @@ export function addUp(program: Command, door: CliDoor): void {
     .option('--volume <name=size[,kind]>', 'create it unless it is there; may be repeated', collect, [])
     .option('--busy-poll-us <microseconds>', 'members poll this long before they sleep; 0: never')
     .option('--peer-digests', 'a CRC32C in every frame between members')
+    .option(
+      '--access <how>',
+      'redirect: initiators are sent to the home; alua: every member serves',
+      'redirect',
+    )
     .option('--allow-unauthenticated', 'listen where other machines can reach it')
     .action((raw: Record<string, unknown>) => runUp(door, raw));
 }
@@ -97,6 +103,7 @@ function supervisorOptions(
     members: options.members,
     volumes: options.volume,
     program: process.argv[1] ?? '',
+    access: options.access,
     memberArgs,
     clock: systemClock,
     random: systemRandom,

@@ -8,17 +8,19 @@ import { describeError } from '../base/errors.js';
 import { LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomToken, type Random } from '../base/random.js';
+import { GroupView } from '../group/group-view.js';
 import { ensureGroup } from '../group/admin.js';
 import { openStore } from '../group/open-store.js';
 import type { Authenticator } from '../iscsi/target/login/security.js';
 import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
-import { formatAddress, type MemberView, type StatusView } from '../manage/api.js';
+import { formatAddress, type Access, type MemberView, type StatusView } from '../manage/api.js';
 import { GroupDesk } from '../manage/group-desk.js';
 import { ManageServer } from '../manage/server.js';
 import { PeerStatus } from '../peer/contract.js';
 import { Hub } from '../peer/hub.js';
 import { MemberIds } from '../routing/member-ids.js';
+import { portalsOf, type TargetPortal } from '../routing/redirect.js';
 import { RoutingTable } from '../routing/table.js';
 import { DataFolder } from '../storage/data-folder.js';
 import { chooseAddresses, loadAddresses, saveAddresses, type GroupAddresses } from './addresses.js';
@@ -37,6 +39,8 @@ export interface SupervisorOptions {
   readonly volumes: readonly WantedVolume[];
   /** The program that is a member when it is called with `member`. */
   readonly program: string;
+  /** See MemberOptions. */
+  readonly access: Access;
   /** Arguments that every member gets besides its own. */
   readonly memberArgs: readonly string[];
   /** Who may log in at the group portal. Default: everybody. */
@@ -91,7 +95,13 @@ async function start(options: SupervisorOptions, undos: Undo[]): Promise<GroupDe
   undos.push(() => stopInOrder(members));
   await Promise.all(members.map((member) => member.start()));
 
-  const directory = new PortalDirectory(table, new HomeWatch(members, addresses, host));
+  let everyPortal: (() => readonly TargetPortal[]) | null = null;
+  if (options.access === 'alua') {
+    const view = await GroupView.open(store, log, () => undefined, clock);
+    undos.push(() => view.close());
+    everyPortal = () => portalsOf(view.members);
+  }
+  const directory = new PortalDirectory(table, new HomeWatch(members, addresses, host), everyPortal);
   const portal = new Portal({
     ...{ directory, registry: new SessionRegistry(clock), log, clock, random },
     options: { ...(authenticator && { authenticator }) },
@@ -105,7 +115,7 @@ async function start(options: SupervisorOptions, undos: Undo[]): Promise<GroupDe
     ...{ store, table, hub, clock, random, group: group.name },
     portal: formatAddress(portalAddress),
     manageUrl: () => manageUrl,
-    watched: () => members.map((member, i) => watchedView(member, addresses.members[i], host)),
+    watched: () => members.map((member, i) => watchedView(member, addresses.members[i], options)),
   });
   for (const volume of options.volumes) await ensureVolume(desk, volume);
   const api = await ManageServer.start({ host, port: addresses.manage, desk, log });
@@ -117,7 +127,7 @@ async function start(options: SupervisorOptions, undos: Undo[]): Promise<GroupDe
 function watchedView(
   member: MemberProcess,
   ports: GroupAddresses['members'][number] | undefined,
-  host: string,
+  { host, access }: SupervisorOptions,
 ): Omit<MemberView, 'startedAtMs'> {
   const at = (port = 0): string => formatAddress({ host, port });
   return {
@@ -126,6 +136,7 @@ function watchedView(
     peer: at(ports?.peer),
     pid: member.pid,
     alive: member.isReady,
+    access,
   };
 }
 
@@ -145,7 +156,15 @@ function memberProcess(
   const { host, clock, log, program } = options;
   const at = (port: number): string => formatAddress({ host, port });
   const args = ['member', '--name', member.name, '--store', storeUrl, '--data', join(folder, member.name)];
-  args.push('--portal', at(member.portal), '--peer', at(member.peer), ...options.memberArgs);
+  args.push(
+    '--portal',
+    at(member.portal),
+    '--peer',
+    at(member.peer),
+    '--access',
+    options.access,
+    ...options.memberArgs,
+  );
   return new MemberProcess({ name: member.name, program, args, clock, log });
 }
 
