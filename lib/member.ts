@@ -7,16 +7,16 @@
  * slip in between (migration/batch.ts).
  */
 import { isIP } from 'node:net';
-import { assert } from './base/assert.js';
-import { sleep } from './base/clock.js';
-import { BlockferryError, describeError } from './base/errors.js';
-import { HANDOVER_DEADLINE_SECONDS, READ_BACK_RETRY_MS } from './base/limits.js';
+import { HomeService } from './access/home-service.js';
+import { BlockferryError } from './base/errors.js';
+import { HANDOVER_DEADLINE_SECONDS } from './base/limits.js';
 import { randomToken } from './base/random.js';
 import { noWaypoints, type Waypoints } from './base/waypoints.js';
 import { DiskTime } from './block/disk-time.js';
 import { GroupView, Membership, type MemberChange } from './group/membership.js';
 import { keys } from './group/records.js';
 import type { GroupStore } from './group/store.js';
+import { targetPortOf } from './group/target-ports.js';
 import { MemoryBudget } from './iscsi/target/memory-budget.js';
 import { Portal } from './iscsi/target/portal.js';
 import { SessionRegistry } from './iscsi/target/registry.js';
@@ -24,23 +24,22 @@ import { Balancing } from './member/balancing.js';
 import { MemberDirectory } from './member/directory.js';
 import { DirectoryDoor } from './member/door.js';
 import { memberDoors, type LoopWatch, type MemberDoors } from './member/doors.js';
-import { Everywhere } from './member/everywhere.js';
+import { EveryPath, refuseMixed } from './member/every-path.js';
+import { Everywhere, type Present } from './member/everywhere.js';
 import { Fencer } from './member/fencer.js';
 import { groupName, processOf } from './member/group-facts.js';
 import { VolumeHost } from './member/host.js';
 import { removeLeftovers } from './member/leftovers.js';
-import { MemberLoad } from './member/load.js';
-import { isProcessRunning } from './member/processes.js';
 import type { Endpoint, MemberOptions } from './member/options.js';
+import { isProcessRunning } from './member/processes.js';
 import { MemberService } from './member/service.js';
-import { SharedReservations } from './member/shared-reservations.js';
-import { TraceRecorder } from './member/trace-recorder.js';
-import { SharedUnits } from './member/shared-units.js';
+import { SharedState } from './member/shared-state.js';
 import { Destination } from './migration/destination.js';
 import { MoveRunner } from './migration/move-runner.js';
 import { HolderService } from './peer/holder-service.js';
 import { Hub } from './peer/hub.js';
 import { MemberIds } from './routing/member-ids.js';
+import { portalsOf } from './routing/redirect.js';
 import { RoutingTable, type RoutedVolume } from './routing/table.js';
 import { DataFolder } from './storage/data-folder.js';
 
@@ -66,11 +65,15 @@ export class Member {
   private hub!: Hub;
   private closePortal: Closer = () => undefined;
   private fencer!: Fencer;
+  /** Null: this member redirects. */
+  private everyPath: EveryPath | null = null;
+  /** Told once there are volumes. */
+  private memberLeft: (member: string) => void = () => undefined;
+  private targetPort: number | null = null;
   private everywhere!: Everywhere;
-  /** Null until they are read. */
-  private reservations: SharedReservations | null = null;
-  private units!: SharedUnits;
-  private load_: MemberLoad | null = null;
+  /** Null until it is read. */
+  private shared: SharedState | null = null;
+  private balancing!: Balancing;
   private portalAddress!: Endpoint;
   private peerAddress!: Endpoint;
 
@@ -114,12 +117,6 @@ export class Member {
     return this.peerAddress;
   }
 
-  /** The load of all members as this one knows it, and the measure of its own. */
-  get load(): MemberLoad {
-    assert(this.load_ !== null, 'the load is known once the volumes are open');
-    return this.load_;
-  }
-
   /**
    * Ends sessions, moves and links in order; what was acknowledged is durable when it resolves. A part that fails (a full
    * disk under the store) keeps no other from ending; the first failure is thrown when all is closed.
@@ -147,28 +144,19 @@ export class Member {
     const membership = await this.join(store);
     this.waypoints.reached('member.joined');
     await this.openTable(store, folder, group);
-    await this.openReservations(store);
-    await this.openUnits(store);
-    this.openVolumes(store, folder, membership);
+    const shared = await this.openShared(store);
+    this.openVolumes(store, folder, membership, shared);
     this.waypoints.reached('member.opened');
-    this.openLoad(folder);
-    this.openService();
+    this.openBalancing(store, folder);
+    this.openService(shared);
     this.closers.push(this.closePortal); // sessions end while there are still volumes and links to serve them
-    membership.onLost = () => this.host.suspend();
-    membership.onRegained = () => void this.regain(membership);
+    membership.onLost = () => this.leaseLost();
+    membership.onRegained = () => void this.regain(membership, shared);
     if (membership.isValid) this.host.resume();
     this.door.open(this.directory());
     await this.runner.start();
     this.closers.push(() => this.runner.stop());
-    await this.openBalancing(store);
-    this.load.start();
-  }
-
-  private async openBalancing(store: GroupStore): Promise<void> {
-    const { table, view, load, options } = this;
-    const { name: self, clock, random, log } = options;
-    const close = await Balancing.open({ self, store, table, view, load, clock, random, log });
-    this.closers.push(close);
+    await this.balancing.start();
   }
 
   private async listen(group: string): Promise<void> {
@@ -191,6 +179,7 @@ export class Member {
       options: {
         ...(busyPollUs !== undefined && { busyPollUs }),
         ...(authenticator && { authenticator }),
+        portalGroupTag: () => this.targetPort ?? 1,
       },
     });
     this.portalAddress = await portal.listen(options.portal.host, options.portal.port);
@@ -199,7 +188,8 @@ export class Member {
   }
 
   private async join(store: GroupStore): Promise<Membership> {
-    const { name, clock, log } = this.options;
+    const { name, clock, log, access } = this.options;
+    this.targetPort = access === 'alua' ? await targetPortOf(store, name) : null;
     const membership = await Membership.join(store, {
       name,
       portal: this.portalAddress,
@@ -207,6 +197,7 @@ export class Member {
       pid: this.doors.pid,
       isGone: (pid) => this.doors.isGone(pid),
       incarnation: this.incarnation,
+      targetPort: this.targetPort ?? undefined,
       clock,
       log,
     });
@@ -214,11 +205,15 @@ export class Member {
     const changed: MemberChange = (member, record) => {
       if (member !== name) this.hub.setAddress(member, record?.peer ?? null);
       if (record !== null) return;
-      this.reservations?.memberLeft();
-      this.load_?.board.forget(member);
+      this.shared?.reservations.memberLeft();
+      this.memberLeft(member);
     };
     this.view = await GroupView.open(store, log, changed, clock);
     this.closers.push(() => this.view.close());
+    refuseMixed(
+      this.targetPort !== null,
+      this.view.members.filter((member) => member.name !== name),
+    );
     return membership;
   }
 
@@ -230,61 +225,52 @@ export class Member {
     await removeLeftovers({ folder, table, self, group, log });
   }
 
-  private async openReservations(store: GroupStore): Promise<void> {
-    const { clock, log } = this.options;
-    const { incarnation } = this;
-    this.reservations = await SharedReservations.open({
-      ...{ store, clock, log, incarnation },
+  private async openShared(store: GroupStore): Promise<SharedState> {
+    const { incarnation, table, targetPort } = this;
+    const { clock, log, name: self } = this.options;
+    const shared = await SharedState.open({
+      ...{ store, clock, log, incarnation, endsAnywhere: targetPort !== null },
       everywhere: () => this.everywhere,
-      endAbsent: (present) => this.hub.endAbsent(present),
+      endAbsent: (present) => this.endAbsent(present),
       isThere: (process) =>
         process === incarnation || this.view.members.some((member) => member.incarnation === process),
-    });
-    this.closers.push(() => this.reservations?.close());
-  }
-
-  private async openUnits(store: GroupStore): Promise<void> {
-    const { clock, log, name: self } = this.options;
-    const { table } = this;
-    this.units = await SharedUnits.open({
-      ...{ store, clock, log },
       officeOf: (volume) => {
         const route = table.get(volume)?.route;
         return route?.home === self ? { key: keys.routeHead(volume), revision: route.headRevision } : null;
       },
       refreshRoute: (volume) => table.refresh(volume),
     });
-    this.closers.push(() => this.units.close());
+    this.closers.push(() => shared.close());
+    this.shared = shared;
+    return shared;
   }
 
-  /** In the group again: what was reserved meanwhile is known before anything is served. */
-  private async regain(membership: Membership): Promise<void> {
-    while (membership.isValid) {
-      try {
-        await this.reservations?.records.refresh();
-        await this.units.records.refresh();
-        break;
-      } catch (error) {
-        this.options.log.warn({ error: describeError(error) }, 'the state of the units cannot be read');
-        await sleep(this.options.clock, READ_BACK_RETRY_MS);
-      }
-    }
+  /** In the group again: what has changed meanwhile is known before anything is served. */
+  private async regain(membership: Membership, shared: SharedState): Promise<void> {
+    await shared.refresh(() => membership.isValid);
     if (membership.isValid) this.host.regain();
   }
 
-  private openVolumes(store: GroupStore, folder: DataFolder, membership: Membership): void {
+  private openVolumes(
+    store: GroupStore,
+    folder: DataFolder,
+    membership: Membership,
+    { reservations, units }: SharedState,
+  ): void {
     const { options, ids, hub, incarnation, registry, waypoints, table } = this;
     const { log, clock, random, name: self } = options;
     const loop = this.doors.watchLoop();
     this.loop = loop;
     this.closers.push(() => loop.close());
+    this.everyPath = this.makeEveryPath(membership);
     this.host = new VolumeHost({
-      ...{ self, ids, hub, folder, clock, log, incarnation, table, waypoints },
+      ...{ self, ids, hub, folder, clock, log, incarnation, table, waypoints, everyPath: this.everyPath },
       sessionCount: (iqn) => registry.sessionsOf(iqn).length,
+      hasSessions: (iqn) => !registry.isVacant(iqn),
       cutOff: (iqn) => registry.cutOff(iqn),
       leaseIsValid: () => membership.check(),
-      keeperOf: (volume, id) => this.reservationsOfGroup.keeperOf(volume, id),
-      units: this.units,
+      keeperOf: (volume, id) => reservations.keeperOf(volume, id),
+      units,
       ...(options.diskTimeMs && { diskTime: new DiskTime(options.diskTimeMs, clock) }),
       vacateOthers: (routed) => this.fencer.vacateEverywhere(routed),
       connect: (member) => hub.connect(member),
@@ -292,52 +278,66 @@ export class Member {
       hasLeft: async (member, process) => (await processOf(store, member)) !== process,
       loopIdleMs: () => loop.idleMs,
     });
+    this.memberLeft = (member) => this.host.memberLeft(member);
     this.closers.push(() => this.host.close());
     table.onChange((now, before) => this.homeMayHaveMoved(now, before));
     const doors = { clock, random, log, waypoints };
     this.runner = new MoveRunner({ self, incarnation, store, table, hub, volumes: this.host, ...doors });
   }
 
-  private openLoad(folder: DataFolder): void {
-    const { options, incarnation, view, hub, registry, host, loop } = this;
+  private openBalancing(store: GroupStore, folder: DataFolder): void {
+    const { options, incarnation, view, hub, registry, host, loop, table } = this;
     const { name: self, clock, random, log, loadWindowMs: windowMs } = options;
-    const load = new MemberLoad({
+    this.balancing = new Balancing({
       ...{ self, incarnation, clock, random, log, view, hub, registry, host, folder, loop, windowMs },
+      ...{ store, table },
     });
-    this.load_ = load;
-    this.closers.push(() => load.close());
+    this.closers.push(() => this.balancing.close());
   }
 
-  private openService(): void {
+  private openService({ reservations }: SharedState): void {
     const { options, hub, host, service } = this;
     this.everywhere = this.makeEverywhere();
     this.fencer = this.makeFencer(this.everywhere);
     const destination = new Destination(host, options.clock, options.log, this.waypoints);
     this.closers.push(() => destination.close());
-    const recorder = new TraceRecorder(options.clock, () => host.all);
-    this.closers.push(() => recorder.close());
     service.open({
       holder: new HolderService(host),
+      home: new HomeService(host, this.incarnation),
+      everyPath: this.everyPath,
       destination,
       fencer: this.fencer,
-      reservations: this.reservationsOfGroup,
-      loads: this.load.exchange,
+      reservations,
+      loads: this.balancing.load.exchange,
       queries: {
         sessions: () => this.registry.list(),
         volumes: () => [...host.all].map(({ record, epoch }) => ({ name: record.name, epoch })),
         links: () => hub.stats(),
-        loads: () => this.load.answer(),
-        trace: () => recorder.take(),
+        loads: () => this.balancing.load.answer(),
+        trace: () => this.balancing.recorder.take(),
         load: () => ({ eventLoop: { maxPauseMs: this.loop.maxPauseMs }, memory: this.memory.figures }),
       },
     });
     this.closers.push(() => service.close());
   }
 
-  private get reservationsOfGroup(): SharedReservations {
-    const { reservations } = this;
-    assert(reservations !== null, 'the volumes were opened before the reservations were read');
-    return reservations;
+  /** Commands that others had sent are believed undone by the time it is had again: what is unread of them is dropped (I8). */
+  private leaseLost(): void {
+    this.host.suspend();
+    if (this.everyPath !== null) void this.hub.endAbsent([]);
+  }
+
+  private makeEveryPath(membership: Membership): EveryPath | null {
+    const { options, incarnation, targetPort, hub, table, registry } = this;
+    if (targetPort === null) return null;
+    return new EveryPath({
+      self: { name: options.name, incarnation },
+      clock: options.clock,
+      ...{ targetPort, hub, table, registry },
+      everywhere: () => this.everywhere,
+      members: () => this.view.members,
+      leaseIsValid: () => membership.check(),
+    });
   }
 
   private makeEverywhere(): Everywhere {
@@ -348,12 +348,12 @@ export class Member {
       clock: options.clock,
       others: () => view.members.filter((member) => member.name !== options.name),
       mayBeRunning: (member) => isProcessRunning(member, (pid) => this.doors.isGone(pid)),
-      endAbsent: (present) => hub.endAbsent(present),
+      endAbsent: (present) => this.endAbsent(present),
     });
   }
 
   private makeFencer(everywhere: Everywhere): Fencer {
-    const { hub, table, registry, host } = this;
+    const { table, registry, host } = this;
     return new Fencer({
       everywhere,
       waypoints: this.waypoints,
@@ -361,8 +361,8 @@ export class Member {
         const iqn = table.get(volume)?.record.iqn;
         return iqn === undefined ? { fenced: 0, stallMs: 0 } : registry.fence({ ...login, iqn });
       },
-      isVacant: (volume) => registry.isVacant(table.get(volume)?.record.iqn ?? ''),
-      endAbsent: (present) => hub.endAbsent(present),
+      isVacant: (volume) => host.isVacant(volume),
+      endAbsent: (present) => this.endAbsent(present),
       fenced: (volume, { stallMs }) => this.runner.statsOf(volume)?.stalled(stallMs),
       catchUp: async (volume, epoch) => {
         if ((table.get(volume)?.route.epoch ?? 0) < epoch) await host.refreshByName(volume);
@@ -370,15 +370,24 @@ export class Member {
     });
   }
 
+  /** Ends what there is with any other process than these; resolves when nothing of it is under way here (I8). */
+  private async endAbsent(present: readonly Present[]): Promise<void> {
+    await this.hub.endAbsent(present);
+    await this.host.endAbsent(present);
+  }
+
   private directory(): MemberDirectory {
     const portalOf = (member: string): Endpoint | undefined => this.view.get(member)?.portal;
-    return new MemberDirectory(this.options.name, this.table, this.host, { portalOf }, this.fencer);
+    const everyPortal = this.everyPath === null ? null : () => portalsOf(this.view.members);
+    const { options, table, host, fencer } = this;
+    return new MemberDirectory(options.name, table, host, { portalOf }, fencer, everyPortal);
   }
 
   /** The home has gone elsewhere: its sessions are asked to follow (I7). */
   private homeMayHaveMoved(now: RoutedVolume | undefined, before: RoutedVolume | undefined): void {
     const { name, log } = this.options;
     if (before?.route.home !== name || now?.route.home === name) return;
+    if (this.everyPath !== null) return; // they stay, and are told by a unit attention
     const { iqn, name: volume } = before.record;
     const mode = this.runner.handoverOf(volume);
     const sessions = this.registry.requestLogout(iqn, HANDOVER_DEADLINE_SECONDS, mode);

@@ -193,6 +193,20 @@ export const FORWARD_PATIENCE_MS = 25_000;
 /** Pause between two tries to reach a holder that is away. */
 export const FORWARD_RETRY_MS = 20;
 
+// --- commands for the home of a volume ---------------------------------------------------------------------------
+
+/** Data of one command where members serve for each other (VPD B0h): with its CDB it fits one frame between them, so that a
+ *  command is one request, which is done or is not. Hosts send no more at once anyway. */
+export const HOME_COMMAND_BYTES_MAX = 512 * KiB;
+/** A command takes as long as it takes, a sanitize operation hours; whether the home is still there say the link's pings. */
+export const HOME_COMMAND_MS_MAX = 24 * 3600 * 1000;
+/** Pause between two looks whether a home that is about to be given away has finished its commands. */
+export const HOME_QUIET_LOOK_MS = 2;
+
+/** Pause before it is tried again, after commands took longer than they may be held up: on a slow disk all others would
+ *  otherwise be stopped most of the time. */
+export const HOME_QUIET_RETRY_MS = 10_000;
+
 // --- moves ----------------------------------------------------------------------------------------------------
 
 /** The copier's unit and the granularity of "dirty". */

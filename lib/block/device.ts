@@ -63,6 +63,10 @@ export abstract class BlockIo {
   counter: IoCounter | null = null;
   /** The counter's own note. */
   countedIn = 0;
+  /** False once nobody waits for it any more: what has not begun need not. */
+  get isWanted(): boolean {
+    return true;
+  }
   /** By Clock.nowMs(): since when it waits for a holder that is away, 0 when it does not. */
   waitingSinceMs = 0;
 

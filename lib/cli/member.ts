@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { systemClock } from '../base/clock.js';
 import { systemRandom } from '../base/random.js';
 import { noWaypoints, type Waypoints } from '../base/waypoints.js';
-import { formatAddress } from '../manage/api.js';
+import { Access, formatAddress } from '../manage/api.js';
 import { Member } from '../member.js';
 import { memberDoors, type MemberDoors } from '../member/doors.js';
 import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
@@ -32,6 +32,7 @@ const Options = z.object({
   data: z.string().min(1),
   busyPollUs: whole(0, 10_000).optional(),
   peerDigests: flag,
+  access: Access.default('redirect'),
   allowUnauthenticated: flag,
   chap: z.string().min(1).optional(),
   diskTime: duration.optional(),
@@ -61,6 +62,11 @@ function define(program: Command, door: CliDoor, waypoints: Waypoints, doors: Me
       '--disk-time <time>',
       'pretend a disk that serves one request at a time, each in so long, such as 300us',
     )
+    .option(
+      '--access <how>',
+      'redirect: initiators are sent to the home; alua: every member serves',
+      'redirect',
+    )
     .option('--allow-unauthenticated', 'listen where other machines can reach it')
     .action((raw: Record<string, unknown>) => runMember(door, raw, waypoints, doors));
 }
@@ -88,6 +94,7 @@ async function runMember(
     clock: systemClock,
     random: systemRandom,
     peerDigests: options.peerDigests,
+    access: options.access,
     waypoints,
     ...(chap && { authenticator: new ChapAuthenticator(chap, systemRandom) }),
     ...(options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs }),

@@ -35,7 +35,7 @@ export function describeStatus(status: StatusView): string {
 
 function memberTable(members: readonly MemberView[]): string {
   return table(
-    ['member', 'portal', 'pid', 'state'],
-    members.map((m) => [m.name, m.portal, m.pid, m.alive ? 'up' : 'down']),
+    ['member', 'portal', 'pid', 'state', 'access'],
+    members.map((m) => [m.name, m.portal, m.pid, m.alive ? 'up' : 'down', m.access]),
   );
 }

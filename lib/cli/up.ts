@@ -7,7 +7,7 @@ import { BlockferryError } from '../base/errors.js';
 import { MEMBERS_MAX, MEMBER_NAME_PATTERN } from '../base/limits.js';
 import { systemRandom } from '../base/random.js';
 import { formatSize, parseDuration } from '../base/units.js';
-import type { StatusView } from '../manage/api.js';
+import { Access, type StatusView } from '../manage/api.js';
 import { Supervisor, type SupervisorOptions } from '../supervisor/supervisor.js';
 import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
 import { balancePreset, settingsOf } from './balance.js';
@@ -36,6 +36,7 @@ const Options = z.object({
   volume: z.array(volumeAndSize),
   busyPollUs: whole(0, 10_000).optional(),
   peerDigests: flag,
+  access: Access.default('redirect'),
   allowUnauthenticated: flag,
   chap: z.string().min(1).optional(),
   balance: balancePreset.optional(),
@@ -79,6 +80,11 @@ export function addUp(program: Command, door: CliDoor): void {
       collect,
       [],
     )
+    .option(
+      '--access <how>',
+      'redirect: initiators are sent to the home; alua: every member serves',
+      'redirect',
+    )
     .option('--allow-unauthenticated', 'listen where other machines can reach it')
     .action((raw: Record<string, unknown>) => runUp(door, raw));
 }
@@ -119,6 +125,7 @@ function supervisorOptions(
     members: options.members,
     volumes: options.volume,
     program: process.argv[1] ?? '',
+    access: options.access,
     memberArgs,
     argsOf: (member) =>
       options.diskTime.flatMap((slow) => (slow.member === member ? ['--disk-time', slow.time] : [])),

@@ -21,6 +21,8 @@ export interface MembershipOptions {
   readonly peer: MemberRecord['peer'];
   readonly pid: number;
   readonly incarnation: string;
+  /** See MemberRecord. */
+  readonly targetPort?: number | undefined;
   /** Whether a process of this machine has ended; default: as the kernel says. */
   readonly isGone?: (pid: number) => boolean;
   readonly clock: Clock;
@@ -60,7 +62,7 @@ export class Membership {
    * @throws BUSY when a living process has the name
    */
   static async join(store: GroupStore, options: MembershipOptions): Promise<Membership> {
-    const { name, portal, peer, pid, incarnation, clock } = options;
+    const { name, portal, peer, pid, incarnation, targetPort, clock } = options;
     const record: MemberRecord = {
       name,
       portal,
@@ -68,6 +70,7 @@ export class Membership {
       pid,
       incarnation,
       startedAtMs: Math.floor(clock.wallMs()),
+      ...(targetPort !== undefined && { targetPort }),
     };
     const lease = await takeName(store, record, options);
     return new Membership(store, options, record, lease);

@@ -16,6 +16,7 @@
  *   planner                       the member that carries a plan out, under a lease of its own: one at a time
  *   placements/VOLUME             PlacementRecord  (absent: anywhere)
  *   decisions/ID                  Decision         (balance/decision.ts)
+ *   target-ports                  TargetPortsRecord
  */
 import { z } from 'zod';
 import { BalanceSettings, DEFAULT_SETTINGS } from '../balance/settings.js';
@@ -60,6 +61,8 @@ export const MemberRecord = z.object({
   /** Differs at every start, so that peers can tell a member from its predecessor. */
   incarnation: z.string().min(1).max(64),
   startedAtMs: count,
+  /** Its number among the target ports, where every member serves every volume; absent: it redirects to the home. */
+  targetPort: z.number().int().min(1).max(0xffff).optional(),
 });
 export type MemberRecord = z.infer<typeof MemberRecord>;
 
@@ -121,7 +124,10 @@ export const MoveRecord = z.object({
   /** A write that the destination does not take fails, so that the host sends it again (I6); false: it stands. */
   strict: z.boolean().default(false),
   /** The balancer's: its decision, and who gives away by it. Null where somebody asked for the move. */
-  balancing: z.object({ decision: z.string().max(64), from: memberName }).nullable().default(null),
+  balancing: z
+    .object({ decision: z.string().max(64), from: memberName })
+    .nullable()
+    .default(null),
   state: z.enum(['active', 'done', 'failed', 'cancelled']),
   /** One line, '' unless failed. */
   error: z.string().max(1024),
@@ -219,6 +225,8 @@ export const PlacementRecord = z.object({
   labels: Labels,
 });
 export type PlacementRecord = z.infer<typeof PlacementRecord>;
+/** Member → its number, whether it is in the group now or not. */
+export const TargetPortsRecord = z.record(memberName, z.number().int().min(1).max(0xffff));
 
 export const keys = {
   group: 'group',
@@ -237,6 +245,7 @@ export const keys = {
   moving: (volume: string) => `moving/${volume}`,
   progress: (move: string) => `progress/${move}/`,
   progressOf: (move: string, member: string) => `progress/${move}/${member}`,
+  targetPorts: 'target-ports',
   reservations: 'reservations/',
   units: 'units/',
   unit: (volume: string) => `units/${volume}`,

@@ -46,13 +46,8 @@ export class LoadBoard {
     return true;
   }
 
-  /** The member has left the group. */
-  forget(member: string): void {
-    this.byMember.delete(member);
-  }
-
   get(member: string): DatedVector | undefined {
-    const entry = this.byMember.get(member);
+    const entry = this.entries().find(({ vector }) => vector.member === member);
     return entry && this.dated(entry, this.options.clock.nowMs());
   }
 
@@ -62,8 +57,11 @@ export class LoadBoard {
     return this.entries().map((entry) => this.dated(entry, nowMs));
   }
 
-  /** The same for whoever passes them on. */
+  /** The same for whoever passes them on. Who has left the group, or come back as another process, is forgotten here. */
   entries(): Entry[] {
+    for (const [member, { vector }] of this.byMember) {
+      if (this.options.processOf(member) !== vector.incarnation) this.byMember.delete(member);
+    }
     return [...this.byMember.values()].sort((a, b) => (a.vector.member < b.vector.member ? -1 : 1));
   }
 

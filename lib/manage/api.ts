@@ -106,6 +106,9 @@ export type BalanceView = z.infer<typeof BalanceView>;
 
 export const DecisionView = Decision;
 export type DecisionView = z.infer<typeof DecisionView>;
+/** Who serves a volume: its home, to which the others redirect, or every member, which passes commands to it (ALUA). */
+export const Access = z.enum(['redirect', 'alua']);
+export type Access = z.infer<typeof Access>;
 
 export const MemberView = z.object({
   name: z.string(),
@@ -115,6 +118,7 @@ export const MemberView = z.object({
   startedAtMs: count,
   /** Holds a lease now. A member that does not is being started again, or gone. */
   alive: z.boolean(),
+  access: Access.default('redirect'),
 });
 export type MemberView = z.infer<typeof MemberView>;
 

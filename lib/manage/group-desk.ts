@@ -317,6 +317,7 @@ function memberView(record: MemberRecord): MemberView {
     pid: record.pid,
     startedAtMs: record.startedAtMs,
     alive: true,
+    access: record.targetPort === undefined ? 'redirect' : 'alua',
   };
 }
 

@@ -1,6 +1,7 @@
 /**
- * What a member answers about names: it serves the volumes it is home of, redirects to the home of the others (I10), and
- * before a session begins has the initiator's old ones fenced everywhere (I8) and knows the unit as it was left (I9).
+ * What a member answers about names: it serves the volumes it is home of, redirects to the home of the others (I10) unless
+ * every member serves every volume, and before a session begins has the initiator's old ones fenced everywhere (I8) and
+ * knows the unit as it was left (I9).
  */
 import type {
   DirectoryEntry,
@@ -8,7 +9,7 @@ import type {
   TargetAnswer,
   TargetDirectory,
 } from '../iscsi/target/directory.js';
-import { redirectToHome, type HomePortals } from '../routing/redirect.js';
+import { redirectToHome, type HomePortals, type TargetPortal } from '../routing/redirect.js';
 import type { RoutingTable } from '../routing/table.js';
 import type { Fencer } from './fencer.js';
 import type { VolumeHost } from './host.js';
@@ -22,11 +23,14 @@ export class MemberDirectory implements TargetDirectory {
     private readonly host: VolumeHost,
     private readonly portals: HomePortals,
     private readonly fencer: Fencer,
+    /** Where every member serves every volume: the portals of all. */
+    private readonly everyPortal: (() => readonly TargetPortal[]) | null = null,
   ) {}
 
   list(localHost: string, localPort: number): DirectoryEntry[] {
     const here = [{ host: localHost, port: localPort, portalGroupTag: PORTAL_GROUP_TAG }];
-    return [...this.table.volumes].map(({ record }) => ({ iqn: record.iqn, addresses: here }));
+    const addresses = this.everyPortal?.() ?? here;
+    return [...this.table.volumes].map(({ record }) => ({ iqn: record.iqn, addresses }));
   }
 
   /**
@@ -37,17 +41,20 @@ export class MemberDirectory implements TargetDirectory {
     const { host, table } = this;
     if (!host.serving) return { kind: 'unavailable' };
     const known = table.getByIqn(iqn);
-    const routed = known?.route.home === this.self ? known : await table.refreshIqn(iqn);
+    const isEnough = known !== undefined && (known.route.home === this.self || this.everyPortal !== null);
+    const routed = isEnough ? known : await table.refreshIqn(iqn);
     if (routed === undefined) return { kind: 'unknown' };
-    if (routed.route.home !== this.self) return redirectToHome(this.portals, routed.route.home);
+    const isServedHere = routed.route.home === this.self || this.everyPortal !== null;
+    if (!isServedHere) return redirectToHome(this.portals, routed.route.home);
     const held = host.get(routed.record.name);
     return held === undefined ? { kind: 'unavailable' } : { kind: 'serve', target: held.target };
   }
 
+  /** Where each member is a target port of its own, the same ISID elsewhere is another nexus (RFC 7143 4.4.3): it stays. */
   async admit(login: LoginIdentity): Promise<void> {
     const routed = this.table.getByIqn(login.iqn);
     if (routed === undefined) return;
-    await this.fencer.fenceEverywhere(routed, login);
-    await this.host.get(routed.record.name)?.catchUpUnit();
+    await this.fencer.fenceEverywhere(routed, login, this.everyPortal === null ? login.isid : null);
+    await this.host.get(routed.record.name)?.unit.catchUp();
   }
 }

@@ -27,11 +27,17 @@ export interface FencerOptions {
 export class Fencer {
   constructor(private readonly options: FencerOptions) {}
 
-  /** Resolves when no command of this initiator's old sessions can land any more; rejects when that cannot be had. */
-  async fenceEverywhere(routed: RoutedVolume, login: LoginIdentity): Promise<void> {
+  /**
+   * Resolves when no command of this initiator's old sessions can land any more; rejects when that cannot be had.
+   * @param isid of sessions that end at every member; null: elsewhere only those do that are leaving, or have left
+   */
+  async fenceEverywhere(
+    routed: RoutedVolume,
+    { initiatorName }: LoginIdentity,
+    isid: string | null,
+  ): Promise<void> {
     const { waypoints, everywhere } = this.options;
     const { name: volume, id: volumeId } = routed.record;
-    const { initiatorName, isid } = login;
     waypoints.reached('fence.asking');
     await everywhere.ask({ type: PeerType.FENCE, volumeId, epoch: routed.route.epoch }, (present): Fence => ({
       volume,
@@ -65,7 +71,7 @@ export class Fencer {
     await this.options.catchUp(fence.volume, request.epoch);
     this.options.waypoints.reached('fence.draining');
     const { volume, initiatorName, isid, present } = fence;
-    const answer = await this.options.fenceHere(volume, { initiatorName, isid, iqn: '' });
+    const answer = await this.options.fenceHere(volume, { initiatorName, isid: isid ?? '', iqn: '' });
     await this.options.endAbsent(present);
     this.options.fenced(fence.volume, answer);
     this.options.waypoints.reached('fence.drained');

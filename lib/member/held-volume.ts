@@ -2,31 +2,49 @@
  * One volume at one member: its route, its slots, its file once it has one, and the SCSI disk that initiators see. The
  * file is opened when this member holds or is to receive an extent, not before; a mere home has none.
  */
-import { assert, invariant } from '../base/assert.js';
+import { invariant } from '../base/assert.js';
 import { sleep, type Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import {
-  FORWARD_RETRY_MS,
   GIVE_BACK_BYTES_MAX,
   GIVE_BACK_DELAY_MS,
   GIVE_BACK_RETRY_MS,
   OPEN_RETRY_MS,
 } from '../base/limits.js';
+import type { Waypoints } from '../base/waypoints.js';
+import type { DiskTime } from '../block/disk-time.js';
 import type { VolumeRecord } from '../group/records.js';
 import type { ServedTarget } from '../iscsi/target/directory.js';
 import { VolumeTraffic } from '../load/traffic.js';
 import type { DestinationVolume } from '../migration/destination.js';
+import type { PeerHub } from '../peer/contract.js';
 import { RemoteSlot, type RemoteVolume } from '../peer/remote-slot.js';
+import type { MemberIds } from '../routing/member-ids.js';
 import type { RoutedVolume } from '../routing/table.js';
-import { DiskServer } from '../scsi/disk-server.js';
-import { KeptUnitState } from '../scsi/kept-state.js';
-import type { DiskUnit } from '../scsi/unit.js';
+import type { DataFolder } from '../storage/data-folder.js';
 import type { SparseFile } from '../storage/sparse-file.js';
 import { LocalSlot } from '../volume/local-slot.js';
 import { Volume } from '../volume/volume.js';
+import type { VolumePlace } from './every-path.js';
 import { punchForeign } from './foreign-bytes.js';
-import { HomeOffice } from './home-office.js';
-import type { HeldVolumeContext } from './volume-context.js';
+import { VolumeUnit, type VolumeUnitContext } from './volume-unit.js';
+
+export interface HeldVolumeContext extends VolumeUnitContext {
+  readonly ids: MemberIds;
+  readonly hub: PeerHub;
+  readonly folder: DataFolder;
+  readonly waypoints: Waypoints;
+  /** Reads the route from the store if it is not at `epoch` yet (0: in any case), then calls back. */
+  refresh(volume: string, epoch: number, done: () => void): void;
+  /** Raises the route of a volume above epoch 1, durably. */
+  begin(volume: VolumeRecord): Promise<void>;
+  /** Whether this member may serve, by its clock (I4); suspends every volume where not. */
+  leaseIsValid(): boolean;
+  /** The disk under the files, where it is to be slower than it is. */
+  readonly diskTime?: DiskTime | undefined;
+  /** Resolves when the file of a deleted volume of the same name is gone. */
+  readonly vacated: Promise<void>;
+}
 
 export class HeldVolume implements DestinationVolume {
   readonly record: VolumeRecord;
@@ -34,7 +52,7 @@ export class HeldVolume implements DestinationVolume {
   readonly traffic: VolumeTraffic;
   readonly volume: Volume;
   readonly target: ServedTarget;
-  readonly unit: DiskUnit;
+  readonly unit: VolumeUnit;
   private readonly remotes = new Map<number, RemoteSlot>();
   private opening: Promise<SparseFile> | null = null;
   /** Extents whose bytes are still to be given back. */
@@ -49,15 +67,7 @@ export class HeldVolume implements DestinationVolume {
   private openFailure = '';
   private isClosed = false;
   private leftBehind = false;
-  /** What the home before has made of the unit is known here. */
-  private knowsUnit = false;
-  private readonly office = new HomeOffice({
-    isHome: () => this.isSurelyHome,
-    othersGone: () => this.othersGone(),
-  });
   private timesLeftBehind = 0;
-  /** Commits under way that give the home away: a cancelled move's may overlap the next one's. */
-  private givesHome = 0;
 
   constructor(
     private routed: RoutedVolume,
@@ -69,21 +79,11 @@ export class HeldVolume implements DestinationVolume {
     this.local = new LocalSlot(this.traffic);
     const remote = (holder: number): RemoteSlot => this.remoteSlot(holder);
     this.volume = new Volume(routed.record, routed.route, ids.idOf(self), this.local, remote);
-    const { name, id, iqn, removable, readOnly } = routed.record;
-    const server = new DiskServer({
-      device: this.volume,
-      identity: routed.record,
-      options: { removable, readOnly },
-      state: new KeptUnitState(context.units.keeperOf(name, id)),
-      reservations: context.keeperOf(name, id),
-      others: () => context.unitsHere(),
-      office: this.office,
-    });
-    this.target = { iqn, server };
-    this.unit = server.unit;
+    this.unit = new VolumeUnit(this.volume, this.place(), context);
+    this.target = { iqn: this.record.iqn, server: this.unit.server };
     this.guardIfAway();
     this.openIfHeld();
-    if (this.isHome) server.resume();
+    this.unit.begin();
   }
 
   get extentBytes(): number {
@@ -109,17 +109,17 @@ export class HeldVolume implements DestinationVolume {
   adopt(routed: RoutedVolume): void {
     this.routed = routed;
     this.volume.adopt(routed.route);
-    if (!this.isHome) {
-      this.knowsUnit = false;
-      this.office.close();
-    } else this.office.settle();
     this.guardIfAway();
+    this.unit.settle();
     if (!this.isHome) this.payBack();
     this.openIfHeld();
   }
 
   get isHome(): boolean {
-    return this.routed.route.home === this.context.self;
+    return this.unit.isHome;
+  }
+  get isSurelyHome(): boolean {
+    return this.unit.isSurelyHome;
   }
 
   /**
@@ -139,47 +139,11 @@ export class HeldVolume implements DestinationVolume {
     this.volume.guard = isSurelyHome ? null : () => !this.leftBehind && this.context.leaseIsValid();
   }
 
-  /** Before an initiator is admitted. Rejects when the store does not answer. */
-  async catchUpUnit(): Promise<void> {
-    if (this.knowsUnit) return;
-    const { epoch } = this;
-    await this.context.units.catchUp(this.record.name);
-    // The home may have gone meanwhile: what is unfinished is then the next one's to do.
-    if (!this.isHome) return;
-    this.knowsUnit = this.epoch === epoch;
-    this.target.server.resume();
-  }
-
-  /** Home, and not about to hear that it has given that away. */
-  get isSurelyHome(): boolean {
-    return this.isHome && this.givesHome === 0;
-  }
-
-  /**
-   * The commit that gives the home away is under way: from when it is asked for until it is known what came of it.
-   * Resolves when no command here rests on being home.
-   */
-  async givingHome(isUnderWay: boolean): Promise<void> {
-    this.givesHome += isUnderWay ? 1 : -1;
-    assert(this.givesHome >= 0, 'more commits of a home ended than began');
+  /** See VolumeUnit. */
+  givingHome(isUnderWay: boolean): void {
+    this.unit.givingHome(isUnderWay);
     this.guardIfAway();
-    if (isUnderWay) await this.office.emptied();
-    else this.office.settle();
-  }
-
-  private async othersGone(): Promise<void> {
-    while (this.isHome && !this.isClosed) {
-      try {
-        await this.context.vacateOthers(this.routed);
-        return;
-      } catch (error) {
-        this.context.log.warn(
-          { volume: this.record.name, error: describeError(error) },
-          'sessions of the home before are still there',
-        );
-        await sleep(this.context.clock, FORWARD_RETRY_MS);
-      }
-    }
+    this.unit.settle();
   }
 
   /** The open file, with nothing left to give back. Rejects when it cannot be opened. */
@@ -246,6 +210,7 @@ export class HeldVolume implements DestinationVolume {
 
   async close(): Promise<void> {
     this.isClosed = true;
+    this.unit.close();
     this.reopening?.cancel();
     this.payBack();
     await this.givingBack;
@@ -355,6 +320,17 @@ export class HeldVolume implements DestinationVolume {
       this.remotes.set(holder, slot);
     }
     return slot;
+  }
+
+  private place(): VolumePlace {
+    const routed = (): RoutedVolume => this.routed;
+    return {
+      get routed() {
+        return routed();
+      },
+      timesLeftBehind: () => this.timesLeftBehind,
+      refresh: (seen, done) => this.context.refresh(this.record.name, seen, done),
+    };
   }
 
   private remoteVolume(): RemoteVolume {

@@ -2,6 +2,9 @@
  * Every volume of the group at one member: made when the routing table speaks of it, changed at each epoch, forgotten
  * when it is deleted. Forwarding, moves and sessions find their volumes here.
  */
+import type { AccessServer } from '../access/access-server.js';
+import type { AccessUnits } from '../access/home-service.js';
+import type { Server } from '../access/messages.js';
 import { describeError } from '../base/errors.js';
 import type { VolumeRecord } from '../group/records.js';
 import type { StoreCompare } from '../group/store.js';
@@ -13,8 +16,7 @@ import type { DiskUnit } from '../scsi/unit.js';
 import type { SparseFile } from '../storage/sparse-file.js';
 import type { LocalSlot } from '../volume/local-slot.js';
 import type { Volume } from '../volume/volume.js';
-import { HeldVolume } from './held-volume.js';
-import type { HeldVolumeContext } from './volume-context.js';
+import { HeldVolume, type HeldVolumeContext } from './held-volume.js';
 
 export interface VolumeHostOptions extends Omit<
   HeldVolumeContext,
@@ -24,6 +26,8 @@ export interface VolumeHostOptions extends Omit<
   readonly table: RoutingTable;
   /** Sessions on a target at this member. */
   sessionCount(iqn: string): number;
+  /** Whether there is one, or something of one that was can still land. */
+  hasSessions(iqn: string): boolean;
   /** Ends them without another word. */
   cutOff(iqn: string): void;
   /** How long this process's event loop has had nothing to do, ever. */
@@ -36,7 +40,7 @@ export interface VolumeHostOptions extends Omit<
   hasLeft(member: string, incarnation: string): Promise<boolean>;
 }
 
-export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolumes {
+export class VolumeHost implements AccessUnits, HeldVolumes, DestinationVolumes, MovingVolumes {
   readonly incarnation: string;
   private readonly byName = new Map<string, HeldVolume>();
   private readonly refreshing = new Map<string, Promise<boolean>>();
@@ -92,12 +96,22 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
 
   /** What a copy may reach: units that no other member serves, nor is about to. */
   *unitsHere(): Generator<DiskUnit> {
-    for (const held of this.byName.values()) if (held.isSurelyHome) yield held.unit;
+    for (const { unit } of this.byName.values()) if (unit.isServedHere) yield unit.disk;
   }
 
   private byId(volumeId: number): HeldVolume | undefined {
     const routed = this.options.table.getById(volumeId);
     return routed === undefined ? undefined : this.byName.get(routed.record.name);
+  }
+
+  // ---- AccessUnits
+
+  mayServe(): boolean {
+    return this.options.leaseIsValid() && this.serving;
+  }
+
+  accessOf(volumeId: number): AccessServer | undefined {
+    return this.byId(volumeId)?.unit.access ?? undefined;
   }
 
   volumeById(volumeId: number): Volume | undefined {
@@ -148,13 +162,16 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
     return { volume: held.volume, local: held.local, file: await held.file() };
   }
 
-  async givingHome(name: string, isUnderWay: boolean): Promise<void> {
-    const held = this.byName.get(name);
-    await held?.givingHome(isUnderWay);
+  givingHome(name: string, isUnderWay: boolean): void {
+    this.byName.get(name)?.givingHome(isUnderWay);
   }
 
   homeCondition(name: string): StoreCompare | null {
     return this.options.units.homeCondition(name);
+  }
+
+  async quieten(name: string): Promise<boolean> {
+    return (await this.byName.get(name)?.unit.quieten()) ?? true;
   }
 
   giveBack(name: string, extents: readonly number[]): void {
@@ -163,7 +180,25 @@ export class VolumeHost implements HeldVolumes, DestinationVolumes, MovingVolume
 
   sessionCount(name: string): number {
     const held = this.byName.get(name);
-    return held === undefined ? 0 : this.options.sessionCount(held.record.iqn);
+    const stay = held === undefined || held.unit.access !== null;
+    return stay ? 0 : this.options.sessionCount(held.record.iqn);
+  }
+
+  /** Whether another member that is home would meet nothing any more of what this one does for a volume. */
+  isVacant(name: string): boolean {
+    const held = this.byName.get(name);
+    return held?.unit.isVacant(this.options.hasSessions(held.record.iqn)) ?? true;
+  }
+
+  /** Resolves when nothing is under way here for a session at any other process than these (I8). */
+  async endAbsent(present: readonly Server[]): Promise<void> {
+    const units = [...this.byName.values()].flatMap(({ unit }) => unit.access ?? []);
+    await Promise.all(units.map(({ visitors }) => visitors.endAbsent(present)));
+  }
+
+  /** A member has left the group, and its sessions with it. */
+  memberLeft(member: string): void {
+    for (const { unit } of this.byName.values()) unit.access?.visitors.gone(member);
   }
 
   // ---- routes

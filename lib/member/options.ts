@@ -29,6 +29,8 @@ export interface MemberOptions {
   readonly authenticator?: Authenticator;
   /** What the disk takes for a request, one at a time; default: what it takes. */
   readonly diskTimeMs?: number;
+  /** Who serves a volume: its home, to which the others redirect (default), or every member (implicit ALUA). */
+  readonly access?: 'redirect' | 'alua';
   /** Default: none. */
   readonly waypoints?: Waypoints;
   /** What is measured of the load together. Default: what an ordinary group balances itself by. */

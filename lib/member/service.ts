@@ -2,9 +2,11 @@
 import { z } from 'zod';
 import { describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import type { HomeService } from '../access/home-service.js';
 import type { Destination } from '../migration/destination.js';
 import { PeerStatus, PeerType, type IncomingRequest, type PeerService } from '../peer/contract.js';
 import { isHolderRequest, type HolderService } from '../peer/holder-service.js';
+import type { EveryPath } from './every-path.js';
 import type { Fencer } from './fencer.js';
 import type { LoadExchange } from './load-exchange.js';
 import type { SharedReservations } from './shared-reservations.js';
@@ -12,6 +14,9 @@ import type { SharedReservations } from './shared-reservations.js';
 /** The parts that answer; given once the member has started. */
 export interface MemberParts {
   readonly holder: HolderService;
+  readonly home: HomeService;
+  /** Null: each volume is served by its home alone. */
+  readonly everyPath: EveryPath | null;
   readonly destination: Destination;
   readonly fencer: Fencer;
   readonly reservations: SharedReservations;
@@ -42,7 +47,7 @@ export class MemberService implements PeerService {
       request.answer(PeerStatus.UNAVAILABLE, Buffer.from('starting or stopping'));
     } else if (isHolderRequest(request)) {
       parts.holder.handle(request);
-    } else if (!parts.destination.handle(request)) {
+    } else if (!parts.home.handle(request) && !parts.destination.handle(request)) {
       this.control(parts, request).catch((error: unknown) => {
         this.log.warn(
           { from: request.from, type: request.type, error: describeError(error) },
@@ -62,6 +67,8 @@ export class MemberService implements PeerService {
       await parts.reservations.serve(request);
     } else if (request.type === PeerType.LOAD) {
       parts.loads.serve(request);
+    } else if (request.type === PeerType.TASKS_END && parts.everyPath !== null) {
+      await parts.everyPath.end(request);
     } else if (request.type === PeerType.QUERY) {
       const { what } = Query.parse(JSON.parse(request.payload.toString('utf8')));
       const answer = parts.queries[what];

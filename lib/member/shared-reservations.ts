@@ -33,6 +33,8 @@ export interface SharedReservationsOptions {
   everywhere(): Everywhere;
   /** Ends the links of every other process than these here; resolves when none of their requests is in service. */
   endAbsent(present: readonly Present[]): Promise<void>;
+  /** Sessions end at other members than the home that reserved for them: whoever ends one gives back what it reserved. */
+  readonly endsAnywhere?: boolean;
   /** Whether a process with that incarnation is in the group. */
   isThere(incarnation: string): boolean;
 }
@@ -132,7 +134,8 @@ class SharedKeeper implements ReservationKeeper {
 
   ended(nexus: ScsiNexus): void {
     const { initiatorPortName } = nexus;
-    const isOurs = this.reservedAt === this.shared.options.incarnation;
+    const { incarnation, endsAnywhere = false } = this.shared.options;
+    const isOurs = endsAnywhere || this.reservedAt === incarnation;
     if (this.state.reservedBy === initiatorPortName && isOurs && !this.nexuses.has(initiatorPortName))
       this.change(
         (state) => nexusLost(state, initiatorPortName),

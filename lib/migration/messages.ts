@@ -18,7 +18,11 @@ export type SealAnswer = z.infer<typeof SealAnswer>;
 export const Fence = z.object({
   volume: z.string().max(64),
   initiatorName: z.string().max(223),
-  isid: z.string().regex(/^[0-9a-f]{12}$/),
+  /** Of sessions that are to be gone whatever they are doing; null: those alone that were told to leave, or drain. */
+  isid: z
+    .string()
+    .regex(/^[0-9a-f]{12}$/)
+    .nullable(),
   present: z.array(z.object({ name: z.string().max(64), incarnation: z.string().max(64) })).max(MEMBERS_MAX),
 });
 export type Fence = z.infer<typeof Fence>;

@@ -27,14 +27,13 @@ export interface MovingVolumes {
   source(name: string): Promise<{ volume: Volume; local: LocalSlot; file: HeldFile }>;
   /** Gives the local bytes of extents back that are held elsewhere now. */
   giveBack(name: string, extents: readonly number[]): void;
-  /**
-   * The home is being given away: until it is known whether it was, this member may be home no more (I8). Resolves when no
-   * command here rests on being home.
-   */
-  givingHome(name: string, isUnderWay: boolean): Promise<void>;
+  /** The home is being given away: until it is known whether it was, this member may be home no more (I8). */
+  givingHome(name: string, isUnderWay: boolean): void;
+  /** Meanwhile: resolves when no command here rests on being home; false: that takes too long now. */
+  quieten(name: string): Promise<boolean>;
   /** What must hold for the home to be given away; null: it has to stay for now. */
   homeCondition(name: string): StoreCompare | null;
-  /** Sessions of initiators on the volume at this member. */
+  /** Sessions of initiators on the volume at this member that have to leave it with its home. */
   sessionCount(name: string): number;
   /** How long this process's event loop has had nothing to do, ever. */
   loopIdleMs(): number;
@@ -284,9 +283,9 @@ export class MoveRunner {
     const { volume, to } = move.record;
     if (volumes.homeCondition(volume) === null) return; // the next upkeep looks again
     move.committingHome = true;
-    await volumes.givingHome(volume, true);
+    volumes.givingHome(volume, true);
     try {
-      const condition = volumes.homeCondition(volume);
+      const condition = (await volumes.quieten(volume)) ? volumes.homeCondition(volume) : null;
       waypoints.reached('home.asked');
       const route = condition && (await table.commit(routed, routed.route.withHome(to), [condition]));
       waypoints.reached('home.done');
@@ -297,7 +296,7 @@ export class MoveRunner {
     } finally {
       move.committingHome = false;
     }
-    await volumes.givingHome(volume, false);
+    volumes.givingHome(volume, false);
     this.reconcile(move);
   }
 

@@ -31,8 +31,40 @@ export const PeerType = {
   // the holder again
   LBA_STATUS: 41, // whether a range of extents held there takes space: JSON, a Provisioning
   USAGE: 42, // what that member's file of the volume takes: JSON, a Usage
+  // the home of a volume (access/): commands of sessions at other members; the token is the nexus, the extent the command
+  COMMAND_READ: 48, // a READ: where and how much stand in the header
+  COMMAND_WRITE: 49,
+  COMMAND: 50, // any other: its CDB, then its data-out; lengthBytes is what the initiator meant to send
+  COMMAND_ENDS: 51, // nobody waits for its answer any more: what takes long stops; answered when it is over
+  NEXUS_BEGAN: 52, // JSON: who it is
+  NEXUS_ENDED: 53, // answered when nothing can reach the medium in its name
+  TASK_SET: 54, // JSON: a task management function that concerns every session of the unit
+  TASKS_END: 55, // from the home to any member: the sessions there end their commands of the unit
 } as const;
 export type PeerTypeCode = (typeof PeerType)[keyof typeof PeerType];
+
+/**
+ * A fence waits until what absent members sent is over; were it waited for in its turn, two members that take each other
+ * for absent would wait for ever. It does nothing to the bytes of a volume, and neither does a question. What a home does
+ * for a session elsewhere may need the very link that would wait for it, where that member holds extents: the home itself
+ * keeps count of it (access/visitors.ts).
+ */
+const NEED_NOT_BE_OVER = new Set<number>([
+  PeerType.FENCE,
+  PeerType.QUERY,
+  PeerType.COMMAND_READ,
+  PeerType.COMMAND_WRITE,
+  PeerType.COMMAND,
+  PeerType.COMMAND_ENDS,
+  PeerType.NEXUS_BEGAN,
+  PeerType.NEXUS_ENDED,
+  PeerType.TASK_SET,
+  PeerType.TASKS_END,
+]);
+
+export function mustBeOver(type: number): boolean {
+  return !NEED_NOT_BE_OVER.has(type);
+}
 
 /** How a request ended. Anything but OK may carry a one-line text as its payload. */
 export const PeerStatus = {
@@ -44,6 +76,7 @@ export const PeerStatus = {
   REFUSED: 5, // malformed or out of place; retrying is no use
   NOT_FOUND: 6,
   ABORTED: 7, // not done on purpose: whoever asked may ask again
+  NOT_GOOD: 8, // a command was answered otherwise than GOOD: the payload says how
   // never on the wire: made by the sender's own link
   LINK_LOST: 100, // the link broke before the answer: it may or may not have been done
   DEADLINE: 101,
@@ -51,15 +84,20 @@ export const PeerStatus = {
 
 const NOTHING = Buffer.alloc(0);
 
+/** Its payload comes in the answer, as long as lengthBytes. */
+export function isRead(type: number): boolean {
+  return type === PeerType.READ || type === PeerType.COMMAND_READ;
+}
+
 /** The fields of a request's fixed header, by the same names on both sides. */
 export interface PeerHeader {
   type: number;
   volumeId: number;
-  /** Extent index; 0 where it means nothing. */
+  /** Extent index; the number of a command, where it goes to the home; 0 where it means nothing. */
   extent: number;
   /** The sender's epoch for that volume (I4). Below 2^53. */
   epoch: number;
-  /** Which attempt of a move on this extent; late messages of an older one are refused. Below 2^32. */
+  /** Which attempt of a move on this extent: late messages of an older one are refused; or which nexus. Below 2^32. */
   token: number;
   /** Byte offset in the volume, below 2^53. */
   offsetBytes: number;

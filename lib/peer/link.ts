@@ -16,7 +16,7 @@ import {
 } from '../base/limits.js';
 import type { NetSocket } from '../base/net.js';
 import type { BufferPool } from './buffer-pool.js';
-import { answerLost, PeerStatus, PeerType, type PeerRequest } from './contract.js';
+import { answerLost, isRead, mustBeOver, PeerStatus, type PeerRequest } from './contract.js';
 import {
   CONTROL_TYPE_MIN,
   ControlType,
@@ -291,7 +291,7 @@ export class Link implements FrameSink, AnswerSender {
   }
 
   private beginRequest(header: FrameHeader): Buffer | null {
-    if (header.type === PeerType.READ && header.lengthBytes > PEER_PAYLOAD_BYTES_MAX) {
+    if (isRead(header.type) && header.lengthBytes > PEER_PAYLOAD_BYTES_MAX) {
       throw frameError(`a read of ${header.lengthBytes} bytes, at most ${PEER_PAYLOAD_BYTES_MAX}`);
     }
     const bytes = this.incomingBytes + chargeOf(header.type, header.payloadBytes, header.lengthBytes);
@@ -388,12 +388,4 @@ export class Link implements FrameSink, AnswerSender {
     const timer = this.clock.after(LAST_WORDS_MS, () => this.socket.destroy());
     this.socket.once('close', () => timer.cancel());
   }
-}
-
-/**
- * A fence waits until what absent members sent is over; were it waited for in its turn, two members that take each other
- * for absent would wait for ever. It does nothing to the bytes of a volume, and neither does a question.
- */
-function mustBeOver(type: number): boolean {
-  return type !== PeerType.FENCE && type !== PeerType.QUERY;
 }

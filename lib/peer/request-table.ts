@@ -4,14 +4,14 @@
  */
 import { assert } from '../base/assert.js';
 import { PEER_BYTES_MAX, PEER_REQUESTS_MAX } from '../base/limits.js';
-import { PeerType, type PeerRequest } from './contract.js';
+import { isRead, type PeerRequest } from './contract.js';
 
 const SLOT_BITS = 16;
 const SLOT_MASK = (1 << SLOT_BITS) - 1;
 
 /** What a request counts against PEER_BYTES_MAX: the data it brings, or asks for. The same at both ends. */
 export function chargeOf(type: number, payloadBytes: number, lengthBytes: number): number {
-  return type === PeerType.READ ? lengthBytes : payloadBytes;
+  return isRead(type) ? lengthBytes : payloadBytes;
 }
 
 function requestCharge(request: PeerRequest): number {

@@ -1,10 +1,21 @@
 /** Where initiators of a volume are sent: the portal of its home, as the group sees it now. */
 import { isIP } from 'node:net';
-import type { TargetAnswer } from '../iscsi/target/directory.js';
+import type { MemberRecord } from '../group/records.js';
+import type { DirectoryEntry, TargetAnswer } from '../iscsi/target/directory.js';
 
 /** The portals of the members that are alive. */
 export interface HomePortals {
   portalOf(member: string): { readonly host: string; readonly port: number } | undefined;
+}
+
+/** A portal of a target, as discovery shows it. */
+export type TargetPortal = DirectoryEntry['addresses'][number];
+
+/** The portals of members that all serve, each with the tag of its own group; nothing of one that is not reachable. */
+export function portalsOf(members: readonly MemberRecord[]): TargetPortal[] {
+  return members.flatMap(({ portal, targetPort }) =>
+    targetPort === undefined ? [] : [{ ...portal, portalGroupTag: targetPort }],
+  );
 }
 
 /** 0101h to the home's portal; unavailable while the home is away, so that the initiator tries again. */

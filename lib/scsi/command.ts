@@ -16,6 +16,8 @@ export interface Command {
   readonly usage: Buffer;
   /** Which conditions of the unit do not stand in its way (state.ts); absent: every one does. */
   readonly passes?: number;
+  /** Whether a unit has it, where not every unit does: the others answer as if it were not there. */
+  isOf?(unit: DiskUnit): boolean;
   /** Checks what can be checked without data; refuses, or says what is needed. */
   prepare(unit: DiskUnit, task: ScsiTask): TaskPlan;
   /** For 'control': does the work and finishes the task, now or later. */

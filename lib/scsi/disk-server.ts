@@ -15,11 +15,22 @@ import { encodeSense, encodeSenseDescriptors, invalidCdbField, type Sense, SENSE
 import { isConflict } from './reservations/access.js';
 import { unitReset } from './reservations/changes.js';
 import { NO_RESERVATIONS } from './reservations/state.js';
-import { type DeviceServer, type ScsiNexus, ScsiStatus, type ScsiTask, type TaskPlan } from './task.js';
+import {
+  type DeviceServer,
+  type Refusal,
+  type ScsiNexus,
+  ScsiStatus,
+  type ScsiTask,
+  type TaskPlan,
+} from './task.js';
 import { DiskUnit, type UnitParts } from './unit.js';
 
 const NOTHING = Buffer.alloc(0);
 const REQUEST_SENSE = 0x03;
+const CONFLICT: Refusal = Object.freeze({ status: ScsiStatus.RESERVATION_CONFLICT, sense: null });
+/** What reservations go by. */
+const READ = Buffer.from([0x28]);
+const WRITE = Buffer.from([0x2a]);
 
 export class DiskServer implements DeviceServer {
   readonly device: BlockDevice;
@@ -66,13 +77,54 @@ export class DiskServer implements DeviceServer {
     else refuse(task, obstacle);
   }
 
-  refusalOf(task: ScsiTask): Sense | null {
-    return this.unit.obstacleSince(task);
+  refusalOf(task: ScsiTask): Refusal | null {
+    const obstacle = this.unit.obstacleSince(task);
+    return obstacle === null ? null : checkCondition(obstacle);
   }
 
-  nexusBegan(nexus: ScsiNexus): void {
+  /** Why a transfer of `nexus`, of which only the CDB was looked at, is not carried out, null if it is. */
+  refusalOfTransfer(nexus: ScsiNexus, op: 'read' | 'write'): Refusal | null {
+    const { state, reservations, readOnly } = this.unit;
+    const obstacle = state.isQuiet ? null : state.obstacle(nexus, 0);
+    if (obstacle !== null) return checkCondition(obstacle);
+    const cdb = op === 'read' ? READ : WRITE;
+    if (isConflict(reservations.state, nexus.initiatorPortName, cdb)) return CONFLICT;
+    return op === 'write' && readOnly ? checkCondition(SENSE.WRITE_PROTECTED) : null;
+  }
+
+  /** Whatever is written has to be durable when it is acknowledged. */
+  get writesThrough(): boolean {
+    return this.unit.writesThrough;
+  }
+
+  nexusBegan(nexus: ScsiNexus): BlockDevice {
     this.unit.state.nexusBegan(nexus);
     this.unit.nexuses.add(nexus);
+    return this.device;
+  }
+
+  /** The nexus goes on, but the unit is served elsewhere: what it has reserved stays. */
+  nexusLeft(nexus: ScsiNexus): void {
+    const { state, nexuses, copies } = this.unit;
+    state.nexusEnded(nexus);
+    nexuses.delete(nexus);
+    copies.forget(nexus);
+  }
+
+  /** Something that only `nexus` is to be told. */
+  attend(nexus: ScsiNexus, attention: Sense): void {
+    this.unit.state.attend(nexus, attention);
+  }
+
+  /** The unit was served elsewhere until now: what its nexuses here were to be told is of the time before. */
+  takenOver(): void {
+    this.unit.state.begin();
+    this.unit.copies.forgetAll();
+  }
+
+  /** D_SENSE. */
+  get saysDescriptors(): boolean {
+    return this.unit.state.modes.descriptorSense;
   }
 
   nexusEnded(nexus: ScsiNexus, done: () => void = () => undefined): void {
@@ -83,13 +135,19 @@ export class DiskServer implements DeviceServer {
     this.unit.nexuses.abortGuestsOf(nexus, done);
   }
 
-  reset(done: () => void): void {
+  reset(done: (isDone: boolean) => void): void {
     const { state, reservations, copies, nexuses } = this.unit;
+    const guestsEnded = (): void => nexuses.abortGuests(() => done(true));
     copies.forgetAll();
     state.reset(SENSE.UNIT_WAS_RESET, () => {
-      if (reservations.state.reservedBy === null) nexuses.abortGuests(done);
-      else reservations.change(unitReset, () => nexuses.abortGuests(done));
+      if (reservations.state.reservedBy === null) guestsEnded();
+      else reservations.change(unitReset, guestsEnded);
     });
+  }
+
+  /** Its tasks are the transport's. */
+  clearTaskSet(done: (isDone: boolean) => void): void {
+    done(true);
   }
 
   resume(): void {
@@ -113,6 +171,10 @@ export class DiskServer implements DeviceServer {
         answerSense(task, SENSE.LOGICAL_UNIT_NOT_SUPPORTED);
     }
   }
+}
+
+function checkCondition(sense: Sense): Refusal {
+  return { status: ScsiStatus.CHECK_CONDITION, sense };
 }
 
 function refuseInConflict(task: ScsiTask): 'finished' {

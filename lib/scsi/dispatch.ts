@@ -18,6 +18,7 @@ import { readWriteCommands } from './commands/read-write.js';
 import { receiveCopyCommands } from './commands/receive-copy.js';
 import { reportFunctionsCommand } from './commands/report-functions.js';
 import { reportLunsCommand } from './commands/report-luns.js';
+import { reportPortGroupsCommand } from './commands/report-port-groups.js';
 import { reportOpcodesCommand } from './commands/report-opcodes.js';
 import { reserveCommands } from './commands/reserve.js';
 import { otherSanitizeActions, sanitizeCommands } from './commands/sanitize.js';
@@ -51,6 +52,7 @@ export const COMMANDS: readonly Command[] = [
   reportLunsCommand,
   reportOpcodesCommand(() => COMMANDS),
   reportFunctionsCommand,
+  reportPortGroupsCommand,
 ];
 
 /** What answers for the service actions that a command with its own rule about them does not have. Nobody is told of it. */

@@ -145,6 +145,12 @@ export class KeptUnitState implements UnitState {
     return { order, run };
   }
 
+  begin(): void {
+    this.preventing.clear();
+    for (const waiting of this.attentions.values()) waiting.length = 0;
+    this.settle();
+  }
+
   reset(attention: Sense, done: () => void): void {
     this.preventing.clear();
     // A reset takes the place of what was to be told before it (SAM-5 5.14.5).

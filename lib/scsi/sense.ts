@@ -2,7 +2,7 @@
  * Named outcomes of commands and their bytes: sense data in fixed and descriptor format (SPC-4 4.5).
  * It decides nothing; commands choose the outcome, the transport carries it.
  */
-import type { IoError } from '../block/device.js';
+import { IoError } from '../block/device.js';
 
 /** SPC-4 4.5.6 */
 export const SenseKey = {
@@ -93,6 +93,8 @@ export const SENSE = {
   RESERVATIONS_PREEMPTED: outcome(SenseKey.UNIT_ATTENTION, 0x2a, 0x03),
   RESERVATIONS_RELEASED: outcome(SenseKey.UNIT_ATTENTION, 0x2a, 0x04),
   REGISTRATIONS_PREEMPTED: outcome(SenseKey.UNIT_ATTENTION, 0x2a, 0x05),
+  /** "Asymmetric access state changed". */
+  ASYMMETRIC_ACCESS_STATE_CHANGED: outcome(SenseKey.UNIT_ATTENTION, 0x2a, 0x06),
   INVALID_RELEASE_OF_PERSISTENT_RESERVATION: outcome(SenseKey.ILLEGAL_REQUEST, 0x26, 0x04),
   INSUFFICIENT_REGISTRATION_RESOURCES: outcome(SenseKey.ILLEGAL_REQUEST, 0x55, 0x04),
   SAVING_PARAMETERS_NOT_SUPPORTED: outcome(SenseKey.ILLEGAL_REQUEST, 0x39, 0x00),
@@ -174,6 +176,16 @@ export function senseOfIoError(error: IoError): Sense {
       return SENSE.HOLDER_UNREACHABLE;
     case 'aborted':
       return SENSE.COMMAND_ABORTED;
+  }
+}
+
+/** An I/O that the unit did not let be: how its command ends. */
+export class RefusedIo extends IoError {
+  constructor(
+    readonly status: number,
+    readonly sense: Sense | null,
+  ) {
+    super('aborted', 'the unit refused the command');
   }
 }
 

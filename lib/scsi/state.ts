@@ -128,6 +128,8 @@ export interface UnitState {
   endSanitize(failure: SanitizeFailure | null, ended: () => void): void;
   /** The operation that another process did not end, to be done again from its beginning; null: none, or it is under way. */
   takeUpSanitize(): { readonly order: SanitizeOrder; readonly run: SanitizeRun } | null;
+  /** Another process has served the unit until now: what was to be told, or was asked for, here is of the time before. */
+  begin(): void;
   /** A logical unit reset (SAM-5 6.3.3): everything as after power on, and every nexus is told `attention`. */
   reset(attention: Sense, done: () => void): void;
 }

@@ -28,6 +28,12 @@ export type TaskPlan =
 
 const NOTHING = Buffer.alloc(0);
 
+/** How a command ends that is not carried out. */
+export interface Refusal {
+  readonly status: number;
+  readonly sense: Sense | null;
+}
+
 /** One I_T nexus as SCSI sees it; owned by the session. */
 export interface ScsiNexus {
   readonly initiatorName: string;
@@ -54,6 +60,8 @@ export abstract class ScsiTask {
   offsetBytes = 0;
   transferBytes = 0;
   fua = false;
+  /** Only the CDB was looked at: whether the unit lets it be, by its state, is known where it is carried out. */
+  isUnjudged = false;
 
   // ---- set by the transport before execute()
   dataOut: Buffer = NOTHING;
@@ -69,6 +77,18 @@ export abstract class ScsiTask {
 
   /** The transport waits for its end, and nobody for its answer: what takes long stops soon, and calls finish(). */
   isEnding = false;
+  /** Set where what takes long is elsewhere, and has to be told. */
+  whenEnding: (() => void) | null = null;
+
+  markEnding(): void {
+    this.isEnding = true;
+    this.whenEnding?.();
+  }
+
+  /** False once the initiator hears nothing of what it does any more: what has not begun need not. */
+  get isWanted(): boolean {
+    return true;
+  }
 
   /** Called exactly once per task, by the device server or, for 'read' and 'write', by the transport. */
   abstract finish(status: number, sense: Sense | null): void;
@@ -76,21 +96,27 @@ export abstract class ScsiTask {
 
 /** What a transport needs of the device behind one target name: every LUN of it. */
 export interface DeviceServer {
-  /** Where 'read' and 'write' tasks move their data. */
-  readonly device: BlockDevice;
   prepare(task: ScsiTask): TaskPlan;
   execute(task: ScsiTask): void;
   /** Why a prepared write is not carried out, now that its data has come, null if it is: much may have happened since. */
-  refusalOf(task: ScsiTask): Sense | null;
-  /** A nexus is there, before its first command. */
-  nexusBegan(nexus: ScsiNexus): void;
+  refusalOf(task: ScsiTask): Refusal | null;
+  /**
+   * A nexus is there, before its first command.
+   * @returns where its 'read' and 'write' tasks move their data
+   */
+  nexusBegan(nexus: ScsiNexus): BlockDevice;
   /**
    * No command of it is in flight any more, and none will come. Calls back when nothing else can reach the medium in its
    * name: what is copied to this unit from another.
    */
   nexusEnded(nexus: ScsiNexus, done?: () => void): void;
-  /** A logical unit or target reset (SAM-5 6.3.3). Calls back when the unit is as after it for everybody. */
-  reset(done: () => void): void;
+  /**
+   * A logical unit or target reset (SAM-5 6.3.3): the transport ends the tasks of its own sessions.
+   * @param done called once, when the unit is as after it for everybody; false: that cannot be had now
+   */
+  reset(done: (isDone: boolean) => void): void;
+  /** CLEAR TASK SET (SAM-5 7.5), in the same way. */
+  clearTaskSet(done: (isDone: boolean) => void): void;
   /** This process serves it from here on: what another one has left unfinished goes on. */
   resume(): void;
   /** Sense data as the unit is set to say it (D_SENSE, SPC-4 7.5.8). */

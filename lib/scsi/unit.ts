@@ -3,7 +3,12 @@
  * changes, and is the same for all initiators (I9), is in its state.
  */
 import { assert } from '../base/assert.js';
-import { PRODUCT_DEFAULT, TRANSFER_BYTES_MAX, VENDOR_DEFAULT } from '../base/limits.js';
+import {
+  COMPARE_AND_WRITE_BLOCKS_MAX,
+  PRODUCT_DEFAULT,
+  TRANSFER_BYTES_MAX,
+  VENDOR_DEFAULT,
+} from '../base/limits.js';
 import { ClaimableDevice } from '../block/claims.js';
 import type { BlockDevice } from '../block/device.js';
 import { Copies } from './copy/copies.js';
@@ -11,6 +16,7 @@ import { KeptUnitState } from './kept-state.js';
 import { type Office, SOLE } from './office.js';
 import { LocalKeeper, Nexuses, type ReservationKeeper } from './reservations/keeper.js';
 import type { Sense } from './sense.js';
+import type { TargetPorts } from './target-ports.js';
 import { Passes, type UnitState } from './state.js';
 import type { ScsiTask } from './task.js';
 
@@ -36,6 +42,10 @@ export interface DiskOptions {
   readonly removable?: boolean;
   /** No initiator may write, whatever the device would take: a move goes on writing to it. */
   readonly readOnly?: boolean;
+  /** Where the unit is reached through several target ports; by default it has one, which needs no telling apart. */
+  readonly ports?: TargetPorts;
+  /** Data of one command at most: a power of two; TRANSFER_BYTES_MAX by default. */
+  readonly transferBytesMax?: number;
 }
 
 const PAGE_BYTES = 4096;
@@ -69,6 +79,8 @@ export class DiskUnit {
   readonly physicalExponent: number;
   /** MAXIMUM TRANSFER LENGTH in blocks. */
   readonly transferBlocksMax: number;
+  /** MAXIMUM COMPARE AND WRITE LENGTH in blocks: its data is twice as long. */
+  readonly compareAndWriteBlocksMax: number;
   /** MAXIMUM ATOMIC TRANSFER LENGTH and ATOMIC ALIGNMENT in blocks: what lies in one page. */
   readonly atomicBlocksMax: number;
   readonly removable: boolean;
@@ -80,6 +92,7 @@ export class DiskUnit {
   readonly serial: string;
   readonly naa: Buffer;
   readonly iqn: string;
+  readonly ports: TargetPorts | null;
   readonly nexuses: Nexuses;
   readonly copies = new Copies();
   /** What all I/O of initiators goes through. */
@@ -107,7 +120,9 @@ export class DiskUnit {
     const physicalBytes = Math.max(options.physicalBlockBytes ?? PAGE_BYTES, device.blockBytes);
     this.physicalExponent = Math.log2(physicalBytes / device.blockBytes);
     assert(Number.isInteger(this.physicalExponent), `physical block of ${physicalBytes} bytes`);
-    this.transferBlocksMax = TRANSFER_BYTES_MAX / device.blockBytes;
+    this.transferBlocksMax = (options.transferBytesMax ?? TRANSFER_BYTES_MAX) / device.blockBytes;
+    this.compareAndWriteBlocksMax = Math.min(COMPARE_AND_WRITE_BLOCKS_MAX, this.transferBlocksMax / 2);
+    this.ports = options.ports ?? null;
     this.atomicBlocksMax = PAGE_BYTES / device.blockBytes;
     this.vendor = paddedAscii(identity.vendor ?? VENDOR_DEFAULT, 8);
     this.product = paddedAscii(identity.product ?? PRODUCT_DEFAULT, 16);

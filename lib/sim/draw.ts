@@ -17,6 +17,8 @@ import { THEMES, type Theme } from './themes.js';
 const MOVES: readonly EventKind[] = ['move', 'move-part'];
 /** Only where machines are several. */
 const OF_MACHINES: readonly EventKind[] = ['power', 'power-everywhere'];
+/** Of so many seeds one has members that all serve. */
+const ALUA_EVERY = 4;
 /** Of so many seeds one has no theme. */
 const MIXED_EVERY = 5;
 
@@ -100,10 +102,22 @@ function drawScripts(draw: ScriptChance, theme: Theme): PlanEvent[] {
 }
 
 /** In order; and long enough for what stands still to go on by itself. */
-function finish(plan: Plan): Plan {
+function finish(drawn: Omit<Plan, 'access'>): Plan {
+  const plan = drawn.seed % ALUA_EVERY === ALUA_EVERY - 1 ? throughEveryMember(drawn) : drawn;
   const stalls = plan.events.filter(({ kind }) => kind === 'stall').map(({ atMs, ms }) => atMs + ms + 1_000);
   const durationMs = Math.max(plan.durationMs, ...stalls);
-  return { ...plan, durationMs, events: [...plan.events].sort((x, y) => x.atMs - y.atMs) };
+  return {
+    access: 'redirect',
+    ...plan,
+    durationMs,
+    events: [...plan.events].sort((x, y) => x.atMs - y.atMs),
+  };
+}
+
+/** Every member serves, and initiators go to one each. */
+function throughEveryMember(plan: Omit<Plan, 'access'>): Plan {
+  const initiators = plan.initiators.map((initiator, i) => ({ ...initiator, goesTo: i % plan.members }));
+  return { ...plan, initiators, access: 'alua' };
 }
 
 function drawVolume(chance: Chance, members: number, extents: number, extentKiB: number): VolumePlan {

@@ -25,6 +25,8 @@ const PATIENCE_MS = 300_000;
 const HOT_COMMANDS_MAX = 180;
 /** What a slow disk takes for a write at the most. */
 const LATE_MS = 400;
+/** How an answer reads after which hosts send a command again: BUSY, and unit attentions that come of a home's moves. */
+const REPEATABLE = /ended in (?:BUSY|CHECK CONDITION, sense 6\/(?:2A\/06|29\/03))$/;
 const FILL_BYTES = 64 * 1024;
 
 /** The world as a load sees it. */
@@ -203,6 +205,11 @@ export class Load {
       this.commands += 1;
     } catch (error) {
       if (!(error instanceof BlockferryError)) throw error;
+      // A host would send it again; here the next command does.
+      if (this.world.access === 'alua' && REPEATABLE.test(error.message)) {
+        this.world.counted('repeatable');
+        return true;
+      }
       this.world.failed(this.name, error, clock.nowMs() - askedAtMs);
       if (error.code !== 'IO') return false;
     }

@@ -106,6 +106,8 @@ export const Plan = z.object({
   members: z.number().int().min(1).max(8),
   /** All on one machine: a process can see that another is gone, and the power never goes. */
   oneMachine: z.boolean(),
+  /** Initiators are redirected to the home, or served by every member. */
+  access: z.enum(['redirect', 'alua']).default('redirect'),
   volumes: z.array(VolumePlan),
   initiators: z.array(InitiatorPlan),
   durationMs: count,

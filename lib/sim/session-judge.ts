@@ -8,6 +8,8 @@ import type { PortalAddress } from '../iscsi/initiator/url.js';
 /** What the group has to say about it. */
 export interface HomeHistory {
   readonly nowMs: number;
+  /** Who serves: the home, or every member. */
+  readonly access: 'redirect' | 'alua';
   /** The member whose portal that is. */
   memberAt(address: string): string | undefined;
   /** Whether a member has been home of the volume at any time since. */
@@ -54,6 +56,7 @@ export class SessionJudge {
   look(portal: string | undefined): void {
     if (this.isLookedAt || portal === undefined) return;
     this.isLookedAt = true;
+    if (this.group.access === 'alua') return;
     const member = this.group.memberAt(portal);
     if (member === undefined || !this.group.wasHome(member, this.dialledAtMs))
       this.group.wrong(`I10: ${this.name} is served by ${member ?? portal}, which is not home`);

@@ -29,6 +29,7 @@ export interface SharedWorld {
   readonly chance: Chance;
   readonly applied: Applied;
   readonly oneMachine: boolean;
+  readonly access: 'redirect' | 'alua';
   /** A member has come to a waypoint. */
   reached(member: SimMember, point: Waypoint): void;
   /** What was not durable of what a member holds may be lost. */
@@ -75,7 +76,15 @@ export class SimMember {
     this.process = process;
     const { log, clock } = { log: world.logOf(name), clock: process.clock };
     const options = {
-      ...{ name, storeUrl: 'simulated', dataFolder: '/data', log, clock, busyPollUs: 0 },
+      ...{
+        name,
+        storeUrl: 'simulated',
+        dataFolder: '/data',
+        log,
+        clock,
+        busyPollUs: 0,
+        access: world.access,
+      },
       portal: { host, port: this.portalPort },
       peer: { host, port: this.portalPort + 1_000 },
       random: new Chance(world.chance.uint32()),

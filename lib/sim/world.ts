@@ -49,6 +49,7 @@ export class World implements Scene {
   readonly store: MemoryStore;
   readonly mood = new StoreMood();
   readonly oneMachine: boolean;
+  readonly access: Plan['access'];
   readonly members: SimMember[];
   readonly portal: GroupPortal;
   readonly volumes: SimVolume[] = [];
@@ -72,6 +73,7 @@ export class World implements Scene {
   ) {
     const { seed, oneMachine } = plan;
     this.oneMachine = oneMachine;
+    this.access = plan.access;
     this.timeline = new Timeline(keepsLines);
     this.chance = new Chance(seed ^ 0x5eed);
     this.net = new SimNet(this.timeline, new Chance(seed ^ 0x0e7));
@@ -232,6 +234,7 @@ export class World implements Scene {
       spawn: () => this.spawn(name, `10.0.1.${index + 1}`),
       memberAt: (address) => this.members.find((member) => member.portal === address)?.name,
       wasHome: (member, sinceMs) => this.commits.homesSince(volume.name, sinceMs).includes(member),
+      access: this.access,
       homesSince: (sinceMs) => this.commits.homesSince(volume.name, sinceMs).length - 1,
       get nowMs() {
         return timeline.nowMs;

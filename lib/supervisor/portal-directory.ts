@@ -4,7 +4,7 @@
  */
 import { BlockferryError } from '../base/errors.js';
 import type { DirectoryEntry, TargetAnswer, TargetDirectory } from '../iscsi/target/directory.js';
-import { redirectToHome } from '../routing/redirect.js';
+import { redirectToHome, type TargetPortal } from '../routing/redirect.js';
 import type { RoutingTable } from '../routing/table.js';
 
 /** The members as their supervisor sees them. */
@@ -19,10 +19,13 @@ export class PortalDirectory implements TargetDirectory {
   constructor(
     private readonly table: RoutingTable,
     private readonly homes: HomeWatch,
+    /** Where every member serves every volume: their portals, which initiators log in to without passing here again. */
+    private readonly everyPortal: (() => readonly TargetPortal[]) | null = null,
   ) {}
 
   list(localHost: string, localPort: number): readonly DirectoryEntry[] {
-    const addresses = [{ host: localHost, port: localPort, portalGroupTag: PORTAL_GROUP_TAG }];
+    const here = [{ host: localHost, port: localPort, portalGroupTag: PORTAL_GROUP_TAG }];
+    const addresses = this.everyPortal?.() ?? here;
     return [...this.table.volumes].map(({ record }) => ({ iqn: record.iqn, addresses }));
   }
 

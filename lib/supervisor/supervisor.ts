@@ -9,16 +9,18 @@ import { LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomToken, type Random } from '../base/random.js';
 import { ensureGroup, setBalance, type BalanceChange } from '../group/admin.js';
+import { GroupView } from '../group/group-view.js';
 import { openStore } from '../group/open-store.js';
 import type { Authenticator } from '../iscsi/target/login/security.js';
 import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
-import { formatAddress, type MemberView, type StatusView } from '../manage/api.js';
+import { formatAddress, type Access, type MemberView, type StatusView } from '../manage/api.js';
 import { GroupDesk } from '../manage/group-desk.js';
 import { ManageServer } from '../manage/server.js';
 import { PeerStatus } from '../peer/contract.js';
 import { Hub } from '../peer/hub.js';
 import { MemberIds } from '../routing/member-ids.js';
+import { portalsOf, type TargetPortal } from '../routing/redirect.js';
 import { RoutingTable } from '../routing/table.js';
 import { DataFolder } from '../storage/data-folder.js';
 import { chooseAddresses, loadAddresses, saveAddresses, type GroupAddresses } from './addresses.js';
@@ -37,6 +39,8 @@ export interface SupervisorOptions {
   readonly volumes: readonly WantedVolume[];
   /** The program that is a member when it is called with `member`. */
   readonly program: string;
+  /** See MemberOptions. */
+  readonly access: Access;
   /** Arguments that every member gets besides its own. */
   readonly memberArgs: readonly string[];
   /** Arguments of one member by its name. */
@@ -96,7 +100,13 @@ async function start(options: SupervisorOptions, undos: Undo[]): Promise<GroupDe
   undos.push(() => stopInOrder(members));
   await Promise.all(members.map((member) => member.start()));
 
-  const directory = new PortalDirectory(table, new HomeWatch(members, addresses, host));
+  let everyPortal: (() => readonly TargetPortal[]) | null = null;
+  if (options.access === 'alua') {
+    const view = await GroupView.open(store, log, () => undefined, clock);
+    undos.push(() => view.close());
+    everyPortal = () => portalsOf(view.members);
+  }
+  const directory = new PortalDirectory(table, new HomeWatch(members, addresses, host), everyPortal);
   const portal = new Portal({
     ...{ directory, registry: new SessionRegistry(clock), log, clock, random },
     options: { ...(authenticator && { authenticator }) },
@@ -110,7 +120,7 @@ async function start(options: SupervisorOptions, undos: Undo[]): Promise<GroupDe
     ...{ store, table, hub, clock, random, group: group.name },
     portal: formatAddress(portalAddress),
     manageUrl: () => manageUrl,
-    watched: () => members.map((member, i) => watchedView(member, addresses.members[i], host)),
+    watched: () => members.map((member, i) => watchedView(member, addresses.members[i], options)),
   });
   for (const volume of options.volumes) await ensureVolume(desk, volume);
   const api = await ManageServer.start({ host, port: addresses.manage, desk, log });
@@ -122,7 +132,7 @@ async function start(options: SupervisorOptions, undos: Undo[]): Promise<GroupDe
 function watchedView(
   member: MemberProcess,
   ports: GroupAddresses['members'][number] | undefined,
-  host: string,
+  { host, access }: SupervisorOptions,
 ): Omit<MemberView, 'startedAtMs'> {
   const at = (port = 0): string => formatAddress({ host, port });
   return {
@@ -131,6 +141,7 @@ function watchedView(
     peer: at(ports?.peer),
     pid: member.pid,
     alive: member.isReady,
+    access,
   };
 }
 
@@ -150,8 +161,8 @@ function memberProcess(
   const { host, clock, log, program } = options;
   const at = (port: number): string => formatAddress({ host, port });
   const args = ['member', '--name', member.name, '--store', storeUrl, '--data', join(folder, member.name)];
-  args.push('--portal', at(member.portal), '--peer', at(member.peer), ...options.memberArgs);
-  args.push(...options.argsOf(member.name));
+  args.push('--portal', at(member.portal), '--peer', at(member.peer), '--access', options.access);
+  args.push(...options.memberArgs, ...options.argsOf(member.name));
   return new MemberProcess({ name: member.name, program, args, clock, log });
 }
 

@@ -68,6 +68,7 @@ export class MemberRig {
       ...{ self: 'm1', ids, hub: this.peers.hub('m1'), folder: this.folder, clock: systemClock },
       ...{ log: silentLog, waypoints: noWaypoints, incarnation: 'i', table: this.table },
       sessionCount: () => 0,
+      hasSessions: () => false,
       cutOff: (iqn) => void this.cutOff.push(iqn),
       leaseIsValid: () => this.checkLease(),
       connect: () => undefined,
@@ -79,6 +80,7 @@ export class MemberRig {
         catchUp: () => this.catchingUp,
         homeCondition: (name) => ({ key: keys.unit(name), revision: 0 }),
       },
+      everyPath: null,
       hasLeft: () => Promise.resolve(false),
       loopIdleMs: () => 0,
     });

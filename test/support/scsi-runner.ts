@@ -2,7 +2,7 @@
 import type { BlockDevice } from '../../lib/block/device.js';
 import { type IoError, submitAndWait } from '../../lib/block/device.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
-import { type Sense, senseOfIoError } from '../../lib/scsi/sense.js';
+import { RefusedIo, type Sense, senseOfIoError } from '../../lib/scsi/sense.js';
 import {
   type DeviceServer,
   type ScsiNexus,
@@ -77,7 +77,8 @@ async function transfer(
     }
     task.finish(ScsiStatus.GOOD, null);
   } catch (error) {
-    task.finish(ScsiStatus.CHECK_CONDITION, senseOfIoError(error as IoError));
+    if (error instanceof RefusedIo) task.finish(error.status, error.sense);
+    else task.finish(ScsiStatus.CHECK_CONDITION, senseOfIoError(error as IoError));
   }
 }
 
@@ -112,7 +113,9 @@ export function scsiRunner(
       own.dataOut = offered.subarray(0, own.dataOutBytes);
       server.execute(own);
     } else if (plan !== 'finished') {
-      await transfer(device, own, plan, offered);
+      const refusal = plan === 'write' ? server.refusalOf(own) : null;
+      if (refusal !== null) own.finish(refusal.status, refusal.sense);
+      else await transfer(device, own, plan, offered);
     }
     await finished;
     await new Promise((resolve) => setImmediate(resolve));

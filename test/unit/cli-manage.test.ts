@@ -35,6 +35,7 @@ const MEMBERS: MemberView[] = ['m1', 'm2', 'm3'].map((name, i) => ({
   pid: 100 + i,
   startedAtMs: 1,
   alive: true,
+  access: 'redirect',
 }));
 
 function volumeView(name: string, home: string, holders: Record<string, number>): VolumeView {

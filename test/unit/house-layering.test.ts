@@ -25,6 +25,7 @@ const LAYERS = [
   'lib/iscsi/initiator',
   'lib/group',
   'lib/routing',
+  'lib/access',
   'lib/migration',
   'lib/member',
   'lib/serve',
@@ -57,7 +58,15 @@ const FORBIDDEN: Record<string, readonly string[]> = {
     'lib/iscsi/initiator',
   ],
   'lib/routing': ['lib/iscsi/initiator', 'lib/storage'],
-  'lib/migration': ['lib/iscsi/initiator', 'lib/iscsi/wire'],
+  'lib/access': [
+    'lib/iscsi/initiator',
+    'lib/iscsi/target',
+    'lib/iscsi/wire',
+    'lib/storage',
+    'lib/volume',
+    'lib/group',
+  ],
+  'lib/migration': ['lib/access', 'lib/iscsi/initiator', 'lib/iscsi/wire'],
 };
 
 const LINES_MAX = 400;

@@ -36,7 +36,7 @@ t.test('the board: the newest wins, age is told, what left is forgotten', async 
   t.notOk(board.learn(vectorOf('m2', { sequence: 6 }), 0, 'm3'), 'of a process that is gone');
   t.ok(board.learn(vectorOf('m2', { incarnation: 'another' }), 0, 'm2'), 'the new process begins anew');
   t.match(board.get('m2'), { vector: { sequence: 1 }, isFresh: true });
-  board.forget('m2');
+  processes.delete('m2');
   t.strictSame([board.get('m2'), board.all()], [undefined, []]);
 });
 

@@ -35,6 +35,7 @@ async function heldOf(rig: MemberRig, name: string) {
   for (;;) {
     const held = rig.host.get(name);
     if (held !== undefined) {
+      await held.unit.catchUp();
       held.target.server.nexusBegan(HOST);
       return held;
     }
@@ -60,9 +61,9 @@ t.test('from volume to volume', async (t) => {
   await submitAndWait(w.volume, 'discard', 0, BLOCK);
   t.equal(await (await w.file()).allocatedBytes(), 0, 'what is empty here takes no space there');
 
-  await rig.host.givingHome('w', true);
+  rig.host.givingHome('w', true);
   t.equal(await copy(), NOT_REACHABLE, 'one that is about to be served elsewhere');
-  await rig.host.givingHome('w', false);
+  rig.host.givingHome('w', false);
   t.equal(await copy(), SAID.GOOD);
   await giveHome(rig, 'v');
   t.equal(await copy(), SAID.GOOD, 'sessions that are yet to follow their volume are served as before (I7)');

@@ -110,7 +110,7 @@ t.test('a reset is one for everybody', async (t) => {
   const world = new World(t);
   const m1 = await world.start('m1');
   await m1.protect(true);
-  await new Promise<void>((resolve) => m1.server.reset(resolve));
+  await new Promise((resolve) => m1.server.reset(resolve));
   t.equal(await m1.says(TEST_UNIT_READY), SAID.UNIT_WAS_RESET);
   t.equal(await m1.says(WRITE), SAID.GOOD);
   t.equal(await (await world.start('m1')).says(WRITE), SAID.GOOD, 'also for the next life');
@@ -206,7 +206,7 @@ t.test('a member that is not home any more when it has caught up takes nothing u
   const held = rig.host.get('v');
   let caughtUp = (): void => undefined;
   rig.catchingUp = new Promise((resolve) => (caughtUp = resolve));
-  const catchingUp = held?.catchUpUnit();
+  const catchingUp = held?.unit.catchUp();
   await rig.table.commit(rig.routed, rig.routed.route.withHome('m2'));
   const order = { overwrite: null, failure: 'restricted' } as const;
   rig.unitMemory.facts = { ...rig.unitMemory.facts, sanitize: order };

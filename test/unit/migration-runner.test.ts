@@ -101,3 +101,34 @@ t.test('a home whose commit is in doubt is doubted until the store says (I8)', a
     await new Promise((resolve) => setTimeout(resolve, 5));
   t.equal(held?.isSurelyHome, true, 'it was not given away');
 });
+
+t.test('a home that is busy is not given away yet', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  const { store, table, host, peers } = rig;
+  const address = { host: '127.0.0.1', port: 1 };
+  const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
+  await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
+  peers.join('m2', { handle: (request) => request.answer(PeerStatus.UNAVAILABLE) });
+  await rig.volume(1);
+  await table.commit(rig.routed, rig.routed.route.withHolder([0, 1, 2], 'm2'));
+  const homes: string[] = [];
+  const quieten = async (): Promise<boolean> => {
+    t.equal(host.get('v')?.isSurelyHome, false, 'it is about to be given away');
+    homes.push(rig.routed.route.home);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    return homes.length > 2;
+  };
+  const volumes = Object.assign(Object.create(host) as typeof host, { quieten });
+  const options = { self: 'm1', incarnation: 'i', store, table, hub: peers.hub('m1'), volumes };
+  const doors = { clock, random: new SeededRandom(3), log: silentLog, waypoints: noWaypoints };
+  const runner = new MoveRunner({ ...options, ...doors });
+  await runner.start();
+  t.teardown(() => runner.stop());
+  const wanted = { volume: 'v', to: 'm2', range: null, rateBytesPerSecond: null, handover: 'ask' as const };
+  await createMove(store, doors, { ...wanted, strict: false });
+  for (let i = 0; i < 500 && rig.routed.route.home === 'm1'; i++)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  t.same(homes, ['m1', 'm1', 'm1'], 'asked until it could be had');
+  t.equal(rig.routed.route.home, 'm2');
+});

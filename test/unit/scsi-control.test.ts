@@ -375,8 +375,9 @@ t.test('REPORT SUPPORTED OPERATION CODES', async (t) => {
     run(`a3 0c ${options} ${opcode} ${action} 00001000 00 00`);
   const all = (await ask('00')).dataIn;
   t.equal(all.readUInt32BE(0), all.length - 4);
-  t.equal(all.length, 4 + 8 * COMMANDS.length);
-  t.equal((await ask('80')).dataIn.length, 4 + 20 * COMMANDS.length, 'with timeouts');
+  const count = COMMANDS.length - 1; // a unit with one port has no REPORT TARGET PORT GROUPS
+  t.equal(all.length, 4 + 8 * count);
+  t.equal((await ask('80')).dataIn.length, 4 + 20 * count, 'with timeouts');
   t.match(shown(all), '9e 00 00 10 00 01 00 10', 'READ CAPACITY(16) by service action');
   t.match(shown(all), '28 00 00 00 00 00 00 0a');
 

@@ -349,7 +349,7 @@ t.test('reservations: of the unit that is asked, and of those that are read and 
 const fencer = nexusOf('iqn.2026-11.test:fencer');
 for (const [name, end] of [
   ['PREEMPT AND ABORT', (b: CopyUnit) => out(b, PREEMPT_AND_ABORT, fencer, 'b'.repeat(16) + KEY, 1)],
-  ['a reset', (b: CopyUnit) => new Promise<void>((resolve) => b.server.reset(resolve))],
+  ['a reset', (b: CopyUnit) => new Promise((resolve) => b.server.reset(resolve))],
   [
     'the end of a session',
     (b: CopyUnit) => new Promise<void>((resolve) => b.server.nexusEnded(HOST, resolve)),

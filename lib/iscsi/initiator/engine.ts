@@ -8,7 +8,8 @@ import type { Timer } from '../../base/clock.js';
 import { systemClock } from '../../base/clock.js';
 import type { BlockferryError } from '../../base/errors.js';
 import { randomBelow, type Random } from '../../base/random.js';
-import { describeStatus, read16, write16 } from './cdb.js';
+import { INITIATOR_RECOVERY_DEADLINE_MS } from '../../base/limits.js';
+import { describeStatus, parseSense, read16, write16 } from './cdb.js';
 import { InitiatorTask } from './command.js';
 import type { Initiator } from './initiator.js';
 import type { Ledger, WrongBlock } from './ledger.js';
@@ -28,6 +29,7 @@ export interface EngineJob {
   readPercent: number;
   verifyReads: boolean;
   fua: boolean;
+  repeats: boolean;
   durationMs: number;
   opsMax: number;
   opsPerSecondMax: number;
@@ -44,6 +46,10 @@ export type LoadedUnit = Pick<
 >;
 
 const NO_DATA = Buffer.alloc(0);
+const BUSY = 0x08;
+/** SENSE KEY of a unit attention (SPC-4 4.5.6). */
+const UNIT_ATTENTION = 0x6;
+const BUSY_PAUSE_MS = 20;
 /** How often a rate limit hands out commands. */
 const RATE_TICK_MS = 2;
 /** Random places tried before a command waits for another to end: only tiny ranges are that crowded. */
@@ -53,6 +59,8 @@ const PLACE_TRIES = 16;
 class EngineTask extends InitiatorTask {
   slot = 0;
   isRead = false;
+  /** When it was first submitted. */
+  begunAtMs = 0;
   readonly buffer: Buffer;
   readonly words: Uint32Array;
   /** floorOf() of each block when the read was submitted. */
@@ -87,6 +95,7 @@ export class Engine {
   private reads = 0;
   private writes = 0;
   private errors = 0;
+  private repeated = 0;
   private wrongCount = 0;
   private stallMsMax = 0;
   /** The slowest since progress was told. */
@@ -150,6 +159,7 @@ export class Engine {
       MBps: Math.round(bytes / seconds / 1e4) / 100,
       latencyUs: latencyOf(this.histogram),
       longestStallMs: Math.round(this.stallMsMax * 1000) / 1000,
+      repeated: this.repeated,
       errors: this.errors,
       errorTexts: this.errorTexts,
       wrongCount: this.wrongCount,
@@ -199,6 +209,7 @@ export class Engine {
     else this.prepareWrite(task, lba);
     this.inFlight += 1;
     this.started += 1;
+    task.begunAtMs = this.initiator.nowMs();
     this.initiator.submit(task);
     return true;
   }
@@ -244,7 +255,8 @@ export class Engine {
 
   /** Every answer, and every command given up. */
   completed(task: EngineTask, error: BlockferryError | null): void {
-    const tookMs = this.initiator.nowMs() - task.submittedAtMs;
+    if (this.job.repeats && error === null && task.status !== 0 && this.repeats(task)) return;
+    const tookMs = this.initiator.nowMs() - task.begunAtMs;
     this.histogram.record(Math.max(1, Math.round(tookMs * 1000)));
     if (tookMs > this.stallMsMax) this.stallMsMax = tookMs;
     if (tookMs > this.progressStallMs) this.progressStallMs = tookMs;
@@ -257,6 +269,19 @@ export class Engine {
     this.inFlight -= 1;
     this.idle.push(task);
     this.advance();
+  }
+
+  /**
+   * Sends a command again as hosts do: after a unit attention, since it was not done, and, after a pause, where the target
+   * was busy. Not for ever.
+   */
+  private repeats(task: EngineTask): boolean {
+    const isAttention = parseSense(task.sense)?.key === UNIT_ATTENTION;
+    const isOver = this.initiator.nowMs() - task.begunAtMs > INITIATOR_RECOVERY_DEADLINE_MS;
+    if (isOver || (!isAttention && task.status !== BUSY)) return false;
+    this.repeated += 1;
+    systemClock.after(isAttention ? 0 : BUSY_PAUSE_MS, () => this.initiator.submit(task));
+    return true;
   }
 
   private failed(task: EngineTask, error: BlockferryError | null): void {

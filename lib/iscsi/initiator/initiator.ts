@@ -22,6 +22,8 @@ const LENGTHS = { totalAHSLength: 0, dataSegmentLength: 0 };
 /** Unit attentions a new nexus may have to take before it is ready. */
 const UNIT_ATTENTIONS_MAX = 8;
 const INQUIRY_BYTES = 255;
+/** SENSE KEY (SPC-4 4.5.6). */
+const UNIT_ATTENTION = 0x6;
 
 export interface InitiatorEvents {
   /** A login ended elsewhere than at the portal that was asked: all portals, in order. */
@@ -133,11 +135,16 @@ export class Initiator extends EventEmitter<InitiatorEvents> {
     expectGood('WRITE(16)', await this.run(task));
   }
 
-  /** SYNCHRONIZE CACHE; without arguments, of the whole unit. */
+  /** SYNCHRONIZE CACHE; without arguments, of the whole unit. Unit attentions that come first are taken. */
   async flush(lba = 0, blocks = 0): Promise<void> {
-    const task = new PromisedTask();
-    cdb.synchronizeCache16(task.cdb, lba, blocks);
-    expectGood('SYNCHRONIZE CACHE(16)', await this.run(task));
+    for (let tries = 0; ; tries++) {
+      const task = new PromisedTask();
+      cdb.synchronizeCache16(task.cdb, lba, blocks);
+      const result = await this.run(task);
+      const isAttention = cdb.parseSense(result.sense)?.key === UNIT_ATTENTION;
+      if (isAttention && tries < UNIT_ATTENTIONS_MAX) continue;
+      return void expectGood('SYNCHRONIZE CACHE(16)', result);
+    }
   }
 
   async unmap(ranges: readonly cdb.LbaRange[]): Promise<void> {
@@ -245,7 +252,7 @@ export class Initiator extends EventEmitter<InitiatorEvents> {
     for (let tries = 0; ; tries++) {
       const result = await this.testUnitReady();
       const sense = cdb.parseSense(result.sense);
-      const isAttention = sense?.key === 0x6;
+      const isAttention = sense?.key === UNIT_ATTENTION;
       if (result.status === 0) return;
       // LOGICAL UNIT NOT SUPPORTED (SPC-4 4.5.2): the number at the end of the URL is wrong.
       if (sense?.asc === 0x25)

@@ -33,6 +33,8 @@ export interface WorkloadReport {
   /** The slowest command of all: what an application would have felt. */
   readonly longestStallMs: number;
   /** Commands that failed. */
+  /** Commands that were sent again after BUSY or a unit attention. */
+  readonly repeated: number;
   readonly errors: number;
   readonly errorTexts: readonly string[];
   readonly wrongCount: number;

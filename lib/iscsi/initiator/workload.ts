@@ -33,6 +33,8 @@ export interface WorkloadOptions {
   ledgerFile?: string;
   /** Commands per second at most. */
   opsPerSecondMax?: number;
+  /** Commands that end BUSY or with a unit attention are sent again, as hosts do. Default: they are errors. */
+  repeats?: boolean;
   /** Ends the run in order before its time; what is in flight is answered first. */
   signal?: AbortSignal;
   /** Told about every `progressMs` (default 1000). */
@@ -154,6 +156,7 @@ async function prepare(
     readPercent: 100,
     verifyReads: true,
     fua: false,
+    repeats: options.repeats ?? false,
     durationMs: Infinity,
     opsMax: Infinity,
     opsPerSecondMax: options.opsPerSecondMax ?? Infinity,

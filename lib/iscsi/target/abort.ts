@@ -10,7 +10,7 @@ export function abortTask(session: Session, task: Task, fate: TaskFate, group: T
   task.group = group;
   if (earlier !== null) task.group = both(earlier, group);
   if (task.fate !== 'silence') task.fate = fate;
-  task.isEnding = true;
+  task.markEnding();
   if (task.letGo !== null) {
     task.letGo();
     return endWithStatus(session, task, ScsiStatus.TASK_ABORTED, null);
@@ -25,12 +25,26 @@ export function abortTask(session: Session, task: Task, fate: TaskFate, group: T
 
 /** Ends every command of a session unanswered (TAS 0, SPC-4 5.13.11.5); calls back when none is at the device. */
 export function abortTasks(session: Session, done: () => void): void {
-  let left = session.tasks.size + 1;
+  abortAllOf([session], 'silence', done);
+}
+
+/** Ends every command of these sessions for an initiator elsewhere: each is answered TASK ABORTED. */
+export function abortForOthers(sessions: readonly Session[], done: () => void): void {
+  abortAllOf(sessions, 'task-aborted', done);
+}
+
+function abortAllOf(sessions: readonly Session[], fate: TaskFate, done: () => void): void {
+  let left = 1;
   const taskEnded = (): void => {
     left -= 1;
     if (left === 0) done();
   };
-  for (const task of [...session.tasks.values()]) abortTask(session, task, 'silence', { taskEnded });
+  for (const session of sessions) {
+    for (const task of [...session.tasks.values()]) {
+      left += 1;
+      abortTask(session, task, fate, { taskEnded });
+    }
+  }
   taskEnded();
 }
 

@@ -21,4 +21,6 @@ export interface PortalContext {
   readonly poll: BusyPoll;
   readonly authenticator: Authenticator;
   readonly failedLogins: FailedLogins;
+  /** Of all portals of this process (RFC 7143 13.9); may be known only once the portal listens. */
+  readonly portalGroupTag: () => number;
 }

@@ -31,10 +31,10 @@ export function startRead(session: Session, task: Task): void {
  * is asked, waited for or copied. What the socket leaves over is copied by the output.
  */
 function sendMapped(session: Session, task: Task): boolean {
-  const { writer, target } = session;
+  const { writer, device } = session;
   const { span, offsetBytes, readBytes } = task;
   if (!writer.takesMapped || grantedPiece(session, task) < readBytes) return false;
-  const map = target?.server.device.mapped?.(offsetBytes, readBytes) ?? null;
+  const map = device?.mapped?.(offsetBytes, readBytes) ?? null;
   if (map === null) return false;
   session.bytesRead += readBytes;
   while (task.sentBytes < readBytes) {
@@ -56,8 +56,8 @@ export function readPiece(session: Session, task: Task): void {
     session.stalled.push(task);
     return;
   }
-  const device = session.target?.server.device;
-  assert(device !== undefined, 'a read in a session without a target');
+  const { device } = session;
+  assert(device !== null, 'a read in a session without a target');
   // The initiator may expect less than whole blocks; the device reads nothing else.
   const lengthBytes = Math.ceil(piece / device.blockBytes) * device.blockBytes;
   task.pieceBytes = piece;

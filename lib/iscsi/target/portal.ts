@@ -28,6 +28,8 @@ export interface PortalOptions {
   readonly busyPollUs?: number;
   /** Who may log in. Default: everybody. */
   readonly authenticator?: Authenticator;
+  /** Default 1. Asked at each login, since a member learns it from its group. */
+  readonly portalGroupTag?: () => number;
 }
 
 export interface PortalParts {
@@ -65,6 +67,7 @@ export class Portal {
       poll: new BusyPoll(clock, options?.busyPollUs ?? BUSY_POLL_US),
       authenticator: options?.authenticator ?? openAuthenticator,
       failedLogins: new FailedLogins(clock, log),
+      portalGroupTag: options?.portalGroupTag ?? (() => 1),
     };
   }
 

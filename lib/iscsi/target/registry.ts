@@ -109,6 +109,13 @@ export class SessionRegistry {
     return ![...this.sessions].some((session) => session.identity.iqn === iqn);
   }
 
+  /** Commands of `iqn` at the device or the device server: also of sessions that are closed, and drain. */
+  busyOf(iqn: string): number {
+    let busy = 0;
+    for (const session of this.sessions) if (session.identity.iqn === iqn) busy += session.busy;
+    return busy;
+  }
+
   /** A TSIH that no session has; never 0 (RFC 7143 11.12.6). */
   nextTsih(): number {
     const taken = new Set([...this.sessions].map((session) => session.tsih));
@@ -127,7 +134,7 @@ export class SessionRegistry {
   add(session: Session): void {
     const { nexus, target } = session;
     this.sessions.add(session);
-    target?.server.nexusBegan(nexus);
+    session.device = target?.server.nexusBegan(nexus) ?? null;
     session.whenGone(() => {
       if (target === null) this.sessions.delete(session);
       else target.server.nexusEnded(nexus, () => this.ended(session));

@@ -11,6 +11,7 @@
 import { assert, invariant } from '../../base/assert.js';
 import { COMMAND_WINDOW } from '../../base/limits.js';
 import { serialAdd } from '../../base/serial.js';
+import type { BlockDevice } from '../../block/device.js';
 import type { ScsiNexus } from '../../scsi/task.js';
 import type { DataInPdu } from '../wire/data-in.js';
 import type { OperationalParameters } from '../wire/negotiation.js';
@@ -53,6 +54,8 @@ export class Session {
   readonly pool: BufferPool;
   readonly memory: SessionMemory;
   readonly nexus: ScsiNexus;
+  /** Where its tasks move their data; null in a discovery session. */
+  device: BlockDevice | null = null;
   readonly window: CommandWindow;
   readonly tasks = new Map<number, Task>();
   /** By CmdSN; null: a command that was aborted before it came (RFC 7143 11.6.1). */
@@ -258,7 +261,7 @@ export class Session {
     this.state_ = 'closing';
     this.dropWaiting();
     for (const task of [...this.tasks.values()]) {
-      task.isEnding = true;
+      task.markEnding();
       if (task.letGo === null) continue;
       task.letGo();
       this.endTask(task);

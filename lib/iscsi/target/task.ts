@@ -28,6 +28,8 @@ export type TaskFate = 'answer' | 'silence' | 'task-aborted';
 export interface TaskOwner<S = unknown> {
   finished(task: Task<S>, status: number, sense: Sense | null): void;
   ioCompleted(task: Task<S>, error: IoError | null): void;
+  /** Whether its session still answers. */
+  answers(task: Task<S>): boolean;
 }
 
 /** Tasks that end together: told when the last of them has (task management waits so). */
@@ -45,6 +47,9 @@ export interface OutstandingR2t {
 class TaskIo extends BlockIo {
   constructor(private readonly task: Task) {
     super();
+  }
+  override get isWanted(): boolean {
+    return this.task.isWanted;
   }
   protected override completed(error: IoError | null): void {
     this.task.owner.ioCompleted(this.task, error);
@@ -119,6 +124,10 @@ export class Task<S = unknown> extends ScsiTask {
     this.cdb = this.cdbBytes;
   }
 
+  override get isWanted(): boolean {
+    return this.fate === 'answer' && this.owner.answers(this);
+  }
+
   override finish(status: number, sense: Sense | null): void {
     this.owner.finished(this, status, sense);
   }
@@ -129,14 +138,14 @@ export class Task<S = unknown> extends ScsiTask {
     this.phase = 'free';
     this.fate = 'answer';
     this.group = null;
-    this.letGo = null;
+    this.letGo = this.whenEnding = null;
     this.isEnding = false;
     this.dataOut = NOTHING;
     this.dataIn = NOTHING;
     this.io.data = NOTHING;
     this.expectedReadBytes = this.expectedDataOutBytes = this.actualBytes = 0;
     this.readBytes = this.sentBytes = this.pieceBytes = this.dataSN = 0;
-    this.unsolicited = this.failed = this.isOverdrawn = false;
+    this.isUnjudged = this.unsolicited = this.failed = this.isOverdrawn = false;
     this.wantedBytes = this.receivedBytes = this.budgetBytes = this.unsolicitedEnd = 0;
     this.writeData = NOTHING;
     this.expectedDataSN = this.r2tSN = this.solicitedEnd = this.looksInVain = 0;

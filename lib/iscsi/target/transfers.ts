@@ -10,7 +10,7 @@
 import { assert } from '../../base/assert.js';
 import { TRANSFER_BYTES_MAX } from '../../base/limits.js';
 import type { IoError } from '../../block/device.js';
-import { SENSE, SenseKey, type Sense, senseOfIoError } from '../../scsi/sense.js';
+import { RefusedIo, SENSE, SenseKey, type Sense, senseOfIoError } from '../../scsi/sense.js';
 import { ScsiStatus } from '../../scsi/task.js';
 import { grantedPiece, readPiece, pieceRead, sendControlData, startRead } from './data-in.js';
 import { beginGather, failWith, type Gathered, unpark } from './data-out.js';
@@ -57,7 +57,7 @@ function wantData(session: Session, task: Task, neededBytes: number): void {
     task.actualBytes = 0;
     return failWith(task, ScsiStatus.CHECK_CONDITION, SENSE.INVALID_FIELD_IN_CDB);
   }
-  const block = task.plan === 'write' ? (session.target?.server.device.blockBytes ?? 1) : 1;
+  const block = task.plan === 'write' ? (session.device?.blockBytes ?? 1) : 1;
   const coming = Math.min(task.expectedDataOutBytes, neededBytes);
   task.wantedBytes = coming - (coming % block);
   // A device writes whole blocks only. What half a parameter list means is the device server's to say.
@@ -77,8 +77,8 @@ export function gathered(session: Session, task: Task, state: Gathered): void {
 /** All data is here. */
 function work(session: Session, task: Task): void {
   if (task.failed) return endWithStatus(session, task, task.failedStatus, task.failure);
-  const { target } = session;
-  assert(target !== null, 'a command in a discovery session');
+  const { target, device } = session;
+  assert(target !== null && device !== null, 'a command in a discovery session');
   if (task.plan === 'control') {
     session.setPhase(task, 'executing');
     task.dataOut = task.writeData;
@@ -88,11 +88,11 @@ function work(session: Session, task: Task): void {
     const refusal = target.server.refusalOf(task);
     if (refusal !== null) {
       task.actualBytes = 0;
-      return endWithStatus(session, task, ScsiStatus.CHECK_CONDITION, refusal);
+      return endWithStatus(session, task, refusal.status, refusal.sense);
     }
     session.setPhase(task, 'device');
     const { io, offsetBytes, wantedBytes, writeData, fua } = task;
-    target.server.device.submit(io.prepare('write', offsetBytes, wantedBytes, writeData, fua));
+    device.submit(io.prepare('write', offsetBytes, wantedBytes, writeData, fua));
   }
 }
 
@@ -116,7 +116,8 @@ export const taskOwner: TaskOwner<Session> = {
     assert(task.phase === 'device', `an I/O completed in phase ${task.phase}`);
     if (error !== null) {
       task.actualBytes = task.sentBytes;
-      endWithStatus(session, task, ScsiStatus.CHECK_CONDITION, senseOfIoError(error));
+      if (error instanceof RefusedIo) endWithStatus(session, task, error.status, error.sense);
+      else endWithStatus(session, task, ScsiStatus.CHECK_CONDITION, senseOfIoError(error));
     } else if (task.plan === 'read' && task.fate === 'answer' && session.answering) {
       pieceRead(session, task);
     } else {
@@ -125,6 +126,8 @@ export const taskOwner: TaskOwner<Session> = {
     }
     afterActivity(session);
   },
+
+  answers: (task: Task<Session>): boolean => sessionOf(task).answering,
 };
 
 /** What a 'control' command without data for the initiator took: all it needs, unless it failed having had that. */

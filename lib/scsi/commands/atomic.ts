@@ -6,7 +6,7 @@
  * A WRITE ATOMIC is one page at most, since a page goes into the page cache whole: a member that is killed has written
  * all of it or nothing.
  */
-import { COMPARE_AND_WRITE_BLOCKS_MAX, PIECE_BYTES_MAX } from '../../base/limits.js';
+import { PIECE_BYTES_MAX } from '../../base/limits.js';
 import { byteAt, FUA, uint64 } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { cut, finishClaimed, type Piece } from '../pieces.js';
@@ -38,7 +38,7 @@ const nothing = (): null => null;
 
 const compareAndWrite: AtomicCommand = {
   range: (cdb) => ({ lba: uint64(cdb, 2), blocks: byteAt(cdb, 13), lengthAt: 13 }),
-  blocksMax: () => COMPARE_AND_WRITE_BLOCKS_MAX,
+  blocksMax: (unit) => unit.compareAndWriteBlocksMax,
   dataOutRatio: 2,
   wantsAll: true,
   fault: nothing,

@@ -17,6 +17,14 @@ const NO_UNIT_POSSIBLE = 0x7f;
 /** RMB, byte 1. */
 const RMB = 0x80;
 
+/**
+ * TPGS 01b, byte 5: implicit asymmetric access (SPC-4 table 146). Without it there is one target port, wherever the unit
+ * is served, and nothing about that is asymmetric.
+ */
+const TPGS_IMPLICIT = 0x10;
+/** 3PC, byte 5: EXTENDED COPY. */
+const THIRD_PARTY_COPY = 0x08;
+
 const STANDARD_BYTES = 96;
 
 /** VERSION DESCRIPTORs, "no version claimed" each (SPC-4 table 149): SAM-5, SPC-4, SBC-3, iSCSI. */
@@ -30,7 +38,7 @@ function encodeStandard(unit: DiskUnit, peripheral: number): Buffer {
   data[2] = 0x06; // VERSION: SPC-4
   data[3] = 0x12; // HISUP, RESPONSE DATA FORMAT 2
   data[4] = STANDARD_BYTES - 5; // ADDITIONAL LENGTH
-  data[5] = 0x08; // 3PC: EXTENDED COPY
+  data[5] = (unit.ports === null ? 0 : TPGS_IMPLICIT) | THIRD_PARTY_COPY;
   data[7] = 0x02; // CMDQUE
   data.write(unit.vendor, 8, 'latin1');
   data.write(unit.product, 16, 'latin1');

@@ -10,7 +10,10 @@ import { ScsiStatus, type ScsiTask, type TaskPlan } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 
 const KEY_BYTES = 8;
-/** All members of a group are one target port (device-identification.ts). */
+/**
+ * By default all members of a group are one target port (device-identification.ts). Where each is one of its own, a
+ * registration is of all of them, as if ALL_TG_PT had been asked for, so that it goes on counting when a path is lost.
+ */
 const RELATIVE_TARGET_PORT = 1;
 
 // ---- PERSISTENT RESERVE IN
@@ -39,10 +42,10 @@ function encodeReservation(state: Reservations): Buffer {
 }
 
 /** REPORT CAPABILITIES (SPC-4 6.15.4). */
-function encodeCapabilities(state: Reservations): Buffer {
+function encodeCapabilities(state: Reservations, { ports }: DiskUnit): Buffer {
   const body = Buffer.alloc(8);
   body.writeUInt16BE(8, 0);
-  body[2] = 0x10 | 0x08 | 0x01; // CRH, SIP_C, PTPL_C
+  body[2] = 0x10 | 0x08 | (ports === null ? 0 : 0x04) | 0x01; // CRH, SIP_C, ATP_C, PTPL_C
   body[3] = 0x80 | (state.aptpl ? 0x01 : 0); // TMV, PTPL_A
   body[4] = 0xea; // every type …
   body[5] = 0x01; // … that is not obsolete
@@ -50,13 +53,14 @@ function encodeCapabilities(state: Reservations): Buffer {
 }
 
 /** READ FULL STATUS (SPC-4 6.15.5). */
-function encodeFullStatus(state: Reservations): Buffer {
+function encodeFullStatus(state: Reservations, { ports }: DiskUnit): Buffer {
   const descriptors = state.registrations.map(({ initiatorPort, key }) => {
     const head = Buffer.alloc(24);
     const id = encodeTransportId(initiatorPort);
     head.write(key, 0, 'hex');
+    if (ports !== null) head[12] = 0x02; // ALL_TG_PT: the identifier of the port means nothing
     if (state.persistent !== null && holdsReservation(state, initiatorPort)) {
-      head[12] = 0x01; // R_HOLDER
+      head[12] = byteAt(head, 12) | 0x01; // R_HOLDER
       head[13] = state.persistent.type;
     }
     head.writeUInt16BE(RELATIVE_TARGET_PORT, 18);
@@ -80,7 +84,7 @@ const inCommands: readonly Command[] = READERS.map(([name, encode], serviceActio
   usage: Buffer.concat([Buffer.from([0x5e, serviceAction]), usage('00 00 00 00 00 ffff 04')]),
   passes: Passes.NO_MEDIUM,
   prepare: withoutDataOut,
-  execute: (unit, task) => answer(task, encode(unit.reservations.state), task.cdb.readUInt16BE(7)),
+  execute: (unit, task) => answer(task, encode(unit.reservations.state, unit), task.cdb.readUInt16BE(7)),
 }));
 
 // ---- PERSISTENT RESERVE OUT
@@ -115,7 +119,7 @@ function portsIn(bytes: Buffer): string[] | null {
 }
 
 /** Finishes the task and returns null where the parameter list is not as it should be. */
-function requestOf(task: ScsiTask): ProutRequest | null {
+function requestOf(unit: DiskUnit, task: ScsiTask): ProutRequest | null {
   const { cdb, dataOut } = task;
   const action = byteAt(cdb, 1) & 0x1f;
   if (dataOut.length < BASIC_BYTES) return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
@@ -124,8 +128,9 @@ function requestOf(task: ScsiTask): ProutRequest | null {
   const hasPorts = isMove || (flags & SPEC_I_PT) !== 0;
   // SPC-4 6.16.3: SPEC_I_PT is for REGISTER alone.
   if (!isMove && hasPorts && action !== ProutAction.REGISTER) return refused(task, invalidParameterField(20));
-  // One target port: every registration is of all of them, and a list of others is not kept.
-  if (!isMove && (flags & ALL_TG_PT) !== 0) return refused(task, invalidParameterField(20));
+  // Of one target port there is no all.
+  if (unit.ports === null && !isMove && (flags & ALL_TG_PT) !== 0)
+    return refused(task, invalidParameterField(20));
   const listAt = isMove ? BASIC_BYTES : BASIC_BYTES + 4;
   if (!hasPorts && dataOut.length !== BASIC_BYTES) return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
   if (hasPorts && dataOut.length < listAt) return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
@@ -161,7 +166,7 @@ export function finishChange(task: ScsiTask, change: Change | null): void {
 }
 
 function executeOut(unit: DiskUnit, task: ScsiTask): void {
-  const request = requestOf(task);
+  const request = requestOf(unit, task);
   if (request === null) return;
   unit.reservations.change(
     (state) => prout(state, request),

@@ -88,6 +88,10 @@ export function reportOpcodesCommand(commands: () => readonly Command[]): Comman
     usage: usage('a3 0c 87 ff ffff ffffffff 00 04'),
     passes: Passes.NO_MEDIUM,
     prepare: withoutDataOut,
-    execute: (_unit, task) => execute(commands(), task),
+    execute: (unit, task) =>
+      execute(
+        commands().filter((command) => command.isOf?.(unit) ?? true),
+        task,
+      ),
   };
 }

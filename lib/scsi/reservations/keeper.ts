@@ -73,6 +73,11 @@ export class Nexuses {
     );
   }
 
+  /** A copy that comes from another unit is at work here. */
+  get hasGuests(): boolean {
+    return this.guests.size > 0;
+  }
+
   abortGuests(done: () => void): void {
     abortAll([...this.guests.keys()], done);
   }

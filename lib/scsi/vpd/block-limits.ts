@@ -1,10 +1,5 @@
 /** VPD B0h, Block Limits (SBC-3 6.6.4): how large a command may be. Each number is enforced by its command. */
-import {
-  COMPARE_AND_WRITE_BLOCKS_MAX,
-  UNMAP_BLOCKS_MAX,
-  UNMAP_DESCRIPTORS_MAX,
-  WRITE_SAME_BLOCKS_MAX,
-} from '../../base/limits.js';
+import { UNMAP_BLOCKS_MAX, UNMAP_DESCRIPTORS_MAX, WRITE_SAME_BLOCKS_MAX } from '../../base/limits.js';
 import { putUint64 } from '../cdb.js';
 import type { DiskUnit } from '../unit.js';
 
@@ -18,7 +13,7 @@ export function encodeBlockLimits(unit: DiskUnit): Buffer {
   const put32 = (value: number, at: number): number => body.writeUInt32BE(value, at - HEADER_BYTES);
   const physicalBlocks = 2 ** unit.physicalExponent;
   // WSNZ 0: a WRITE SAME of zero blocks reaches to the end of the medium.
-  body[5 - HEADER_BYTES] = COMPARE_AND_WRITE_BLOCKS_MAX; // MAXIMUM COMPARE AND WRITE LENGTH
+  body[5 - HEADER_BYTES] = unit.compareAndWriteBlocksMax; // MAXIMUM COMPARE AND WRITE LENGTH
   body.writeUInt16BE(physicalBlocks, 6 - HEADER_BYTES); // OPTIMAL TRANSFER LENGTH GRANULARITY
   put32(unit.transferBlocksMax, 8); // MAXIMUM TRANSFER LENGTH
   put32(UNMAP_BLOCKS_MAX, 20); // MAXIMUM UNMAP LBA COUNT

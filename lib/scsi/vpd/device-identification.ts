@@ -6,7 +6,13 @@ const CodeSet = { BINARY: 1, ASCII: 2, UTF8: 3 } as const;
 /** ASSOCIATION (SPC-4 table 34). */
 const Association = { LOGICAL_UNIT: 0, TARGET_PORT: 1, TARGET_DEVICE: 2 } as const;
 /** DESIGNATOR TYPE (SPC-4 7.8.6.1). */
-const DesignatorType = { T10_VENDOR: 1, NAA: 3, RELATIVE_TARGET_PORT: 4, SCSI_NAME: 8 } as const;
+const DesignatorType = {
+  T10_VENDOR: 1,
+  NAA: 3,
+  RELATIVE_TARGET_PORT: 4,
+  PORT_GROUP: 5,
+  SCSI_NAME: 8,
+} as const;
 /** PROTOCOL IDENTIFIER of iSCSI (SPC-4 table 508). */
 const ISCSI = 5;
 /** PIV: the protocol identifier is valid; only ports and target devices speak a protocol. */
@@ -45,18 +51,32 @@ export function designates(descriptor: Buffer, unit: DiskUnit): boolean {
   return unitDesignators(unit).some((own) => own.equals(descriptor));
 }
 
+/** Two bytes behind two that are reserved: a port (SPC-4 7.8.6.7) and a group of ports (7.8.6.8) look alike. */
+function portNumber(number: number): Buffer {
+  return Buffer.from([0, 0, number >>> 8, number & 0xff]);
+}
+
+/**
+ * The port through which this is asked. By default every portal of the group is the one port "t,0x0001" to SCSI: it looks
+ * the same from each member. Where each member serves for the home, each is a port, and a group of ports, of its own.
+ */
+function portDesignators({ ports, iqn }: DiskUnit): Buffer[] {
+  const number = ports?.self ?? 1;
+  const name = nameString(`${iqn},t,0x${number.toString(16).padStart(4, '0')}`);
+  const { TARGET_PORT } = Association;
+  const { RELATIVE_TARGET_PORT, PORT_GROUP, SCSI_NAME } = DesignatorType;
+  const value = portNumber(number);
+  return [
+    designator(CodeSet.BINARY, TARGET_PORT, RELATIVE_TARGET_PORT, value),
+    ...(ports === null ? [] : [designator(CodeSet.BINARY, TARGET_PORT, PORT_GROUP, value)]),
+    designator(CodeSet.UTF8, TARGET_PORT, SCSI_NAME, name),
+  ];
+}
+
 export function encodeDeviceIdentification(unit: DiskUnit): Buffer {
-  // Every portal of the group is the one port "t,0x0001" to SCSI: it looks the same from each member.
-  const port = nameString(`${unit.iqn},t,0x0001`);
   return Buffer.concat([
     ...unitDesignators(unit),
-    designator(
-      CodeSet.BINARY,
-      Association.TARGET_PORT,
-      DesignatorType.RELATIVE_TARGET_PORT,
-      Buffer.from([0, 0, 0, 1]),
-    ),
-    designator(CodeSet.UTF8, Association.TARGET_PORT, DesignatorType.SCSI_NAME, port),
+    ...portDesignators(unit),
     designator(CodeSet.UTF8, Association.TARGET_DEVICE, DesignatorType.SCSI_NAME, nameString(unit.iqn)),
   ]);
 }

@@ -260,7 +260,7 @@ export const MUTANTS: readonly Mutant[] = [
     invariant: 'I8',
     breaks: 'a login is answered without fencing the old nexus',
     file: 'member/directory.js',
-    find: 'await this.fencer.fenceEverywhere(routed, login);',
+    find: 'await this.fencer.fenceEverywhere(routed, login, this.everyPortal === null ? login.isid : null);',
     replace: 'void login;',
   },
   {
@@ -308,8 +308,8 @@ export const MUTANTS: readonly Mutant[] = [
     invariant: 'I10',
     breaks: 'who is not home any more goes on serving',
     file: 'member/directory.js',
-    find: 'if (routed.route.home !== this.self)',
-    replace: 'if (routed.route.home === undefined)',
+    find: 'if (!isServedHere)',
+    replace: 'if (isServedHere === undefined)',
   },
   {
     name: 'redirect-loop',

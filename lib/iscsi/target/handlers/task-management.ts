@@ -24,9 +24,12 @@ import { putReject } from '../reject.js';
 import type { Session } from '../session.js';
 import type { TaskGroup } from '../task.js';
 
+const NOTHING_AFTER = (): void => undefined;
+
 /** The answer to one request: given when every task it ended is done at the device. */
 class PendingFunction implements TaskGroup {
   private left = 1; // ours, until everything is counted
+  private isRejected = false;
 
   constructor(
     private readonly session: Session,
@@ -41,9 +44,16 @@ class PendingFunction implements TaskGroup {
   taskEnded(): void {
     this.left -= 1;
     if (this.left > 0 || !this.session.answering) return;
-    putTaskManagementResponse(this.session, this.pdu, Response.COMPLETE);
+    const { REJECTED, COMPLETE } = Response;
+    putTaskManagementResponse(this.session, this.pdu, this.isRejected ? REJECTED : COMPLETE);
     this.after();
   }
+
+  /** What the device server has to do with it. */
+  readonly serverEnded = (isDone: boolean): void => {
+    if (!isDone) this.isRejected = true;
+    this.taskEnded();
+  };
 }
 
 export function taskManagement(session: Session, bhs: Buffer, context: PortalContext): void {
@@ -59,9 +69,9 @@ export function taskManagement(session: Session, bhs: Buffer, context: PortalCon
     case Function.ABORT_TASK:
       return abortOne(session, pdu);
     case Function.ABORT_TASK_SET:
-      return abortAll(session, pdu, [session]);
+      return abortAll(new PendingFunction(session, pdu, NOTHING_AFTER), session, [session]);
     case Function.CLEAR_TASK_SET:
-      return abortAll(session, pdu, sessions);
+      return clearTaskSet(session, pdu, sessions);
     case Function.LOGICAL_UNIT_RESET:
     case Function.TARGET_WARM_RESET:
       return reset(session, pdu, sessions);
@@ -79,7 +89,7 @@ export function taskManagement(session: Session, bhs: Buffer, context: PortalCon
 function abortOne(session: Session, pdu: TaskManagementRequestPdu): void {
   const task = session.tasks.get(pdu.referencedTaskTag);
   if (task !== undefined) {
-    const pending = new PendingFunction(session, pdu, () => undefined);
+    const pending = new PendingFunction(session, pdu, NOTHING_AFTER);
     pending.count();
     abortTask(session, task, 'silence', pending);
     return pending.taskEnded();
@@ -93,12 +103,7 @@ function abortOne(session: Session, pdu: TaskManagementRequestPdu): void {
   putTaskManagementResponse(session, pdu, due ? Response.COMPLETE : Response.NO_TASK);
 }
 
-function abortAll(
-  session: Session,
-  pdu: TaskManagementRequestPdu,
-  sessions: readonly Session[],
-  pending = new PendingFunction(session, pdu, () => undefined),
-): void {
+function abortAll(pending: PendingFunction, session: Session, sessions: readonly Session[]): void {
   for (const other of sessions) {
     for (const task of [...other.tasks.values()]) {
       pending.count();
@@ -106,6 +111,14 @@ function abortAll(
     }
   }
   pending.taskEnded();
+}
+
+/** The server ends the tasks of sessions that are not here; those that are here end with it. */
+function clearTaskSet(session: Session, pdu: TaskManagementRequestPdu, sessions: readonly Session[]): void {
+  const pending = new PendingFunction(session, pdu, NOTHING_AFTER);
+  pending.count();
+  session.target?.server.clearTaskSet(pending.serverEnded);
+  abortAll(pending, session, sessions);
 }
 
 /**
@@ -116,12 +129,12 @@ function reset(
   session: Session,
   pdu: TaskManagementRequestPdu,
   sessions: readonly Session[],
-  after: () => void = () => undefined,
+  after = NOTHING_AFTER,
 ): void {
   const pending = new PendingFunction(session, pdu, after);
   pending.count();
-  session.target?.server.reset(() => pending.taskEnded());
-  abortAll(session, pdu, sessions, pending);
+  session.target?.server.reset(pending.serverEnded);
+  abortAll(pending, session, sessions);
 }
 
 function putTaskManagementResponse(session: Session, pdu: TaskManagementRequestPdu, response: number): void {

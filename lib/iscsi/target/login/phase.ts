@@ -39,8 +39,6 @@ import { TARGET_OFFER } from './offer.js';
 import type { SecurityConversation } from './security.js';
 
 const NOTHING = Buffer.alloc(0);
-/** We have one portal group (RFC 7143 13.9). */
-const PORTAL_GROUP_TAG = 1;
 
 /** What a finished login hands over. */
 export interface EstablishedLogin {
@@ -167,7 +165,7 @@ export class LoginPhase {
     const mayTransit = this.stage !== LoginStage.SECURITY || this.authenticate(pdu, pairs, all);
     if (mayTransit === null) return;
     if (!this.tagSent && subject.target !== null) {
-      all.push({ key: 'TargetPortalGroupTag', value: String(PORTAL_GROUP_TAG) });
+      all.push({ key: 'TargetPortalGroupTag', value: String(this.context.portalGroupTag()) });
       this.tagSent = true;
     }
     this.rest = formatText(all);

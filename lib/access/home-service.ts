@@ -1,0 +1,87 @@
+/**
+ * The home's side of the commands of sessions at other members. A member that is not home says so, with the epoch by which
+ * it is not (I4), and never sends a command on.
+ */
+import type { z } from 'zod';
+import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
+import type { AccessServer } from './access-server.js';
+import { NexusBegan, TaskSet } from './messages.js';
+
+/** Where the units of this member are found. */
+export interface AccessUnits {
+  /** Undefined: no such volume, or each is served by its home alone. */
+  accessOf(volumeId: number): AccessServer | undefined;
+  /** Whether the member may serve, by its clock (I4): after a pause of the process, sockets come before timers. */
+  mayServe(): boolean;
+  /** Reads the volume's route from the store, then calls back. */
+  refresh(volumeId: number, done: () => void): void;
+}
+
+const TYPES = new Set<number>([
+  PeerType.COMMAND_READ,
+  PeerType.COMMAND_WRITE,
+  PeerType.COMMAND,
+  PeerType.COMMAND_ENDS,
+  PeerType.NEXUS_BEGAN,
+  PeerType.NEXUS_ENDED,
+  PeerType.TASK_SET,
+]);
+
+export class HomeService {
+  constructor(
+    private readonly units: AccessUnits,
+    private readonly incarnation: string,
+  ) {}
+
+  /** False: it is not for the home of a volume. */
+  handle(request: IncomingRequest): boolean {
+    if (!TYPES.has(request.type)) return false;
+    const unit = this.units.accessOf(request.volumeId);
+    const isBehind = unit === undefined || request.epoch > unit.epoch();
+    if (isBehind) this.units.refresh(request.volumeId, () => this.serve(request));
+    else this.serve(request);
+    return true;
+  }
+
+  private serve(request: IncomingRequest): void {
+    const unit = this.units.accessOf(request.volumeId);
+    if (unit === undefined)
+      return request.answer(PeerStatus.REFUSED, Buffer.from('it is served by its home'));
+    if (!this.units.mayServe()) return request.answer(PeerStatus.UNAVAILABLE);
+    if (unit.standing === 'held')
+      return unit.hold({ go: () => this.serve(request), isWanted: true, isCommand: false });
+    if (unit.standing === 'elsewhere') return request.answer(PeerStatus.STALE, undefined, unit.epoch());
+    const { visitors } = unit;
+    switch (request.type) {
+      case PeerType.NEXUS_BEGAN: {
+        const began = parsed(NexusBegan, request);
+        if (began === null) return;
+        return visitors.add(request, began, () =>
+          request.answer(PeerStatus.OK, Buffer.from(this.incarnation)),
+        );
+      }
+      case PeerType.NEXUS_ENDED:
+        return visitors.remove(request, () => request.answer(PeerStatus.OK));
+      case PeerType.COMMAND_ENDS:
+        return visitors.endCommand(request, () => request.answer(PeerStatus.OK));
+      case PeerType.TASK_SET: {
+        const taskSet = parsed(TaskSet, request);
+        if (taskSet === null) return;
+        return unit.endTaskSet(taskSet.what, request.from, true, (isDone) =>
+          request.answer(isDone ? PeerStatus.OK : PeerStatus.UNAVAILABLE),
+        );
+      }
+    }
+    visitors.serve(request);
+  }
+}
+
+/** The payload, or null when the request was answered REFUSED. */
+function parsed<T>(schema: z.ZodType<T>, request: IncomingRequest): T | null {
+  try {
+    return schema.parse(JSON.parse(request.payload.toString('utf8')));
+  } catch {
+    request.answer(PeerStatus.REFUSED, Buffer.from('malformed'));
+    return null;
+  }
+}

@@ -1,0 +1,316 @@
+/**
+ * The sessions at other members as the home of a unit sees them: each is a nexus like those of its own sessions, so that
+ * reservations, unit attentions, modes and claims are in one place. Their commands are judged and carried out here.
+ */
+import { type BlockDevice, BlockIo, type IoError } from '../block/device.js';
+import { HOME_COMMAND_BYTES_MAX } from '../base/limits.js';
+import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
+import { byteAt } from '../scsi/cdb.js';
+import type { DiskServer } from '../scsi/disk-server.js';
+import { RefusedIo, senseOfIoError, SENSE, type Sense } from '../scsi/sense.js';
+import { ScsiStatus, ScsiTask, type Refusal, type ScsiNexus } from '../scsi/task.js';
+import { CDB_BYTES, formatNotGood, type NexusBegan, type Server } from './messages.js';
+
+/** What is under way here for a session elsewhere: a command, or what its end waits for. */
+interface InService {
+  readonly visitor: Visitor;
+  /** Which session of which process, and the number of the command; 0: none. */
+  readonly sender: Sender;
+  readonly number: number;
+  /** No fence waits for it: it waits for other members itself, or goes on without its command. */
+  readonly isApart: boolean;
+  /** Nobody waits for its answer any more. */
+  stop(): void;
+}
+
+/** RESERVE, RELEASE, PERSISTENT RESERVE OUT: every member hears of them; SANITIZE takes hours. */
+const APART = new Set([0x16, 0x17, 0x48, 0x56, 0x57, 0x5f]);
+
+/** One session at another member. */
+class Visitor implements ScsiNexus {
+  readonly initiatorName: string;
+  readonly initiatorPortName: string;
+
+  constructor(
+    { initiatorName, initiatorPortName }: NexusBegan,
+    private readonly visitors: Visitors,
+  ) {
+    this.initiatorName = initiatorName;
+    this.initiatorPortName = initiatorPortName;
+  }
+
+  /** Their answers, if there are any, are its member's. */
+  abortTasks(done: () => void): void {
+    this.visitors.stop(({ visitor }) => visitor === this, done);
+  }
+}
+
+/** The sessions at one process of a member, by their numbers. */
+interface Party {
+  readonly incarnation: string;
+  readonly visitors: Map<number, Visitor>;
+}
+
+type Sender = Pick<IncomingRequest, 'from' | 'incarnation' | 'token'>;
+
+function isSame(one: Sender, other: Sender): boolean {
+  return one.incarnation === other.incarnation && one.from === other.from && one.token === other.token;
+}
+
+export class Visitors {
+  private readonly parties = new Map<string, Party>();
+  private readonly inService = new Set<InService>();
+  /** Who waits, and what for. */
+  private waiting: { readonly left: Set<InService>; readonly done: () => void }[] = [];
+
+  constructor(
+    private readonly disk: DiskServer,
+    private readonly self: Server,
+  ) {}
+
+  find({ from, incarnation, token }: Sender): Visitor | undefined {
+    const party = this.parties.get(from);
+    return party?.incarnation === incarnation ? party.visitors.get(token) : undefined;
+  }
+
+  // ---- what is under way, also of sessions that are gone
+
+  get isIdle(): boolean {
+    return this.inService.size === 0;
+  }
+
+  began(command: InService): void {
+    this.inService.add(command);
+  }
+
+  ended(command: InService): void {
+    if (!this.inService.delete(command)) return;
+    const { waiting } = this;
+    this.waiting = waiting.filter(({ left }) => !left.delete(command) || left.size > 0);
+    for (const { left, done } of waiting) if (left.size === 0) done();
+  }
+
+  /** Has these stop; calls back once what of them is under way now has ended. */
+  stop(isOne: (command: InService) => boolean, done: () => void): void {
+    const stopped = [...this.inService].filter(isOne);
+    for (const command of stopped) command.stop();
+    const left = new Set(stopped.filter((command) => !command.isApart && this.inService.has(command)));
+    if (left.size === 0) done();
+    else this.waiting.push({ left, done });
+  }
+
+  /** COMMAND_ENDS. */
+  endCommand(request: IncomingRequest, done: () => void): void {
+    this.stop(({ sender, number }) => number === request.extent && isSame(sender, request), done);
+  }
+
+  /** Resolves when nothing is under way that any other process than these has sent, or ever will be (I8). */
+  endAbsent(present: readonly Server[]): Promise<void> {
+    const incarnations = new Set(present.map(({ incarnation }) => incarnation));
+    for (const [member, { incarnation }] of this.parties)
+      if (!incarnations.has(incarnation)) this.gone(member);
+    return new Promise((resolve) =>
+      this.stop(({ sender }) => !incarnations.has(sender.incarnation), resolve),
+    );
+  }
+
+  // ---- sessions
+
+  /**
+   * A session whose commands follow. It may have been here before.
+   * @param done called once nothing can reach the medium in the name of those that are said to have ended
+   */
+  add(sender: Sender, began: NexusBegan, done: () => void): void {
+    const { visitors } = this.partyOf(sender);
+    const live = new Set(began.live);
+    const newest = Math.max(sender.token, ...live);
+    // Later ones may have come by before it.
+    const over = [...visitors.keys()].filter((number) => number < newest && !live.has(number));
+    let left = over.length + 1;
+    const one = (): void => {
+      left -= 1;
+      if (left === 0) done();
+    };
+    for (const number of over) this.remove({ ...sender, token: number }, one);
+    this.enter(sender, began);
+    one();
+  }
+
+  private enter(sender: Sender, began: NexusBegan): void {
+    const { visitors } = this.partyOf(sender);
+    if (visitors.has(sender.token)) return;
+    const visitor = new Visitor(began, this);
+    visitors.set(sender.token, visitor);
+    this.disk.nexusBegan(visitor);
+    const attention = attentionOf(began.before, this.self);
+    if (attention !== null) this.disk.attend(visitor, attention);
+  }
+
+  private partyOf({ from, incarnation }: Sender): Party {
+    const known = this.parties.get(from);
+    if (known?.incarnation === incarnation) return known;
+    this.gone(from);
+    const party = { incarnation, visitors: new Map<number, Visitor>() };
+    this.parties.set(from, party);
+    return party;
+  }
+
+  /** I_T nexus loss. Calls back when nothing can reach the medium in its name. */
+  remove(sender: Sender, done: () => void): void {
+    const visitor = this.find(sender);
+    this.parties.get(sender.from)?.visitors.delete(sender.token);
+    if (visitor !== undefined) this.end(visitor, sender);
+    this.stop((command) => isSame(command.sender, sender), done);
+  }
+
+  /** A member has left the group, or is another process by now: its sessions are gone. */
+  gone(member: string): void {
+    const party = this.parties.get(member);
+    if (party === undefined) return;
+    this.parties.delete(member);
+    const { incarnation, visitors } = party;
+    for (const [token, visitor] of visitors) this.end(visitor, { from: member, incarnation, token });
+  }
+
+  private end(visitor: Visitor, sender: Sender): void {
+    const ending = { visitor, sender, number: 0, isApart: false, stop: () => undefined };
+    this.began(ending);
+    this.disk.nexusEnded(visitor, () => this.ended(ending));
+  }
+
+  /** The unit is served elsewhere from now on; the sessions go on. */
+  leave(): void {
+    for (const { visitors } of this.parties.values())
+      for (const visitor of visitors.values()) this.disk.nexusLeft(visitor);
+    this.parties.clear();
+  }
+
+  /** Carries out a command; NOT_FOUND where its session is not known, REFUSED where no member would send it. */
+  serve(request: IncomingRequest): void {
+    const visitor = this.find(request);
+    if (visitor === undefined) return request.answer(PeerStatus.NOT_FOUND);
+    if (request.type === PeerType.COMMAND_READ || request.type === PeerType.COMMAND_WRITE) {
+      new VisitorIo(request, visitor, this, this.disk).begin();
+    } else new VisitorTask(request, visitor, this, this.disk).begin();
+  }
+}
+
+/** What a session is told that was served by `before`, and is by `self` now. */
+export function attentionOf(before: Server, self: Server): Sense | null {
+  if (before.name === '') return null;
+  const isRestart = before.name === self.name && before.incarnation !== self.incarnation;
+  return isRestart ? SENSE.UNIT_WAS_RESET : SENSE.ASYMMETRIC_ACCESS_STATE_CHANGED;
+}
+
+/** One READ or WRITE of a session elsewhere. */
+class VisitorIo extends BlockIo implements InService {
+  readonly isApart = false;
+
+  constructor(
+    private readonly request: IncomingRequest,
+    readonly visitor: Visitor,
+    private readonly visitors: Visitors,
+    private readonly disk: DiskServer,
+  ) {
+    super();
+  }
+
+  get sender(): Sender {
+    return this.request;
+  }
+
+  get number(): number {
+    return this.request.extent;
+  }
+
+  stop(): void {} // what is at the device runs to its end there
+
+  begin(): void {
+    const { request, disk, visitor, visitors } = this;
+    const op = request.type === PeerType.COMMAND_READ ? 'read' : 'write';
+    if (!isTransfer(request, disk.device, op))
+      return request.answer(PeerStatus.REFUSED, Buffer.from('no such range'));
+    const refusal = disk.refusalOfTransfer(visitor, op);
+    if (refusal !== null) return answerRefusal(request, disk, refusal);
+    const data = op === 'read' ? request.allocateAnswer() : request.payload;
+    visitors.began(this);
+    const fua = request.fua || disk.writesThrough;
+    disk.device.submit(this.prepare(op, request.offsetBytes, request.lengthBytes, data, fua));
+  }
+
+  protected override completed(error: IoError | null): void {
+    const { request, disk } = this;
+    if (error === null) request.answer(PeerStatus.OK, this.op === 'read' ? this.data : undefined);
+    else if (error instanceof RefusedIo) answerRefusal(request, disk, error);
+    else answerRefusal(request, disk, { status: ScsiStatus.CHECK_CONDITION, sense: senseOfIoError(error) });
+    this.visitors.ended(this);
+  }
+}
+
+function isTransfer(request: IncomingRequest, device: BlockDevice, op: 'read' | 'write'): boolean {
+  const { offsetBytes, lengthBytes, payload } = request;
+  if (op === 'write' && payload.length !== lengthBytes) return false;
+  if (offsetBytes % device.blockBytes !== 0 || lengthBytes % device.blockBytes !== 0) return false;
+  return (
+    lengthBytes > 0 && lengthBytes <= HOME_COMMAND_BYTES_MAX && offsetBytes + lengthBytes <= device.sizeBytes
+  );
+}
+
+/** Any other command of a session elsewhere. */
+class VisitorTask extends ScsiTask implements InService {
+  isApart = false;
+
+  constructor(
+    private readonly request: IncomingRequest,
+    readonly visitor: Visitor,
+    private readonly visitors: Visitors,
+    private readonly disk: DiskServer,
+  ) {
+    super();
+    this.nexus = visitor;
+  }
+
+  get sender(): Sender {
+    return this.request;
+  }
+
+  get number(): number {
+    return this.request.extent;
+  }
+
+  begin(): void {
+    const { request, disk } = this;
+    if (request.payload.length < CDB_BYTES) return request.answer(PeerStatus.REFUSED, Buffer.from('no CDB'));
+    this.cdb = request.payload.subarray(0, CDB_BYTES);
+    this.expectedDataOutBytes = request.lengthBytes;
+    this.isApart = APART.has(byteAt(this.cdb, 0));
+    this.visitors.began(this);
+    const plan = disk.prepare(this);
+    if (plan === 'finished') return;
+    // What moves data comes as COMMAND_READ and COMMAND_WRITE.
+    if (plan !== 'control') return this.finish(ScsiStatus.CHECK_CONDITION, SENSE.INTERNAL_TARGET_FAILURE);
+    this.dataOut = request.payload.subarray(CDB_BYTES, CDB_BYTES + this.dataOutBytes);
+    disk.execute(this);
+  }
+
+  /** As a transport ends a task (ScsiTask.letGo). */
+  stop(): void {
+    const { letGo } = this;
+    this.markEnding();
+    if (letGo === null) return;
+    this.letGo = null;
+    letGo();
+    this.finish(ScsiStatus.TASK_ABORTED, null);
+  }
+
+  override finish(status: number, sense: Sense | null): void {
+    const { request, disk } = this;
+    if (status === ScsiStatus.GOOD) request.answer(PeerStatus.OK, this.dataIn);
+    else answerRefusal(request, disk, { status, sense });
+    this.visitors.ended(this);
+  }
+}
+
+function answerRefusal(request: IncomingRequest, disk: DiskServer, refusal: Refusal): void {
+  request.answer(PeerStatus.NOT_GOOD, formatNotGood(refusal, disk.saysDescriptors));
+}

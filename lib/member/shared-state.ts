@@ -1,0 +1,47 @@
+/** What of every unit the members of a group share, as one member knows it: reservations, and what initiators have changed. */
+import { sleep } from '../base/clock.js';
+import { describeError } from '../base/errors.js';
+import { READ_BACK_RETRY_MS } from '../base/limits.js';
+import { SharedReservations, type SharedReservationsOptions } from './shared-reservations.js';
+import { SharedUnits, type SharedUnitsOptions } from './shared-units.js';
+
+export type SharedStateOptions = SharedReservationsOptions & SharedUnitsOptions;
+
+export class SharedState {
+  private constructor(
+    private readonly options: SharedStateOptions,
+    readonly reservations: SharedReservations,
+    readonly units: SharedUnits,
+  ) {}
+
+  /** Reads what there is, then follows. */
+  static async open(options: SharedStateOptions): Promise<SharedState> {
+    const reservations = await SharedReservations.open(options);
+    try {
+      return new SharedState(options, reservations, await SharedUnits.open(options));
+    } catch (error) {
+      reservations.close();
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.units.close();
+    this.reservations.close();
+  }
+
+  /** Reads what has changed meanwhile, until the store answers or nobody wants it any more. */
+  async refresh(isWanted: () => boolean): Promise<void> {
+    const { clock, log } = this.options;
+    while (isWanted()) {
+      try {
+        await this.reservations.records.refresh();
+        await this.units.records.refresh();
+        return;
+      } catch (error) {
+        log.warn({ error: describeError(error) }, 'the state of the units cannot be read');
+        await sleep(clock, READ_BACK_RETRY_MS);
+      }
+    }
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * The unit of a volume at one member, as initiators see it: what it is made of, who serves it, and what its home has to
+ * know and to finish. A home that comes reads first what the one before has made of the unit; a home that goes finishes
+ * what must not meet the next one's work.
+ */
+import type { AccessServer } from '../access/access-server.js';
+import { assert } from '../base/assert.js';
+import { sleep, type Clock } from '../base/clock.js';
+import { describeError } from '../base/errors.js';
+import { FORWARD_RETRY_MS, READ_BACK_RETRY_MS } from '../base/limits.js';
+import type { Logger } from '../base/log.js';
+import type { BlockDevice } from '../block/device.js';
+import type { RoutedVolume } from '../routing/table.js';
+import { DiskServer } from '../scsi/disk-server.js';
+import { KeptUnitState } from '../scsi/kept-state.js';
+import type { ReservationKeeper } from '../scsi/reservations/keeper.js';
+import type { DeviceServer } from '../scsi/task.js';
+import type { DiskUnit, UnitParts } from '../scsi/unit.js';
+import type { EveryPath, VolumePlace } from './every-path.js';
+import { HomeOffice } from './home-office.js';
+import type { VolumeUnits } from './shared-units.js';
+
+export interface VolumeUnitContext {
+  readonly self: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Where every member serves every volume; null: its home alone does. */
+  readonly everyPath: EveryPath | null;
+  /** Who keeps the reservations of a volume, by name and number. */
+  keeperOf(volume: string, volumeId: number): ReservationKeeper;
+  readonly units: VolumeUnits;
+  /** Resolves when nothing of the volume is carried out at another member; rejects when that was not so in time. */
+  vacateOthers(volume: RoutedVolume): Promise<void>;
+  /** The units that a copy may reach from here, as of now. */
+  unitsHere(): Iterable<DiskUnit>;
+}
+
+export class VolumeUnit {
+  readonly server: DeviceServer;
+  readonly disk: DiskUnit;
+  /** Null: the home alone serves it. */
+  readonly access: AccessServer | null;
+  private readonly office: HomeOffice;
+  /** What the home before has made of it is known here. */
+  private isKnown = false;
+  private isCatchingUp = false;
+  /** Commits under way that give the home away: a cancelled move's may overlap the next one's. */
+  private givesHome = 0;
+  private isClosed = false;
+
+  constructor(
+    device: BlockDevice,
+    private readonly place: VolumePlace,
+    private readonly context: VolumeUnitContext,
+  ) {
+    const { record } = place.routed;
+    const { name, id, removable, readOnly } = record;
+    const { everyPath, units, keeperOf } = context;
+    // Where every member serves, a home that is about to go finishes what it has begun, and that may enter.
+    const isHome = everyPath === null ? () => this.isSurelyHome : () => this.isHome;
+    this.office = new HomeOffice({ isHome, othersGone: () => this.othersGone() });
+    const parts: UnitParts = {
+      device,
+      identity: record,
+      options: { removable, readOnly },
+      state: new KeptUnitState(units.keeperOf(name, id)),
+      reservations: keeperOf(name, id),
+      others: () => context.unitsHere(),
+      office: this.office,
+    };
+    this.access = everyPath?.serve(record, parts, place) ?? null;
+    const disk = this.access?.disk ?? new DiskServer(parts);
+    this.server = this.access ?? disk;
+    this.disk = disk.unit;
+  }
+
+  get isHome(): boolean {
+    return this.place.routed.route.home === this.context.self;
+  }
+
+  /** Home, and not about to hear that it has given that away. */
+  get isSurelyHome(): boolean {
+    return this.isHome && this.givesHome === 0;
+  }
+
+  /** And knows it as the home before has left it: what it does here it does nowhere else. */
+  get isServedHere(): boolean {
+    return this.isSurelyHome && this.isKnown;
+  }
+
+  /** This member begins with the volume: no home before it is left that could change the unit. */
+  begin(): void {
+    this.settle();
+    if (this.isHome) this.server.resume();
+  }
+
+  /** A new epoch, or what has come of a commit. */
+  settle(): void {
+    if (!this.isHome) {
+      this.isKnown = false;
+      this.office.close();
+    }
+    this.access?.stand(this.isServedHere ? 'here' : this.isHome ? 'held' : 'elsewhere');
+    this.office.settle();
+    if (this.access !== null && this.isHome && !this.isKnown) void this.keepCatchingUp();
+  }
+
+  /** Whether no other home would meet anything of it that this member does. */
+  isVacant(hasSessions: boolean): boolean {
+    return this.access === null ? !hasSessions : this.access.standing === 'elsewhere';
+  }
+
+  // ---- the home comes
+
+  /** Before an initiator is served. Rejects when the store does not answer. */
+  async catchUp(): Promise<void> {
+    if (!this.isHome || this.isKnown) return;
+    let epoch: number;
+    do {
+      ({ epoch } = this.place.routed.route);
+      await this.context.units.catchUp(this.place.routed.record.name);
+      // The home may have gone meanwhile: what is unfinished is then the next one's to do.
+      if (!this.isHome) return;
+    } while (this.place.routed.route.epoch !== epoch); // or gone, and come back
+    this.isKnown = true;
+    this.settle();
+    this.server.resume();
+  }
+
+  /** No login has to come for it, where the commands of sessions wait that are there already. */
+  private async keepCatchingUp(): Promise<void> {
+    if (this.isCatchingUp) return;
+    this.isCatchingUp = true;
+    while (this.isHome && !this.isKnown && !this.isClosed) {
+      try {
+        await this.catchUp();
+      } catch (error) {
+        this.warn(error, 'the state of a unit cannot be read; trying again');
+        await sleep(this.context.clock, READ_BACK_RETRY_MS);
+      }
+    }
+    this.isCatchingUp = false;
+  }
+
+  private async othersGone(): Promise<void> {
+    while (this.isHome && !this.isClosed) {
+      try {
+        await this.context.vacateOthers(this.place.routed);
+        return;
+      } catch (error) {
+        this.warn(error, 'sessions of the home before are still there');
+        await sleep(this.context.clock, FORWARD_RETRY_MS);
+      }
+    }
+  }
+
+  // ---- the home goes
+
+  /** The commit that gives the home away is under way: from when it is asked for until it is known what came of it. */
+  givingHome(isUnderWay: boolean): void {
+    this.givesHome += isUnderWay ? 1 : -1;
+    assert(this.givesHome >= 0, 'more commits of a home ended than began');
+  }
+
+  /** Resolves when no command here rests on being home; false: that takes too long now. */
+  async quieten(): Promise<boolean> {
+    if (this.access !== null) return this.access.quieten();
+    await this.office.emptied();
+    return true;
+  }
+
+  close(): void {
+    this.isClosed = true;
+  }
+
+  private warn(error: unknown, what: string): void {
+    this.context.log.warn({ volume: this.place.routed.record.name, error: describeError(error) }, what);
+  }
+}
