@@ -20,7 +20,7 @@ const TOLERANCE = 1.04;
 /** Of what should go: a move of less is not worth a move. */
 const LEAST_PART = 0.1;
 /** So many times as many requests for its bytes has what has come not long ago, and is too much: it is waited for. */
-const WORTH_WAITING = Number(process.env.WW ?? 4);
+const WORTH_WAITING = 3;
 /** What comes back for a hot one is cold: at most this part of its requests. */
 const COLD_PART = 0.25;
 
