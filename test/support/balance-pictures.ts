@@ -64,8 +64,9 @@ export function volume(
     isMoving: false,
     labels: {},
     burstiness: 0.1,
-    cooling: [],
     ...given,
+    // A copy: apply() adds to it.
+    cooling: [...(given.cooling ?? [])],
     heat,
     holders: given.holders ?? heat.map(() => home),
   };
