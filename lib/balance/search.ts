@@ -17,8 +17,6 @@ const RECEIVERS_LOOKED = 4;
 const SPLITS_LOOKED = 8;
 /** How far above what should go a move may be, since nothing fits exactly: at shareLow 1.1 the destination stays under it. */
 const TOLERANCE = 1.04;
-/** Of what should go: a move of less is not worth a move. */
-const LEAST_PART = 0.1;
 /** So many times as many requests for its bytes has what has come not long ago, and is too much: it is waited for. */
 const WORTH_WAITING = 3;
 /** What comes back for a hot one is cold: at most this part of its requests. */
@@ -64,7 +62,10 @@ function unlessBetterCools(draft: Draft, from: MemberLoad, found: Found | null):
     return requestsOf(load) / (bytes + MOVE_FIXED_BYTES) > WORTH_WAITING * perByte(found);
   });
   if (!waits) return found;
-  draft.reject(found.candidate, held(draft, 'what has many more requests for its bytes has moved not long ago'));
+  draft.reject(
+    found.candidate,
+    held(draft, 'what has many more requests for its bytes has moved not long ago'),
+  );
   return null;
 }
 
@@ -164,7 +165,6 @@ function weigh(draft: Draft, bare: Option): Found | string {
   const { from, to, requests } = bare;
   const most = draft.rule.most(from, to);
   if (requests > most) return `${to.name} would have too much then`;
-  if (requests < draft.rule.ideal(from, to) * LEAST_PART) return 'it has too few requests to matter';
   const option = to.freeBytes >= bare.bytes ? bare : withExchange(draft, bare);
   if (option === null) return held(draft, `no room at ${to.name}`);
   const candidate = draft.candidateOf(option);

@@ -52,7 +52,10 @@ export function addSimulate(program: Command, door: CliDoor): void {
     .option('--volumes <volumes>', 'of the simulated group (of a trace: its own)', '32')
     .option('--policy <policy...>', `${POLICIES.join(', ')} (default: all, side by side)`)
     .option('--hours <hours>', 'of simulated time')
-    .option('--seconds <seconds>', 'the same in seconds (default: 45 minutes; diurnal: a day; a trace: all of it)')
+    .option(
+      '--seconds <seconds>',
+      'the same in seconds (default: 45 minutes; diurnal: a day; a trace: all of it)',
+    )
     .option('--window <seconds>', 'what is measured together, between two plans', '30')
     .option('--configurations <count>', 'judge the policies over so many drawn groups with a bottleneck')
     .option('--scale', 'how planning grows, up to 1,000 members and 100,000 volumes')
@@ -160,7 +163,9 @@ function progress(
 ): { at(done: number): Promise<void>; stop(): void } {
   const format = `[{bar}] {value}/{total} ${what}`;
   const bar =
-    json || door.stderr.isTTY !== true ? undefined : new SingleBar({ format, hideCursor: true }, Presets.legacy);
+    json || door.stderr.isTTY !== true
+      ? undefined
+      : new SingleBar({ format, hideCursor: true }, Presets.legacy);
   bar?.start(total, 0);
   return {
     at: async (done) => {
@@ -170,4 +175,3 @@ function progress(
     stop: () => bar?.stop(),
   };
 }
-

@@ -6,7 +6,15 @@ export const MiB = 1024 * 1024;
 
 export function memberOf(index: number, more: Partial<SimMember> = {}): SimMember {
   return {
-    ...{ name: `m${index + 1}`, speed: 1, requestMs: 1, bytesPerSecond: 1e12, variation: 1, delayMs: 0, weight: 1 },
+    ...{
+      name: `m${index + 1}`,
+      speed: 1,
+      requestMs: 1,
+      bytesPerSecond: 1e12,
+      variation: 1,
+      delayMs: 0,
+      weight: 1,
+    },
     capacityBytes: 1024 * 1024 * MiB,
     ...more,
   };

@@ -71,7 +71,10 @@ t.test('nobody is served more than was offered, nor more than there is', async (
 t.test('the least bytes to move', async (t) => {
   const members = twoMembers();
   // Ten extents at m1 with a tenth of its requests each: 1.15 of half may stay, so 0.425 of 1 go: 4.25 extents.
-  const even = { members, volumes: [volumeAt(members, 0, { heat: Array<number>(10).fill(0.1), perSecond: 100 })] };
+  const even = {
+    members,
+    volumes: [volumeAt(members, 0, { heat: Array<number>(10).fill(0.1), perSecond: 100 })],
+  };
   isNear(t, leastBytes(even), 4.25 * 1024 * 1024, 1e-6, 'even heat');
   // The hottest has them all but for a tenth: a part of it is enough.
   const hot = { members, volumes: [volumeAt(members, 0, { heat: [0.05, 0.9, 0.05], perSecond: 100 })] };

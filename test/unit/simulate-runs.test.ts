@@ -41,22 +41,26 @@ t.test('a member that has become slow sheds load until latencies meet', async (t
   const slow = (): World => {
     const members = [memberOf(0, { delayMs: 30 }), memberOf(1), memberOf(2)];
     const volumes = Array.from({ length: 12 }, (_, v) =>
-      volumeAt(members, v % 3, { name: `v${v}`, heat: evenHeat(32), perSecond: 150 }),
+      volumeAt(members, v % 3, { name: `v${v}`, heat: evenHeat(32), perSecond: 100 }),
     );
     return { members, volumes };
   };
   for (const policy of ['latency-gap', 'heat'] as const) {
     const { windows, moves } = runPolicy(scenarioOf(slow, 80), plan, { ...settings, policy });
     const [first, last] = [windows[0], windows.at(-1)];
-    t.ok(moves.length > 0 && moves.every(({ from, to }) => from === 'm1' || to !== 'm1'), `${policy}: m1 gives`);
+    t.ok(
+      moves.length > 0 && moves.every(({ from, to }) => from === 'm1' || to !== 'm1'),
+      `${policy}: m1 gives`,
+    );
     const before = first?.members[0]?.perSecond ?? 0;
     const [m1, ...others] = last?.members ?? [];
     t.ok((m1?.perSecond ?? Infinity) < before, `${policy}: it has less than before`);
     t.ok((last?.latencyMs ?? Infinity) < (first?.latencyMs ?? 0), `${policy}: requests are served sooner`);
     const lowest = Math.min(...others.map(({ serviceMs }) => serviceMs));
-    const isEmpty = (m1?.perSecond ?? 0) < 1;
+    // Thirty milliseconds more stay thirty more, however little it has: then it is all but empty.
+    const isEmpty = (m1?.perSecond ?? 0) < 0.1 * (last?.requestsPerSecond ?? 0);
     const gap = (m1?.serviceMs ?? 0) - lowest;
-    if (policy === 'latency-gap') t.ok(isEmpty || gap < settings.latencyGapMs, `${policy}: gap ${gap} ms, empty ${isEmpty}`);
+    t.ok(isEmpty || gap < settings.latencyGapMs, `${policy}: gap ${gap} ms at ${m1?.perSecond} a second`);
   }
 });
 
@@ -94,7 +98,10 @@ t.test('moves and requests are conserved under every load', async (t) => {
       t.equal(sum(volume.holders.values()), volume.extents, 'so has every extent');
     }
     for (const window of run.windows)
-      t.ok(window.requestsPerSecond <= window.offeredPerSecond * (1 + 1e-9), `${name}: no more served than asked`);
+      t.ok(
+        window.requestsPerSecond <= window.offeredPerSecond * (1 + 1e-9),
+        `${name}: no more served than asked`,
+      );
     t.equal(sum(run.moves.map(({ bytes }) => bytes)), run.bytesMoved, 'moves add up');
   }
 });
@@ -111,7 +118,16 @@ t.test('holes cost nothing, and a whole volume takes its home along', async (t) 
   const volume = volumeAt(members, 0, { heat: evenHeat(8), perSecond: 10 });
   const idle = { verdict: 'balanced', measure: null, reason: '', moves: [], alternatives: [] } as const;
   const move = {
-    ...{ volume: 'v', extents: null, from: 'm1', to: 'm2', requestsPerSecond: 10, bytes: 1, reason: 'test', after: null },
+    ...{
+      volume: 'v',
+      extents: null,
+      from: 'm1',
+      to: 'm2',
+      requestsPerSecond: 10,
+      bytes: 1,
+      reason: 'test',
+      after: null,
+    },
     predicted: { measure: 0, latencyMsBefore: 0, latencyMsAfter: 0, payBackMs: 0 },
   };
   volume.filled.fill(0, 2, 6);
@@ -127,7 +143,14 @@ t.test('holes cost nothing, and a whole volume takes its home along', async (t) 
 });
 
 t.test('a slice of the configurations reaches what is promised, and a seed says it all', async (t) => {
-  const options = { configurations: 12, seed: 1, seconds: 1800, policies: ['heat' as const], planner: plan, settings };
+  const options = {
+    configurations: 12,
+    seed: 1,
+    seconds: 1800,
+    policies: ['heat' as const],
+    planner: plan,
+    settings,
+  };
   const judgement = await judge(options);
   t.ok(judgement.improvedShare >= 0.9, `improved: ${judgement.improvedShare}`);
   t.ok(judgement.imbalanceMedian <= 1.2, `imbalance: ${judgement.imbalanceMedian}`);

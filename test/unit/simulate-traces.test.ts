@@ -28,10 +28,22 @@ t.test('ours, as CSV and as JSONL, plain and gzipped', async (t) => {
   for (const path of [fixture('small.csv'), fixture('small.jsonl'), zipped]) {
     const { windows, volumes, rows } = await readTrace(path, 30_000, 4 * MiB);
     t.equal(rows, 5);
-    t.strictSame([...volumes], [['db', 2], ['logs', 1]]);
+    t.strictSame(
+      [...volumes],
+      [
+        ['db', 2],
+        ['logs', 1],
+      ],
+    );
     const db = windows[0]?.get('db');
     t.match(db, { requests: 3, reads: 2, bytes: 16384, sequential: 1 });
-    t.strictSame([...(db?.extents ?? [])], [[0, 2], [1, 1]]);
+    t.strictSame(
+      [...(db?.extents ?? [])],
+      [
+        [0, 2],
+        [1, 1],
+      ],
+    );
     t.equal(windows.length, 2);
     t.equal(windows[1]?.get('logs')?.bytes, 65536);
     t.equal(windows[1]?.get('db')?.sequential, 0);
@@ -73,7 +85,11 @@ t.test('bad input: the file, the line, and what is wrong', async (t) => {
     ['e.csv', `${heading}0,../etc,read,0,512\n`, /e\.csv:2: '..\/etc' is no volume name/],
     ['f.csv', `${heading}0,db,read,9007199254740991,512\n`, /f\.csv:2: offset and length are beyond/],
     ['g.csv', 'time_ms,volume,op\n', /g\.csv:1: the heading has no offset, length/],
-    ['h.jsonl', '{"time_ms":0,"volume":"db","op":"read","offset":0,"length":1}\n{"time', /h\.jsonl:2: is no JSON/],
+    [
+      'h.jsonl',
+      '{"time_ms":0,"volume":"db","op":"read","offset":0,"length":1}\n{"time',
+      /h\.jsonl:2: is no JSON/,
+    ],
     ['i.csv', '128166372003061629,hm,1,Read,1,2,3\n12,hm,1,Read,1,2,3\n', /i\.csv:2: the time is no number/],
     ['j.txt', '  8,0 1 1 0.000000000 1 D R 8 + 8 [x]\nrubbish\n', /j\.txt:2: is no event in blkparse's/],
     ['k.txt', 'rubbish\n', /k\.txt:1: is none of csv, jsonl, msr, blkparse/],
@@ -81,12 +97,19 @@ t.test('bad input: the file, the line, and what is wrong', async (t) => {
     ['m.csv', 'x'.repeat(100_000), /m\.csv:1: has more than 4096 characters/],
   ];
   for (const [name, content, said] of bad)
-    await t.rejects(readTrace(written(name, content), 30_000, 4 * MiB), { message: said, code: 'INVALID' }, name);
+    await t.rejects(
+      readTrace(written(name, content), 30_000, 4 * MiB),
+      { message: said, code: 'INVALID' },
+      name,
+    );
   await t.rejects(readTrace(join(folder, 'none.csv'), 30_000, 4 * MiB), { code: 'NOT_FOUND' });
   const far = `${heading}0,db,read,0,512\n1e9,db,read,0,512\n900000000000000,db,read,0,512\n`;
   await t.rejects(readTrace(written('far.csv', far), 30_000, 4 * MiB), /far\.csv:3: the time is no number/);
   const long = `${heading}0,db,read,0,512\n900000000000000,db,read,0,512\n`;
-  await t.rejects(readTrace(written('long.csv', long), 30_000, 4 * MiB), /long\.csv:3: the trace is too long to keep/);
+  await t.rejects(
+    readTrace(written('long.csv', long), 30_000, 4 * MiB),
+    /long\.csv:3: the trace is too long to keep/,
+  );
 });
 
 t.test('the command: one document, the same every time; a report that needs nothing else', async (t) => {
@@ -107,17 +130,38 @@ t.test('the command: one document, the same every time; a report that needs noth
   t.equal(html.match(/<polyline /g)?.length, 16, 'each with a line for every policy');
   t.notMatch(html, /(?:src|href)=|@import|url\(/, 'loads nothing');
   for (const tag of ['svg', 'table', 'tr', 'td', 'text', 'polyline', 'div', 'p'])
-    t.equal(html.split(`<${tag}>`).length + html.split(`<${tag} `).length - 1, html.split(`</${tag}>`).length, tag);
+    t.equal(
+      html.split(`<${tag}>`).length + html.split(`<${tag} `).length - 1,
+      html.split(`</${tag}>`).length,
+      tag,
+    );
   t.notMatch(html, /NaN|undefined/);
 });
 
 t.test('the command: traces and drawn configurations', async (t) => {
   const trace = await run(['simulate', '--load', fixture('small.csv'), '--policy', 'share', '--json']);
   t.match(JSON.parse(trace.stdout), { volumes: 2, seconds: 60, policies: [{ policy: 'share', moves: 0 }] });
-  const drawn = await run(['simulate', '--configurations', '1', '--seconds', '300', '--policy', 'heat', '--json']);
+  const drawn = await run([
+    'simulate',
+    '--configurations',
+    '1',
+    '--seconds',
+    '300',
+    '--policy',
+    'heat',
+    '--json',
+  ]);
   const { rows, ...judged } = JSON.parse(drawn.stdout) as { rows: { policy: string }[] };
-  t.match(judged, { configurations: 1, improvedShare: Number, imbalanceMedian: Number, movedOverBoundMedian: Number });
-  t.strictSame(rows.map(({ policy }) => policy), ['none', 'heat']);
+  t.match(judged, {
+    configurations: 1,
+    improvedShare: Number,
+    imbalanceMedian: Number,
+    movedOverBoundMedian: Number,
+  });
+  t.strictSame(
+    rows.map(({ policy }) => policy),
+    ['none', 'heat'],
+  );
   const people = await run(['simulate', '--seconds', '60', '--volumes', '4', '--policy', 'none']);
   t.match(people.stdout, /^zipf: 4 members, 4 volumes, 60 s.*\nPOLICY .*\nnone /);
 });
