@@ -11,6 +11,9 @@ import { bestMove, type Found } from './search.js';
 import type { BalanceSettings } from './settings.js';
 import { Standing, utilisationOf, type MemberLoad } from './standing.js';
 
+/** From this part of the worst member's level on a member counts as loaded as that one. */
+const AS_LOADED = 0.75;
+
 /** What should move now. The same picture and settings give the same plan. */
 export const plan: Policy = (picture, settings) => {
   const rules = rulesOf(settings.policy);
@@ -65,13 +68,27 @@ function drafted(draft: Draft): Plan {
     return nothing('busy', measure, `${picture.movesUnderWay} of ${settings.movesMax} moves are under way`);
   }
   drain(draft, leaving);
-  const settled = givers.filter((member) => !standing.isSettling(member));
-  if (settled.length < givers.length) draft.isHeld = true;
-  relieve(draft, settled);
+  relieve(draft, ready(draft, givers));
   const verdict = draft.moves.length > 0 ? 'act' : draft.isHeld ? 'held' : 'no-gain';
   const alternatives = draft.alternatives();
   const reason = reasonText(verdict, measure, alternatives[0]?.because);
   return { verdict, measure, reason, moves: draft.moves, alternatives };
+}
+
+/**
+ * Those that have been measured since their last move. Who is much less loaded than one that has not waits for it: much of
+ * what it has too much may be fair once the worst have got what they ask for.
+ */
+function ready(draft: Draft, givers: readonly MemberLoad[]): MemberLoad[] {
+  const { rule, standing } = draft;
+  const worst = givers
+    .filter((member) => standing.isSettling(member))
+    .reduce((most, member) => Math.max(most, rule.level(member)), 0);
+  const settled = givers.filter(
+    (member) => !standing.isSettling(member) && rule.level(member) >= worst * AS_LOADED,
+  );
+  if (settled.length < givers.length) draft.isHeld = true;
+  return settled;
 }
 
 /** Of the most loaded member the best move, again and again, until the budget or what helps is spent. */

@@ -17,6 +17,8 @@ const RECEIVERS_LOOKED = 4;
 const SPLITS_LOOKED = 8;
 /** How far above what should go a move may be, since nothing fits exactly: at shareLow 1.1 the destination stays under it. */
 const TOLERANCE = 1.04;
+/** So many times as many requests for its bytes has what has come not long ago, and is too much: it is waited for. */
+const WORTH_WAITING = 3;
 /** What comes back for a hot one is cold: at most this part of its requests. */
 const COLD_PART = 0.25;
 
@@ -42,13 +44,29 @@ export function bestMove(draft: Draft, from: MemberLoad): Found | null {
     } else wholes.push(found);
   }
   const whole = mostForItsBytes(wholes);
-  const isEnough = whole !== null && whole.option.requests * 2 >= draft.rule.ideal(from, whole.option.to);
-  const part = isEnough ? null : bestPart(draft, from, toSplit);
-  const best = larger(whole, part) ?? mostForItsBytes(tooMuch);
+  const part = bestPart(draft, from, toSplit);
+  const best = unlessBetterCools(draft, from, denser(whole, part) ?? mostForItsBytes(tooMuch));
   for (const found of [...wholes, ...tooMuch]) {
     if (found !== best) draft.reject(found.candidate, 'another takes more for its bytes');
   }
   return best;
+}
+
+/** Nothing dear goes in the place of what has come lately and will be free to go on: that would stay the problem. */
+function unlessBetterCools(draft: Draft, from: MemberLoad, found: Found | null): Found | null {
+  if (found === null) return null;
+  const waits = from.vector.volumes.some((load) => {
+    const volume = draft.picture.volumes.get(load.volume);
+    if (volume === undefined || !draft.isCooling(volume)) return false;
+    const bytes = Math.min((volume.holders.get(from.name) ?? 0) * volume.extentBytes, volume.usedBytes);
+    return requestsOf(load) / (bytes + MOVE_FIXED_BYTES) > WORTH_WAITING * perByte(found);
+  });
+  if (!waits) return found;
+  draft.reject(
+    found.candidate,
+    held(draft, 'what has many more requests for its bytes has moved not long ago'),
+  );
+  return null;
 }
 
 function isBarred(draft: Draft, from: MemberLoad, volume: VolumePicture, load: VolumeLoad): boolean {
@@ -98,10 +116,10 @@ function perByte({ option }: Found): number {
   return option.requests / (bytes + MOVE_FIXED_BYTES);
 }
 
-/** A part goes only if it takes twice as much. */
-function larger(whole: Found | null, part: Found | null): Found | null {
+/** A part goes only if it takes twice as much for its bytes: what is forwarded costs more than what is at home. */
+function denser(whole: Found | null, part: Found | null): Found | null {
   if (whole === null || part === null) return whole ?? part;
-  return part.option.requests >= 2 * whole.option.requests ? part : whole;
+  return perByte(part) >= 2 * perByte(whole) ? part : whole;
 }
 
 function bestPart(

@@ -23,8 +23,8 @@ import { flag, parseOptions, whole, withJson } from './options.js';
 import { describeJudgement, describeRuns, describeScale, type SimulationReport } from './simulate-text.js';
 import { emit } from './output.js';
 
-/** Time of one configuration: a planner with two moves at a time has done most of its work by then. */
-const CONFIGURATION_SECONDS = 1800;
+/** Time of one configuration: some cool-downs, after which what came out wrong is put right. */
+const CONFIGURATION_SECONDS = 2700;
 const SECONDS_DEFAULT: Partial<Record<string, number>> = { diurnal: 86_400 };
 
 const Options = z.object({
@@ -54,7 +54,7 @@ export function addSimulate(program: Command, door: CliDoor): void {
     .option('--hours <hours>', 'of simulated time')
     .option(
       '--seconds <seconds>',
-      'the same in seconds (default: half an hour; diurnal: a day; a trace: all of it)',
+      'the same in seconds (default: 45 minutes; diurnal: a day; a trace: all of it)',
     )
     .option('--window <seconds>', 'what is measured together, between two plans', '30')
     .option('--configurations <count>', 'judge the policies over so many drawn groups with a bottleneck')

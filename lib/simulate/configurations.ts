@@ -78,7 +78,9 @@ class Drawing {
     this.requestBytes = dice.pick(REQUEST_BYTES);
     const count = dice.within(2, 16);
     this.hotCount =
-      this.theme === 'new-members' ? Math.floor(count / 2) : dice.within(1, Math.max(1, Math.floor(count / 4)));
+      this.theme === 'new-members'
+        ? Math.floor(count / 2)
+        : dice.within(1, Math.max(1, Math.floor(count / 4)));
     this.members = this.drawMembers(count);
     const hotPart = this.capacity(this.hot()) / this.capacity(this.members);
     this.load = dice.between(Math.max(0.7, 1.6 * hotPart), 0.95);
@@ -127,20 +129,22 @@ class Drawing {
     const variation = dice.pick([1, 1, 2, 4]);
     const speeds = Array.from({ length: count }, () => (isMixed ? dice.pick([0.5, 1, 1, 2]) : 1));
     // Of mixed hardware the old is what is overrun.
-    return speeds.sort((a, b) => a - b).map((hardware, m) => {
-      const hasBecomeSlow = this.theme === 'slow-member' && m < this.hotCount;
-      return {
-        name: `m${m + 1}`,
-        speed: hardware * (hasBecomeSlow ? dice.between(0.2, 0.5) : 1),
-        requestMs,
-        bytesPerSecond: 1024 * MiB,
-        variation,
-        delayMs: 0,
-        // Nobody has told the group anything: it has to see what is fast and what is slow.
-        weight: 1,
-        capacityBytes: 1024 * GiB,
-      };
-    });
+    return speeds
+      .sort((a, b) => a - b)
+      .map((hardware, m) => {
+        const hasBecomeSlow = this.theme === 'slow-member' && m < this.hotCount;
+        return {
+          name: `m${m + 1}`,
+          speed: hardware * (hasBecomeSlow ? dice.between(0.2, 0.5) : 1),
+          requestMs,
+          bytesPerSecond: 1024 * MiB,
+          variation,
+          delayMs: 0,
+          // Nobody has told the group anything: it has to see what is fast and what is slow.
+          weight: 1,
+          capacityBytes: 1024 * GiB,
+        };
+      });
   }
 
   private capacity(members: readonly SimMember[]): number {
@@ -204,6 +208,11 @@ class Drawing {
     const extents = Math.round(dice.logBetween(64, 512));
     const filled = drawFilled(dice, extents, dice.between(0.3, 1));
     const region = dice.pick([1, 8, 8, 16, 32]);
-    return { name, extentBytes: EXTENT_BYTES, filled, heat: drawHeat(dice, filled, dice.between(0.4, 1.2), region) };
+    return {
+      name,
+      extentBytes: EXTENT_BYTES,
+      filled,
+      heat: drawHeat(dice, filled, dice.between(0.4, 1.2), region),
+    };
   }
 }

@@ -76,7 +76,12 @@ export function steadyLoad(world: World, jitter: number, seed: number): Load {
 }
 
 /** @param factor on what volume number `v` is asked for, at a time of the run */
-function varying(world: World, jitter: number, seed: number, factor: (v: number, atMs: number) => number): Load {
+function varying(
+  world: World,
+  jitter: number,
+  seed: number,
+  factor: (v: number, atMs: number) => number,
+): Load {
   const dice = new Dice(seed ^ 0x6c6f6164);
   const offered = world.volumes.map(({ demand }) => demand.offeredPerSecond);
   return {

@@ -126,7 +126,8 @@ export class Mover {
   /** Past what costs nothing: holes, and extents that are there already. */
   private passFree(move: Running): void {
     const { volume, to } = move;
-    while (!isOver(move) && (volume.filled[move.next] === 0 || volume.holderOf(move.next) === to)) move.next += 1;
+    while (!isOver(move) && (volume.filled[move.next] === 0 || volume.holderOf(move.next) === to))
+      move.next += 1;
   }
 
   /** What is before `next` is the destination's. */

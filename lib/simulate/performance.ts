@@ -49,7 +49,12 @@ export interface MemberMoment {
 }
 
 /** @param startMs `waitMs` of the window before, where there was one */
-export function perform(world: World, copies: readonly Copy[], windowMs: number, startMs?: Float64Array): Moment {
+export function perform(
+  world: World,
+  copies: readonly Copy[],
+  windowMs: number,
+  startMs?: Float64Array,
+): Moment {
   const { members, volumes } = world;
   const stations: Station[] = [
     ...members.map(({ variation }) => ({ variation })),

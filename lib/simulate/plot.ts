@@ -25,13 +25,18 @@ export interface Chart {
 }
 
 export function chartSvg({ title, xName, yName, lines, goal, isLogarithmic = false }: Chart): string {
-  const points = lines.flatMap((line) => line.points).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
+  const points = lines
+    .flatMap((line) => line.points)
+    .filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
   const xs = range(points.map(([x]) => x));
   const ys = range([...points.map(([, y]) => y), ...(goal === undefined ? [] : [goal])]);
   const low = isLogarithmic ? Math.max(ys.low, Number.MIN_VALUE) : Math.min(0, ys.low);
   const xAt = scale(xs.low, xs.high, MARGIN.left, WIDTH - MARGIN.right);
   const yAt = isLogarithmic
-    ? compose(Math.log, scale(Math.log(low), Math.log(Math.max(ys.high, low)), HEIGHT - MARGIN.bottom, MARGIN.top))
+    ? compose(
+        Math.log,
+        scale(Math.log(low), Math.log(Math.max(ys.high, low)), HEIGHT - MARGIN.bottom, MARGIN.top),
+      )
     : scale(low, ys.high, HEIGHT - MARGIN.bottom, MARGIN.top);
   const axis = [low, isLogarithmic ? Math.sqrt(low * ys.high) : (low + ys.high) / 2, ys.high];
   return [
@@ -46,13 +51,19 @@ export function chartSvg({ title, xName, yName, lines, goal, isLogarithmic = fal
       text(xAt(x), HEIGHT - MARGIN.bottom + 16, shortNumber(x), i === 0 ? 'start' : 'end'),
     ),
     text((MARGIN.left + WIDTH - MARGIN.right) / 2, HEIGHT - 6, xName, 'middle'),
-    ...(goal === undefined ? [] : [stroke(MARGIN.left, yAt(goal), WIDTH - MARGIN.right, yAt(goal), '#c00', '4 3')]),
+    ...(goal === undefined
+      ? []
+      : [stroke(MARGIN.left, yAt(goal), WIDTH - MARGIN.right, yAt(goal), '#c00', '4 3')]),
     ...lines.map((line) => polyline(line, xAt, yAt)),
     '</svg>',
   ].join('\n');
 }
 
-function polyline({ name, colour, points }: Line, xAt: (x: number) => number, yAt: (y: number) => number): string {
+function polyline(
+  { name, colour, points }: Line,
+  xAt: (x: number) => number,
+  yAt: (y: number) => number,
+): string {
   const step = Math.max(1, Math.ceil(points.length / POINTS_MAX));
   const places = points
     .filter(([x, y], i) => i % step === 0 && Number.isFinite(x) && Number.isFinite(y))
@@ -70,7 +81,10 @@ function scale(low: number, high: number, from: number, to: number): (value: num
   return high > low ? (value) => from + ((value - low) / (high - low)) * (to - from) : () => from;
 }
 
-function compose(inner: (value: number) => number, outer: (value: number) => number): (value: number) => number {
+function compose(
+  inner: (value: number) => number,
+  outer: (value: number) => number,
+): (value: number) => number {
   return (value) => outer(inner(value));
 }
 

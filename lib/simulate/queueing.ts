@@ -103,7 +103,9 @@ class Network implements Solution {
   ) {
     const visits = customers.flatMap((customer) => customer.visits);
     this.first = new Uint32Array(customers.length + 1);
-    customers.forEach((customer, c) => (this.first[c + 1] = (this.first[c] as number) + customer.visits.length));
+    customers.forEach(
+      (customer, c) => (this.first[c + 1] = (this.first[c] as number) + customer.visits.length),
+    );
     this.station = Uint32Array.from(visits, ({ station }) => station);
     this.share = Float64Array.from(visits, ({ share }) => share);
     this.serviceMs = Float64Array.from(visits, ({ serviceMs }) => serviceMs);
@@ -128,7 +130,20 @@ class Network implements Solution {
   }
 
   private flowOf(c: number): void {
-    const { first, station, share, serviceMs, seen, waitMs, utilisation, before, rate, squares, felt, slope } = this;
+    const {
+      first,
+      station,
+      share,
+      serviceMs,
+      seen,
+      waitMs,
+      utilisation,
+      before,
+      rate,
+      squares,
+      felt,
+      slope,
+    } = this;
     const { population, thinkMs, delayMs } = this.customers[c] as Customer;
     const [begin, end] = [first[c]!, first[c + 1]!];
     const last = this.perMs[c]!;
@@ -168,7 +183,8 @@ class Network implements Solution {
       }
       const busy = utilisation[s] as number;
       const service = busy / visits;
-      const residual = ((squares[s] as number) * (1 + variationAt((stations[s] as Station).variation, busy))) / 2;
+      const residual =
+        ((squares[s] as number) * (1 + variationAt((stations[s] as Station).variation, busy))) / 2;
       let lack = service * (felt[s] as number) * wait + residual - wait;
       if (busy > 1) lack = Math.max(lack, (wait + service) * (busy - 1));
       const step = (DAMPING * lack) / Math.max(SLOPE_MIN, 1 - service * (slope[s] as number));

@@ -14,7 +14,12 @@ svg{width:100%;height:auto}.key span{margin-right:1.2em}.key i{display:inline-bl
 
 /** One load: what happened over time under each policy. */
 export function runReport(title: string, results: readonly PolicyResult[]): string {
-  const chart = (name: string, yName: string, pick: (window: WindowFigures) => number, goal?: number): Chart => ({
+  const chart = (
+    name: string,
+    yName: string,
+    pick: (window: WindowFigures) => number,
+    goal?: number,
+  ): Chart => ({
     ...{ title: name, xName: 'minutes', yName, ...(goal === undefined ? {} : { goal }) },
     lines: results.map(({ policy, run }, i) => ({
       ...{ name: policy, colour: colourOf(i) },
@@ -43,7 +48,11 @@ export function runReport(title: string, results: readonly PolicyResult[]): stri
 /** Many configurations: how each policy did over all of them, sorted from the worst to the best. */
 export function judgementReport(judgement: Judgement): string {
   const { configurations, seed, policies, rows } = judgement;
-  const distribution = (title: string, yName: string, pick: (row: Judgement['rows'][number]) => number): Chart => ({
+  const distribution = (
+    title: string,
+    yName: string,
+    pick: (row: Judgement['rows'][number]) => number,
+  ): Chart => ({
     ...{ title, xName: 'configurations, sorted', yName },
     lines: policies.map(({ policy }, i): Line => {
       const values = rows.filter((row) => row.policy === policy).map(pick);
@@ -56,7 +65,11 @@ export function judgementReport(judgement: Judgement): string {
     htmlTable(
       ['policy', 'improved', 'imbalance', 'latency', 'throughput', 'moved / bound', 'moves'],
       policies.map((summary) => [
-        ...[summary.policy, `${(summary.improvedShare * 100).toFixed(1)} %`, summary.imbalanceMedian.toFixed(3)],
+        ...[
+          summary.policy,
+          `${(summary.improvedShare * 100).toFixed(1)} %`,
+          summary.imbalanceMedian.toFixed(3),
+        ],
         ...[`× ${summary.latencyRatioMedian.toFixed(2)}`, `× ${summary.throughputRatioMedian.toFixed(2)}`],
         ...[summary.movedOverBoundMedian.toFixed(2), String(summary.movesMedian)],
       ]),
@@ -86,7 +99,12 @@ export function scaleReport(points: readonly ScalePoint[]): string {
     htmlTable(
       ['members', 'volumes', 'plan, ms', 'longest, ms', 'heap', 'process at most'],
       points.map((point) => [
-        ...[String(point.members), String(point.volumes), point.planMs.toFixed(1), point.planMsMax.toFixed(1)],
+        ...[
+          String(point.members),
+          String(point.volumes),
+          point.planMs.toFixed(1),
+          point.planMsMax.toFixed(1),
+        ],
         ...[formatSize(point.heapBytes), formatSize(point.residentBytesMax)],
       ]),
     ),
@@ -102,7 +120,9 @@ function colourOf(index: number): string {
 }
 
 function key(names: readonly string[]): string {
-  const spans = names.map((name, i) => `<span><i style="background:${colourOf(i)}"></i>${escapeXml(name)}</span>`);
+  const spans = names.map(
+    (name, i) => `<span><i style="background:${colourOf(i)}"></i>${escapeXml(name)}</span>`,
+  );
   return `<p class="key">${spans.join('')}</p>`;
 }
 

@@ -24,7 +24,12 @@ export function drawFilled(dice: Dice, extents: number, share: number): Uint8Arr
  * Zipf over regions of neighbouring extents, the regions in any order: a database's hot tables. Region 1 scatters the heat
  * extent by extent, which is the hardest to move. Requests go to data only.
  */
-export function drawHeat(dice: Dice, filled: Uint8Array, exponent: number, regionExtents: number): Float64Array {
+export function drawHeat(
+  dice: Dice,
+  filled: Uint8Array,
+  exponent: number,
+  regionExtents: number,
+): Float64Array {
   const places = [...filled.keys()].filter((e) => filled[e] === 1);
   const regions = Math.ceil(places.length / regionExtents);
   const order = dice.shuffle(Array.from({ length: regions }, (_, i) => i));

@@ -73,6 +73,7 @@ t.test('help and version', async (t) => {
     'route',
     'moves',
     'io',
+    'simulate',
   ]) {
     t.match(help.stdout, new RegExp(`^  ${name}\\b`, 'm'), `names ${name}`);
   }

@@ -39,7 +39,10 @@ function csvReader(): RowReader {
     if (places === undefined) {
       const missing = CSV_NEEDED.filter((column) => !fields.includes(column));
       if (missing.length > 0)
-        throw new BlockferryError('INVALID', `the heading has no ${missing.join(', ')}; it is ${CSV_HEADING}`);
+        throw new BlockferryError(
+          'INVALID',
+          `the heading has no ${missing.join(', ')}; it is ${CSV_HEADING}`,
+        );
       places = Object.fromEntries(fields.map((column, i) => [column, i]));
       return null;
     }
@@ -87,7 +90,8 @@ function readMsr(line: string): TraceRow | null {
   const [time, host = '', disk = '', type, offset, size, ...rest] = line.split(',');
   if (time === 'Timestamp') return null;
   if (rest.length !== 1) throw new BlockferryError('INVALID', 'has not the seven fields of an MSR trace');
-  if (!/^\d{1,3}$/.test(disk)) throw new BlockferryError('INVALID', `'${disk.slice(0, 64)}' is no disk number`);
+  if (!/^\d{1,3}$/.test(disk))
+    throw new BlockferryError('INVALID', `'${disk.slice(0, 64)}' is no disk number`);
   // Beyond 2^53 by a factor of 14, so by its parts: the last four digits are less than a millisecond.
   const ticks = /^(\d{1,15})(\d{4})$/.exec(time ?? '');
   const timeMs = ticks === null ? NaN : Number(ticks[1]) + Number(ticks[2]) / 10_000;

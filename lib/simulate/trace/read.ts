@@ -107,6 +107,10 @@ class Counting {
   private countCell(): void {
     this.cells += 1;
     if (this.cells <= TRACE_CELLS_MAX) return;
-    throw new BlockferryError('INVALID', 'the trace is too long to keep', 'give a longer --window, or a part of it');
+    throw new BlockferryError(
+      'INVALID',
+      'the trace is too long to keep',
+      'give a longer --window, or a part of it',
+    );
   }
 }

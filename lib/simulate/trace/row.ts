@@ -28,10 +28,19 @@ export function traceRow(
   const bad = (what: string): BlockferryError => new BlockferryError('INVALID', what);
   if (!Number.isFinite(timeMs)) throw bad('the time is no number');
   if (!VOLUME_NAME_PATTERN.test(volume)) throw bad(`'${volume.slice(0, 64)}' is no volume name`);
-  if (!Number.isSafeInteger(offsetBytes) || offsetBytes < 0) throw bad('the offset is no whole number of bytes');
-  if (!Number.isSafeInteger(lengthBytes) || lengthBytes < 0) throw bad('the length is no whole number of bytes');
+  if (!Number.isSafeInteger(offsetBytes) || offsetBytes < 0)
+    throw bad('the offset is no whole number of bytes');
+  if (!Number.isSafeInteger(lengthBytes) || lengthBytes < 0)
+    throw bad('the length is no whole number of bytes');
   if (!Number.isSafeInteger(offsetBytes + lengthBytes)) throw bad('offset and length are beyond any volume');
-  return { timeMs, volume, isRead, offsetBytes, lengthBytes, ...(initiator === undefined ? {} : { initiator }) };
+  return {
+    timeMs,
+    volume,
+    isRead,
+    offsetBytes,
+    lengthBytes,
+    ...(initiator === undefined ? {} : { initiator }),
+  };
 }
 
 /** A number as digits write it; NaN for anything else, an empty field included. */

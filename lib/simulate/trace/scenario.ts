@@ -30,7 +30,12 @@ function traceWorld({ volumes }: Trace, { members: count, seed }: TraceScenarioO
     members,
     volumes: [...volumes].map(([name, extents]) => {
       const heat = new Float64Array(extents).fill(1 / extents);
-      const shape = { name, extentBytes: EXTENT_BYTES_DEFAULT, filled: new Uint8Array(extents).fill(1), heat };
+      const shape = {
+        name,
+        extentBytes: EXTENT_BYTES_DEFAULT,
+        filled: new Uint8Array(extents).fill(1),
+        heat,
+      };
       return new SimVolume(shape, names, dice.below(count), idle());
     }),
   };
@@ -56,7 +61,11 @@ function traceLoad({ windows }: Trace): Load {
   };
 }
 
-function ask(volume: SimVolume, { requests, reads, bytes, sequential, extents }: TraceCell, windowMs: number): void {
+function ask(
+  volume: SimVolume,
+  { requests, reads, bytes, sequential, extents }: TraceCell,
+  windowMs: number,
+): void {
   Object.assign(volume.demand, {
     offeredPerSecond: (requests * 1000) / windowMs,
     readShare: reads / requests,
