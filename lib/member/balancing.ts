@@ -44,7 +44,9 @@ export class Balancing {
       vectors: () => new Map(load.board.all().map((dated) => [dated.vector.member, dated])),
       balance: () => this.record,
     });
-    load.monitor.onWindow(() => {
+    load.monitor.onWindow(({ windowMs }) => {
+      // The first one after a start, or after a change of the settings, says little.
+      if (windowMs < this.record.settings.windowMs / 2) return;
       this.watchShares();
       void balancer.windowEnded();
     });
