@@ -107,7 +107,7 @@ export class Inode {
   }
 
   endSync(covered: Iterable<number>): void {
-    for (const sector of covered) this.settle(sector, true);
+    for (const sector of covered) this.settle(sector);
     this.durableSizeBytes = this.sizeBytes;
   }
 
@@ -119,15 +119,22 @@ export class Inode {
   /** Makes a range durable (O_DSYNC). */
   harden(offsetBytes: number, lengthBytes: number): void {
     const last = Math.ceil((offsetBytes + lengthBytes) / SECTOR_BYTES);
-    for (let sector = Math.floor(offsetBytes / SECTOR_BYTES); sector < last; sector++)
-      this.settle(sector, true);
+    for (let sector = Math.floor(offsetBytes / SECTOR_BYTES); sector < last; sector++) this.settle(sector);
   }
 
   /** The power goes: every stale sector is kept, or falls back to what the disk had. */
   losePower(loss: Loss, chance: Chance): void {
+    const takesSpace = new Map<number, boolean>();
     for (const sector of [...this.stale].sort((a, b) => a - b)) {
-      this.settle(sector, loss === 'none' || (loss === 'sectors' && chance.happens(0.5)));
+      const page = Math.floor(sector / SECTORS_PER_PAGE);
+      const keeps = loss === 'none' || (loss === 'sectors' && chance.happens(0.5));
+      const isMapped = (keeps ? this.mapped : this.durableMapped)[page] === 1;
+      takesSpace.set(page, isMapped || takesSpace.get(page) === true);
+      this.copySector(sector, keeps);
     }
+    // A page with anything of a file in it is the file's: no file system leaves bytes in a hole.
+    for (const [page, isMapped] of takesSpace)
+      this.mapped[page] = this.durableMapped[page] = isMapped ? 1 : 0;
     this.stale.clear();
     this.dirty.clear();
     this.locks.clear();
@@ -135,15 +142,17 @@ export class Inode {
   }
 
   /** One sector: the disk gets the cache's bytes, or the cache the disk's. */
-  private settle(sector: number, keeps: boolean): void {
+  private copySector(sector: number, keeps: boolean): void {
     const from = sector * SECTOR_BYTES;
     const [source, target] = keeps ? [this.cache, this.durable] : [this.durable, this.cache];
     source.copy(target, from, from, from + SECTOR_BYTES);
+  }
+
+  /** One sector is on the disk as it is in the cache. */
+  private settle(sector: number): void {
+    this.copySector(sector, true);
     const page = Math.floor(sector / SECTORS_PER_PAGE);
-    const [mapSource, mapTarget] = keeps
-      ? [this.mapped, this.durableMapped]
-      : [this.durableMapped, this.mapped];
-    mapTarget[page] = mapSource[page] as number;
+    this.durableMapped[page] = this.mapped[page] as number;
     this.stale.delete(sector);
   }
 }

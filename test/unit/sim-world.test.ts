@@ -193,6 +193,30 @@ t.test('a disk that loses power', async (t) => {
   t.equal(kinds.size, 2, 'tears between sectors');
 });
 
+t.test('a loss of power leaves nothing in a hole', (t) => {
+  let torn = 0;
+  for (let seed = 0; seed < 50; seed++) {
+    const inode = new Inode(1, false);
+    inode.resize(4 * PAGE_BYTES);
+    inode.endSync(inode.beginSync());
+    inode.write(0, Buffer.alloc(2 * PAGE_BYTES, 1));
+    inode.write(2 * PAGE_BYTES, Buffer.alloc(2 * PAGE_BYTES, 2));
+    inode.endSync(inode.beginSync());
+    inode.punch(2 * PAGE_BYTES, PAGE_BYTES);
+    inode.punch(0, PAGE_BYTES);
+    inode.write(0, Buffer.alloc(SECTOR_BYTES, 3));
+    inode.losePower('sectors', new Chance(seed));
+    for (let page = 0; page < 4; page++) {
+      const bytes = inode.cache.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+      const isEmpty = bytes.every((byte) => byte === 0);
+      if (inode.mapped[page] === 0) t.ok(isEmpty, `seed ${seed}, page ${page}`);
+      if (!isEmpty && bytes.includes(0)) torn += 1;
+    }
+  }
+  t.ok(torn > 20, `${torn} torn pages`);
+  t.end();
+});
+
 t.test('connections in memory behave as sockets do', async (t) => {
   const timeline = new Timeline();
   const net = new SimNet(timeline, new Chance(1));
