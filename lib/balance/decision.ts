@@ -9,14 +9,15 @@ import {
   MEMBER_NAME_PATTERN,
   VOLUME_NAME_PATTERN,
 } from '../base/limits.js';
-import type { Candidate, Plan } from './contract.js';
+import type { Candidate, Measure, Plan } from './contract.js';
 import { POLICIES } from './settings.js';
 
 const figure = z.number().min(0).max(Number.MAX_SAFE_INTEGER);
 const signed = z.number().min(-Number.MAX_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER);
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const memberName = z.string().regex(MEMBER_NAME_PATTERN);
-const line = z.string().max(1024);
+const LINE_CHARACTERS_MAX = 1024;
+const line = z.string().max(LINE_CHARACTERS_MAX);
 
 const candidate = {
   volume: z.string().regex(VOLUME_NAME_PATTERN),
@@ -89,13 +90,33 @@ type Recorded<T extends Candidate> = Omit<T, 'predicted'> & {
   predicted: Decision['moves'][number]['predicted'];
 };
 
-/** A candidate in the shape of the record: JSON has no infinity. */
+/** A candidate in the shape of the record: JSON has no infinity, and a prediction may be off by what rounding makes. */
 function recorded<T extends Candidate>(from: T): Recorded<T> {
-  const { payBackMs } = from.predicted;
+  const { measure, latencyMsBefore, latencyMsAfter, payBackMs } = from.predicted;
   return {
     ...from,
-    predicted: { ...from.predicted, payBackMs: Number.isFinite(payBackMs) ? payBackMs : null },
+    requestsPerSecond: bounded(from.requestsPerSecond),
+    bytes: bounded(from.bytes),
+    predicted: {
+      measure: bounded(measure),
+      latencyMsBefore: bounded(latencyMsBefore),
+      latencyMsAfter: bounded(latencyMsAfter),
+      payBackMs: payBackMs <= Number.MAX_SAFE_INTEGER ? bounded(payBackMs) : null,
+    },
   };
+}
+
+function boundedMeasure({ name, value, limit }: Measure): Measure {
+  return { name: lineOf(name), value: bounded(value), limit: bounded(limit) };
+}
+
+function bounded(value: number): number {
+  return Math.min(Math.max(value, 0), Number.MAX_SAFE_INTEGER) || 0;
+}
+
+/** What fits into a line of a record. */
+export function lineOf(text: string): string {
+  return text.slice(0, LINE_CHARACTERS_MAX);
 }
 
 /** The decision that a plan is, before anything was asked for. */
@@ -109,14 +130,17 @@ export function decisionOf(
       lastAtMs: about.atMs,
       times: 1,
       verdict: plan.verdict,
-      measure: plan.measure,
-      reason: plan.reason,
+      measure: plan.measure === null ? null : boundedMeasure(plan.measure),
+      reason: lineOf(plan.reason),
       outcome: null,
     },
-    moves: plan.moves
-      .slice(0, BALANCE_MOVES_MAX)
-      .map((move) => ({ ...recorded(move), move: null, refusal: '', brought: null })),
-    alternatives: plan.alternatives.slice(0, ALTERNATIVES_MAX).map(recorded),
+    moves: plan.moves.slice(0, BALANCE_MOVES_MAX).map((move) => ({
+      ...recorded(move),
+      ...{ reason: lineOf(move.reason), move: null, refusal: '', brought: null },
+    })),
+    alternatives: plan.alternatives
+      .slice(0, ALTERNATIVES_MAX)
+      .map((other) => ({ ...recorded(other), because: lineOf(other.because) })),
   };
 }
 

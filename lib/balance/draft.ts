@@ -34,7 +34,7 @@ export class Draft {
   private readonly alone = new Map<string, VolumePicture[]>();
   private readonly loads = new Map<string, ReadonlyMap<string, number>>();
   private receivers: readonly MemberLoad[] = [];
-  private readonly receiversByKind = new Map<string, readonly MemberLoad[]>();
+  private readonly receiversByLabels = new Map<string, readonly MemberLoad[]>();
 
   constructor(
     readonly picture: GroupPicture,
@@ -63,12 +63,12 @@ export class Draft {
 
   /** Who may take the volume by the labels: the least loaded first. */
   receiversFor(volume: VolumePicture): readonly MemberLoad[] {
-    const kind = volume.labels['kind'];
-    if (kind === undefined) return this.receivers;
-    let receivers = this.receiversByKind.get(kind);
+    const labels = JSON.stringify(volume.labels);
+    if (labels === '{}') return this.receivers;
+    let receivers = this.receiversByLabels.get(labels);
     if (receivers === undefined) {
       receivers = this.receivers.filter((member) => fits(volume, member));
-      this.receiversByKind.set(kind, receivers);
+      this.receiversByLabels.set(labels, receivers);
     }
     return receivers;
   }
@@ -149,7 +149,7 @@ export class Draft {
   }
 
   private sortReceivers(): void {
-    this.receiversByKind.clear();
+    this.receiversByLabels.clear();
     const level = new Map(this.standing.members.map((member) => [member, this.rule.level(member)]));
     this.receivers = this.standing.members
       .filter(({ picture }) => picture.weight > 0)
@@ -157,10 +157,12 @@ export class Draft {
   }
 }
 
-/** A volume that is of a kind goes to members of the same kind, and to those that are of none. */
+/** A volume with a label goes to members where it has the same value, and to those that do not have the label. */
 export function fits(volume: VolumePicture, member: MemberLoad): boolean {
-  const [wanted, own] = [volume.labels['kind'], member.picture.labels['kind']];
-  return wanted === undefined || own === undefined || wanted === own;
+  const own = member.picture.labels;
+  return Object.entries(volume.labels).every(
+    ([label, value]) => !Object.hasOwn(own, label) || own[label] === value,
+  );
 }
 
 export function byName(a: { readonly name: string }, b: { readonly name: string }): number {

@@ -362,6 +362,9 @@ export const TRACE_IDLE_MS = 5_000;
 export const MOVES_REMEMBERED_MAX = 256;
 /** Moves of one plan: more than a group carries out before it looks again. */
 export const BALANCE_MOVES_MAX = 64;
+/** What a member takes beside the others; 0 is nothing. Beyond these nobody has hardware, and figures lose their sense. */
+export const MEMBER_WEIGHT_MIN = 0.001;
+export const MEMBER_WEIGHT_MAX = 1000;
 /** Labels of a volume or member, and how they look. */
 export const LABELS_MAX = 16;
 export const LABEL_PATTERN = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/;

@@ -35,7 +35,8 @@ const MILLISECONDS: Record<string, number> = { us: 0.001, ms: 1, s: 1000, m: 60_
 /** Parses "30s", "20ms", "300us", "10m", "1h" into milliseconds; null for anything else. */
 export function parseDuration(text: string): number | null {
   const match = /^(\d{1,6}(?:\.\d{1,3})?)(us|ms|s|m|h)$/.exec(text.trim());
-  return match === null ? null : Number(match[1]) * (MILLISECONDS[match[2] ?? ''] ?? 0);
+  const ms = Number(match?.[1]) * (MILLISECONDS[match?.[2] ?? ''] ?? 0);
+  return match === null ? null : Math.round(ms * 1e6) / 1e6;
 }
 
 /** A count as an option of a command gives it. Throws USAGE, with the option's name, when it is none above 0. */

@@ -10,6 +10,7 @@ import { coldCases } from './cases/cold.js';
 import { countCases } from './cases/counts.js';
 import { dataPathCases } from './cases/data-path.js';
 import { groupCases } from './cases/group.js';
+import { monitorCases } from './cases/monitor.js';
 import { limitCases } from './cases/limits.js';
 import { mirrorCases } from './cases/mirror.js';
 import { moveCases } from './cases/move.js';
@@ -23,6 +24,7 @@ const CASES: readonly BenchCase[] = [
   ...dataPathCases,
   ...limitCases,
   ...groupCases,
+  ...monitorCases,
   ...moveCases,
   ...mirrorCases,
   ...coldCases,

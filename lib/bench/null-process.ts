@@ -1,7 +1,8 @@
-/** Targets that store nothing, behind the real portal: what the transport could do at best. Only benchmarks start it. */
+/** Devices behind the real portal and nothing else, such as store nothing: what the transport could do at best. Only benchmarks start it. */
 import { pino } from 'pino';
 import { systemClock } from '../base/clock.js';
 import { systemRandom } from '../base/random.js';
+import type { BlockDevice } from '../block/device.js';
 import { NullDevice } from '../block/null-device.js';
 import type {
   DirectoryEntry,
@@ -13,9 +14,9 @@ import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
 import { formatAddress, volumeUrl } from '../manage/api.js';
 import { DiskServer } from '../scsi/disk-server.js';
-import { identifyImages } from '../serve/image-identity.js';
+import { identifyImages, type ImageIdentity } from '../serve/image-identity.js';
 
-class NullDirectory implements TargetDirectory {
+class PlainDirectory implements TargetDirectory {
   constructor(private readonly targets: ReadonlyMap<string, ServedTarget>) {}
 
   list(host: string, port: number): readonly DirectoryEntry[] {
@@ -32,22 +33,27 @@ class NullDirectory implements TargetDirectory {
   }
 }
 
-export interface NullServer {
+export interface PlainServer {
   readonly urls: readonly string[];
   close(): Promise<void>;
 }
 
 /** Serves `count` targets that store nothing, in this process, at a free port. */
-export async function startNullServer(count: number, sizeBytes: number): Promise<NullServer> {
-  const paths = Array.from({ length: count }, (_, i) => `/null/${i}`);
+export function startNullServer(count: number, sizeBytes: number): Promise<PlainServer> {
+  return serveDevices(Array.from({ length: count }, () => new NullDevice(sizeBytes)));
+}
+
+/** A target each, in this process, at a free port. */
+export async function serveDevices(devices: readonly BlockDevice[]): Promise<PlainServer> {
+  const identities = identifyImages(devices.map((_, i) => `/bench/${i}`));
   const targets = new Map<string, ServedTarget>();
-  for (const identity of identifyImages(paths)) {
-    const device = new NullDevice(sizeBytes);
+  for (const [i, device] of devices.entries()) {
+    const identity = identities[i] as ImageIdentity;
     const server = new DiskServer({ device, identity });
     targets.set(identity.iqn, { iqn: identity.iqn, server });
   }
   const portal = new Portal({
-    directory: new NullDirectory(targets),
+    directory: new PlainDirectory(targets),
     registry: new SessionRegistry(systemClock),
     clock: systemClock,
     random: systemRandom,
@@ -57,9 +63,13 @@ export async function startNullServer(count: number, sizeBytes: number): Promise
   return { urls: [...targets.keys()].map((iqn) => volumeUrl(address, iqn)), close: () => portal.close() };
 }
 
-/** The same as a process: tells its URLs by a message and serves until it is told to stop. */
+/** The same as a process. */
 export async function runNullProcess(count: number, sizeBytes: number): Promise<void> {
-  const server = await startNullServer(count, sizeBytes);
+  serveUntilStopped(await startNullServer(count, sizeBytes));
+}
+
+/** Tells the URLs by a message, and serves until this process is told to stop. */
+export function serveUntilStopped(server: PlainServer): void {
   process.send?.(server.urls);
   const stop = (): void => void server.close().then(() => process.exit());
   process.on('SIGTERM', stop);

@@ -45,8 +45,24 @@ export async function startServe(
 }
 
 /** Targets without storage behind the same portal (null-process.ts). */
-export async function startNull(count: number, sizeBytes: number, scope: Scope): Promise<readonly string[]> {
-  const child = forkSelf('null-process', [String(count), String(sizeBytes)]);
+export function startNull(count: number, sizeBytes: number, scope: Scope): Promise<readonly string[]> {
+  return startForked('null-process', [String(count), String(sizeBytes)], scope);
+}
+
+/** An image behind a member's slot, counted by the load monitor or not (slot-process.ts). @returns its URL */
+export async function startSlot(
+  image: string,
+  sizeBytes: number,
+  isCounted: boolean,
+  scope: Scope,
+): Promise<string> {
+  const args = [image, String(sizeBytes), isCounted ? 'counted' : 'bare'];
+  const [url = ''] = await startForked('slot-process', args, scope);
+  return url;
+}
+
+async function startForked(role: string, args: readonly string[], scope: Scope): Promise<readonly string[]> {
+  const child = forkSelf(role, args);
   const running = new Running(child);
   scope.defer(() => running.stop());
   return new Promise((resolve, reject) => {

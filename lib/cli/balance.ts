@@ -37,10 +37,11 @@ const ofMember = (value: RegExp, what: string): z.ZodType<[string, string], stri
 
 /** MEMBER:KEY=VALUE. */
 const memberLabel = z.string().transform((text, context) => {
-  const match = /^([^:=]+):([^:=]+)=([^:=]+)$/.exec(text);
+  const match = /^([^:=]+):([^:=]+)=([^:=]*)$/.exec(text);
   const [, member = '', key = '', value = ''] = match ?? [];
-  if (MEMBER_NAME_PATTERN.test(member) && LABEL_PATTERN.test(key) && LABEL_PATTERN.test(value))
-    return { member, key, value };
+  const isValue = value === '' || LABEL_PATTERN.test(value);
+  if (MEMBER_NAME_PATTERN.test(member) && LABEL_PATTERN.test(key) && isValue)
+    return { member, key, value: value === '' ? null : value };
   context.addIssue({ code: 'custom', message: 'is not MEMBER:KEY=VALUE such as m1:kind=database' });
   return z.NEVER;
 });
@@ -77,7 +78,12 @@ export function addBalance(program: Command, door: CliDoor): void {
     .option('--whole-volumes', 'only whole volumes move')
     .option('--split-volumes', 'single extents may move, too')
     .option('--weight <member=number>', 'how much it takes beside the others; 0: nothing', collect, [])
-    .option('--member-label <member:key=value>', 'a label of a member', collect, [])
+    .option(
+      '--member-label <member:key=value>',
+      'a label of a member; MEMBER:KEY= takes it away',
+      collect,
+      [],
+    )
     .action((raw: Record<string, unknown>) => balance(door, raw));
 }
 

@@ -1,5 +1,5 @@
 /** blockferry record FILE: what initiators ask of the group, request by request, for `simulate --load FILE`. */
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, type WriteStream } from 'node:fs';
 import { once } from 'node:events';
 import { finished } from 'node:stream/promises';
 import type { Command } from 'commander';
@@ -38,22 +38,25 @@ async function record(door: CliDoor, file: string, options: z.infer<typeof Optio
   const client = new ManageClient(options.manage);
   await client.trace(); // begins the recording; and a group that is not there leaves no file
   const out = createWriteStream(file, { flags: 'wx' });
+  const written = finished(out);
+  written.catch(() => undefined); // told below, whenever it comes
   try {
-    await once(out, 'open');
+    await Promise.race([once(out, 'open'), written]);
     out.write(HEADING);
-    return await write(out, client, file, options.seconds ?? Infinity, untilStopped(door));
+    const recorded = await write(out, client, file, options.seconds ?? Infinity, untilStopped(door));
+    out.end();
+    await written;
+    return recorded;
   } catch (error) {
+    out.destroy();
     if (error instanceof BlockferryError) throw error;
     const hint = (error as { code?: unknown }).code === 'EEXIST' ? 'choose another name' : undefined;
     throw new BlockferryError('IO', `${file}: ${describeError(error)}`, hint);
-  } finally {
-    out.end();
-    await finished(out).catch(() => undefined);
   }
 }
 
 async function write(
-  out: NodeJS.WritableStream,
+  out: WriteStream,
   client: ManageClient,
   file: string,
   seconds: number,
@@ -70,6 +73,7 @@ async function write(
     for (const member of trace.silent) silent.add(member);
     requests += trace.requests.length;
     dropped += trace.dropped;
+    if (out.errored !== null) throw out.errored;
     if (!out.write(linesOf(trace))) await once(out, 'drain');
   }
   return { file, seconds: Math.round(elapsed() * 10) / 10, requests, dropped, silent: [...silent] };

@@ -63,7 +63,7 @@ export function addVolume(program: Command, door: CliDoor): void {
     .option('--unpin', 'it may go')
     .option(
       '--label <key=value>',
-      'goes only to members with the same label, or without labels; KEY= takes it away',
+      'goes only to members where the label has this value, or that do not have it; KEY= takes it away',
       (value: string, before: string[]) => [...before, value],
       [],
     )

@@ -16,18 +16,24 @@ import {
 } from './records.js';
 import type { GroupStore, StoreEntry } from './store.js';
 
+/** Null takes the label away. */
+type LabelChange = Readonly<Record<string, string | null>>;
 type Changed<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
 /** What is to be different; what is absent stays. */
 export interface BalanceChange {
   readonly settings?: Changed<BalanceRecord['settings']> | undefined;
-  readonly members?: Readonly<Record<string, Changed<MemberShare>>> | undefined;
+  /** A label that is null is taken away. */
+  readonly members?:
+    | Readonly<
+        Record<string, { readonly weight?: number | undefined; readonly labels?: LabelChange | undefined }>
+      >
+    | undefined;
 }
 
 export interface PlacementChange {
   readonly isPinned?: boolean | undefined;
-  /** Null takes the label away. */
-  readonly labels?: Readonly<Record<string, string | null>> | undefined;
+  readonly labels?: LabelChange | undefined;
 }
 
 export async function getBalance(store: GroupStore): Promise<BalanceRecord> {
@@ -45,8 +51,9 @@ export function setBalance(store: GroupStore, wanted: BalanceChange): Promise<Ba
     const entry = await store.get(keys.balance);
     const before = balanceOf(entry);
     const members = { ...before.members };
-    for (const [name, share] of Object.entries(wanted.members ?? {})) {
-      members[name] = changed(members[name] ?? { weight: 1, labels: {} }, share);
+    for (const [name, { weight, labels = {} }] of Object.entries(wanted.members ?? {})) {
+      const share = shareOf(before, name);
+      members[name] = { weight: weight ?? share.weight, labels: relabelled(share.labels, labels) };
     }
     const record = { settings: changed(before.settings, wanted.settings ?? {}), members };
     const { shareLow, shareHigh } = record.settings;
@@ -69,6 +76,17 @@ export function setBalance(store: GroupStore, wanted: BalanceChange): Promise<Ba
   });
 }
 
+/** What a member takes beside the others: the same as they where nothing was said. */
+export function shareOf({ members }: BalanceRecord, name: string): MemberShare {
+  const said = Object.hasOwn(members, name) ? members[name] : undefined;
+  return said ?? { weight: 1, labels: {} };
+}
+
+function relabelled(before: Labels, change: LabelChange): Labels {
+  const labels = Object.entries({ ...before, ...change }).filter(([, value]) => value !== null);
+  return Object.fromEntries(labels) as Labels;
+}
+
 /** `before`, where a field is not given. */
 function changed<T extends object>(before: T, fields: Changed<T>): T {
   const given = Object.entries(fields).filter(([, value]) => value !== undefined);
@@ -86,11 +104,7 @@ export function setPlacement(
     const { id } = parseRecord(VolumeRecord, volumeEntry);
     const entry = await store.get(keys.placement(volume));
     const before = placementOf(entry, id);
-    const labels: Labels = { ...before.labels };
-    for (const [label, value] of Object.entries(wanted.labels ?? {})) {
-      if (value === null) delete labels[label];
-      else labels[label] = value;
-    }
+    const labels = relabelled(before.labels, wanted.labels ?? {});
     const parsed = PlacementRecord.safeParse({
       volumeId: id,
       isPinned: wanted.isPinned ?? before.isPinned,
@@ -119,18 +133,32 @@ export async function listPlacements(store: GroupStore): Promise<Map<string, Sto
 
 /** Writes a decision, or what became of it. Those that are too old to be remembered go. */
 export async function putDecision(store: GroupStore, decision: Decision): Promise<void> {
-  await store.txn([], [{ put: keys.decision(decision.id), value: formatRecord(decision) }]);
-  const all = await listDecisions(store);
-  const old = all.slice(0, Math.max(0, all.length - DECISIONS_MAX));
-  if (old.length > 0)
-    await store.txn(
-      [],
-      old.map(({ id }) => ({ delete: keys.decision(id) })),
-    );
+  // What cannot be read back would be in everybody's way: refused here, where it is made.
+  const value = formatRecord(Decision.parse(decision));
+  await store.txn([], [{ put: keys.decision(decision.id), value }]);
+  const { entries } = await store.list(keys.decisions);
+  if (entries.length <= DECISIONS_MAX) return;
+  const old = entries
+    .map((entry) => ({ key: entry.key, atMs: readDecision(entry)?.atMs ?? 0 }))
+    .sort((a, b) => a.atMs - b.atMs)
+    .slice(0, entries.length - DECISIONS_MAX);
+  await store.txn(
+    [],
+    old.map(({ key }) => ({ delete: key })),
+  );
 }
 
-/** The oldest first. */
+/** The oldest first. One that cannot be read is left out, and is the first to be forgotten. */
 export async function listDecisions(store: GroupStore): Promise<Decision[]> {
   const { entries } = await store.list(keys.decisions);
-  return entries.map((entry) => parseRecord(Decision, entry)).sort((a, b) => a.atMs - b.atMs);
+  const decisions = entries.map(readDecision).filter((decision) => decision !== null);
+  return decisions.sort((a, b) => a.atMs - b.atMs);
+}
+
+function readDecision(entry: StoreEntry): Decision | null {
+  try {
+    return parseRecord(Decision, entry);
+  } catch {
+    return null;
+  }
 }

@@ -11,6 +11,7 @@ export {
   putDecision,
   setBalance,
   setPlacement,
+  shareOf,
   type BalanceChange,
   type PlacementChange,
 } from './admin-balance.js';

@@ -28,6 +28,8 @@ import {
   LABELS_MAX,
   LABEL_PATTERN,
   MEMBERS_KNOWN_MAX,
+  MEMBER_WEIGHT_MAX,
+  MEMBER_WEIGHT_MIN,
   MEMBER_NAME_PATTERN,
   PRODUCT_DEFAULT,
   PRODUCT_PATTERN,
@@ -202,7 +204,7 @@ export type Labels = z.infer<typeof Labels>;
 
 /** How much a member takes beside the others, and what goes there. Outlives the member's lease. */
 export const MemberShare = z.object({
-  weight: z.number().min(0).max(1000).default(1),
+  weight: z.union([z.literal(0), z.number().min(MEMBER_WEIGHT_MIN).max(MEMBER_WEIGHT_MAX)]).default(1),
   labels: Labels.default({}),
 });
 export type MemberShare = z.infer<typeof MemberShare>;

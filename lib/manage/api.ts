@@ -11,7 +11,7 @@
  *   PATCH  /v1/volumes/NAME           SetVolume → VolumeView: where the balancer may put it
  *   GET    /v1/volumes/NAME/route     RouteView
  *   GET    /v1/sessions               SessionsView
- *   GET    /v1/trace                  TraceView: the requests since the last call; the first begins to record
+ *   GET    /v1/trace                  TraceView: the requests since the last call, whoever made it; the first begins to record
  *   GET    /v1/loads                  LoadsView
  *   GET    /v1/moves                  MoveView[], the newest first
  *   POST   /v1/moves                  CreateMove → MoveView
@@ -25,12 +25,14 @@
  */
 import { z } from 'zod';
 import { Decision } from '../balance/decision.js';
-import { BalanceSettings } from '../balance/settings.js';
+import { BalanceSettings, BalanceSettingsChange } from '../balance/settings.js';
 import {
   EXTENT_BYTES_MAX,
   EXTENT_BYTES_MIN,
   LABEL_PATTERN,
   MEMBER_NAME_PATTERN,
+  MEMBER_WEIGHT_MAX,
+  MEMBER_WEIGHT_MIN,
   PRODUCT_PATTERN,
   SERIAL_PATTERN,
   VENDOR_PATTERN,
@@ -74,6 +76,9 @@ export const CreateMove = z.strictObject({
 });
 export type CreateMove = z.infer<typeof CreateMove>;
 
+const weight = z.union([z.literal(0), z.number().min(MEMBER_WEIGHT_MIN).max(MEMBER_WEIGHT_MAX)], {
+  error: `is neither 0 nor between ${MEMBER_WEIGHT_MIN} and ${MEMBER_WEIGHT_MAX}`,
+});
 const label = z.string().regex(LABEL_PATTERN, 'is no label');
 /** Null takes the label away. */
 const labelChanges = z.record(label, label.nullable());
@@ -84,13 +89,13 @@ export type SetVolume = z.infer<typeof SetVolume>;
 
 export const SetBalance = z.strictObject({
   /** What is absent stays. */
-  settings: z.strictObject(BalanceSettings.shape).partial().optional(),
+  settings: BalanceSettingsChange.optional(),
   members: z
     .record(
       memberName,
       z.strictObject({
-        weight: z.number().min(0).max(1000).optional(),
-        labels: z.record(label, label).optional(),
+        weight: weight.optional(),
+        labels: labelChanges.optional(),
       }),
     )
     .optional(),

@@ -20,6 +20,7 @@ import {
   placementOf,
   setBalance,
   setPlacement,
+  shareOf,
   type MoveStatus,
 } from '../group/admin.js';
 import { MemberRecord, keys, parseRecord } from '../group/records.js';
@@ -162,17 +163,21 @@ export class GroupDesk implements ManageDesk {
   async loads(): Promise<LoadsView> {
     const names = (await this.members()).map((member) => member.name);
     const balance = await getBalance(this.parts.store);
-    const weightOf = (member: string): number => balance.members[member]?.weight ?? 1;
-    for (const { name } of await this.recordedMembers()) {
+    const weightOf = (member: string): number => shareOf(balance, member).weight;
+    let fullest = loadsView(null, names, [], weightOf);
+    const up = await this.recordedMembers();
+    for (const { name } of up) {
       try {
         const fields = { type: PeerType.QUERY, deadlineMs: QUERY_DEADLINE_MS };
         const answer = await askJson(this.parts.hub, name, fields, { what: 'loads' });
-        return loadsView(name, names, DatedVectors.parse(answer), weightOf);
+        const view = loadsView(name, names, DatedVectors.parse(answer), weightOf);
+        if (knownOf(view) > knownOf(fullest)) fullest = view;
+        if (knownOf(view) >= up.length) break;
       } catch {
-        // the next one has the same
+        // the next one has the same, unless it has just begun
       }
     }
-    return loadsView(null, names, [], weightOf);
+    return fullest;
   }
 
   async moves(): Promise<MoveView[]> {
@@ -307,6 +312,11 @@ export class GroupDesk implements ManageDesk {
       return undefined;
     }
   }
+}
+
+/** Of how many members it knows the load. */
+function knownOf({ members }: LoadsView): number {
+  return members.filter(({ vector }) => vector !== null).length;
 }
 
 function memberView(record: MemberRecord): MemberView {

@@ -4,14 +4,14 @@
  * and what came of it. Members then carry the moves out (migration/).
  */
 import type { GroupPicture, Plan, Policy } from '../balance/contract.js';
-import { decisionOf, isRepetition, type Decision, type GroupFigures } from '../balance/decision.js';
+import { decisionOf, isRepetition, lineOf, type Decision, type GroupFigures } from '../balance/decision.js';
 import { outcomeOf } from '../balance/outcome.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
 import { DECISION_REPEAT_MS, LEASE_TTL_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomToken, type Random } from '../base/random.js';
-import { createMove, listPlacements, putDecision, readMoves } from '../group/admin.js';
+import { createMove, listPlacements, putDecision, readMoves, shareOf } from '../group/admin.js';
 import { keys, type BalanceRecord } from '../group/records.js';
 import type { GroupStore, StoreLease } from '../group/store.js';
 import { requestsPerSecond, type DatedVector, type LoadVector } from '../load/vector.js';
@@ -43,7 +43,9 @@ interface Awaited {
   windows: number;
 }
 
-/** A window that began before the last move ended says little; the second one is whole. */
+/** The store has said no: asking again would be no use, and the move is not there. */
+const REFUSALS: ReadonlySet<string> = new Set(['STALE', 'BUSY', 'NOT_FOUND', 'INVALID', 'CONFLICT']);
+/** Vectors are a window old, and the next window began before the last move ended: only the third is of what followed. */
 const OUTCOME_WINDOWS = 2;
 
 export class Balancer {
@@ -90,11 +92,11 @@ export class Balancer {
 
   /** By weight, among those whose vectors are fresh; of two alike the one whose name comes first. */
   private servesTheMost(): boolean {
-    const { members } = this.parts.balance();
+    const balance = this.parts.balance();
     let busiest = '';
     let most = -1;
     for (const [name, { vector, isFresh }] of this.parts.vectors()) {
-      const weight = members[name]?.weight ?? 1;
+      const { weight } = shareOf(balance, name);
       const share = requestsPerSecond(vector) / Math.max(weight, Number.MIN_VALUE);
       if (!isFresh || share < most || (share === most && name > busiest)) continue;
       [busiest, most] = [name, share];
@@ -126,9 +128,10 @@ export class Balancer {
       const plan = this.parts.plan(picture, this.parts.balance().settings);
       const decision = this.decided(plan, figuresOf(picture));
       const carried = { ...decision, moves: await this.askFor(decision, revisions) };
-      await this.remember(carried);
-      if (carried.moves.some(({ move }) => move !== null))
+      if (carried.moves.some(({ move }) => move !== null)) {
         this.awaited.push({ decision: carried, before: freshOf(picture), windows: 0 });
+      }
+      await this.remember(carried);
     } finally {
       await lease.revoke().catch(() => undefined); // it runs out by itself
     }
@@ -158,13 +161,13 @@ export class Balancer {
     const asked: Decision['moves'] = [];
     let refusal = '';
     for (const wanted of decision.moves) {
-      if (refusal === '' && wanted.after === null) {
+      if (refusal === '' && wanted.after === null && !this.isClosed) {
         const one = await this.askForOne(decision.id, wanted, revisions.get(wanted.volume) ?? 0);
         refusal = one.refusal;
         asked.push(one);
       } else {
         const waits = `${wanted.after} has to make room first`;
-        asked.push({ ...wanted, refusal: refusal === '' ? waits : refusal });
+        asked.push({ ...wanted, refusal: this.isClosed ? 'the member is stopping' : refusal || waits });
       }
     }
     return asked;
@@ -189,9 +192,16 @@ export class Balancer {
       log.info({ volume, to, extents: range, move: id, reason: wanted.reason }, 'the group balances itself');
       return { ...wanted, move: id };
     } catch (error) {
-      if (error instanceof BlockferryError) return { ...wanted, refusal: describeError(error) };
-      throw error;
+      const isRefused = error instanceof BlockferryError && REFUSALS.has(error.code);
+      const id = isRefused ? null : await this.moveOf(decision, volume);
+      return { ...wanted, move: id, refusal: id === null ? lineOf(describeError(error)) : '' };
     }
+  }
+
+  /** The answer of the store was lost: the move may be there all the same. */
+  private async moveOf(decision: string, volume: string): Promise<string | null> {
+    const moves = await readMoves(this.parts.store);
+    return moves.find((move) => move.balancing?.decision === decision && move.volume === volume)?.id ?? null;
   }
 
   private decided(plan: Plan, before: GroupFigures | null): Decision {

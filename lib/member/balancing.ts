@@ -2,7 +2,7 @@
 import { plan } from '../balance/plan.js';
 import { ShareWatch, sharesOf } from '../balance/share-watch.js';
 import { describeError } from '../base/errors.js';
-import { balanceOf } from '../group/admin.js';
+import { balanceOf, shareOf } from '../group/admin.js';
 import { keys, type BalanceRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry } from '../group/store.js';
 import type { RoutingTable } from '../routing/table.js';
@@ -65,7 +65,7 @@ export class Balancing {
   private watchShares(): void {
     const { self, clock, log } = this.parts;
     const vectors = this.load.board.all().flatMap(({ vector, isFresh }) => (isFresh ? [vector] : []));
-    const weightOf = (name: string): number => this.record.members[name]?.weight ?? 1;
+    const weightOf = (name: string): number => shareOf(this.record, name).weight;
     for (const event of this.shares.feed(clock.nowMs(), sharesOf(vectors, weightOf))) {
       if (event.member !== self) continue; // it says so itself
       const { kind, share, limit, requestsPerSecond, utilisation, text } = event;

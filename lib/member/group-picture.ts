@@ -1,7 +1,7 @@
 /** The picture that a plan is made of, put together from what one member knows: vectors, routes, records. */
 import type { ExtentRun, GroupPicture, MemberPicture, VolumePicture } from '../balance/contract.js';
 import type { GroupFigures } from '../balance/decision.js';
-import { placementOf } from '../group/admin.js';
+import { placementOf, shareOf } from '../group/admin.js';
 import type { BalanceRecord, MoveRecord } from '../group/records.js';
 import type { StoreEntry } from '../group/store.js';
 import { requestsPerSecond, type DatedVector } from '../load/vector.js';
@@ -72,7 +72,7 @@ function memberPicture(
   volumes: Volumes,
 ): MemberPicture {
   const dated = known.vectors.get(name);
-  const { weight, labels } = known.balance.members[name] ?? { weight: 1, labels: {} };
+  const { weight, labels } = shareOf(known.balance, name);
   const coming = active
     .filter((move) => move.to === name)
     .reduce((sum, move) => sum + sizeOf(move, volumes), 0);
@@ -131,13 +131,13 @@ function volumePicture(
   };
 }
 
-/** What a move that has ended keeps in its place, whoever asked for it. */
+/** What a move that has ended keeps in its place, whoever asked for it, and also where it was called off or came to nothing. */
 function coolingOf(
   { range, state, finishedAtMs, balancing }: MoveRecord,
   extents: number,
   coolDownMs: number,
 ): VolumePicture['cooling'] {
-  if (state !== 'done' || finishedAtMs === null) return [];
+  if (state === 'active' || finishedAtMs === null) return [];
   return [
     {
       ...(range ?? { first: 0, last: extents - 1 }),

@@ -181,7 +181,8 @@ class PlayedDesk implements ManageDesk {
   async setBalance({ settings, members = {} }: SetBalance) {
     Object.assign(this.balanceView.settings, settings);
     for (const [name, { weight = 1, labels = {} }] of Object.entries(members)) {
-      this.balanceView.members[name] = { weight, labels };
+      const kept = Object.entries(labels).filter(([, value]) => value !== null);
+      this.balanceView.members[name] = { weight, labels: Object.fromEntries(kept) as Record<string, string> };
     }
     return this.balanceView;
   }

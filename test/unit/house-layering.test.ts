@@ -2,7 +2,7 @@
  * The rules of the house, proved from the import statements of lib/ and bin/: no cycle, no import against the
  * layering, a role comment on every file, no file that has outgrown its reader. Judges the sources, runs none of them.
  */
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
@@ -70,6 +70,8 @@ const FORBIDDEN: Record<string, readonly string[]> = {
 };
 
 const LINES_MAX = 400;
+/** Of ARCHITECTURE.md. */
+const MISSION_HEADING = '## Where each part of the mission lives';
 
 /** Path from the root → text. */
 type Sources = Map<string, string>;
@@ -221,4 +223,25 @@ t.test('lib and bin keep the rules of the house', async (t) => {
   t.strictSame(findLayeringFaults(sources), [], 'no import against the layering');
   t.equal(findCycle(sources), undefined, 'no import cycle');
   t.strictSame(findShapeFaults(sources), [], 'every file tells its role and fits its reader');
+});
+
+t.test('every part of the mission has files and tests that are there', (t) => {
+  const [, after = ''] = readFileSync(join(ROOT, 'ARCHITECTURE.md'), 'utf8').split(MISSION_HEADING);
+  const rows = after
+    .split('\n## ')[0]
+    ?.split('\n')
+    .filter((line) => line.startsWith('|') && line.includes('`'));
+  t.ok((rows?.length ?? 0) >= 12, 'the table is there');
+  for (const row of rows ?? []) {
+    const [, part = '', files = '', tests = ''] = row.split('|');
+    for (const [cell, prefix] of [
+      [files, 'lib/'],
+      [tests, 'test/'],
+    ] as const) {
+      const paths = [...cell.matchAll(/`([^`]+)`/g)].map(([, path = '']) => path);
+      t.ok(paths.length > 0, `${part.trim()}: ${prefix}`);
+      for (const path of paths) t.ok(path.startsWith(prefix) && existsSync(join(ROOT, path)), path);
+    }
+  }
+  t.end();
 });

@@ -1,10 +1,13 @@
 /** A member's part in balancing: who proposes, what is asked for, what is remembered; on a store in memory. */
 import t, { type Test } from 'tap';
 import type { GroupPicture, Plan, ProposedMove } from '../../lib/balance/contract.js';
+import type { Decision } from '../../lib/balance/decision.js';
 import { systemClock } from '../../lib/base/clock.js';
+import { BlockferryError } from '../../lib/base/errors.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import {
+  cancelMove,
   createMove,
   createVolume,
   ensureGroup,
@@ -14,11 +17,13 @@ import {
   putDecision,
   setBalance,
   setPlacement,
+  shareOf,
 } from '../../lib/group/admin.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { BalanceRecord, MoveRecord, formatRecord, keys, parseRecord } from '../../lib/group/records.js';
 import { DECISIONS_MAX } from '../../lib/base/limits.js';
 import type { DatedVector, LoadVector } from '../../lib/load/vector.js';
+import { SetBalance } from '../../lib/manage/api.js';
 import { Balancer } from '../../lib/member/balancer.js';
 import { figuresOf } from '../../lib/member/group-picture.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
@@ -319,4 +324,80 @@ t.test('settings and placements', async (t) => {
   t.strictSame((await setPlacement(rig.store, 'a', { labels: { kind: null } })).labels, { tier: 'gold' });
   const many = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`k${i}`, 'v']));
   await t.rejects(setPlacement(rig.store, 'a', { labels: many }), { code: 'INVALID', message: /labels/ });
+});
+
+t.test('a change says what changes, and nothing else', async (t) => {
+  const rig = await Rig.make(t);
+  await setBalance(rig.store, SetBalance.parse({ settings: { policy: 'none', windowMs: 4000 } }));
+  await setBalance(rig.store, SetBalance.parse({ settings: {}, members: { m2: { weight: 0 } } }));
+  await setBalance(rig.store, SetBalance.parse({ members: { m2: { labels: { kind: 'x', tier: 'y' } } } }));
+  const { settings, members } = await setBalance(rig.store, { members: { m2: { labels: { kind: null } } } });
+  t.match(settings, { policy: 'none', windowMs: 4000, movesMax: 2 });
+  t.strictSame(members, { m2: { weight: 0, labels: { tier: 'y' } } });
+  for (const wrong of [{ weight: 1e-9 }, { weight: -1 }, { weight: 1e9 }, { labels: { K: 'v' } }]) {
+    t.notOk(SetBalance.safeParse({ members: { m2: wrong } }).success, JSON.stringify(wrong));
+  }
+  t.strictSame(shareOf(BalanceRecord.parse({}), 'constructor'), { weight: 1, labels: {} });
+});
+
+t.test("what cannot be remembered is in nobody's way", async (t) => {
+  const rig = await Rig.make(t);
+  rig.plan = () => {
+    const move = toMove('a', 'm2');
+    const predicted = { ...move.predicted, measure: -0.01, payBackMs: 3e19, latencyMsBefore: 1e300 };
+    return {
+      ...act({ ...move, predicted, reason: 'x'.repeat(5000) }),
+      measure: { name: 'n', value: 4e19, limit: 1 },
+    };
+  };
+  await rig.balancer().windowEnded();
+  t.match(await listDecisions(rig.store), [
+    { measure: { value: Number.MAX_SAFE_INTEGER }, moves: [{ predicted: { measure: 0, payBackMs: null } }] },
+  ]);
+  await rig.store.txn([], [{ put: keys.decision('bad'), value: '{' }]);
+  const [good] = await listDecisions(rig.store);
+  t.ok(good, 'one that cannot be read is left out');
+  for (let i = 0; i < DECISIONS_MAX; i++)
+    await putDecision(rig.store, { ...(good as Decision), id: `d${i}`, atMs: 10 + i });
+  t.equal(await rig.store.get(keys.decision('bad')), undefined, 'and is the first to be forgotten');
+});
+
+t.test('what was called off, or failed, cools down as well', async (t) => {
+  const rig = await Rig.make(t);
+  const doors = { clock: systemClock, random };
+  const about = { handover: 'ask' as const, rateBytesPerSecond: null, range: null };
+  const { id } = await createMove(rig.store, doors, { volume: 'a', to: 'm2', ...about });
+  await cancelMove(rig.store, systemClock, id);
+  await rig.balancer().windowEnded();
+  t.match(rig.pictures[0]?.volumes.get('a')?.cooling, [{ first: 0, last: 15, from: undefined }]);
+});
+
+t.test('the answer of the store was lost: the move is there all the same', async (t) => {
+  const rig = await Rig.make(t);
+  rig.plan = () => act(toMove('a', 'm2'), toMove('b', 'm3'));
+  const txn = rig.store.txn.bind(rig.store);
+  rig.store.txn = async (compares, operations) => {
+    const result = await txn(compares, operations);
+    const isMove = operations.some((one) => 'put' in one && one.put === keys.moving('a'));
+    if (isMove) throw new BlockferryError('UNAVAILABLE', 'lost');
+    return result;
+  };
+  await rig.balancer().windowEnded();
+  const [decision] = await listDecisions(rig.store);
+  const moves = await listMoves(rig.store);
+  t.equal(moves.length, 2);
+  for (const { volume, move } of decision?.moves ?? []) {
+    t.equal(move, moves.find((one) => one.volume === volume)?.id, volume);
+  }
+});
+
+t.test('a member that stops asks for nothing more', async (t) => {
+  const rig = await Rig.make(t);
+  const balancer = rig.balancer();
+  rig.plan = () => {
+    balancer.close();
+    return act(toMove('a', 'm2'));
+  };
+  await balancer.windowEnded();
+  t.strictSame(await listMoves(rig.store), []);
 });
