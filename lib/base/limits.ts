@@ -375,6 +375,10 @@ export const DECISION_REPEAT_MS = 60_000;
 /** A line of a block trace: real ones are under 200 characters, an initiator's name included. */
 export const TRACE_LINE_CHARACTERS_MAX = 4096;
 export const TRACE_VOLUMES_MAX = 100_000;
+/** Extents of all volumes of a trace together, 64 TiB of them: some 500 MiB. */
+export const TRACE_EXTENTS_MAX = 16 * 1024 * 1024;
+/** Windows times members that a simulation keeps the figures of, for all its policies together: some 500 MiB. */
+export const SIMULATED_FIGURES_MAX = 4_000_000;
 /** Windows, and extents of volumes asked in each, that the simulator keeps of a trace: about 400 MiB. */
 export const TRACE_CELLS_MAX = 4_000_000;
 /** Largest record a member believes from the store. */

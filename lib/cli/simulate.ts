@@ -5,7 +5,7 @@ import { Presets, SingleBar } from 'cli-progress';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BlockferryError, describeError } from '../base/errors.js';
-import { EXTENT_BYTES_DEFAULT, MEMBERS_KNOWN_MAX } from '../base/limits.js';
+import { EXTENT_BYTES_DEFAULT, MEMBERS_KNOWN_MAX, SIMULATED_FIGURES_MAX } from '../base/limits.js';
 import { plan } from '../balance/plan.js';
 import { DEFAULT_SETTINGS, POLICIES, type BalanceSettings } from '../balance/settings.js';
 import { compare, type PolicyResult } from '../simulate/compare.js';
@@ -77,6 +77,7 @@ async function run(door: CliDoor, options: SimulateOptions): Promise<void> {
 
 async function runLoad(door: CliDoor, options: SimulateOptions): Promise<void> {
   const { load, seed, members, json } = options;
+  refuseTooLong(options);
   const scenario = await scenarioOf(options);
   const results: PolicyResult[] = [];
   const bar = progress(door, json, options.policy.length, 'policies');
@@ -121,6 +122,14 @@ async function runScale(door: CliDoor, options: SimulateOptions): Promise<void> 
   bar.stop();
   await writeReport(options.report, () => scaleReport(points));
   emit(door, options.json, { seed: options.seed, points }, describeScale);
+}
+
+/** Before anything is read or drawn; a trace's own length is bounded where it is read. */
+function refuseTooLong(options: SimulateOptions): void {
+  const windows = (secondsOf(options) ?? 0) / options.window;
+  if (windows * options.members * options.policy.length <= SIMULATED_FIGURES_MAX) return;
+  const hint = 'give a shorter time, a longer --window, or fewer members or policies';
+  throw new BlockferryError('USAGE', 'that is more than can be kept in memory', hint);
 }
 
 function settingsOf({ window }: SimulateOptions): BalanceSettings {

@@ -184,3 +184,14 @@ t.test('the command: wrong usage', async (t) => {
     t.match(result.stderr, /^blockferry: [^\n]+\n$/);
   }
 });
+
+t.test('a small file does not take a large memory', async (t) => {
+  const far = 16 * 1024 ** 4 - 4096;
+  const rows = Array.from({ length: 5 }, (_, i) => `${i},v${i},read,${far},512`);
+  const file = join(t.testdir(), 'far.csv');
+  writeFileSync(file, ['time_ms,volume,op,offset,length', ...rows].join('\n'));
+  await t.rejects(readTrace(file, 1000, 4 * 1024 ** 2), {
+    code: 'INVALID',
+    message: /far\.csv:6: volumes of more than \d+ extents/,
+  });
+});

@@ -30,9 +30,13 @@ export async function runBalanceProof(args: readonly string[]): Promise<number> 
   return results.every(({ lines }) => lines.every(({ holds }) => holds)) ? 0 : 1;
 }
 
-function describe({ figures, lines }: SceneResult): string {
+function describe({ figures, lines, explanation }: SceneResult): string {
   const measured = Object.entries(figures).map(([name, value]) => `${name} ${Math.round(value * 100) / 100}`);
-  return [...lines.map(describeLine), `        ${measured.join(', ')}`].join('\n');
+  return [
+    ...lines.map(describeLine),
+    `        ${measured.join(', ')}`,
+    ...(explanation === undefined ? [] : [explanation]),
+  ].join('\n');
 }
 
 function readOptions(args: readonly string[]) {

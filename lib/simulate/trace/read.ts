@@ -1,6 +1,6 @@
 /** A trace file as the load of windows: how often each volume and extent was asked in each. Reads line by line. */
 import { BlockferryError, describeError } from '../../base/errors.js';
-import { EXTENTS_MAX, TRACE_CELLS_MAX, TRACE_VOLUMES_MAX } from '../../base/limits.js';
+import { EXTENTS_MAX, TRACE_CELLS_MAX, TRACE_EXTENTS_MAX, TRACE_VOLUMES_MAX } from '../../base/limits.js';
 import { formatOf, readerFor, TRACE_FORMATS, type TraceFormat } from './formats.js';
 import { linesOf } from './lines.js';
 import type { RowReader, TraceRow } from './row.js';
@@ -58,6 +58,7 @@ class Counting {
   rows = 0;
   private beganMs: number | undefined;
   private cells = 0;
+  private extents = 0;
   /** Volume → where its last request ended. */
   private readonly ends = new Map<string, number>();
 
@@ -83,10 +84,20 @@ class Counting {
     const before = cell.extents.get(extent);
     if (before === undefined) this.countCell();
     cell.extents.set(extent, (before ?? 0) + 1);
-    this.volumes.set(volume, Math.max(this.volumes.get(volume) ?? 0, extent + 1));
+    this.grow(volume, extent + 1);
     if (this.volumes.size > TRACE_VOLUMES_MAX)
       throw new BlockferryError('INVALID', `more than ${TRACE_VOLUMES_MAX} volumes in one trace`);
     this.rows += 1;
+  }
+
+  /** A volume has all extents up to the last that was asked, and each takes memory. */
+  private grow(volume: string, extents: number): void {
+    const before = this.volumes.get(volume) ?? 0;
+    if (before >= extents) return;
+    this.volumes.set(volume, extents);
+    this.extents += extents - before;
+    if (this.extents > TRACE_EXTENTS_MAX)
+      throw new BlockferryError('INVALID', `volumes of more than ${TRACE_EXTENTS_MAX} extents in one trace`);
   }
 
   private cellOf(window: number, volume: string): TraceCell {
