@@ -52,7 +52,11 @@ export function demandsOf(vectors: readonly LoadVector[]): Demand[] {
   });
 }
 
+/** Slower than any cache: it is the disk, however little it has to do. */
+const SLOW_MS = 10;
+
 function trusted(ownMs: number, requests: number, meanMs: number): number {
+  if (ownMs > SLOW_MS) return ownMs;
   return (ownMs * requests) / 1000 < LIGHT_UTILISATION ? Math.min(ownMs, meanMs) : ownMs;
 }
 

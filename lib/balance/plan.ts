@@ -4,7 +4,7 @@ import type { GroupPicture, Measure, Plan, Policy, Verdict } from './contract.js
 import { drain, toDrain } from './drain.js';
 import { byName, Draft } from './draft.js';
 import { heatRule } from './policies/heat.js';
-import { latencyGapRule } from './policies/latency-gap.js';
+import { latencyGapRule, waitRule } from './policies/latency-gap.js';
 import { shareRule } from './policies/share.js';
 import { figure, percent, sizeText, type RuleOf } from './rule.js';
 import { bestMove, type Found } from './search.js';
@@ -44,7 +44,7 @@ function rulesOf(policy: BalanceSettings['policy']): readonly RuleOf[] {
     case 'latency-gap':
       return [latencyGapRule];
     case 'heat':
-      return [heatRule, latencyGapRule];
+      return [heatRule, waitRule];
     default:
       return unreachable(policy);
   }

@@ -8,7 +8,7 @@ import type { VolumeLoad } from '../../load/vector.js';
 import type { Measure } from '../contract.js';
 import { timeInQueueMs } from '../model.js';
 import { figure, type Rule, type RuleOf } from '../rule.js';
-import type { MemberLoad, Standing } from '../standing.js';
+import { utilisationOf, type MemberLoad, type Standing } from '../standing.js';
 import type { BalanceSettings } from '../settings.js';
 
 /** Requests that vary by more than their mean from window to window: what is hot now may be cold when it has arrived. */
@@ -16,7 +16,13 @@ const THRASHING_BURSTINESS = 1;
 /** Halvings of an interval: beyond a millionth of the requests nothing is to be gained. */
 const BISECTIONS = 20;
 
-export const latencyGapRule: RuleOf = (standing, settings) => new LatencyGap(standing, settings);
+export const latencyGapRule: RuleOf = (standing, settings) => new LatencyGap(standing, settings, 0);
+
+/** From here on requests wait more than they are served, and being busy tells members apart no more. */
+const SATURATED = 0.7;
+
+/** The same for members that are asked for about all that they can serve: what 'heat' looks at last. */
+export const waitRule: RuleOf = (standing, settings) => new LatencyGap(standing, settings, SATURATED);
 
 class LatencyGap implements Rule {
   readonly policy = 'latency-gap';
@@ -27,6 +33,7 @@ class LatencyGap implements Rule {
   constructor(
     private readonly standing: Standing,
     private readonly settings: BalanceSettings,
+    private readonly busyMin: number,
   ) {}
 
   /** The latency of its storage; 0 where nothing is served. */
@@ -54,8 +61,8 @@ class LatencyGap implements Rule {
     return member.requests > 0 && this.level(member) - lowest >= gap && this.level(member) > lowest;
   }
 
-  isBusy(): boolean {
-    return true;
+  isBusy(member: MemberLoad): boolean {
+    return utilisationOf(member) >= this.busyMin;
   }
 
   /** A bit less than all: what is predicted is not exact, and turning the gap round would be thrashing. */
