@@ -29,6 +29,8 @@ export class Draft {
   readonly moves: ProposedMove[] = [];
   /** Something that would have helped may not be moved now. */
   isHeld = false;
+  /** Not long ago: what they gave still cools. */
+  readonly haveGiven: ReadonlySet<string>;
   private readonly rejected = new Map<string, RejectedMove>();
   private readonly taken = new Set<string>();
   private readonly alone = new Map<string, VolumePicture[]>();
@@ -42,6 +44,7 @@ export class Draft {
     readonly standing: Standing,
     readonly rule: Rule,
   ) {
+    this.haveGiven = thoseWhoHaveGiven(picture);
     this.sortReceivers();
   }
 
@@ -171,4 +174,13 @@ export function byName(a: { readonly name: string }, b: { readonly name: string 
 
 function byRequests(a: Candidate, b: Candidate): number {
   return b.requestsPerSecond - a.requestsPerSecond || (a.volume < b.volume ? -1 : 1);
+}
+
+/** Members whose gifts are still cooling. */
+function thoseWhoHaveGiven({ volumes, nowMs }: GroupPicture): ReadonlySet<string> {
+  const givers = new Set<string>();
+  for (const { cooling } of volumes.values()) {
+    for (const { from, untilMs } of cooling) if (from !== undefined && untilMs > nowMs) givers.add(from);
+  }
+  return givers;
 }

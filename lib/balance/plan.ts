@@ -53,9 +53,8 @@ function rulesOf(policy: BalanceSettings['policy']): readonly RuleOf[] {
 function drafted(draft: Draft): Plan {
   const { rule, standing, picture, settings } = draft;
   const measure = rule.measure();
-  const begun = begunToGive(picture);
   const over = standing.members.filter(
-    (member) => member.picture.weight > 0 && rule.isOver(member, begun.has(member.name)),
+    (member) => member.picture.weight > 0 && rule.isOver(member, draft.haveGiven.has(member.name)),
   );
   const givers = over.filter((member) => rule.isBusy(member));
   const leaving = toDrain(draft);
@@ -118,15 +117,6 @@ function take(draft: Draft, { option, candidate }: Found): void {
     `${figure(option.requests)} requests/s go with ${sizeText(option.bytes)}, ` +
     `${figure(latencyMsBefore)} to ${figure(latencyMsAfter)} ms`;
   draft.take(option, candidate, reason, exchange?.volume.name ?? null);
-}
-
-/** Members whose gifts are still cooling. */
-function begunToGive({ volumes, nowMs }: GroupPicture): ReadonlySet<string> {
-  const givers = new Set<string>();
-  for (const { cooling } of volumes.values()) {
-    for (const { from, untilMs } of cooling) if (from !== undefined && untilMs > nowMs) givers.add(from);
-  }
-  return givers;
 }
 
 function nothing(verdict: Verdict, measure: Measure | null, reason: string): Plan {
