@@ -76,6 +76,7 @@ function scattered() {
     const remote = (holder: number): RemoteSlot => {
       const volumeOf = {
         volumeId: 1,
+        blockBytes: BLOCK,
         epoch: () => volume.epoch,
         timesLeftBehind: () => 0,
         refresh: (seen: number, done: () => void) => {
@@ -177,6 +178,9 @@ t.test('a holder that is away is waited for, as long as by READ', async (t) => {
   const tooMuch = Buffer.from(JSON.stringify({ mapped: false, lengthBytes: SIZE }));
   peers.join('m2', { handle: (request) => request.answer(PeerStatus.OK, tooMuch) });
   t.equal(await statusOf(m1.volume, at(2), 1), '3/11/00', 'so is one about more than was asked');
+  const noBlocks = Buffer.from(JSON.stringify({ mapped: true, lengthBytes: 3 }));
+  peers.join('m2', { handle: (request) => request.answer(PeerStatus.OK, noBlocks) });
+  t.equal(await statusOf(m1.volume, at(2)), '3/11/00', 'and one about parts of blocks');
 });
 
 t.test('nothing is said of a command whose session has gone', async (t) => {
