@@ -46,11 +46,11 @@ export async function lookUpAt(holder: Holder, range: Range): Promise<Provisioni
     const fields = { ...range, type: PeerType.LBA_STATUS, volumeId: volume.volumeId, epoch, lengthBytes };
     const answer = await ask(hub, member, fields);
     if (answer.status === PeerStatus.OK) return read(answer, holder, lengthBytes);
-    if (answer.status === PeerStatus.STALE) {
-      await refreshed(holder, answer.epoch);
-      return null;
-    }
-    if (!isAway(answer)) throw new IoError('medium-read', `at ${member}: ${answer.payload.toString('utf8')}`);
+    if (answer.status === PeerStatus.STALE) await refreshed(holder, answer.epoch);
+    else if (!isAway(answer))
+      throw new IoError('medium-read', `at ${member}: ${answer.payload.toString('utf8')}`);
+    if (volume.epoch() !== epoch) return null;
+    // Away; or one of the two cannot read what the other knows.
     if (clock.nowMs() - startedMs > FORWARD_PATIENCE_MS)
       throw new IoError('unavailable', `${member} does not answer`);
     await sleep(clock, FORWARD_RETRY_MS);
