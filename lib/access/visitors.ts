@@ -33,6 +33,7 @@ class Visitor implements ScsiNexus {
 
   constructor(
     { initiatorName, initiatorPortName }: NexusBegan,
+    readonly incarnation: string,
     private readonly visitors: Visitors,
   ) {
     this.initiatorName = initiatorName;
@@ -144,7 +145,7 @@ export class Visitors {
   private enter(sender: Sender, began: NexusBegan): void {
     const { visitors } = this.partyOf(sender);
     if (visitors.has(sender.token)) return;
-    const visitor = new Visitor(began, this);
+    const visitor = new Visitor(began, sender.incarnation, this);
     visitors.set(sender.token, visitor);
     this.disk.nexusBegan(visitor);
     const attention = attentionOf(began.before, this.self);
