@@ -226,10 +226,10 @@ export class Member {
   }
 
   private async openShared(store: GroupStore): Promise<SharedState> {
-    const { incarnation, table, targetPort } = this;
+    const { incarnation, table } = this;
     const { clock, log, name: self } = this.options;
     const shared = await SharedState.open({
-      ...{ store, clock, log, incarnation, endsAnywhere: targetPort !== null },
+      ...{ store, clock, log, incarnation },
       everywhere: () => this.everywhere,
       endAbsent: (present) => this.endAbsent(present),
       isThere: (process) =>

@@ -3,7 +3,7 @@
  * reservations, unit attentions, modes and claims are in one place. Their commands are judged and carried out here.
  */
 import { type BlockDevice, BlockIo, type IoError } from '../block/device.js';
-import { HOME_COMMAND_BYTES_MAX } from '../base/limits.js';
+import { CONNECTIONS_MAX, HOME_COMMAND_BYTES_MAX } from '../base/limits.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
 import { byteAt } from '../scsi/cdb.js';
 import type { DiskServer } from '../scsi/disk-server.js';
@@ -33,6 +33,7 @@ class Visitor implements ScsiNexus {
 
   constructor(
     { initiatorName, initiatorPortName }: NexusBegan,
+    readonly incarnation: string,
     private readonly visitors: Visitors,
   ) {
     this.initiatorName = initiatorName;
@@ -117,29 +118,34 @@ export class Visitors {
   // ---- sessions
 
   /**
-   * A session whose commands follow. It may have been here before.
+   * A session whose commands follow. It may have been here before. Answers REFUSED where its member would have more of them
+   * than it can have connections.
    * @param done called once nothing can reach the medium in the name of those that are said to have ended
    */
-  add(sender: Sender, began: NexusBegan, done: () => void): void {
-    const { visitors } = this.partyOf(sender);
+  add(request: IncomingRequest, began: NexusBegan, done: () => void): void {
+    const { visitors } = this.partyOf(request);
     const live = new Set(began.live);
-    const newest = Math.max(sender.token, ...live);
+    const newest = Math.max(request.token, ...live);
     // Later ones may have come by before it.
     const over = [...visitors.keys()].filter((number) => number < newest && !live.has(number));
+    const isKnown = visitors.has(request.token);
+    if (!isKnown && visitors.size - over.length >= CONNECTIONS_MAX)
+      return request.answer(PeerStatus.REFUSED, Buffer.from('too many sessions'));
     let left = over.length + 1;
     const one = (): void => {
       left -= 1;
       if (left === 0) done();
     };
-    for (const number of over) this.remove({ ...sender, token: number }, one);
-    this.enter(sender, began);
+    const { from, incarnation } = request;
+    for (const token of over) this.remove({ from, incarnation, token }, one);
+    this.enter(request, began);
     one();
   }
 
   private enter(sender: Sender, began: NexusBegan): void {
     const { visitors } = this.partyOf(sender);
     if (visitors.has(sender.token)) return;
-    const visitor = new Visitor(began, this);
+    const visitor = new Visitor(began, sender.incarnation, this);
     visitors.set(sender.token, visitor);
     this.disk.nexusBegan(visitor);
     const attention = attentionOf(began.before, this.self);

@@ -166,7 +166,7 @@ export const ReservationsRecord = z.object({
     .object({ type: z.number().int().min(1).max(8), holder: z.string().max(245).nullable() })
     .nullable(),
   reservedBy: z.string().max(245).nullable(),
-  /** The process that the nexus of `reservedBy` is with: its reservation ends with it. '' for none. */
+  /** The process that has the session of `reservedBy`: its reservation ends with it. '' for none. */
   reservedAt: z.string().max(64),
 });
 export type ReservationsRecord = z.infer<typeof ReservationsRecord>;

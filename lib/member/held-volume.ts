@@ -336,6 +336,7 @@ export class HeldVolume implements DestinationVolume {
   private remoteVolume(): RemoteVolume {
     return {
       volumeId: this.record.id,
+      blockBytes: this.record.blockBytes,
       epoch: () => this.epoch,
       timesLeftBehind: () => this.timesLeftBehind,
       refresh: (seen, done) => this.context.refresh(this.record.name, seen, done),

@@ -17,7 +17,7 @@ import { ReservationsRecord, formatRecord, keys, parseRecord } from '../group/re
 import type { GroupStore, StoreEntry } from '../group/store.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
 import { nexusLost, type Change, type Notice } from '../scsi/reservations/changes.js';
-import type { Nexuses, ReservationKeeper } from '../scsi/reservations/keeper.js';
+import { releaseOf, type Nexuses, type ReservationKeeper } from '../scsi/reservations/keeper.js';
 import { NO_RESERVATIONS, type Reservations } from '../scsi/reservations/state.js';
 import { NOTICES } from '../scsi/sense.js';
 import type { ScsiNexus } from '../scsi/task.js';
@@ -33,8 +33,6 @@ export interface SharedReservationsOptions {
   everywhere(): Everywhere;
   /** Ends the links of every other process than these here; resolves when none of their requests is in service. */
   endAbsent(present: readonly Present[]): Promise<void>;
-  /** Sessions end at other members than the home that reserved for them: whoever ends one gives back what it reserved. */
-  readonly endsAnywhere?: boolean;
   /** Whether a process with that incarnation is in the group. */
   isThere(incarnation: string): boolean;
 }
@@ -109,7 +107,6 @@ export class SharedReservations {
 
 class SharedKeeper implements ReservationKeeper {
   state = NO_RESERVATIONS;
-  private reservedAt = '';
   private nexuses!: Nexuses;
   /** Changes are written in the order of their commands: what ends with a nexus before what the next one asks for. */
   private readonly oneWrite = new Mutex();
@@ -119,6 +116,10 @@ class SharedKeeper implements ReservationKeeper {
     private readonly volume: string,
     private readonly volumeId: number,
   ) {}
+
+  get incarnation(): string {
+    return this.shared.options.incarnation;
+  }
 
   change(make: (state: Reservations) => Change, done: (change: Change | null) => void): void {
     this.commit(make).then(done, (error: unknown) => {
@@ -133,14 +134,7 @@ class SharedKeeper implements ReservationKeeper {
   }
 
   ended(nexus: ScsiNexus): void {
-    const { initiatorPortName } = nexus;
-    const { incarnation, endsAnywhere = false } = this.shared.options;
-    const isOurs = endsAnywhere || this.reservedAt === incarnation;
-    if (this.state.reservedBy === initiatorPortName && isOurs && !this.nexuses.has(initiatorPortName))
-      this.change(
-        (state) => nexusLost(state, initiatorPortName),
-        () => undefined,
-      );
+    releaseOf(nexus, this, this.nexuses);
   }
 
   tell(notices: readonly Notice[]): void {
@@ -152,10 +146,10 @@ class SharedKeeper implements ReservationKeeper {
   }
 
   releaseOfTheGone(): void {
-    const { reservedBy } = this.state;
-    if (reservedBy === null || this.shared.options.isThere(this.reservedAt)) return;
+    const { reservedBy, reservedAt } = this.state;
+    if (reservedBy === null || this.shared.options.isThere(reservedAt)) return;
     this.change(
-      (state) => nexusLost(state, reservedBy),
+      (state) => nexusLost(state, reservedBy, reservedAt),
       () => undefined,
     );
   }
@@ -163,9 +157,7 @@ class SharedKeeper implements ReservationKeeper {
   /** A record that cannot be read changes nothing: what was reserved stays so. */
   adopt(entry: StoreEntry | undefined): void {
     try {
-      const record = entry === undefined ? undefined : this.recordOf(entry);
-      this.reservedAt = record?.reservedAt ?? '';
-      this.state = record ?? NO_RESERVATIONS;
+      this.state = (entry === undefined ? undefined : this.recordOf(entry)) ?? NO_RESERVATIONS;
     } catch (error) {
       const { log } = this.shared.options;
       log.error({ volume: this.volume, error: describeError(error) }, 'a record of reservations is wrong');
@@ -189,19 +181,12 @@ class SharedKeeper implements ReservationKeeper {
   private async writeChange(
     make: (state: Reservations) => Change,
   ): Promise<{ change: Change | null; revision: number | null }> {
-    const { incarnation } = this.shared.options;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const entry = await this.shared.records.read(this.volume);
       const state = (entry === undefined ? undefined : this.recordOf(entry)) ?? NO_RESERVATIONS;
       const change = make(state);
       if (change.kind !== 'done' || change.state === state) return { change, revision: null };
-      const reservedAt =
-        change.state.reservedBy === state.reservedBy
-          ? this.reservedAt
-          : change.state.reservedBy === null
-            ? ''
-            : incarnation;
-      const value = formatRecord({ ...change.state, volumeId: this.volumeId, reservedAt });
+      const value = formatRecord({ ...change.state, volumeId: this.volumeId });
       const revision = await this.shared.records.write(this.volume, value, entry?.revision ?? 0);
       if (revision !== null) return { change, revision };
     }

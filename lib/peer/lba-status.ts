@@ -18,6 +18,7 @@ interface Holder {
   readonly clock: Clock;
   readonly volume: {
     readonly volumeId: number;
+    readonly blockBytes: number;
     epoch(): number;
     refresh(seen: number, done: () => void): void;
   };
@@ -44,12 +45,12 @@ export async function lookUpAt(holder: Holder, range: Range): Promise<Provisioni
     const epoch = volume.epoch();
     const fields = { ...range, type: PeerType.LBA_STATUS, volumeId: volume.volumeId, epoch, lengthBytes };
     const answer = await ask(hub, member, fields);
-    if (answer.status === PeerStatus.OK) return read(answer, member, lengthBytes);
-    if (answer.status === PeerStatus.STALE) {
-      await refreshed(holder, answer.epoch);
-      return null;
-    }
-    if (!isAway(answer)) throw new IoError('medium-read', `at ${member}: ${answer.payload.toString('utf8')}`);
+    if (answer.status === PeerStatus.OK) return read(answer, holder, lengthBytes);
+    if (answer.status === PeerStatus.STALE) await refreshed(holder, answer.epoch);
+    else if (!isAway(answer))
+      throw new IoError('medium-read', `at ${member}: ${answer.payload.toString('utf8')}`);
+    if (volume.epoch() !== epoch) return null;
+    // Away; or one of the two cannot read what the other knows.
     if (clock.nowMs() - startedMs > FORWARD_PATIENCE_MS)
       throw new IoError('unavailable', `${member} does not answer`);
     await sleep(clock, FORWARD_RETRY_MS);
@@ -70,10 +71,10 @@ function refreshed({ volume }: Holder, epoch: number): Promise<void> {
 
 const ANSWER = z.object({ mapped: z.boolean(), lengthBytes: z.int().min(1) });
 
-function read({ payload }: PeerAnswer, member: string, lengthBytesMax: number): Provisioning {
+function read({ payload }: PeerAnswer, { member, volume }: Holder, lengthBytesMax: number): Provisioning {
   try {
     const found = ANSWER.parse(JSON.parse(payload.toString('utf8')));
-    if (found.lengthBytes <= lengthBytesMax) return found;
+    if (found.lengthBytes <= lengthBytesMax && found.lengthBytes % volume.blockBytes === 0) return found;
   } catch {
     // Neither JSON nor what was asked for: the same as an answer about other blocks.
   }

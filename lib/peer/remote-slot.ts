@@ -25,6 +25,7 @@ const IDLE_REQUESTS_MAX = 256;
 /** What a remote slot needs to know of its volume. */
 export interface RemoteVolume {
   readonly volumeId: number;
+  readonly blockBytes: number;
   /** The current epoch by this member's table. */
   epoch(): number;
   /** How often this member was left behind: what it forwarded before that must not be tried again (I8). */

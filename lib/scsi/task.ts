@@ -39,6 +39,8 @@ export interface ScsiNexus {
   readonly initiatorName: string;
   /** "name,i,0x…": the SCSI initiator port name (RFC 7143 4.2.7.1). */
   readonly initiatorPortName: string;
+  /** The process of another member that has its session; left out: this one has. */
+  readonly incarnation?: string;
   /** Ends its commands unanswered; calls back when none of them can reach the medium. */
   abortTasks(done: () => void): void;
 }

@@ -231,6 +231,7 @@ export class WorldMember {
   private remoteSlot(holder: number): RemoteSlot {
     const volume = {
       volumeId: 1,
+      blockBytes: this.volume.blockBytes,
       epoch: () => this.volume.epoch,
       refresh: (_seen: number, done: () => void) => void this.table.refresh(VOLUME).then(done),
       timesLeftBehind: () => 0,

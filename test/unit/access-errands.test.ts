@@ -7,6 +7,7 @@ import { systemClock } from '../../lib/base/clock.js';
 import { AccessServer } from '../../lib/access/access-server.js';
 import { HomeService } from '../../lib/access/home-service.js';
 import type { BlockIo } from '../../lib/block/device.js';
+import { CONNECTIONS_MAX } from '../../lib/base/limits.js';
 import { PeerStatus, PeerType, type IncomingRequest, type PeerRequest } from '../../lib/peer/contract.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
@@ -556,6 +557,18 @@ t.test('what no member would send is refused', async (t: Test) => {
   t.equal(send({ type: PeerType.COMMAND, payload: read }), NOT_GOOD, 'its data has no place');
   t.equal(send({ type: PeerType.NEXUS_BEGAN, payload: Buffer.from('{') }), REFUSED);
   t.equal(send({ type: PeerType.TASK_SET, payload: Buffer.from('{"what":"x"}') }), REFUSED);
+  const begin = (token: number, live = [token]): number => {
+    const me = { initiatorName: 'iqn.2026-11.test:a', initiatorPortName: 'iqn.2026-11.test:a,i,0x1' };
+    const began = { ...me, before: { name: '', incarnation: '' }, live };
+    return send({ type: PeerType.NEXUS_BEGAN, token, payload: Buffer.from(JSON.stringify(began)) });
+  };
+  // Numbers that fall: each comes with what looks like later ones.
+  const last = 10 * CONNECTIONS_MAX;
+  const begun = Array.from({ length: CONNECTIONS_MAX }, (_, i) => begin(last - i));
+  t.same([...new Set(begun)], [OK]);
+  t.equal(begin(2), REFUSED, 'one session more than there can be connections');
+  t.equal(begin(last), OK, 'it is known, and takes the place of the others');
+  t.equal(begin(2), OK);
   home.access.stand('elsewhere');
   t.equal(send({ type, payload: block(1) }), STALE);
 });

@@ -231,8 +231,35 @@ t.test('one ISID at two target ports is two nexuses (RFC 7143 4.4.3)', async (t)
   t.equal(await says(one, READY), 'GOOD');
   t.equal(await says(two, READY), 'GOOD');
   t.same([one.recoveries, two.recoveries], [[], []]);
-  await one.close();
+  const other = await group.at('m2');
+  t.equal(await says(one, '16 00 00 00 00 00'), 'GOOD', 'RESERVE (6)');
+  const write = (): Promise<string> => says(other, '2a 00 00000000 00 0001 00', Buffer.alloc(512, 1));
+  t.equal(await write(), CONFLICT);
   await two.close();
+  await sleep(systemClock, 100);
+  t.equal(await write(), CONFLICT, 'that of one does not end with the other');
+  await one.close();
+  for (let tries = 0; tries < 100 && (await write()) === CONFLICT; tries++) await sleep(systemClock, 10);
+  t.equal(await write(), 'GOOD');
+  await other.close();
+});
+
+t.test('RESERVE stays when the home it came by has moved, and its process has gone', async (t) => {
+  const group = await makeGroup(t, ['m1', 'm2', 'm3']);
+  await group.create('m1');
+  const [two, three] = (await sessions(group, 'm2', 'm3')) as [Initiator, Initiator];
+  const write = (): Promise<string> => says(three, '2a 00 00000000 00 0001 00', Buffer.alloc(512, 1));
+  t.equal(await says(two, '16 00 00 00 00 00'), 'GOOD');
+  t.equal(await group.move('m3'), 'done');
+  for (const unit of [two, three]) t.equal(await says(unit, READY), STATE_CHANGED);
+  t.equal(await write(), CONFLICT);
+  await group.stop('m1');
+  await sleep(systemClock, 200);
+  t.equal(await write(), CONFLICT);
+  await two.close();
+  for (let tries = 0; tries < 100 && (await write()) === CONFLICT; tries++) await sleep(systemClock, 10);
+  t.equal(await write(), 'GOOD');
+  await three.close();
 });
 
 t.test('members do not mix the ways in which they give access', async (t) => {

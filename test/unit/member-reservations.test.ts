@@ -71,8 +71,9 @@ class World {
     return { shared, server };
   }
 
-  at({ server }: Place, name: string) {
-    const nexus = nexusOf(`iqn.2026-11.test:${name}`);
+  /** @param incarnation the process that has the session, where that is another than the one that serves it */
+  at({ server }: Place, name: string, incarnation?: string) {
+    const nexus = { ...nexusOf(`iqn.2026-11.test:${name}`), ...(incarnation && { incarnation }) };
     server.nexusBegan(nexus);
     const { run } = scsiRunner(this.device, server);
     const says = async (cdb: string, data = Buffer.alloc(512)): Promise<string> =>
@@ -153,6 +154,54 @@ t.test('RESERVE ends with the session, and with the member that had it', async (
   m2.shared.memberLeft();
   for (let i = 0; i < 200 && (await reserved()); i++) await new Promise((resolve) => setTimeout(resolve, 5));
   t.equal(await reserved(), false);
+});
+
+t.test('RESERVE is of the process that has the session, wherever the home is', async (t) => {
+  const world = new World(t);
+  const [m1, m3] = [await world.start('m1', 'm1-1'), await world.start('m3', 'm3-1')];
+  world.present.set('m2', 'm2-1');
+  world.peers.join('m2', { handle: (request) => request.answer(PeerStatus.OK) });
+  const visitor = world.at(m1, 'one', 'm2-1');
+  const three = world.at(m3, 'three');
+  const turns = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, 50));
+  t.equal(await visitor.says('16 00 00 00 00 00'), 'GOOD', 'at m1, of a session at m2');
+  m1.server.nexusLeft(visitor.nexus); // the home goes to m3
+  world.present.delete('m1');
+  m3.shared.memberLeft();
+  await turns();
+  t.equal(await three.says(WRITE), CONFLICT, 'where the home was when it came is nobody');
+  const after = world.at(m3, 'one', 'm2-1');
+  t.equal(await after.says(WRITE), 'GOOD');
+  world.present.delete('m2');
+  m3.shared.memberLeft();
+  await turns();
+  t.equal(await three.says(WRITE), 'GOOD');
+});
+
+t.test('RESERVE does not end with a nexus of the same initiator port at another member', async (t) => {
+  const world = new World(t);
+  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
+  const [one, visitor] = [world.at(m1, 'one'), world.at(m1, 'one', 'm2-1')];
+  const [there, other] = [world.at(m2, 'one'), world.at(m1, 'other')];
+  const ends = async ({ server }: Place, { nexus }: typeof one): Promise<string> => {
+    server.nexusEnded(nexus);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return other.says(WRITE);
+  };
+  t.equal(await one.says('16 00 00 00 00 00'), 'GOOD');
+  t.equal(await ends(m2, there), CONFLICT);
+  t.equal(await ends(m1, visitor), CONFLICT);
+  t.equal(await ends(m1, one), 'GOOD');
+  m1.server.nexusBegan(one.nexus);
+  m1.server.nexusBegan(visitor.nexus);
+  t.equal(await one.says('16 00 00 00 00 00'), 'GOOD');
+  t.equal(await visitor.says('16 00 00 00 00 00'), 'GOOD', 'of two from one port');
+  t.equal(await ends(m1, one), CONFLICT, 'the last to ask has it');
+  t.equal(await ends(m1, visitor), 'GOOD');
+  m1.server.nexusBegan(one.nexus);
+  m1.server.nexusBegan(visitor.nexus);
+  t.equal(await one.says('16 00 00 00 00 00'), 'GOOD');
+  t.equal(await ends(m1, one), 'GOOD', 'the other does not keep it');
 });
 
 t.test('a RESERVE right behind the end of the session that had it, with a slow store', async (t) => {

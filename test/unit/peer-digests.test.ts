@@ -187,6 +187,7 @@ t.test("a volume's I/O outlives flipped frames", async (t) => {
     'b',
     {
       volumeId: 1,
+      blockBytes: geometry.blockBytes,
       epoch: () => 1,
       timesLeftBehind: () => 0,
       refresh: (_seen, done) => void setImmediate(done),

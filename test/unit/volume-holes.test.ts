@@ -8,7 +8,7 @@ import type { BlockIo, Provisioning, Usage } from '../../lib/block/device.js';
 import type { DestinationLink } from '../../lib/migration/destination-link.js';
 import { VolumeTraffic } from '../../lib/load/traffic.js';
 import { Interceptor } from '../../lib/migration/interceptor.js';
-import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
+import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
 import { HolderService } from '../../lib/peer/holder-service.js';
 import { RemoteSlot } from '../../lib/peer/remote-slot.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
@@ -76,6 +76,7 @@ function scattered() {
     const remote = (holder: number): RemoteSlot => {
       const volumeOf = {
         volumeId: 1,
+        blockBytes: BLOCK,
         epoch: () => volume.epoch,
         timesLeftBehind: () => 0,
         refresh: (seen: number, done: () => void) => {
@@ -177,6 +178,24 @@ t.test('a holder that is away is waited for, as long as by READ', async (t) => {
   const tooMuch = Buffer.from(JSON.stringify({ mapped: false, lengthBytes: SIZE }));
   peers.join('m2', { handle: (request) => request.answer(PeerStatus.OK, tooMuch) });
   t.equal(await statusOf(m1.volume, at(2), 1), '3/11/00', 'so is one about more than was asked');
+  const noBlocks = Buffer.from(JSON.stringify({ mapped: true, lengthBytes: 3 }));
+  peers.join('m2', { handle: (request) => request.answer(PeerStatus.OK, noBlocks) });
+  t.equal(await statusOf(m1.volume, at(2)), '3/11/00', 'and one about parts of blocks');
+});
+
+t.test('so is a holder that knows of no later route, or of one that cannot be read', async (t) => {
+  for (const epoch of [1, 2, 3]) {
+    const { m1, peers, asked } = scattered();
+    let tries = 0;
+    const handle = (request: IncomingRequest): void => {
+      tries += 1;
+      if (tries < 1000) request.answer(PeerStatus.STALE, undefined, epoch);
+    };
+    peers.join('m2', { handle });
+    t.equal(await statusOf(m1.volume, at(2), 1), 'b/08/01');
+    t.equal(tries, FORWARD_PATIENCE_MS / 1000 + 1);
+    t.same(asked.slice(0, 2), [epoch, 0], 'the route is read anew before each try');
+  }
 });
 
 t.test('nothing is said of a command whose session has gone', async (t) => {

@@ -2,6 +2,7 @@
 import { byteAt } from '../cdb.js';
 import { type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { releaseUnit, reserveUnit } from '../reservations/changes.js';
+import { processOf } from '../reservations/keeper.js';
 import { invalidCdbField } from '../sense.js';
 import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
@@ -15,8 +16,9 @@ function executeWith(make: typeof reserveUnit): (unit: DiskUnit, task: ScsiTask)
   return (unit, task) => {
     if ((byteAt(task.cdb, 1) & THIRD_PARTY_OR_EXTENT) !== 0) return void refuse(task, invalidCdbField(1, 4));
     const { initiatorPortName } = task.nexus;
+    const at = processOf(task.nexus, unit.reservations);
     unit.reservations.change(
-      (state) => make(state, initiatorPortName),
+      (state) => make(state, initiatorPortName, at),
       (change) => finishChange(task, change),
     );
   };

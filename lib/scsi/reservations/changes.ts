@@ -240,16 +240,20 @@ function registerAndMove(state: Reservations, request: ProutRequest): Change {
 /**
  * RESERVE (6) and (10) (SPC-2 7.21), beside persistent reservations as SPC-4 5.13.3 has it (CRH 1): a registrant that holds
  * the reservation, or shares it, already has what it asks for.
+ * @param at the process that has the session; of several from one port it is the last to have asked
  */
-export function reserveUnit(state: Reservations, initiatorPort: string): Change {
-  if (state.reservedBy !== null) return state.reservedBy === initiatorPort ? done(state) : CONFLICT;
-  if (state.registrations.length === 0) return done({ ...state, reservedBy: initiatorPort });
-  return hasItAlready(state, initiatorPort) ? done(state) : CONFLICT;
+export function reserveUnit(state: Reservations, initiatorPort: string, at: string): Change {
+  const { reservedBy, reservedAt, registrations } = state;
+  if (reservedBy === null && registrations.length > 0)
+    return hasItAlready(state, initiatorPort) ? done(state) : CONFLICT;
+  if (reservedBy !== null && reservedBy !== initiatorPort) return CONFLICT;
+  const isSame = reservedBy !== null && reservedAt === at;
+  return done(isSame ? state : { ...state, reservedBy: initiatorPort, reservedAt: at });
 }
 
 /** RELEASE (6) and (10): of a unit that another has reserved it does nothing, and that is no error (SPC-2 7.16). */
 export function releaseUnit(state: Reservations, initiatorPort: string): Change {
-  if (state.reservedBy === initiatorPort) return done({ ...state, reservedBy: null });
+  if (state.reservedBy === initiatorPort) return done(unreserved(state));
   if (state.reservedBy !== null || state.registrations.length === 0) return done(state);
   return hasItAlready(state, initiatorPort) ? done(state) : CONFLICT;
 }
@@ -261,12 +265,17 @@ function hasItAlready(state: Reservations, initiatorPort: string): boolean {
   return holdsReservation(state, initiatorPort) || isRegistrantsOnly(persistent.type);
 }
 
-/** The nexus that RESERVE gave the unit to is lost (SPC-2 5.5.1). Registrations stay. */
-export function nexusLost(state: Reservations, initiatorPort: string): Change {
-  return state.reservedBy === initiatorPort ? done({ ...state, reservedBy: null }) : done(state);
+/** A nexus with the process `at` is lost, maybe the one that RESERVE gave the unit to (SPC-2 5.5.1). Registrations stay. */
+export function nexusLost(state: Reservations, initiatorPort: string, at: string): Change {
+  const isIts = state.reservedBy === initiatorPort && state.reservedAt === at;
+  return done(isIts ? unreserved(state) : state);
 }
 
 /** RESERVE ends with a reset; persistent reservations do not (SPC-4 5.13.1). */
 export function unitReset(state: Reservations): Change {
-  return done({ ...state, reservedBy: null });
+  return done(unreserved(state));
+}
+
+function unreserved(state: Reservations): Reservations {
+  return { ...state, reservedBy: null, reservedAt: '' };
 }

@@ -9,6 +9,8 @@ import { type Change, type Notice, nexusLost } from './changes.js';
 import { NO_RESERVATIONS, type Reservations } from './state.js';
 
 export interface ReservationKeeper {
+  /** This process among those of a group; '' where there is none. */
+  readonly incarnation: string;
   /** As this member knows it; NO_RESERVATIONS itself while nothing was ever reserved, so that asking costs nothing. */
   readonly state: Reservations;
   /** The unit's nexuses at this member: before anything else. */
@@ -52,8 +54,11 @@ export class Nexuses {
     return [...this.all].filter((nexus) => nexus.initiatorName === initiatorName);
   }
 
-  has(initiatorPort: string): boolean {
-    return [...this.all].some(({ initiatorPortName }) => initiatorPortName === initiatorPort);
+  /** One of the same initiator port with the same process. */
+  hasAnother({ initiatorPortName, incarnation }: ScsiNexus): boolean {
+    return [...this.all].some(
+      (nexus) => nexus.initiatorPortName === initiatorPortName && nexus.incarnation === incarnation,
+    );
   }
 
   /** What they are to hear of before their next commands. */
@@ -101,7 +106,25 @@ function abortAll(nexuses: readonly ScsiNexus[], done: () => void): void {
   one();
 }
 
+/** The process that has the session of a nexus. */
+export function processOf({ incarnation }: ScsiNexus, keeper: ReservationKeeper): string {
+  return incarnation ?? keeper.incarnation;
+}
+
+/** RESERVE ends with its nexus (SPC-2 5.5.1), which is not among these any more. */
+export function releaseOf(nexus: ScsiNexus, keeper: ReservationKeeper, nexuses: Nexuses): void {
+  const { initiatorPortName } = nexus;
+  const { reservedBy, reservedAt } = keeper.state;
+  const at = processOf(nexus, keeper);
+  if (reservedBy !== initiatorPortName || reservedAt !== at || nexuses.hasAnother(nexus)) return;
+  keeper.change(
+    (state) => nexusLost(state, initiatorPortName, at),
+    () => undefined,
+  );
+}
+
 export class LocalKeeper implements ReservationKeeper {
+  readonly incarnation = '';
   state = NO_RESERVATIONS;
   private nexuses!: Nexuses;
 
@@ -117,12 +140,7 @@ export class LocalKeeper implements ReservationKeeper {
     this.nexuses.abort(change.aborts, () => done(change));
   }
 
-  /** RESERVE ends with its nexus (SPC-2 5.5.1). */
-  ended({ initiatorPortName }: ScsiNexus): void {
-    if (this.state.reservedBy !== initiatorPortName || this.nexuses.has(initiatorPortName)) return;
-    this.change(
-      (state) => nexusLost(state, initiatorPortName),
-      () => undefined,
-    );
+  ended(nexus: ScsiNexus): void {
+    releaseOf(nexus, this, this.nexuses);
   }
 }

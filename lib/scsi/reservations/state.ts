@@ -36,6 +36,8 @@ export interface Reservations {
   readonly persistent: PersistentReservation | null;
   /** The initiator port that RESERVE (6) gave the unit to, or null. */
   readonly reservedBy: string | null;
+  /** The process of a member that has the session of that: the reservation ends with it. '' for none, or no group. */
+  readonly reservedAt: string;
 }
 
 export const NO_RESERVATIONS: Reservations = Object.freeze({
@@ -44,6 +46,7 @@ export const NO_RESERVATIONS: Reservations = Object.freeze({
   registrations: [],
   persistent: null,
   reservedBy: null,
+  reservedAt: '',
 });
 
 export const NO_KEY = '0000000000000000';
