@@ -221,6 +221,45 @@ t.test('not before the home has ended what the link had brought', async (t) => {
   t.equal(await writing, BUSY);
 });
 
+t.test('nor is it overtaken by that while the home reads its route', async (t) => {
+  const { world, home, other } = twoMembers();
+  t.equal(await other.session('a').says(READY), 'GOOD');
+  const reads: (() => void)[] = [];
+  const units = {
+    accessOf: () => home.access,
+    mayServe: () => true,
+    refresh: (_id: number, done: () => void) => void reads.push(done),
+  };
+  const service = new HomeService(units, 'm1-1');
+  const answers: string[] = [];
+  const send = (name: string, fields: Partial<IncomingRequest>): void => {
+    service.handle({
+      ...{ from: 'm2', incarnation: 'm2-1', token: 1, volumeId: 1, extent: 1, epoch: 2 },
+      ...{ offsetBytes: 0, lengthBytes: 512, fua: false, payload: block(0), type: 0 },
+      allocateAnswer: () => Buffer.alloc(512),
+      answer: (status) => void answers.push(`${name} ${status}`),
+      ...fields,
+    });
+  };
+  const { COMMAND_WRITE, COMMAND_ENDS } = PeerType;
+  send('first', { type: COMMAND_WRITE, payload: block(1) });
+  home.knownEpoch = 2; // the watch is faster
+  send('ends', { type: COMMAND_ENDS });
+  send('second', { type: COMMAND_WRITE, payload: block(2), extent: 2 });
+  send('third', { type: COMMAND_WRITE, payload: block(3), extent: 3, epoch: 3 });
+  send('fourth', { type: COMMAND_WRITE, payload: block(4), extent: 4 });
+  t.same(answers, []);
+  reads.shift()?.();
+  t.same(answers, ['first 0', 'ends 0', 'second 0']);
+  t.equal(world.disk.bytes[0], 2);
+  t.equal(reads.length, 1, 'the third knows of a later route');
+  reads.shift()?.();
+  t.same(answers.slice(3), ['third 0', 'fourth 0']);
+  t.equal(world.disk.bytes[0], 4);
+  send('fifth', { type: COMMAND_WRITE });
+  t.equal(answers.length, 6, 'nobody waits any more');
+});
+
 t.test('a READ whose link breaks is sent again; a home that stays away makes it BUSY', async (t) => {
   const { world, other } = twoMembers();
   const session = other.session('a');
