@@ -14,8 +14,12 @@ import { KeptUnitState, UnitMemory } from '../../lib/scsi/kept-state.js';
 import type { Office } from '../../lib/scsi/office.js';
 import { FakePeers } from '../support/fake-peers.js';
 import { RamDevice } from '../support/ram-device.js';
+import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
+import { Opcode } from '../../lib/iscsi/wire/opcodes.js';
 import { cdb10 } from '../support/scsi-rig.js';
 import { IDENTITY, nexusOf, said, scsiRunner, type Runner } from '../support/scsi-runner.js';
+import { read10 } from '../support/target-initiator.js';
+import { IQN, TargetRig, until } from '../support/target-rig.js';
 
 const WRITE = cdb10('2a', 0, 8, 1);
 const READ = cdb10('28', 0, 8, 1);
@@ -548,6 +552,36 @@ t.test('a home that has come serves nobody before it knows the unit', async (t) 
   other.access.stand('here');
   t.equal(await writing, STATE_CHANGED);
   t.equal(await session.says(WRITE, block(2)), 'GOOD');
+});
+
+t.test('a READ that has waited for memory while the home came here is judged here', async (t) => {
+  const { other } = twoMembers();
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const { access } = other;
+  rig.answer = { kind: 'serve', target: { iqn: IQN, server: access } };
+  const initiator = await rig.session();
+  const nobody = nexusOf('iqn.2026-11.test:a');
+  access.nexusBegan(nobody);
+  access.stand('held');
+  const reads = 40;
+  for (let i = 0; i < reads; i++)
+    initiator.command({ cdb: read10(0, 1024), read: true, expectedBytes: 512 * 1024 });
+  const [session] = rig.registry.sessionsOf(IQN);
+  await until(() => session?.tasks.size === reads);
+  const waiting = session?.stalled.length ?? 0;
+  t.ok(waiting > 0 && waiting < reads, `${waiting} wait for memory, the others for the home`);
+  const { reservations } = access.disk.unit;
+  const { initiatorPortName: reservedBy } = nobody;
+  const notices: [] = [];
+  reservations.change(
+    (state) => ({ kind: 'done', state: { ...state, reservedBy }, notices, aborts: [] }),
+    () => access.stand('here'),
+  );
+  for (let i = 0; i < reads; i++) {
+    const { bhs } = await initiator.expect(Opcode.SCSI_RESPONSE);
+    t.equal(decodeScsiResponse(bhs).status, 0x18, 'RESERVATION CONFLICT');
+  }
 });
 
 t.test('a reset goes to the home, and from there to everybody else', async (t) => {
