@@ -388,6 +388,37 @@ t.test('sessions that have ended are forgotten, also where that was not heard', 
   t.notOk(home.access.visitors.find(sender(3)));
 });
 
+const soon = (): Promise<string> => new Promise((resolve) => setTimeout(resolve, 100, 'still under way'));
+
+t.test('the end of a session does not wait for a home that is out of reach', async (t) => {
+  const { world, home, other } = twoMembers();
+  const session = other.session('a');
+  t.equal(await session.says(WRITE, block(1)), 'GOOD');
+  world.peers.lose('m1');
+  t.equal(await Promise.race([session.end().then(() => 'over'), soon()]), 'over');
+  const sender = { from: 'm2', incarnation: 'm2-1', token: 1 };
+  t.ok(home.access.visitors.find(sender));
+  home.serve();
+  await soon();
+  t.notOk(home.access.visitors.find(sender), 'which is told all the same');
+});
+
+t.test('but where a command may be under way there (I8)', async (t) => {
+  const { world, home, other } = twoMembers();
+  const session = other.session('a');
+  t.equal(await session.says(READY), 'GOOD');
+  world.peers.lose('m1');
+  world.haste = 1000;
+  t.equal(await session.says(WRITE, block(1)), BUSY);
+  world.haste = 1;
+  let isOver = false;
+  const over = session.end().then(() => (isOver = true));
+  await soon();
+  t.equal(isOver, false);
+  home.serve();
+  t.equal(await over, true);
+});
+
 /** A mode parameter header, and the caching page with WCE off. */
 const WRITE_THROUGH = Buffer.from(`000000000812${'00'.repeat(18)}`, 'hex');
 
