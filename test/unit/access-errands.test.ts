@@ -171,6 +171,8 @@ const turns = async (count = 30): Promise<void> => {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 };
 
+const soon = (): Promise<string> => new Promise((resolve) => setTimeout(resolve, 100, 'still under way'));
+
 /** Breaks the link under the next requests of a type. */
 function breakLink(world: World, type: number, times: number): void {
   world.peers.fate = (_member: string, request: PeerRequest) => {
@@ -388,8 +390,6 @@ t.test('sessions that have ended are forgotten, also where that was not heard', 
   t.notOk(home.access.visitors.find(sender(3)));
 });
 
-const soon = (): Promise<string> => new Promise((resolve) => setTimeout(resolve, 100, 'still under way'));
-
 t.test('the end of a session does not wait for a home that is out of reach', async (t) => {
   const { world, home, other } = twoMembers();
   const session = other.session('a');
@@ -453,6 +453,41 @@ t.test('a home waits for the commands of its own sessions, too', async (t) => {
   home.busy = 0;
   await quiet;
   t.equal(isQuiet, true);
+});
+
+t.test('a home does not wait for what waits for other members, which may wait for it', async (t) => {
+  const { home, other } = twoMembers();
+  const session = other.session('a');
+  t.equal(await session.says(READY), 'GOOD');
+  const { reservations } = home.access.disk.unit;
+  const change = reservations.change.bind(reservations);
+  let everybodyHasHeard = (): void => undefined;
+  reservations.change = (...asked) => void (everybodyHasHeard = () => change(...asked));
+  const reserving = session.says('16 00 00 00 00 00');
+  await turns();
+  home.access.stand('held');
+  const quiet = home.access.quieten().then(() => 'quiet');
+  t.equal(await Promise.race([quiet, soon()]), 'quiet');
+  home.access.stand('elsewhere');
+  everybodyHasHeard();
+  t.equal(await reserving, 'GOOD', 'it ends where it began');
+});
+
+t.test('but for SANITIZE it does', async (t) => {
+  const { home, other } = twoMembers();
+  const session = other.session('a');
+  t.equal(await session.says(READY), 'GOOD');
+  const inside: (() => void)[] = [];
+  home.openOffice = inside;
+  const erasing = session.says('48 82 0000 0000 0000 00 00');
+  await turns();
+  t.equal(inside.length, 1);
+  home.access.stand('held');
+  const quiet = home.access.quieten().then(() => 'quiet');
+  t.equal(await Promise.race([quiet, soon()]), 'still under way');
+  for (const entered of inside) entered();
+  t.equal(await erasing, 'GOOD');
+  t.equal(await quiet, 'quiet');
 });
 
 t.test('a home that comes takes over the unit as it was left', async (t) => {
