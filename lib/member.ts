@@ -262,7 +262,7 @@ export class Member {
     const loop = this.doors.watchLoop();
     this.loop = loop;
     this.closers.push(() => loop.close());
-    this.everyPath = this.makeEveryPath(membership);
+    this.everyPath = this.makeEveryPath();
     this.host = new VolumeHost({
       ...{ self, ids, hub, folder, clock, log, incarnation, table, waypoints, everyPath: this.everyPath },
       sessionCount: (iqn) => registry.sessionsOf(iqn).length,
@@ -327,7 +327,7 @@ export class Member {
     if (this.everyPath !== null) void this.hub.endAbsent([]);
   }
 
-  private makeEveryPath(membership: Membership): EveryPath | null {
+  private makeEveryPath(): EveryPath | null {
     const { options, incarnation, targetPort, hub, table, registry } = this;
     if (targetPort === null) return null;
     return new EveryPath({
@@ -336,7 +336,7 @@ export class Member {
       ...{ targetPort, hub, table, registry },
       everywhere: () => this.everywhere,
       members: () => this.view.members,
-      leaseIsValid: () => membership.check(),
+      mayServe: () => this.host.mayServe(),
     });
   }
 

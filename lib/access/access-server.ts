@@ -209,11 +209,11 @@ export class AccessServer implements DeviceServer, NexusPlace {
     this.disk.execute(task);
   }
 
-  refusalOf(task: ScsiTask): Refusal | null {
+  refusalOf(task: ScsiTask, op: 'read' | 'write'): Refusal | null {
     if (this.standing !== 'here') return null; // the home says
     if (!task.isUnjudged) return this.disk.refusalOf(task);
     task.fua ||= this.disk.writesThrough;
-    return this.disk.refusalOfTransfer(task.nexus, 'write');
+    return this.disk.refusalOfTransfer(task.nexus, op);
   }
 
   nexusBegan(nexus: ScsiNexus): BlockDevice {

@@ -37,7 +37,7 @@ export interface UnitPlace {
   /** The member that is home, by the epoch that this member knows. */
   home(): string;
   epoch(): number;
-  /** Whether this member has its lease (I4). */
+  /** Whether this member has its lease (I4), and knows what it has missed without one. */
   mayServe(): boolean;
   /** Reads the route from the store if it is not at `epoch` yet (0: in any case), then calls back. */
   refresh(epoch: number, done: () => void): void;

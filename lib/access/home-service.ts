@@ -28,6 +28,9 @@ const TYPES = new Set<number>([
 ]);
 
 export class HomeService {
+  /** By volume: what came while its route was being read, after that for which it is, and in this order. */
+  private readonly waiting = new Map<number, IncomingRequest[]>();
+
   constructor(
     private readonly units: AccessUnits,
     private readonly incarnation: string,
@@ -36,11 +39,24 @@ export class HomeService {
   /** False: it is not for the home of a volume. */
   handle(request: IncomingRequest): boolean {
     if (!TYPES.has(request.type)) return false;
-    const unit = this.units.accessOf(request.volumeId);
-    const isBehind = unit === undefined || request.epoch > unit.epoch();
-    if (isBehind) this.units.refresh(request.volumeId, () => this.serve(request));
-    else this.serve(request);
+    this.take(request);
     return true;
+  }
+
+  /** In the order of their arrival: COMMAND_ENDS says that a command is over, which must not come after it (I8). */
+  private take(request: IncomingRequest): void {
+    const { volumeId } = request;
+    const waiting = this.waiting.get(volumeId);
+    if (waiting !== undefined) return void waiting.push(request);
+    const unit = this.units.accessOf(volumeId);
+    if (unit !== undefined && request.epoch <= unit.epoch()) return this.serve(request);
+    const later: IncomingRequest[] = [];
+    this.waiting.set(volumeId, later);
+    this.units.refresh(volumeId, () => {
+      this.waiting.delete(volumeId);
+      this.serve(request);
+      for (const next of later) this.take(next);
+    });
   }
 
   private serve(request: IncomingRequest): void {

@@ -29,6 +29,8 @@ export class AccessNexus implements BlockDevice {
   /** Who has served it last. */
   servedBy: Server = NOBODY;
   private readonly timesLeftBehind: number;
+  /** Of one of its commands it could not be learned whether it is over. */
+  isInDoubt = false;
   private introducing: ((isDone: boolean) => void)[] | null = null;
   private lastCommand = 0;
 
@@ -245,7 +247,7 @@ abstract class LastWord extends NexusErrand {
 
   constructor(
     owner: AccessNexus,
-    private readonly over: () => void,
+    protected readonly over: () => void,
   ) {
     super(owner);
   }
@@ -274,12 +276,26 @@ class Ending extends LastWord {
     this.type = PeerType.COMMAND_ENDS;
     this.extent = command;
   }
+
+  protected override refused(): void {
+    this.owner.isInDoubt = true;
+    this.over();
+  }
 }
 
-/** The session is over. */
+/** The session is over. A home that is out of reach is told later, and waited for if a command may be under way there. */
 class Farewell extends LastWord {
-  constructor(owner: AccessNexus, over: () => void) {
-    super(owner, over);
+  constructor(owner: AccessNexus, done: () => void) {
+    let isOver = false;
+    super(owner, () => {
+      if (!isOver) done();
+      isOver = true;
+    });
     this.type = PeerType.NEXUS_ENDED;
+  }
+
+  protected override retryLater(): void {
+    if (!this.owner.isInDoubt) this.over();
+    super.retryLater();
   }
 }

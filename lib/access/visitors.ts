@@ -19,12 +19,15 @@ interface InService {
   readonly number: number;
   /** No fence waits for it: it waits for other members itself, or goes on without its command. */
   readonly isApart: boolean;
+  /** What it changes is the group's, whoever is home: it may end here when the home has gone. */
+  readonly isOfGroup: boolean;
   /** Nobody waits for its answer any more. */
   stop(): void;
 }
 
-/** RESERVE, RELEASE, PERSISTENT RESERVE OUT: every member hears of them; SANITIZE takes hours. */
-const APART = new Set([0x16, 0x17, 0x48, 0x56, 0x57, 0x5f]);
+/** RESERVE, RELEASE, PERSISTENT RESERVE OUT: every member hears of them. */
+const OF_GROUP = new Set([0x16, 0x17, 0x56, 0x57, 0x5f]);
+const SANITIZE = 0x48; // takes hours
 
 /** One session at another member. */
 class Visitor implements ScsiNexus {
@@ -76,8 +79,13 @@ export class Visitors {
 
   // ---- what is under way, also of sessions that are gone
 
+  /**
+   * Nothing that the next home must not meet. PREEMPT AND ABORT waits for the end of commands at other members, which this
+   * home may be holding until it is known who is the next.
+   */
   get isIdle(): boolean {
-    return this.inService.size === 0;
+    for (const { isOfGroup } of this.inService) if (!isOfGroup) return false;
+    return true;
   }
 
   began(command: InService): void {
@@ -179,7 +187,7 @@ export class Visitors {
   }
 
   private end(visitor: Visitor, sender: Sender): void {
-    const ending = { visitor, sender, number: 0, isApart: false, stop: () => undefined };
+    const ending = { visitor, sender, number: 0, isApart: false, isOfGroup: false, stop: () => undefined };
     this.began(ending);
     this.disk.nexusEnded(visitor, () => this.ended(ending));
   }
@@ -211,6 +219,7 @@ export function attentionOf(before: Server, self: Server): Sense | null {
 /** One READ or WRITE of a session elsewhere. */
 class VisitorIo extends BlockIo implements InService {
   readonly isApart = false;
+  readonly isOfGroup = false;
 
   constructor(
     private readonly request: IncomingRequest,
@@ -265,6 +274,7 @@ function isTransfer(request: IncomingRequest, device: BlockDevice, op: 'read' | 
 /** Any other command of a session elsewhere. */
 class VisitorTask extends ScsiTask implements InService {
   isApart = false;
+  isOfGroup = false;
 
   constructor(
     private readonly request: IncomingRequest,
@@ -289,7 +299,9 @@ class VisitorTask extends ScsiTask implements InService {
     if (request.payload.length < CDB_BYTES) return request.answer(PeerStatus.REFUSED, Buffer.from('no CDB'));
     this.cdb = request.payload.subarray(0, CDB_BYTES);
     this.expectedDataOutBytes = request.lengthBytes;
-    this.isApart = APART.has(byteAt(this.cdb, 0));
+    const opcode = byteAt(this.cdb, 0);
+    this.isOfGroup = OF_GROUP.has(opcode);
+    this.isApart = this.isOfGroup || opcode === SANITIZE;
     this.visitors.began(this);
     const plan = disk.prepare(this);
     if (plan === 'finished') return;

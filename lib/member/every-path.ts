@@ -28,7 +28,8 @@ export interface EveryPathOptions {
   everywhere(): Everywhere;
   /** Those that are alive. */
   members(): readonly MemberRecord[];
-  leaseIsValid(): boolean;
+  /** By its lease, and by what it knows: not before it has read what it has missed without one (I8). */
+  mayServe(): boolean;
 }
 
 /** What a volume at this member knows of its route. */
@@ -49,7 +50,7 @@ export class EveryPath {
 
   /** The unit of a volume at this member, made of these parts. */
   serve({ id: volumeId, iqn }: VolumeRecord, parts: UnitParts, place: VolumePlace): AccessServer {
-    const { self, hub, clock, registry, leaseIsValid } = this.options;
+    const { self, hub, clock, registry } = this.options;
     const { device, identity } = parts;
     const ports = this.portsOf(place);
     const options = { ...parts.options, ports, transferBytesMax: HOME_COMMAND_BYTES_MAX };
@@ -61,7 +62,7 @@ export class EveryPath {
       epoch: () => place.routed.route.epoch,
       timesLeftBehind: () => place.timesLeftBehind(),
       refresh: (epoch, done) => place.refresh(epoch, done),
-      mayServe: () => leaseIsValid(),
+      mayServe: () => this.options.mayServe(),
       busy: () => registry.busyOf(iqn),
       endTasksHere: (done) => abortForOthers(registry.sessionsOf(iqn), done),
       endTasksElsewhere: (except, done) => this.endTasksElsewhere(volumeId, except, done),

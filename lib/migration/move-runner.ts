@@ -284,8 +284,10 @@ export class MoveRunner {
     if (volumes.homeCondition(volume) === null) return; // the next upkeep looks again
     move.committingHome = true;
     volumes.givingHome(volume, true);
+    let isRefused = false;
     try {
       const condition = (await volumes.quieten(volume)) ? volumes.homeCondition(volume) : null;
+      isRefused = condition === null;
       waypoints.reached('home.asked');
       const route = condition && (await table.commit(routed, routed.route.withHome(to), [condition]));
       waypoints.reached('home.done');
@@ -297,7 +299,7 @@ export class MoveRunner {
       move.committingHome = false;
     }
     volumes.givingHome(volume, false);
-    this.reconcile(move);
+    if (!isRefused) this.reconcile(move); // or the loop would do nothing but ask: the next upkeep looks again
   }
 
   /** Until the store answers: as long as it is not known whether the home was given away, this member is not surely home. */

@@ -100,8 +100,11 @@ export abstract class ScsiTask {
 export interface DeviceServer {
   prepare(task: ScsiTask): TaskPlan;
   execute(task: ScsiTask): void;
-  /** Why a prepared write is not carried out, now that its data has come, null if it is: much may have happened since. */
-  refusalOf(task: ScsiTask): Refusal | null;
+  /**
+   * Why a prepared write is not carried out, now that its data has come, null if it is: much may have happened since. So
+   * may it before a piece of a read that nobody has judged.
+   */
+  refusalOf(task: ScsiTask, op: 'read' | 'write'): Refusal | null;
   /**
    * A nexus is there, before its first command.
    * @returns where its 'read' and 'write' tasks move their data

@@ -87,7 +87,7 @@ export class MemberGroup {
 }
 
 /** The store as each member opens it: one that ends closes no other's. */
-function doorOf(store: MemoryStore): GroupStore {
+export function doorOf(store: MemoryStore): GroupStore {
   return {
     get: (key) => store.get(key),
     list: (prefix) => store.list(prefix),

@@ -113,7 +113,7 @@ export function scsiRunner(
       own.dataOut = offered.subarray(0, own.dataOutBytes);
       server.execute(own);
     } else if (plan !== 'finished') {
-      const refusal = plan === 'write' ? server.refusalOf(own) : null;
+      const refusal = plan === 'write' ? server.refusalOf(own, plan) : null;
       if (refusal !== null) own.finish(refusal.status, refusal.sense);
       else await transfer(device, own, plan, offered);
     }

@@ -15,8 +15,12 @@ import { KeptUnitState, UnitMemory } from '../../lib/scsi/kept-state.js';
 import type { Office } from '../../lib/scsi/office.js';
 import { FakePeers } from '../support/fake-peers.js';
 import { RamDevice } from '../support/ram-device.js';
+import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
+import { Opcode } from '../../lib/iscsi/wire/opcodes.js';
 import { cdb10 } from '../support/scsi-rig.js';
 import { IDENTITY, nexusOf, said, scsiRunner, type Runner } from '../support/scsi-runner.js';
+import { read10 } from '../support/target-initiator.js';
+import { IQN, TargetRig, until } from '../support/target-rig.js';
 
 const WRITE = cdb10('2a', 0, 8, 1);
 const READ = cdb10('28', 0, 8, 1);
@@ -168,6 +172,8 @@ const turns = async (count = 30): Promise<void> => {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 };
 
+const soon = (): Promise<string> => new Promise((resolve) => setTimeout(resolve, 100, 'still under way'));
+
 /** Breaks the link under the next requests of a type. */
 function breakLink(world: World, type: number, times: number): void {
   world.peers.fate = (_member: string, request: PeerRequest) => {
@@ -220,6 +226,45 @@ t.test('not before the home has ended what the link had brought', async (t) => {
   t.equal(answer, '', 'it may still be under way');
   isBack = true;
   t.equal(await writing, BUSY);
+});
+
+t.test('nor is it overtaken by that while the home reads its route', async (t) => {
+  const { world, home, other } = twoMembers();
+  t.equal(await other.session('a').says(READY), 'GOOD');
+  const reads: (() => void)[] = [];
+  const units = {
+    accessOf: () => home.access,
+    mayServe: () => true,
+    refresh: (_id: number, done: () => void) => void reads.push(done),
+  };
+  const service = new HomeService(units, 'm1-1');
+  const answers: string[] = [];
+  const send = (name: string, fields: Partial<IncomingRequest>): void => {
+    service.handle({
+      ...{ from: 'm2', incarnation: 'm2-1', token: 1, volumeId: 1, extent: 1, epoch: 2 },
+      ...{ offsetBytes: 0, lengthBytes: 512, fua: false, payload: block(0), type: 0 },
+      allocateAnswer: () => Buffer.alloc(512),
+      answer: (status) => void answers.push(`${name} ${status}`),
+      ...fields,
+    });
+  };
+  const { COMMAND_WRITE, COMMAND_ENDS } = PeerType;
+  send('first', { type: COMMAND_WRITE, payload: block(1) });
+  home.knownEpoch = 2; // the watch is faster
+  send('ends', { type: COMMAND_ENDS });
+  send('second', { type: COMMAND_WRITE, payload: block(2), extent: 2 });
+  send('third', { type: COMMAND_WRITE, payload: block(3), extent: 3, epoch: 3 });
+  send('fourth', { type: COMMAND_WRITE, payload: block(4), extent: 4 });
+  t.same(answers, []);
+  reads.shift()?.();
+  t.same(answers, ['first 0', 'ends 0', 'second 0']);
+  t.equal(world.disk.bytes[0], 2);
+  t.equal(reads.length, 1, 'the third knows of a later route');
+  reads.shift()?.();
+  t.same(answers.slice(3), ['third 0', 'fourth 0']);
+  t.equal(world.disk.bytes[0], 4);
+  send('fifth', { type: COMMAND_WRITE });
+  t.equal(answers.length, 6, 'nobody waits any more');
 });
 
 t.test('a READ whose link breaks is sent again; a home that stays away makes it BUSY', async (t) => {
@@ -346,6 +391,35 @@ t.test('sessions that have ended are forgotten, also where that was not heard', 
   t.notOk(home.access.visitors.find(sender(3)));
 });
 
+t.test('the end of a session does not wait for a home that is out of reach', async (t) => {
+  const { world, home, other } = twoMembers();
+  const session = other.session('a');
+  t.equal(await session.says(WRITE, block(1)), 'GOOD');
+  world.peers.lose('m1');
+  t.equal(await Promise.race([session.end().then(() => 'over'), soon()]), 'over');
+  const sender = { from: 'm2', incarnation: 'm2-1', token: 1 };
+  t.ok(home.access.visitors.find(sender));
+  home.serve();
+  await soon();
+  t.notOk(home.access.visitors.find(sender), 'which is told all the same');
+});
+
+t.test('but where a command may be under way there (I8)', async (t) => {
+  const { world, home, other } = twoMembers();
+  const session = other.session('a');
+  t.equal(await session.says(READY), 'GOOD');
+  world.peers.lose('m1');
+  world.haste = 1000;
+  t.equal(await session.says(WRITE, block(1)), BUSY);
+  world.haste = 1;
+  let isOver = false;
+  const over = session.end().then(() => (isOver = true));
+  await soon();
+  t.equal(isOver, false);
+  home.serve();
+  t.equal(await over, true);
+});
+
 /** A mode parameter header, and the caching page with WCE off. */
 const WRITE_THROUGH = Buffer.from(`000000000812${'00'.repeat(18)}`, 'hex');
 
@@ -380,6 +454,41 @@ t.test('a home waits for the commands of its own sessions, too', async (t) => {
   home.busy = 0;
   await quiet;
   t.equal(isQuiet, true);
+});
+
+t.test('a home does not wait for what waits for other members, which may wait for it', async (t) => {
+  const { home, other } = twoMembers();
+  const session = other.session('a');
+  t.equal(await session.says(READY), 'GOOD');
+  const { reservations } = home.access.disk.unit;
+  const change = reservations.change.bind(reservations);
+  let everybodyHasHeard = (): void => undefined;
+  reservations.change = (...asked) => void (everybodyHasHeard = () => change(...asked));
+  const reserving = session.says('16 00 00 00 00 00');
+  await turns();
+  home.access.stand('held');
+  const quiet = home.access.quieten().then(() => 'quiet');
+  t.equal(await Promise.race([quiet, soon()]), 'quiet');
+  home.access.stand('elsewhere');
+  everybodyHasHeard();
+  t.equal(await reserving, 'GOOD', 'it ends where it began');
+});
+
+t.test('but for SANITIZE it does', async (t) => {
+  const { home, other } = twoMembers();
+  const session = other.session('a');
+  t.equal(await session.says(READY), 'GOOD');
+  const inside: (() => void)[] = [];
+  home.openOffice = inside;
+  const erasing = session.says('48 82 0000 0000 0000 00 00');
+  await turns();
+  t.equal(inside.length, 1);
+  home.access.stand('held');
+  const quiet = home.access.quieten().then(() => 'quiet');
+  t.equal(await Promise.race([quiet, soon()]), 'still under way');
+  for (const entered of inside) entered();
+  t.equal(await erasing, 'GOOD');
+  t.equal(await quiet, 'quiet');
 });
 
 t.test('a home that comes takes over the unit as it was left', async (t) => {
@@ -510,6 +619,36 @@ t.test('a home that has come serves nobody before it knows the unit', async (t) 
   other.access.stand('here');
   t.equal(await writing, STATE_CHANGED);
   t.equal(await session.says(WRITE, block(2)), 'GOOD');
+});
+
+t.test('a READ that has waited for memory while the home came here is judged here', async (t) => {
+  const { other } = twoMembers();
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const { access } = other;
+  rig.answer = { kind: 'serve', target: { iqn: IQN, server: access } };
+  const initiator = await rig.session();
+  const nobody = nexusOf('iqn.2026-11.test:a');
+  access.nexusBegan(nobody);
+  access.stand('held');
+  const reads = 40;
+  for (let i = 0; i < reads; i++)
+    initiator.command({ cdb: read10(0, 1024), read: true, expectedBytes: 512 * 1024 });
+  const [session] = rig.registry.sessionsOf(IQN);
+  await until(() => session?.tasks.size === reads);
+  const waiting = session?.stalled.length ?? 0;
+  t.ok(waiting > 0 && waiting < reads, `${waiting} wait for memory, the others for the home`);
+  const { reservations } = access.disk.unit;
+  const { initiatorPortName: reservedBy } = nobody;
+  const notices: [] = [];
+  reservations.change(
+    (state) => ({ kind: 'done', state: { ...state, reservedBy }, notices, aborts: [] }),
+    () => access.stand('here'),
+  );
+  for (let i = 0; i < reads; i++) {
+    const { bhs } = await initiator.expect(Opcode.SCSI_RESPONSE);
+    t.equal(decodeScsiResponse(bhs).status, 0x18, 'RESERVATION CONFLICT');
+  }
 });
 
 t.test('a reset goes to the home, and from there to everybody else', async (t) => {

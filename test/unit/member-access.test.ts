@@ -5,6 +5,8 @@
 import t from 'tap';
 import { sleep, systemClock } from '../../lib/base/clock.js';
 import { SeededRandom } from '../../lib/base/random.js';
+import { keys } from '../../lib/group/records.js';
+import type { GroupStore, StoreLease } from '../../lib/group/store.js';
 import {
   type Initiator,
   Ledger,
@@ -14,7 +16,7 @@ import {
   runVerify,
 } from '../../lib/iscsi/initiator/index.js';
 import { hex } from '../support/scsi-rig.js';
-import { makeGroup, type MemberGroup } from '../support/member-group.js';
+import { doorOf, makeGroup, type MemberGroup } from '../support/member-group.js';
 
 const CONFLICT = 'status 18';
 const STATE_CHANGED = '6/2a/06';
@@ -221,6 +223,46 @@ t.test('an abort does not wait for a home that is away', async (t) => {
   t.ok(systemClock.nowMs() - before < 2_000);
   t.equal((await reading).said, 'status 40');
   await two.close();
+});
+
+t.test('a member in the group again serves nobody before it knows what it has missed (I8)', async (t) => {
+  const group = await makeGroup(t, ['m1']);
+  const door = doorOf(group.store);
+  const leases: StoreLease[] = [];
+  let reading = Promise.resolve();
+  const store: GroupStore = {
+    ...door,
+    lease: async (ttlMs) => {
+      const lease = await door.lease(ttlMs);
+      leases.push(lease);
+      return lease;
+    },
+    list: async (prefix) => {
+      await reading;
+      return door.list(prefix);
+    },
+  };
+  await group.start('m2', 'alua', { openStore: () => Promise.resolve(store) });
+  await group.create('m1');
+  const old = await group.at('m2');
+  const write = (byte: number): Promise<string> =>
+    says(old, '2a 00 00000000 00 0001 00', Buffer.alloc(512, byte));
+  t.equal(await write(1), 'GOOD');
+  let read = (): void => undefined;
+  reading = new Promise((resolve) => (read = resolve));
+  await leases[0]?.revoke();
+  t.equal(await write(2), 'status 8', 'no lease');
+  while (leases.length < 2 || (await group.store.get(keys.member('m2'))) === undefined)
+    await sleep(systemClock, 10);
+  for (let i = 0; i < 5; i++) {
+    t.equal(await write(3), 'status 8', 'others may have gone on without it');
+    await sleep(systemClock, 10);
+  }
+  const one = await group.at('m1');
+  t.equal((await one.read(0, 1))[0], 1);
+  read();
+  await one.close();
+  old.close().catch(() => undefined);
 });
 
 t.test('one ISID at two target ports is two nexuses (RFC 7143 4.4.3)', async (t) => {

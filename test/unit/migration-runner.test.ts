@@ -1,5 +1,6 @@
 /** The end of a move's record at one member, beside others that end it too: nobody goes on with a move that is over. */
 import t from 'tap';
+import { AccessServer } from '../../lib/access/access-server.js';
 import { systemClock, type Clock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
@@ -8,7 +9,10 @@ import { cancelMove, createMove } from '../../lib/group/admin-moves.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
 import { MoveRunner } from '../../lib/migration/move-runner.js';
 import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
+import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { makeRig } from '../support/member-rig.js';
+import { RamDevice } from '../support/ram-device.js';
+import { IDENTITY } from '../support/scsi-runner.js';
 
 /** Pauses take a hundredth of their time. */
 const clock: Clock = {
@@ -131,4 +135,53 @@ t.test('a home that is busy is not given away yet', async (t) => {
     await new Promise((resolve) => setTimeout(resolve, 5));
   t.same(homes, ['m1', 'm1', 'm1'], 'asked until it could be had');
   t.equal(rig.routed.route.home, 'm2');
+});
+
+t.test('a home that cannot be quietened is asked now and then, and the loop goes on', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  const { store, table, host, peers } = rig;
+  const address = { host: '127.0.0.1', port: 1 };
+  const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
+  await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
+  peers.join('m2', { handle: (request) => request.answer(PeerStatus.UNAVAILABLE) });
+  await rig.volume(1);
+  await table.commit(rig.routed, rig.routed.route.withHolder([0, 1, 2], 'm2'));
+  let busy = 1;
+  const unit = () => new DiskServer({ device: new RamDevice(512), identity: IDENTITY });
+  const access = new AccessServer({
+    ...{ disk: unit(), decoder: unit(), volumeId: 1, hub: peers.hub('m1'), clock },
+    self: { name: 'm1', incarnation: 'i' },
+    home: () => rig.routed.route.home,
+    epoch: () => rig.routed.route.epoch,
+    mayServe: () => true,
+    refresh: (_epoch, done) => void setImmediate(done),
+    timesLeftBehind: () => 0,
+    busy: () => busy,
+    endTasksHere: (done) => done(),
+    endTasksElsewhere: (_except, done) => done(true),
+  });
+  let asked = 0;
+  let refused = 0;
+  const quieten = async (): Promise<boolean> => {
+    asked += 1;
+    const isQuiet = await access.quieten();
+    if (!isQuiet) refused += 1;
+    return isQuiet;
+  };
+  const volumes = Object.assign(Object.create(host) as typeof host, { quieten });
+  const options = { self: 'm1', incarnation: 'i', store, table, hub: peers.hub('m1'), volumes };
+  const doors = { clock, random: new SeededRandom(3), log: silentLog, waypoints: noWaypoints };
+  const runner = new MoveRunner({ ...options, ...doors });
+  await runner.start();
+  t.teardown(() => runner.stop());
+  const wanted = { volume: 'v', to: 'm2', range: null, rateBytesPerSecond: null, handover: 'ask' as const };
+  await createMove(store, doors, { ...wanted, strict: false });
+  for (let i = 0; i < 500 && refused < 2; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  t.ok(asked >= 2 && asked < 50, `asked ${asked} times`);
+  t.equal(host.get('v')?.isSurelyHome, true, 'and serves meanwhile');
+  busy = 0;
+  for (let i = 0; i < 500 && rig.routed.route.home === 'm1'; i++)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  t.equal(rig.routed.route.home, 'm2', 'until it could be had');
 });

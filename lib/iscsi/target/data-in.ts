@@ -23,7 +23,7 @@ export function startRead(session: Session, task: Task): void {
   task.actualBytes = task.transferBytes;
   task.readBytes = Math.min(task.expectedReadBytes, task.transferBytes);
   if (task.readBytes === 0) endWithStatus(session, task, ScsiStatus.GOOD, null);
-  else if (!sendMapped(session, task)) readPiece(session, task);
+  else if (task.isUnjudged || !sendMapped(session, task)) readPiece(session, task);
 }
 
 /**
@@ -56,6 +56,7 @@ export function readPiece(session: Session, task: Task): void {
     session.stalled.push(task);
     return;
   }
+  if (task.isUnjudged && refuse(session, task)) return;
   const { device } = session;
   assert(device !== null, 'a read in a session without a target');
   // The initiator may expect less than whole blocks; the device reads nothing else.
@@ -64,6 +65,15 @@ export function readPiece(session: Session, task: Task): void {
   session.setPhase(task, 'device');
   const data = placeFor(session, task, lengthBytes);
   device.submit(task.io.prepare('read', task.offsetBytes + task.sentBytes, lengthBytes, data));
+}
+
+/** Ends a read that was prepared while its unit was served elsewhere, if it is served here by now and does not let it be. */
+function refuse(session: Session, task: Task): boolean {
+  const refusal = session.target?.server.refusalOf(task, 'read') ?? null;
+  if (refusal === null) return false;
+  task.actualBytes = task.sentBytes;
+  endWithStatus(session, task, refusal.status, refusal.sense);
+  return true;
 }
 
 /** How much of a task may be read now; 0: it has to wait for the socket. */

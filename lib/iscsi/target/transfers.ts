@@ -85,7 +85,7 @@ function work(session: Session, task: Task): void {
     target.server.execute(task);
   } else if (task.wantedBytes === 0) endWithStatus(session, task, ScsiStatus.GOOD, null);
   else {
-    const refusal = target.server.refusalOf(task);
+    const refusal = target.server.refusalOf(task, 'write');
     if (refusal !== null) {
       task.actualBytes = 0;
       return endWithStatus(session, task, refusal.status, refusal.sense);
