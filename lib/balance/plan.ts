@@ -1,10 +1,10 @@
 /** One plan: the policy of the settings makes a rule, the rule says who has too much, the search finds what goes. */
 import { unreachable } from '../base/assert.js';
-import type { GroupPicture, Measure, Plan, Policy, Verdict } from './contract.js';
+import type { Measure, Plan, Policy, Verdict } from './contract.js';
 import { drain, toDrain } from './drain.js';
 import { byName, Draft } from './draft.js';
 import { heatRule } from './policies/heat.js';
-import { latencyGapRule, waitRule } from './policies/latency-gap.js';
+import { latencyGapRule } from './policies/latency-gap.js';
 import { shareRule } from './policies/share.js';
 import { figure, percent, sizeText, type RuleOf } from './rule.js';
 import { bestMove, type Found } from './search.js';
@@ -16,35 +16,26 @@ const AS_LOADED = 0.75;
 
 /** What should move now. The same picture and settings give the same plan. */
 export const plan: Policy = (picture, settings) => {
-  const rules = rulesOf(settings.policy);
-  if (rules.length === 0) return nothing('off', null, 'the policy moves nothing');
-  const plans = rules.map((ruleOf) => planBy(ruleOf, picture, settings));
-  return plans.find(({ verdict }) => verdict !== 'balanced') ?? (plans[0] as Plan);
-};
-
-function planBy(ruleOf: RuleOf, picture: GroupPicture, settings: BalanceSettings): Plan {
+  const ruleOf = ruleFor(settings.policy);
+  if (ruleOf === null) return nothing('off', null, 'the policy moves nothing');
   const standing = new Standing(picture, settings);
   if (standing.members.length < 2) {
     const known = `${standing.members.length} of ${picture.members.length} members`;
     return nothing('stale', null, `only ${known} have said lately what they serve`);
   }
   return drafted(new Draft(picture, settings, standing, ruleOf(standing, settings)));
-}
+};
 
-/**
- * The first that finds something out of proportion is the one that counts. 'heat' looks at latencies last: where all are
- * asked for more than they can serve, all are as busy as can be, and only how long requests wait tells them apart.
- */
-function rulesOf(policy: BalanceSettings['policy']): readonly RuleOf[] {
+function ruleFor(policy: BalanceSettings['policy']): RuleOf | null {
   switch (policy) {
     case 'none':
-      return [];
+      return null;
     case 'share':
-      return [shareRule];
+      return shareRule;
     case 'latency-gap':
-      return [latencyGapRule];
+      return latencyGapRule;
     case 'heat':
-      return [heatRule, waitRule];
+      return heatRule;
     default:
       return unreachable(policy);
   }

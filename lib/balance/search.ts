@@ -224,8 +224,6 @@ function receivers(draft: Draft, from: MemberLoad, volume: VolumePicture): reado
   for (const member of ordered) {
     if (looked.length === RECEIVERS_LOOKED) break;
     if (member === from || draft.standing.isSettling(member)) continue;
-    // Who had too much a moment ago may look fast now because it has little: nothing goes there and back.
-    if (draft.haveGiven.has(member.name)) continue;
     if (draft.rule.level(member) < level) looked.push(member);
   }
   return looked;

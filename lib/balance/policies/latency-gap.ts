@@ -8,7 +8,7 @@ import type { VolumeLoad } from '../../load/vector.js';
 import type { Measure } from '../contract.js';
 import { timeInQueueMs } from '../model.js';
 import { figure, type Rule, type RuleOf } from '../rule.js';
-import { utilisationOf, type MemberLoad, type Standing } from '../standing.js';
+import type { MemberLoad, Standing } from '../standing.js';
 import type { BalanceSettings } from '../settings.js';
 
 /** Requests that vary by more than their mean from window to window: what is hot now may be cold when it has arrived. */
@@ -16,17 +16,7 @@ const THRASHING_BURSTINESS = 1;
 /** Halvings of an interval: beyond a millionth of the requests nothing is to be gained. */
 const BISECTIONS = 20;
 
-export const latencyGapRule: RuleOf = (standing, settings) =>
-  new LatencyGap(standing, settings, { busyMin: 0, timesLowest: 1 });
-
-/** From here on requests wait more than they are served, and being busy tells members apart no more. */
-const SATURATED = 0.7;
-/** Queues of full members differ by chance as well: only one that is so many times as long makes it begin. */
-const TIMES_LOWEST = 8;
-
-/** The same for members that are asked for about all that they can serve: what 'heat' looks at last. */
-export const waitRule: RuleOf = (standing, settings) =>
-  new LatencyGap(standing, settings, { busyMin: SATURATED, timesLowest: TIMES_LOWEST });
+export const latencyGapRule: RuleOf = (standing, settings) => new LatencyGap(standing, settings);
 
 class LatencyGap implements Rule {
   readonly policy = 'latency-gap';
@@ -37,7 +27,6 @@ class LatencyGap implements Rule {
   constructor(
     private readonly standing: Standing,
     private readonly settings: BalanceSettings,
-    private readonly from: { readonly busyMin: number; readonly timesLowest: number },
   ) {}
 
   /** The latency of its storage; 0 where nothing is served. */
@@ -62,12 +51,11 @@ class LatencyGap implements Rule {
   isOver(member: MemberLoad, hasBegun: boolean): boolean {
     const gap = this.settings.latencyGapMs * (hasBegun ? 0.5 : 1);
     const [level, lowest] = [this.level(member), this.lowest()];
-    if (!hasBegun && level < lowest * this.from.timesLowest) return false;
     return member.requests > 0 && level - lowest >= gap && level > lowest;
   }
 
-  isBusy(member: MemberLoad): boolean {
-    return utilisationOf(member) >= this.from.busyMin;
+  isBusy(): boolean {
+    return true;
   }
 
   /** A bit less than all: what is predicted is not exact, and turning the gap round would be thrashing. */

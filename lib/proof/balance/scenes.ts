@@ -166,7 +166,7 @@ async function allLow(options: SceneOptions): Promise<SceneResult> {
   });
 }
 
-/** A disk of 30 ms beside disks of 1 ms, all asked for more than they can, sheds load until latencies meet. */
+/** A disk of 30 ms beside disks of 1 ms, all asked for more than they can, sheds load until latencies meet, where latencies count. */
 async function slowMember(options: SceneOptions): Promise<SceneResult> {
   const scene = 'slow member';
   const wanted = MEMBERS.flatMap((home) =>
@@ -181,7 +181,7 @@ async function slowMember(options: SceneOptions): Promise<SceneResult> {
       return latencies.length === 0 ? 0 : Math.max(...latencies) - Math.min(...latencies);
     };
     const before = { gapMs: await gapOf(), ops: await stage.throughput(THROUGHPUT_MS) };
-    await stage.balance();
+    await stage.balance('latency-gap');
     const beganMs = systemClock.nowMs();
     let gapMs = Infinity;
     while (systemClock.nowMs() - beganMs < 2 * SETTLE_MS && gapMs > latencyGapMs) {
