@@ -156,6 +156,7 @@ export class Member {
     this.door.open(this.directory());
     await this.runner.start();
     this.closers.push(() => this.runner.stop());
+    this.closers.push(() => this.balancing.close()); // the first to end: it asks for nothing while the rest does
     await this.balancing.start();
   }
 
@@ -292,7 +293,7 @@ export class Member {
       ...{ self, incarnation, clock, random, log, view, hub, registry, host, folder, loop, windowMs },
       ...{ store, table },
     });
-    this.closers.push(() => this.balancing.close());
+    this.closers.push(() => this.balancing.recorder.close());
   }
 
   private openService({ reservations }: SharedState): void {

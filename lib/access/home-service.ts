@@ -3,7 +3,7 @@
  * it is not (I4), and never sends a command on.
  */
 import type { z } from 'zod';
-import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
+import { PeerStatus, PeerType, isForTheHome, type IncomingRequest } from '../peer/contract.js';
 import type { AccessServer } from './access-server.js';
 import { NexusBegan, TaskSet } from './messages.js';
 
@@ -17,16 +17,6 @@ export interface AccessUnits {
   refresh(volumeId: number, done: () => void): void;
 }
 
-const TYPES = new Set<number>([
-  PeerType.COMMAND_READ,
-  PeerType.COMMAND_WRITE,
-  PeerType.COMMAND,
-  PeerType.COMMAND_ENDS,
-  PeerType.NEXUS_BEGAN,
-  PeerType.NEXUS_ENDED,
-  PeerType.TASK_SET,
-]);
-
 export class HomeService {
   /** By volume: what came while its route was being read, after that for which it is, and in this order. */
   private readonly waiting = new Map<number, IncomingRequest[]>();
@@ -38,7 +28,7 @@ export class HomeService {
 
   /** False: it is not for the home of a volume. */
   handle(request: IncomingRequest): boolean {
-    if (!TYPES.has(request.type)) return false;
+    if (!isForTheHome(request.type)) return false;
     this.take(request);
     return true;
   }

@@ -3,7 +3,8 @@
  * demonstrations and tests, where all members share one fast disk. It changes nothing but the time.
  */
 import type { Clock, Timer } from '../base/clock.js';
-import type { BlockDevice, BlockIo, Provisioning } from './device.js';
+import { assert } from '../base/assert.js';
+import type { BlockDevice, BlockIo, Provisioning, Usage } from './device.js';
 
 /** The one disk under all volumes of a member. */
 export class DiskTime {
@@ -63,5 +64,10 @@ class SlowedDevice implements BlockDevice {
 
   provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
     return this.device.provisioning?.(offsetBytes, lengthBytes) ?? { mapped: true, lengthBytes };
+  }
+
+  async usage(): Promise<Usage> {
+    assert(this.device.usage !== undefined, 'a file says what it takes');
+    return this.device.usage();
   }
 }

@@ -8,13 +8,14 @@ import { sleep, systemClock } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import type { TraceView } from '../manage/api.js';
 import { ManageClient } from '../manage/client.js';
+import { CSV_COLUMNS } from '../simulate/trace/formats.js';
 import { untilStopped, type CliDoor } from './door.js';
 import { manageOptions, parseOptions, whole, withManage } from './options.js';
 import { emit, plural } from './output.js';
 
 const Options = z.object({ ...manageOptions, seconds: whole(1, 86_400).optional() });
 const POLL_MS = 100;
-const HEADING = 'time_ms,volume,op,offset,length\n';
+const HEADING = `${CSV_COLUMNS.join(',')}\n`;
 
 interface Recorded {
   readonly file: string;

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
-import { EXTENT_BYTES_DEFAULT, QUERY_DEADLINE_MS } from '../base/limits.js';
+import { EXTENT_BYTES_DEFAULT } from '../base/limits.js';
 import type { Random } from '../base/random.js';
 import {
   cancelMove,
@@ -26,8 +26,7 @@ import {
 import { MemberRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry } from '../group/store.js';
 import { DatedVectors } from '../load/vector.js';
-import { askJson } from '../peer/ask.js';
-import { PeerType, type PeerHub } from '../peer/contract.js';
+import type { PeerHub } from '../peer/contract.js';
 import type { RoutedVolume, RoutingTable } from '../routing/table.js';
 import {
   formatAddress,
@@ -50,6 +49,7 @@ import {
 } from './api.js';
 import type { ManageDesk } from './desk.js';
 import { loadsView } from './loads-view.js';
+import { queryMember } from './query.js';
 import { traceOf } from './trace-view.js';
 
 export interface GroupDeskParts {
@@ -159,7 +159,7 @@ export class GroupDesk implements ManageDesk {
     return { sessions: answers.flatMap((answer) => answer ?? []), silent };
   }
 
-  /** As one member has it on its board: the first to answer, since all have the same. */
+  /** As one member has it on its board: the first that knows all, or who knows most; one that has just begun knows little. */
   async loads(): Promise<LoadsView> {
     const names = (await this.members()).map((member) => member.name);
     const balance = await getBalance(this.parts.store);
@@ -167,15 +167,11 @@ export class GroupDesk implements ManageDesk {
     let fullest = loadsView(null, names, [], weightOf);
     const up = await this.recordedMembers();
     for (const { name } of up) {
-      try {
-        const fields = { type: PeerType.QUERY, deadlineMs: QUERY_DEADLINE_MS };
-        const answer = await askJson(this.parts.hub, name, fields, { what: 'loads' });
-        const view = loadsView(name, names, DatedVectors.parse(answer), weightOf);
-        if (knownOf(view) > knownOf(fullest)) fullest = view;
-        if (knownOf(view) >= up.length) break;
-      } catch {
-        // the next one has the same, unless it has just begun
-      }
+      const board = await queryMember(this.parts.hub, name, 'loads', DatedVectors);
+      if (board === undefined) continue;
+      const view = loadsView(name, names, board, weightOf);
+      if (knownOf(view) > knownOf(fullest)) fullest = view;
+      if (knownOf(view) >= up.length) break;
     }
     return fullest;
   }
@@ -296,21 +292,14 @@ export class GroupDesk implements ManageDesk {
 
   /** Undefined when the member does not answer. */
   private async sessionsAt(member: string): Promise<SessionView[] | undefined> {
-    try {
-      const fields = { type: PeerType.QUERY, deadlineMs: QUERY_DEADLINE_MS };
-      const answer = SessionsAnswer.parse(
-        await askJson(this.parts.hub, member, fields, { what: 'sessions' }),
-      );
-      return answer.map(({ iqn, initiatorName, peer, ...rest }) => ({
-        ...rest,
-        member,
-        volume: this.parts.table.getByIqn(iqn)?.record.name ?? iqn,
-        initiator: initiatorName,
-        remote: peer,
-      }));
-    } catch {
-      return undefined;
-    }
+    const answer = await queryMember(this.parts.hub, member, 'sessions', SessionsAnswer);
+    return answer?.map(({ iqn, initiatorName, peer, ...rest }) => ({
+      ...rest,
+      member,
+      volume: this.parts.table.getByIqn(iqn)?.record.name ?? iqn,
+      initiator: initiatorName,
+      remote: peer,
+    }));
   }
 }
 

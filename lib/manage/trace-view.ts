@@ -1,9 +1,9 @@
 /** The requests that members have recorded since they were last asked, as one list. */
 import { z } from 'zod';
-import { QUERY_DEADLINE_MS, TRACE_ROWS_MAX } from '../base/limits.js';
-import { askJson } from '../peer/ask.js';
-import { PeerType, type PeerHub } from '../peer/contract.js';
+import { TRACE_ROWS_MAX } from '../base/limits.js';
+import type { PeerHub } from '../peer/contract.js';
 import type { TraceView } from './api.js';
+import { queryMember } from './query.js';
 
 /** What a member answers to QUERY {"what":"trace"} (member/trace-recorder.ts). */
 const TraceAnswer = z.object({
@@ -16,7 +16,7 @@ const TraceAnswer = z.object({
 
 /** @param members that are up */
 export async function traceOf(hub: PeerHub, members: readonly string[]): Promise<TraceView> {
-  const answers = await Promise.all(members.map((member) => traceAt(hub, member)));
+  const answers = await Promise.all(members.map((member) => queryMember(hub, member, 'trace', TraceAnswer)));
   const told = answers.flatMap((answer) => answer ?? []);
   const requests = told.flatMap((answer) =>
     answer.requests.map(([timeMs, volume, isRead, offset, length]): TraceView['requests'][number] => [
@@ -32,14 +32,4 @@ export async function traceOf(hub: PeerHub, members: readonly string[]): Promise
     dropped: told.reduce((sum, { dropped }) => sum + dropped, 0),
     silent: members.filter((_, i) => answers[i] === undefined),
   };
-}
-
-/** Undefined when the member does not answer. */
-async function traceAt(hub: PeerHub, member: string): Promise<z.infer<typeof TraceAnswer> | undefined> {
-  try {
-    const fields = { type: PeerType.QUERY, deadlineMs: QUERY_DEADLINE_MS };
-    return TraceAnswer.parse(await askJson(hub, member, fields, { what: 'trace' }));
-  } catch {
-    return undefined;
-  }
 }

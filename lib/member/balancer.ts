@@ -12,7 +12,7 @@ import { DECISION_REPEAT_MS, LEASE_TTL_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomToken, type Random } from '../base/random.js';
 import { createMove, listPlacements, putDecision, readMoves, shareOf } from '../group/admin.js';
-import { keys, type BalanceRecord } from '../group/records.js';
+import { keys, type BalanceRecord, type MoveRecord } from '../group/records.js';
 import type { GroupStore, StoreLease } from '../group/store.js';
 import { requestsPerSecond, type DatedVector, type LoadVector } from '../load/vector.js';
 import type { RoutingTable } from '../routing/table.js';
@@ -82,8 +82,8 @@ export class Balancer {
       this.last = null;
       return;
     }
-    const picture = await this.look();
-    await this.measureOutcomes(picture);
+    const { picture, moves } = await this.look();
+    await this.measureOutcomes(picture, moves);
     if (!isMine) return;
     const plan = this.parts.plan(picture, settings);
     if (plan.verdict === 'act') await this.carryOut();
@@ -104,15 +104,16 @@ export class Balancer {
     return busiest === this.parts.self;
   }
 
-  private async look(): Promise<GroupPicture> {
+  private async look(): Promise<{ picture: GroupPicture; moves: readonly MoveRecord[] }> {
     const { store, table, clock } = this.parts;
     const [placements, moves] = await Promise.all([listPlacements(store), readMoves(store)]);
-    return pictureOf({
+    const picture = pictureOf({
       ...{ placements, moves, nowMs: clock.wallMs(), volumes: table.volumes },
       members: this.parts.members(),
       vectors: this.parts.vectors(),
       balance: this.parts.balance(),
     });
+    return { picture, moves };
   }
 
   /**
@@ -123,7 +124,7 @@ export class Balancer {
     const lease = await this.takeOffice();
     if (lease === null) return; // somebody else is at it
     try {
-      const picture = await this.look();
+      const { picture } = await this.look();
       const revisions = this.headRevisions();
       const plan = this.parts.plan(picture, this.parts.balance().settings);
       const decision = this.decided(plan, figuresOf(picture));
@@ -224,23 +225,24 @@ export class Balancer {
   }
 
   /** Of moves that have ended, when the group has served a whole window since. */
-  private async measureOutcomes(picture: GroupPicture): Promise<void> {
+  private async measureOutcomes(picture: GroupPicture, moves: readonly MoveRecord[]): Promise<void> {
+    if (this.awaited.length === 0) return;
     const { store, clock } = this.parts;
-    const moves = new Map((await readMoves(store)).map((move) => [move.id, move]));
-    const waiting: Awaited[] = [];
+    const active = new Set(moves.filter(({ state }) => state === 'active').map(({ id }) => id));
     for (const awaited of this.awaited) {
-      const isOver = awaited.decision.moves.every(
-        ({ move }) => move === null || moves.get(move)?.state !== 'active',
-      );
+      const isOver = awaited.decision.moves.every(({ move }) => move === null || !active.has(move));
       if (isOver) awaited.windows += 1;
-      const after = awaited.windows > OUTCOME_WINDOWS ? figuresOf(picture) : null;
-      if (after === null) waiting.push(awaited);
-      else {
-        const outcome = { measuredAtMs: Math.floor(clock.wallMs()), after };
-        await putDecision(store, { ...withOutcomes(awaited, freshOf(picture)), outcome });
-      }
     }
-    this.awaited = waiting;
+    const after = figuresOf(picture);
+    if (after === null) return;
+    const isDue = ({ windows }: Awaited): boolean => windows > OUTCOME_WINDOWS;
+    const due = this.awaited.filter(isDue);
+    // Out of the way before they are written: one that cannot be must not keep the group from being planned for.
+    this.awaited = this.awaited.filter((awaited) => !isDue(awaited));
+    const outcome = { measuredAtMs: Math.floor(clock.wallMs()), after };
+    for (const awaited of due) {
+      await putDecision(store, { ...withOutcomes(awaited, freshOf(picture)), outcome });
+    }
   }
 }
 

@@ -57,7 +57,6 @@ export class Balancing {
   close(): void {
     this.balancer?.close();
     this.records?.close();
-    this.recorder.close();
     this.load.close();
   }
 

@@ -43,6 +43,21 @@ export const PeerType = {
 } as const;
 export type PeerTypeCode = (typeof PeerType)[keyof typeof PeerType];
 
+/** What the home of a volume serves for sessions at other members. */
+const FOR_THE_HOME: ReadonlySet<number> = new Set([
+  PeerType.COMMAND_READ,
+  PeerType.COMMAND_WRITE,
+  PeerType.COMMAND,
+  PeerType.COMMAND_ENDS,
+  PeerType.NEXUS_BEGAN,
+  PeerType.NEXUS_ENDED,
+  PeerType.TASK_SET,
+]);
+
+export function isForTheHome(type: number): boolean {
+  return FOR_THE_HOME.has(type);
+}
+
 /**
  * A fence waits until what absent members sent is over; were it waited for in its turn, two members that take each other
  * for absent would wait for ever. It does nothing to the bytes of a volume, and neither does a question. What a home does
@@ -52,14 +67,8 @@ export type PeerTypeCode = (typeof PeerType)[keyof typeof PeerType];
 const NEED_NOT_BE_OVER = new Set<number>([
   PeerType.FENCE,
   PeerType.QUERY,
-  PeerType.COMMAND_READ,
-  PeerType.COMMAND_WRITE,
-  PeerType.COMMAND,
-  PeerType.COMMAND_ENDS,
-  PeerType.NEXUS_BEGAN,
-  PeerType.NEXUS_ENDED,
-  PeerType.TASK_SET,
   PeerType.TASKS_END,
+  ...FOR_THE_HOME,
 ]);
 
 export function mustBeOver(type: number): boolean {

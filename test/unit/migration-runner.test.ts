@@ -1,5 +1,5 @@
 /** The end of a move's record at one member, beside others that end it too: nobody goes on with a move that is over. */
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { AccessServer } from '../../lib/access/access-server.js';
 import { systemClock, type Clock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
@@ -20,6 +20,19 @@ const clock: Clock = {
   nowMs: () => systemClock.nowMs() * 100,
   after: (delayMs, fire) => systemClock.after(delayMs / 100, fire),
 };
+
+/** m1 is home of a volume whose extents m2 holds, who answers nothing. */
+async function homeWithoutExtents(t: Test): ReturnType<typeof makeRig> {
+  const rig = await makeRig(t);
+  await rig.create();
+  const address = { host: '127.0.0.1', port: 1 };
+  const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
+  await rig.store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
+  rig.peers.join('m2', { handle: (request) => request.answer(PeerStatus.UNAVAILABLE) });
+  await rig.volume(1);
+  await rig.table.commit(rig.routed, rig.routed.route.withHolder([0, 1, 2], 'm2'));
+  return rig;
+}
 
 t.test('a move that is called off while its failure cannot be written is not taken up again', async (t) => {
   const rig = await makeRig(t);
@@ -62,15 +75,8 @@ t.test('a move that is called off while its failure cannot be written is not tak
 });
 
 t.test('a home whose commit is in doubt is doubted until the store says (I8)', async (t) => {
-  const rig = await makeRig(t);
-  await rig.create();
+  const rig = await homeWithoutExtents(t);
   const { store, table, host, peers } = rig;
-  const address = { host: '127.0.0.1', port: 1 };
-  const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
-  await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
-  peers.join('m2', { handle: (request) => request.answer(PeerStatus.UNAVAILABLE) });
-  await rig.volume(1);
-  await table.commit(rig.routed, rig.routed.route.withHolder([0, 1, 2], 'm2'));
   const options = { self: 'm1', incarnation: 'i', store, table, hub: peers.hub('m1'), volumes: host };
   const doors = { clock, random: new SeededRandom(3), log: silentLog, waypoints: noWaypoints };
   const runner = new MoveRunner({ ...options, ...doors });
@@ -107,15 +113,8 @@ t.test('a home whose commit is in doubt is doubted until the store says (I8)', a
 });
 
 t.test('a home that is busy is not given away yet', async (t) => {
-  const rig = await makeRig(t);
-  await rig.create();
+  const rig = await homeWithoutExtents(t);
   const { store, table, host, peers } = rig;
-  const address = { host: '127.0.0.1', port: 1 };
-  const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
-  await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
-  peers.join('m2', { handle: (request) => request.answer(PeerStatus.UNAVAILABLE) });
-  await rig.volume(1);
-  await table.commit(rig.routed, rig.routed.route.withHolder([0, 1, 2], 'm2'));
   const homes: string[] = [];
   const quieten = async (): Promise<boolean> => {
     t.equal(host.get('v')?.isSurelyHome, false, 'it is about to be given away');
@@ -138,15 +137,8 @@ t.test('a home that is busy is not given away yet', async (t) => {
 });
 
 t.test('a home that cannot be quietened is asked now and then, and the loop goes on', async (t) => {
-  const rig = await makeRig(t);
-  await rig.create();
+  const rig = await homeWithoutExtents(t);
   const { store, table, host, peers } = rig;
-  const address = { host: '127.0.0.1', port: 1 };
-  const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
-  await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
-  peers.join('m2', { handle: (request) => request.answer(PeerStatus.UNAVAILABLE) });
-  await rig.volume(1);
-  await table.commit(rig.routed, rig.routed.route.withHolder([0, 1, 2], 'm2'));
   let busy = 1;
   const unit = () => new DiskServer({ device: new RamDevice(512), identity: IDENTITY });
   const access = new AccessServer({

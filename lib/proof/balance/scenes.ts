@@ -137,25 +137,14 @@ async function watchQuiet(
   return { moves: (await stage.moves()).length - known, imbalance: await stage.imbalance() };
 }
 
-/** Everybody has the same to do, little or much: nothing is to move. */
-async function even(scene: string, order: Partial<WantedLoad>, options: SceneOptions): Promise<SceneResult> {
+/** Nothing is to move: everybody has the same to do, or nobody has much. */
+async function unmoved(
+  scene: string,
+  loads: readonly WantedLoad[],
+  options: SceneOptions,
+): Promise<SceneResult> {
   return onStage(scene, [DISK_MS, DISK_MS, DISK_MS], options, async (stage) => {
-    await stage.load(MEMBERS.map((home) => ({ volume: `at-${home}`, home, queueDepth: 8, ...order })));
-    await stage.balance();
-    const quiet = await watchQuiet(stage, 0, scene, options);
-    const bad = await stage.end();
-    return {
-      figures: { ...quiet, bad },
-      lines: [line(`${scene}: no move`, quiet.moves === 0), line(`${scene}: no error`, bad === 0)],
-    };
-  });
-}
-
-/** One member has little to do and the others nothing: that is no reason to move anything. */
-async function allLow(options: SceneOptions): Promise<SceneResult> {
-  const scene = 'all low';
-  return onStage(scene, [DISK_MS, DISK_MS, DISK_MS], options, async (stage) => {
-    await stage.load([{ volume: 'idler', home: 'm1', queueDepth: 1, opsPerSecondMax: 50 }]);
+    await stage.load(loads);
     await stage.balance();
     const quiet = await watchQuiet(stage, 0, scene, options);
     const bad = await stage.end();
@@ -257,8 +246,14 @@ function line(text: string, holds: boolean): Line {
 export const SCENES: Readonly<Record<string, Scene>> = {
   zipf: (options) => skewed('four volumes', ZIPF, options),
   'one-hot': (options) => skewed('one hot volume', [{ volume: 'hot', home: 'm1', queueDepth: 24 }], options),
-  'all-low': allLow,
-  'all-high': (options) => even('all equally high', {}, options),
+  'all-low': (options) =>
+    unmoved('all low', [{ volume: 'idler', home: 'm1', queueDepth: 1, opsPerSecondMax: 50 }], options),
+  'all-high': (options) =>
+    unmoved(
+      'all equally high',
+      MEMBERS.map((home) => ({ volume: `at-${home}`, home, queueDepth: 8 })),
+      options,
+    ),
   slow: slowMember,
   oscillating,
 };

@@ -7,7 +7,8 @@ export type TraceFormat = (typeof TRACE_FORMATS)[number];
 
 /** Our first line in CSV; the columns may stand in any order, and `initiator` may be missing. */
 export const CSV_HEADING = 'time_ms,volume,op,offset,length,initiator';
-const CSV_NEEDED = ['time_ms', 'volume', 'op', 'offset', 'length'];
+/** Those that must be there: what `record` writes. */
+export const CSV_COLUMNS = ['time_ms', 'volume', 'op', 'offset', 'length'];
 
 export function readerFor(format: TraceFormat): RowReader {
   switch (format) {
@@ -37,7 +38,7 @@ function csvReader(): RowReader {
   return (line) => {
     const fields = line.split(',').map((field) => field.trim());
     if (places === undefined) {
-      const missing = CSV_NEEDED.filter((column) => !fields.includes(column));
+      const missing = CSV_COLUMNS.filter((column) => !fields.includes(column));
       if (missing.length > 0)
         throw new BlockferryError(
           'INVALID',
