@@ -1,6 +1,7 @@
 /** A cold page cache: reads that the disk must answer, and how long they hold up everybody else. */
 import { join } from 'node:path';
 import { BlockferryError } from '../../base/errors.js';
+import { LoopPause } from '../../member/loop-pause.js';
 import { alternately, ratio, type BenchCase } from '../case.js';
 import { dropFromCache, makeRandomImage } from '../images.js';
 import { forkSelf, measureRandomReads, type LoadFigures } from '../load-client.js';
@@ -17,6 +18,7 @@ export const coldCases: readonly BenchCase[] = [
     figures: [
       { name: 'ratio', unit: 'ratio', goal: { atLeast: 1 } },
       { name: 'longest pause of the loop', unit: 'ms', goal: { atMost: 20 } },
+      { name: 'of an idle process beside it', unit: 'ms' },
     ],
     async open(settings, scope) {
       const images = ['serve-full.img', 'tgt-full.img'].map((name) => join(settings.workFolder, name));
@@ -24,11 +26,17 @@ export const coldCases: readonly BenchCase[] = [
       const [ourImage = '', theirImage = ''] = images;
       const cold = await ColdServer.start(ourImage, scope);
       const [tgt = ''] = await startTgt([theirImage], settings.workFolder, scope);
+      // This process only waits meanwhile: as late as its timer comes, the machine makes everybody wait.
+      const idle = new LoopPause();
+      scope.defer(() => idle.close());
       let pauseMs = 0;
+      let idlePauseMs = 0;
       const ours = async (): Promise<LoadFigures> => {
         await dropFromCache(ourImage);
         await cold.longestPauseMs();
+        idle.reset();
         const figures = await measureRandomReads(cold.url, settings.seconds, scope);
+        idlePauseMs = idle.maxPauseMs;
         pauseMs = await cold.longestPauseMs();
         return figures;
       };
@@ -38,7 +46,11 @@ export const coldCases: readonly BenchCase[] = [
       };
       return async (round) => {
         const [subject, baseline] = await alternately(round, ours, theirs);
-        return [ratio(subject.iops, baseline.iops, 'IOPS', subject.busy), { value: pauseMs }];
+        return [
+          ratio(subject.iops, baseline.iops, 'IOPS', subject.busy),
+          { value: pauseMs },
+          { value: idlePauseMs },
+        ];
       };
     },
   },
