@@ -145,6 +145,8 @@ async function unmoved(
 ): Promise<SceneResult> {
   return onStage(scene, [DISK_MS, DISK_MS, DISK_MS], options, async (stage) => {
     await stage.load(loads);
+    // They begin one after the other: until all have a window behind them, the first is alone.
+    await sleep(systemClock, 2 * windowMs);
     await stage.balance();
     const quiet = await watchQuiet(stage, 0, scene, options);
     const bad = await stage.end();
