@@ -111,7 +111,7 @@ export class HeldVolume implements DestinationVolume {
     this.volume.adopt(routed.route);
     this.guardIfAway();
     this.unit.settle();
-    if (!this.isHome) this.payBack();
+    if (!this.holdsAny) this.payBack();
     this.openIfHeld();
   }
 
@@ -167,13 +167,14 @@ export class HeldVolume implements DestinationVolume {
   }
 
   /**
-   * Makes holes of extents that are held elsewhere now; their I/O has ended. While initiators are at work here that waits:
-   * a punch holds the file, and every write with it. It is done when the home has gone, when the move is over, or when
-   * enough has gathered, and tried until it is done. A crash before that leaves bytes that the next open punches.
+   * Makes holes of extents that are held elsewhere now; their I/O has ended. While others are held here that waits: a punch
+   * holds the file, and every write with it, a forwarded one too. It is done when the last extent has gone, when the move
+   * is over, or when enough has gathered, and tried until it is done. A crash before that leaves bytes that the next open
+   * punches.
    */
   giveBack(extents: readonly number[]): void {
     for (const extent of extents) this.owed.add(extent);
-    const waits = this.isHome && this.owed.size * this.extentBytes < GIVE_BACK_BYTES_MAX;
+    const waits = this.holdsAny && this.owed.size * this.extentBytes < GIVE_BACK_BYTES_MAX;
     if (waits) this.payBackIn(GIVE_BACK_DELAY_MS);
     else this.payBack();
   }

@@ -6,8 +6,8 @@
  *     wait for at its home, which may be either;
  *   - how long the destination takes to answer a copy: what a mirrored or forwarded write has to wait for there.
  *
- * The floor makes a move converge at any load, since mirrored writes, which are never paced, make nothing dirty. It is
- * the higher the more of the load writes.
+ * The floor makes a move converge at any load, since mirrored writes, which are never paced, make nothing dirty. Where
+ * more than half of the load writes, it is the higher the more that is.
  */
 import { sleep, type Clock } from '../base/clock.js';
 import {
@@ -50,7 +50,7 @@ export interface PaceEffect {
 /** @param writeShare of the I/Os of initiators, 0 to 1 */
 export function floorFor(writeShare: number): number {
   const more = MOVE_BYTES_PER_SECOND_FLOOR_WRITES - MOVE_BYTES_PER_SECOND_FLOOR;
-  return MOVE_BYTES_PER_SECOND_FLOOR + more * writeShare;
+  return MOVE_BYTES_PER_SECOND_FLOOR + more * Math.max(0, 2 * writeShare - 1);
 }
 
 /** The rate for the next interval: the whole control loop. */

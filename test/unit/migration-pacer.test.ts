@@ -99,7 +99,8 @@ t.test('the floor is the higher the more of their I/O writes', async (t) => {
     near(t, (await ratesOf(null, 2, () => full)).at(-1), floorFor(writeShare), 0.02);
   }
   t.same([floorFor(0), floorFor(1)], [FLOOR, FLOOR_WRITES]);
-  t.ok(FLOOR < floorFor(0.3) && floorFor(0.3) < floorFor(0.7) && FLOOR_WRITES < CEILING);
+  t.equal(floorFor(0.5), FLOOR);
+  t.ok(FLOOR < floorFor(0.7) && floorFor(0.7) < FLOOR_WRITES && FLOOR_WRITES < CEILING);
 });
 
 t.test('nobody at work: no ceiling', async (t) => {
