@@ -392,5 +392,8 @@ export const MANAGE_BODY_BYTES_MAX = 64 * KiB;
 export const MANAGE_REQUEST_DEADLINE_MS = 15_000;
 /** A member that has not answered a question of the management process by then is shown as silent. */
 export const QUERY_DEADLINE_MS = 2_000;
+/** Where one answer is enough another member is asked as well after this: of 64 that are all silent the last is given up
+ *  within MANAGE_REQUEST_DEADLINE_MS. */
+export const QUERY_LATE_MS = 100;
 /** How long a login at the group portal waits for a home that is being started again: under LOGIN_DEADLINE_MS by far. */
 export const LOGIN_HOME_WAIT_MS = 5_000;

@@ -48,6 +48,7 @@ import {
   type VolumeView,
 } from './api.js';
 import type { ManageDesk } from './desk.js';
+import { fullestBoard } from './fullest-board.js';
 import { loadsView } from './loads-view.js';
 import { queryMember } from './query.js';
 import { traceOf } from './trace-view.js';
@@ -159,21 +160,20 @@ export class GroupDesk implements ManageDesk {
     return { sessions: answers.flatMap((answer) => answer ?? []), silent };
   }
 
-  /** As one member has it on its board: the first that knows all, or who knows most; one that has just begun knows little. */
   async loads(): Promise<LoadsView> {
-    const names = (await this.members()).map((member) => member.name);
-    const balance = await getBalance(this.parts.store);
-    const weightOf = (member: string): number => shareOf(balance, member).weight;
-    let fullest = loadsView(null, names, [], weightOf);
-    const up = await this.recordedMembers();
-    for (const { name } of up) {
-      const board = await queryMember(this.parts.hub, name, 'loads', DatedVectors);
-      if (board === undefined) continue;
-      const view = loadsView(name, names, board, weightOf);
-      if (knownOf(view) > knownOf(fullest)) fullest = view;
-      if (knownOf(view) >= up.length) break;
-    }
-    return fullest;
+    const { hub, clock, store } = this.parts;
+    const [members, up, balance] = await Promise.all([
+      this.members(),
+      this.recordedMembers(),
+      getBalance(store),
+    ]);
+    const { from, vectors } = await fullestBoard(
+      up.map(({ name }) => name),
+      clock,
+      (member) => queryMember(hub, member, 'loads', DatedVectors),
+    );
+    const names = members.map(({ name }) => name);
+    return loadsView(from, names, vectors, (member) => shareOf(balance, member).weight);
   }
 
   async moves(): Promise<MoveView[]> {
@@ -301,11 +301,6 @@ export class GroupDesk implements ManageDesk {
       remote: peer,
     }));
   }
-}
-
-/** Of how many members it knows the load. */
-function knownOf({ members }: LoadsView): number {
-  return members.filter(({ vector }) => vector !== null).length;
 }
 
 function memberView(record: MemberRecord): MemberView {

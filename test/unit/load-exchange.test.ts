@@ -3,7 +3,8 @@ import t from 'tap';
 import { SeededRandom, randomBelow } from '../../lib/base/random.js';
 import { excerptOf, LoadBoard, type Entry } from '../../lib/load/board.js';
 import { chooseListeners, chooseNews, fitting } from '../../lib/load/gossip.js';
-import type { LoadVector } from '../../lib/load/vector.js';
+import type { DatedVector, LoadVector } from '../../lib/load/vector.js';
+import { fullestBoard } from '../../lib/manage/fullest-board.js';
 import { loadsView } from '../../lib/manage/loads-view.js';
 import { LoadExchange } from '../../lib/member/load-exchange.js';
 import { PeerStatus, PeerType, type IncomingRequest, type PeerRequest } from '../../lib/peer/contract.js';
@@ -252,4 +253,34 @@ t.test('what people look at', async (t) => {
     [{ overFair: 1 }, { overFair: 1 }],
     'three times as much is fair for who weighs three times as much',
   );
+});
+
+t.test('the loads of a group: nobody waits for who is silent, and who knows most is believed', async (t) => {
+  const clock = new SteppedClock();
+  const boardOfFirst = (known: number): DatedVector[] =>
+    ['m1', 'm2', 'm3'].slice(0, known).map((name) => ({ vector: vectorOf(name), ageMs: 1, isFresh: true }));
+  let asked: string[] = [];
+  /** @param known of how many members each knows; null: it never answers; 0: it is given up */
+  const ask = async (known: Readonly<Record<string, number | null>>) => {
+    asked = [];
+    let isOver = false;
+    const board = fullestBoard(Object.keys(known), clock, (member) => {
+      asked.push(member);
+      const count = known[member] ?? null;
+      if (count === null) return new Promise(() => undefined);
+      return Promise.resolve(count === 0 ? undefined : boardOfFirst(count));
+    }).finally(() => (isOver = true));
+    while (!isOver) {
+      await new Promise(setImmediate);
+      clock.pass(50);
+    }
+    return board;
+  };
+  t.match(await ask({ m1: 3, m2: 3, m3: 3 }), { from: 'm1' });
+  t.strictSame(asked, ['m1'], 'who knows all is enough');
+  t.match(await ask({ m1: null, m2: 2, m3: 3 }), { from: 'm3', vectors: { length: 3 } });
+  t.match(await ask({ m1: null, m2: null, m3: 3 }), { from: 'm3' });
+  t.match(await ask({ m1: 1, m2: 2, m3: 2 }), { from: 'm2' });
+  t.match(await ask({ m1: 0, m2: 0, m3: 0 }), { from: null, vectors: [] });
+  t.strictSame(await ask({}), { from: null, vectors: [] });
 });
