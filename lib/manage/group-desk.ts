@@ -207,11 +207,12 @@ export class GroupDesk implements ManageDesk {
     return this.move(id);
   }
 
-  async trace(): Promise<TraceView> {
+  async trace(after: string | undefined): Promise<TraceView> {
     const members = await this.recordedMembers();
     return traceOf(
       this.parts.hub,
       members.map(({ name }) => name),
+      after,
     );
   }
 

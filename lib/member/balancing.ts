@@ -27,7 +27,7 @@ export class Balancing {
 
   constructor(private readonly parts: BalancingParts) {
     this.load = new MemberLoad(parts);
-    this.recorder = new TraceRecorder(parts.clock, () => parts.host.all);
+    this.recorder = new TraceRecorder(parts.clock, parts.random, () => parts.host.all);
   }
 
   /** Measures, follows the settings and balances from now on. */

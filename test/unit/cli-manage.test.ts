@@ -171,9 +171,10 @@ class PlayedDesk implements ManageDesk {
     }
     return volume;
   }
-  async trace(): Promise<TraceView> {
-    this.looks += 1;
-    return { requests: [[12.5, 'disk', true, 4096, 512]], dropped: this.looks > 2 ? 1 : 0, silent: [] };
+  async trace(after: string | undefined): Promise<TraceView> {
+    this.looks = after === undefined ? 0 : Number(after) + 1;
+    const dropped = this.looks > 2 ? 1 : 0;
+    return { requests: [[12.5, 'disk', true, 4096, 512]], dropped, silent: [], next: String(this.looks) };
   }
   async balance() {
     return this.balanceView;
@@ -420,7 +421,6 @@ t.test('decisions are explained', async (t) => {
 
 t.test('a trace is recorded', async (t) => {
   const file = join(t.testdir(), 'trace.csv');
-  desk.looks = 0;
   const recorded = await run(manage('record', file, '--seconds', '1', '--json'));
   t.equal(recorded.code, 0, recorded.stderr);
   const said = JSON.parse(recorded.stdout) as { requests: number; dropped: number };
@@ -429,6 +429,7 @@ t.test('a trace is recorded', async (t) => {
   t.equal(lines[1], '12.5,disk,read,4096,512');
   t.equal(lines.length, said.requests + 1);
   t.ok(said.dropped > 0, 'what is missing is said');
+  t.equal(desk.looks, said.requests, 'each time from where it was');
   t.match(await run(manage('record', file)), { code: 1, stderr: /choose another name/ });
   t.match(await run(manage('record', file, '--seconds', 'x')), { code: 2 });
 });
