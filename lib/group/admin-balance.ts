@@ -1,6 +1,6 @@
 /** How the group balances itself: its settings, where volumes may be, and the decisions that were made (admin.ts). */
-import { Decision } from '../balance/decision.js';
-import { BlockferryError } from '../base/errors.js';
+import { Decision, lineOf } from '../balance/decision.js';
+import { BlockferryError, describeError } from '../base/errors.js';
 import { DECISIONS_MAX } from '../base/limits.js';
 import { requireEntry } from './admin-volumes.js';
 import { change, unchanged } from './attempts.js';
@@ -34,6 +34,15 @@ export interface BalanceChange {
 export interface PlacementChange {
   readonly isPinned?: boolean | undefined;
   readonly labels?: LabelChange | undefined;
+}
+
+/** Where a volume may be, as far as that can be known. */
+export interface Placement extends Pick<PlacementRecord, 'isPinned' | 'labels'> {
+  /**
+   * What is wrong with the record, in one line; '' where nothing is. Nobody knows then what the owner asked for, so the
+   * volume is pinned, until somebody says anew where it may be.
+   */
+  readonly unreadable: string;
 }
 
 export async function getBalance(store: GroupStore): Promise<BalanceRecord> {
@@ -93,7 +102,7 @@ function changed<T extends object>(before: T, fields: Changed<T>): T {
   return { ...before, ...(Object.fromEntries(given) as Partial<T>) };
 }
 
-/** Says where a volume may be. @throws NOT_FOUND, INVALID (too many labels) */
+/** Says where a volume may be; over a record that cannot be read, as it counts meanwhile. @throws NOT_FOUND, INVALID (too many labels) */
 export function setPlacement(
   store: GroupStore,
   volume: string,
@@ -120,9 +129,14 @@ export function setPlacement(
 }
 
 /** Of the volume with that number: what was said of an earlier one under its name does not count. */
-export function placementOf(entry: StoreEntry | undefined, volumeId: number): PlacementRecord {
-  const record = entry === undefined ? null : parseRecord(PlacementRecord, entry);
-  return record?.volumeId === volumeId ? record : { volumeId, isPinned: false, labels: {} };
+export function placementOf(entry: StoreEntry | undefined, volumeId: number): Placement {
+  try {
+    const record = entry === undefined ? null : parseRecord(PlacementRecord, entry);
+    if (record?.volumeId !== volumeId) return { isPinned: false, labels: {}, unreadable: '' };
+    return { isPinned: record.isPinned, labels: record.labels, unreadable: '' };
+  } catch (error) {
+    return { isPinned: true, labels: {}, unreadable: lineOf(describeError(error)) };
+  }
 }
 
 /** Every placement that was ever said, by volume. */

@@ -13,6 +13,7 @@ export {
   setPlacement,
   shareOf,
   type BalanceChange,
+  type Placement,
   type PlacementChange,
 } from './admin-balance.js';
 export {

@@ -106,6 +106,8 @@ export const BalanceView = z.object({
   settings: BalanceSettings,
   /** Members of which anything was said; all others have the weight 1 and no labels. */
   members: z.record(z.string(), z.object({ weight: z.number(), labels })),
+  /** Volumes that are left where they are since what was said of them cannot be read, and why not. */
+  unreadable: z.record(z.string(), z.string()),
 });
 export type BalanceView = z.infer<typeof BalanceView>;
 
@@ -148,6 +150,8 @@ export const VolumeView = z.object({
   /** The balancer leaves it where it is. */
   pinned: z.boolean(),
   labels,
+  /** Why it is pinned although nobody may have asked for that: what was said of it cannot be read. '' where it can. */
+  unreadable: z.string(),
   /** The id of the move under way, or null. */
   moving: z.string().nullable(),
 });

@@ -23,7 +23,7 @@ import {
   shareOf,
   type MoveStatus,
 } from '../group/admin.js';
-import { MemberRecord, keys, parseRecord } from '../group/records.js';
+import { MemberRecord, keys, parseRecord, type BalanceRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry } from '../group/store.js';
 import { DatedVectors } from '../load/vector.js';
 import type { PeerHub } from '../peer/contract.js';
@@ -216,12 +216,12 @@ export class GroupDesk implements ManageDesk {
     );
   }
 
-  balance(): Promise<BalanceView> {
-    return getBalance(this.parts.store);
+  async balance(): Promise<BalanceView> {
+    return this.balanceView(await getBalance(this.parts.store));
   }
 
-  setBalance(wanted: SetBalance): Promise<BalanceView> {
-    return setBalance(this.parts.store, wanted);
+  async setBalance(wanted: SetBalance): Promise<BalanceView> {
+    return this.balanceView(await setBalance(this.parts.store, wanted));
   }
 
   async decisions(): Promise<DecisionView[]> {
@@ -249,8 +249,17 @@ export class GroupDesk implements ManageDesk {
     return { moving, placements };
   }
 
+  private async balanceView(record: BalanceRecord): Promise<BalanceView> {
+    const { store, table } = this.parts;
+    const placements = await listPlacements(store);
+    const unreadable = [...table.volumes]
+      .map(({ record: { name, id } }) => [name, placementOf(placements.get(name), id).unreadable] as const)
+      .filter(([, why]) => why !== '');
+    return { ...record, unreadable: Object.fromEntries(unreadable) };
+  }
+
   private volumeView({ record, route }: RoutedVolume, { moving, placements }: SaidOfVolumes): VolumeView {
-    const { isPinned, labels } = placementOf(placements.get(record.name), record.id);
+    const { isPinned, labels, unreadable } = placementOf(placements.get(record.name), record.id);
     return {
       name: record.name,
       iqn: record.iqn,
@@ -270,6 +279,7 @@ export class GroupDesk implements ManageDesk {
       url: volumeUrl(this.parts.portal, record.iqn),
       pinned: isPinned,
       labels,
+      unreadable,
       moving: moving.get(record.name) ?? null,
     };
   }

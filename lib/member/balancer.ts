@@ -11,9 +11,17 @@ import type { Clock } from '../base/clock.js';
 import { DECISION_REPEAT_MS, LEASE_TTL_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomToken, type Random } from '../base/random.js';
-import { createMove, listPlacements, putDecision, readMoves, shareOf } from '../group/admin.js';
+import {
+  createMove,
+  listPlacements,
+  placementOf,
+  putDecision,
+  readMoves,
+  shareOf,
+  type Placement,
+} from '../group/admin.js';
 import { keys, type BalanceRecord, type MoveRecord } from '../group/records.js';
-import type { GroupStore, StoreLease } from '../group/store.js';
+import type { GroupStore, StoreEntry, StoreLease } from '../group/store.js';
 import { requestsPerSecond, type DatedVector, type LoadVector } from '../load/vector.js';
 import type { RoutingTable } from '../routing/table.js';
 import { figuresOf, pictureOf } from './group-picture.js';
@@ -54,6 +62,8 @@ export class Balancer {
   private last: Decision | null = null;
   private writtenAtMs = 0;
   private awaited: Awaited[] = [];
+  /** Volumes whose owners' wishes could not be read when it was last looked. */
+  private unreadable: ReadonlySet<string> = new Set();
 
   constructor(private readonly parts: BalancerParts) {}
 
@@ -106,14 +116,32 @@ export class Balancer {
 
   private async look(): Promise<{ picture: GroupPicture; moves: readonly MoveRecord[] }> {
     const { store, table, clock } = this.parts;
-    const [placements, moves] = await Promise.all([listPlacements(store), readMoves(store)]);
+    const [said, moves] = await Promise.all([listPlacements(store), readMoves(store)]);
     const picture = pictureOf({
-      ...{ placements, moves, nowMs: clock.wallMs(), volumes: table.volumes },
+      ...{ moves, nowMs: clock.wallMs(), volumes: table.volumes, placements: this.placements(said) },
       members: this.parts.members(),
       vectors: this.parts.vectors(),
       balance: this.parts.balance(),
     });
     return { picture, moves };
+  }
+
+  /** What was said of each volume. One whose record cannot be read stays, which is told once, and in nobody else's way. */
+  private placements(said: ReadonlyMap<string, StoreEntry>): Map<string, Placement> {
+    const { table, log } = this.parts;
+    const placements = new Map<string, Placement>();
+    const unreadable = new Set<string>();
+    for (const { record } of table.volumes) {
+      const placement = placementOf(said.get(record.name), record.id);
+      placements.set(record.name, placement);
+      if (placement.unreadable === '') continue;
+      unreadable.add(record.name);
+      if (this.unreadable.has(record.name)) continue;
+      const { name: volume } = record;
+      log.warn({ volume, error: placement.unreadable }, 'where it may be cannot be read: it stays as if pinned');
+    }
+    this.unreadable = unreadable;
+    return placements;
   }
 
   /**

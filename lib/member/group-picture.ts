@@ -1,9 +1,8 @@
 /** The picture that a plan is made of, put together from what one member knows: vectors, routes, records. */
 import type { ExtentRun, GroupPicture, MemberPicture, VolumePicture } from '../balance/contract.js';
 import type { GroupFigures } from '../balance/decision.js';
-import { placementOf, shareOf } from '../group/admin.js';
+import { shareOf, type Placement } from '../group/admin.js';
 import type { BalanceRecord, MoveRecord } from '../group/records.js';
-import type { StoreEntry } from '../group/store.js';
 import { requestsPerSecond, type DatedVector } from '../load/vector.js';
 import type { RoutedVolume } from '../routing/table.js';
 
@@ -15,10 +14,13 @@ export interface KnownGroup {
   readonly vectors: ReadonlyMap<string, DatedVector>;
   readonly volumes: Iterable<RoutedVolume>;
   readonly balance: BalanceRecord;
-  readonly placements: ReadonlyMap<string, StoreEntry>;
+  readonly placements: ReadonlyMap<string, Placement>;
   /** Under way, and those that have ended and are remembered. */
   readonly moves: readonly MoveRecord[];
 }
+
+/** Of a volume of which nothing was said. */
+const ANYWHERE = { isPinned: false, labels: {} };
 
 export function pictureOf(known: KnownGroup): GroupPicture {
   const volumes = new Map([...known.volumes].map((volume) => [volume.record.name, volume]));
@@ -115,8 +117,8 @@ function volumePicture(
   moves: readonly MoveRecord[],
   fill: ReadonlyMap<string, number>,
 ): VolumePicture {
-  const { name, id, extentBytes } = record;
-  const { isPinned, labels } = placementOf(known.placements.get(name), id);
+  const { name, extentBytes } = record;
+  const { isPinned, labels } = known.placements.get(name) ?? ANYWHERE;
   const holders = route.countByHolder();
   const active = moves.find((move) => move.state === 'active');
   let usedBytes = 0;

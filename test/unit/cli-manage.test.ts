@@ -58,6 +58,7 @@ function volumeView(name: string, home: string, holders: Record<string, number>)
     url: `iscsi://127.0.0.1:3260/iqn.2026-11.org.blockferry:${name}/0`,
     pinned: false,
     labels: {},
+    unreadable: '',
     moving: null,
   };
 }
@@ -85,7 +86,7 @@ const HOT_VOLUME: VolumeLoad = {
 class PlayedDesk implements ManageDesk {
   readonly held: VolumeView[] = [volumeView('disk', 'm1', { m1: 16 })];
   readonly asked: (CreateMove | CreateVolume)[] = [];
-  readonly balanceView: BalanceView = { settings: { ...DEFAULT_SETTINGS }, members: {} };
+  readonly balanceView: BalanceView = { settings: { ...DEFAULT_SETTINGS }, members: {}, unreadable: {} };
   readonly decided: DecisionView[] = [];
   looks = 0;
   ending: MoveView['state'] = 'done';
@@ -354,6 +355,16 @@ t.test('where a volume may be', async (t) => {
   t.match(await run(manage('volume', 'set', 'disk', '--pin', '--unpin')), { code: 2, stderr: /exclude/ });
   t.match(await run(manage('volume', 'set', 'disk', '--label', 'K=v')), { code: 2, stderr: /KEY=VALUE/ });
   t.match(await run(manage('volume', 'set', 'none', '--pin')), { code: 1, stderr: /no volume none/ });
+  const [disk] = desk.held;
+  Object.assign(disk as object, { pinned: true, unreadable: 'placements/disk is not JSON' });
+  t.match(
+    (await run(manage('volume', 'show', 'disk'))).stdout,
+    /pinned +yes, since what was said of it cannot be read \(placements\/disk is not JSON\)/,
+  );
+  Object.assign(disk as object, { pinned: false, unreadable: '' });
+  desk.balanceView.unreadable['disk'] = 'placements/disk is not JSON';
+  t.match((await run(manage('balance'))).stdout, /CANNOT BE READ\ndisk +placements\/disk is not JSON\n/);
+  delete desk.balanceView.unreadable['disk'];
 });
 
 t.test('decisions are explained', async (t) => {

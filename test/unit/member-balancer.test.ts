@@ -1,4 +1,5 @@
 /** A member's part in balancing: who proposes, what is asked for, what is remembered; on a store in memory. */
+import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import type { GroupPicture, Plan, ProposedMove } from '../../lib/balance/contract.js';
 import type { Decision } from '../../lib/balance/decision.js';
@@ -24,10 +25,12 @@ import { BalanceRecord, MoveRecord, formatRecord, keys, parseRecord } from '../.
 import { DECISIONS_MAX } from '../../lib/base/limits.js';
 import type { DatedVector, LoadVector } from '../../lib/load/vector.js';
 import { SetBalance } from '../../lib/manage/api.js';
+import { GroupDesk } from '../../lib/manage/group-desk.js';
 import { Balancer } from '../../lib/member/balancer.js';
 import { figuresOf } from '../../lib/member/group-picture.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
 import { RoutingTable } from '../../lib/routing/table.js';
+import { FakePeers } from '../support/fake-peers.js';
 
 const random = new SeededRandom(7);
 const MiB = 1024 ** 2;
@@ -91,6 +94,8 @@ class Rig {
   table!: RoutingTable;
   balance = BalanceRecord.parse({});
   pictures: GroupPicture[] = [];
+  /** What was warned of. */
+  readonly warnings: string[] = [];
   plan: (picture: GroupPicture) => Plan | Promise<Plan> = () => NOTHING;
 
   static async make(t: Test): Promise<Rig> {
@@ -122,7 +127,8 @@ class Rig {
   balancer(self = 'm1'): Balancer {
     const { store, table } = this;
     return new Balancer({
-      ...{ self, store, table, random, clock: systemClock, log: silentLog },
+      ...{ self, store, table, random, clock: systemClock },
+      log: pino({ level: 'warn' }, { write: (line) => void this.warnings.push(line) }),
       plan: (picture) => {
         this.pictures.push(picture);
         return this.plan(picture) as Plan;
@@ -400,4 +406,41 @@ t.test('a member that stops asks for nothing more', async (t) => {
   };
   await balancer.windowEnded();
   t.strictSame(await listMoves(rig.store), []);
+});
+
+t.test('what was said of a volume cannot be read: it stays, and nobody else does', async (t) => {
+  const rig = await Rig.make(t);
+  const balancer = rig.balancer();
+  const say = (value: string) => rig.store.txn([], [{ put: keys.placement('a'), value }]);
+  const pinned = async (): Promise<boolean | undefined> => {
+    rig.pictures = [];
+    await balancer.windowEnded();
+    t.equal(rig.pictures.length, 1, 'the group is planned for');
+    t.equal(rig.pictures[0]?.volumes.get('b')?.isPinned, false);
+    return rig.pictures[0]?.volumes.get('a')?.isPinned;
+  };
+  t.equal(await pinned(), false);
+  for (const bad of ['{', '{"volumeId":1}', '[]', `{"labels":"${'x'.repeat(2 ** 20)}"}`]) {
+    await say(bad);
+    t.equal(await pinned(), true, bad.slice(0, 20));
+  }
+  t.equal(rig.warnings.length, 1, 'told once');
+  t.match(rig.warnings[0], /"volume":"a".*placements\/a is not JSON/);
+
+  const desk = new GroupDesk({
+    ...{ store: rig.store, table: rig.table, clock: systemClock, random, group: 'g', portal: 'p:1' },
+    ...{ hub: new FakePeers(random).hub(''), manageUrl: () => '', watched: () => [] },
+  });
+  await say('{"volumeId":1,"isPinned":false,"labels":{"k":7}}');
+  t.match(await desk.volume('a'), { pinned: true, unreadable: /placements\/a: labels.k / });
+  t.match(await desk.volume('b'), { pinned: false, unreadable: '' });
+  t.strictSame(Object.keys((await desk.balance()).unreadable), ['a']);
+
+  t.match(await desk.setVolume('a', { labels: { kind: 'x' } }), { pinned: true, unreadable: '' });
+  t.match(await desk.setVolume('a', { pinned: false }), { pinned: false, labels: { kind: 'x' } });
+  t.strictSame((await desk.balance()).unreadable, {});
+  t.equal(await pinned(), false, 'said anew');
+  await say('{');
+  t.equal(await pinned(), true);
+  t.equal(rig.warnings.length, 2);
 });
