@@ -83,6 +83,8 @@ export const Decision = z.object({
   before: GroupFigures.nullable(),
   /** Measured when the moves had ended and a whole window had passed; null until then, and where nothing was moved. */
   outcome: z.object({ measuredAtMs: count, after: GroupFigures }).nullable(),
+  /** Why there is no outcome and will be none, in a few words; '' otherwise. */
+  unmeasured: line.default(''),
 });
 export type Decision = z.infer<typeof Decision>;
 
@@ -110,7 +112,8 @@ function boundedMeasure({ name, value, limit }: Measure): Measure {
   return { name: lineOf(name), value: bounded(value), limit: bounded(limit) };
 }
 
-function bounded(value: number): number {
+/** What a record takes, whatever a member said that it serves. */
+export function bounded(value: number): number {
   return Math.min(Math.max(value, 0), Number.MAX_SAFE_INTEGER) || 0;
 }
 
@@ -133,6 +136,7 @@ export function decisionOf(
       measure: plan.measure === null ? null : boundedMeasure(plan.measure),
       reason: lineOf(plan.reason),
       outcome: null,
+      unmeasured: '',
     },
     moves: plan.moves.slice(0, BALANCE_MOVES_MAX).map((move) => ({
       ...recorded(move),

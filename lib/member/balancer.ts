@@ -1,11 +1,10 @@
 /**
  * One member's part in balancing the group. All members are equal: each has all vectors, and the one that serves the most
- * proposes. It plans (balance/), asks for the moves in the store as a person would, and remembers what it decided, why,
- * and what came of it. Members then carry the moves out (migration/).
+ * proposes. It plans (balance/), asks for the moves in the store as a person would, and remembers what it decided and
+ * why; what came of it is outcome-watch.ts. Members then carry the moves out (migration/).
  */
 import type { GroupPicture, Plan, Policy } from '../balance/contract.js';
 import { decisionOf, isRepetition, lineOf, type Decision, type GroupFigures } from '../balance/decision.js';
-import { outcomeOf } from '../balance/outcome.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
 import { DECISION_REPEAT_MS, LEASE_TTL_MS } from '../base/limits.js';
@@ -22,9 +21,10 @@ import {
 } from '../group/admin.js';
 import { keys, type BalanceRecord, type MoveRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry, StoreLease } from '../group/store.js';
-import { requestsPerSecond, type DatedVector, type LoadVector } from '../load/vector.js';
+import { requestsPerSecond, type DatedVector } from '../load/vector.js';
 import type { RoutingTable } from '../routing/table.js';
 import { figuresOf, pictureOf } from './group-picture.js';
+import { OutcomeWatch } from './outcome-watch.js';
 
 export interface BalancerParts {
   readonly self: string;
@@ -42,30 +42,21 @@ export interface BalancerParts {
   balance(): BalanceRecord;
 }
 
-/** Moves that were asked for, and what has to pass before their outcome is measured. */
-interface Awaited {
-  readonly decision: Decision;
-  /** What it was decided on. */
-  readonly before: readonly LoadVector[];
-  /** Windows that have passed since the last of them ended. */
-  windows: number;
-}
-
 /** The store has said no: asking again would be no use, and the move is not there. */
 const REFUSALS: ReadonlySet<string> = new Set(['STALE', 'BUSY', 'NOT_FOUND', 'INVALID', 'CONFLICT']);
-/** Vectors are a window old, and the next window began before the last move ended: only the third is of what followed. */
-const OUTCOME_WINDOWS = 2;
 
 export class Balancer {
   private isDeciding = false;
   private isClosed = false;
   private last: Decision | null = null;
   private writtenAtMs = 0;
-  private awaited: Awaited[] = [];
+  private readonly outcomes: OutcomeWatch;
   /** Volumes whose owners' wishes could not be read when it was last looked. */
   private unreadable: ReadonlySet<string> = new Set();
 
-  constructor(private readonly parts: BalancerParts) {}
+  constructor(private readonly parts: BalancerParts) {
+    this.outcomes = new OutcomeWatch(parts);
+  }
 
   /** A window has passed: looks, and acts if it is this member's to act. Never rejects. */
   async windowEnded(): Promise<void> {
@@ -88,12 +79,10 @@ export class Balancer {
   private async decide(): Promise<void> {
     const { settings } = this.parts.balance();
     const isMine = settings.policy !== 'none' && this.servesTheMost();
-    if (!isMine && this.awaited.length === 0) {
-      this.last = null;
-      return;
-    }
+    if (!isMine) this.last = null;
+    if (!isMine && !this.outcomes.isAwaiting(this.parts.members())) return;
     const { picture, moves } = await this.look();
-    await this.measureOutcomes(picture, moves);
+    await this.outcomes.windowEnded(picture, moves);
     if (!isMine) return;
     const plan = this.parts.plan(picture, settings);
     if (plan.verdict === 'act') await this.carryOut();
@@ -157,9 +146,7 @@ export class Balancer {
       const plan = this.parts.plan(picture, this.parts.balance().settings);
       const decision = this.decided(plan, figuresOf(picture));
       const carried = { ...decision, moves: await this.askFor(decision, revisions) };
-      if (carried.moves.some(({ move }) => move !== null)) {
-        this.awaited.push({ decision: carried, before: freshOf(picture), windows: 0 });
-      }
+      if (carried.moves.some(({ move }) => move !== null)) this.outcomes.expect(carried, picture);
       await this.remember(carried);
     } finally {
       await lease.revoke().catch(() => undefined); // it runs out by itself
@@ -251,40 +238,4 @@ export class Balancer {
     this.writtenAtMs = nowMs;
     await putDecision(store, this.last);
   }
-
-  /** Of moves that have ended, when the group has served a whole window since. */
-  private async measureOutcomes(picture: GroupPicture, moves: readonly MoveRecord[]): Promise<void> {
-    if (this.awaited.length === 0) return;
-    const { store, clock } = this.parts;
-    const active = new Set(moves.filter(({ state }) => state === 'active').map(({ id }) => id));
-    for (const awaited of this.awaited) {
-      const isOver = awaited.decision.moves.every(({ move }) => move === null || !active.has(move));
-      if (isOver) awaited.windows += 1;
-    }
-    const after = figuresOf(picture);
-    if (after === null) return;
-    const isDue = ({ windows }: Awaited): boolean => windows > OUTCOME_WINDOWS;
-    const due = this.awaited.filter(isDue);
-    // Out of the way before they are written: one that cannot be must not keep the group from being planned for.
-    this.awaited = this.awaited.filter((awaited) => !isDue(awaited));
-    const outcome = { measuredAtMs: Math.floor(clock.wallMs()), after };
-    for (const awaited of due) {
-      await putDecision(store, { ...withOutcomes(awaited, freshOf(picture)), outcome });
-    }
-  }
-}
-
-function freshOf({ members }: GroupPicture): LoadVector[] {
-  return members.flatMap(({ vector, isFresh }) => (vector !== null && isFresh ? [vector] : []));
-}
-
-/** Each move that was made beside what was predicted of it. */
-function withOutcomes({ decision, before }: Awaited, after: readonly LoadVector[]): Decision {
-  const moves = decision.moves.map((move) => {
-    if (move.move === null) return move;
-    const predicted = { ...move.predicted, payBackMs: move.predicted.payBackMs ?? Infinity };
-    const { gainMs, predictedGainMs, loadChange } = outcomeOf({ ...move, predicted }, before, after);
-    return { ...move, brought: { gainMs, predictedGainMs, loadChange } };
-  });
-  return { ...decision, moves };
 }

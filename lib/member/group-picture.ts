@@ -1,6 +1,6 @@
 /** The picture that a plan is made of, put together from what one member knows: vectors, routes, records. */
 import type { ExtentRun, GroupPicture, MemberPicture, VolumePicture } from '../balance/contract.js';
-import type { GroupFigures } from '../balance/decision.js';
+import { bounded, type GroupFigures } from '../balance/decision.js';
 import { shareOf, type Placement } from '../group/admin.js';
 import type { BalanceRecord, MoveRecord } from '../group/records.js';
 import { requestsPerSecond, type DatedVector } from '../load/vector.js';
@@ -52,7 +52,11 @@ export function figuresOf(picture: GroupPicture): GroupFigures | null {
     (sum, { vector }, i) => sum + (served[i] as number) * vector.storage.serviceMs.mean,
     0,
   );
-  return { imbalance: Math.max(...shares), requestsPerSecond: total, latencyMs: waited / total };
+  return {
+    imbalance: bounded(Math.max(...shares)),
+    requestsPerSecond: bounded(total),
+    latencyMs: bounded(waited / total),
+  };
 }
 
 function byVolume(moves: readonly MoveRecord[]): Map<string, MoveRecord[]> {

@@ -412,6 +412,7 @@ t.test('decisions are explained', async (t) => {
     ],
     before: { imbalance: 3, requestsPerSecond: 900, latencyMs: 9 },
     outcome: { measuredAtMs: 9000, after: { imbalance: 1.11, requestsPerSecond: 2400, latencyMs: 3.2 } },
+    unmeasured: '',
   });
   const { stdout } = await run(manage('moves', '--explain'));
   for (const told of [
@@ -426,6 +427,17 @@ t.test('decisions are explained', async (t) => {
   ])
     t.match(stdout, told);
   t.match(JSON.parse((await run(manage('moves', '--explain', '--json'))).stdout), [{ id: 'd', times: 3 }]);
+  const [decided] = desk.decided as [DecisionView];
+  const explained = async (changes: Partial<DecisionView>): Promise<string> => {
+    desk.decided[0] = { ...decided, ...changes };
+    return (await run(manage('moves', '--explain'))).stdout;
+  };
+  t.match(await explained({ outcome: null }), /outcome {4}not measured yet\n/);
+  t.match(
+    await explained({ outcome: null, unmeasured: 'm1 was started anew' }),
+    /outcome {4}not measured: m1 was started anew\n/,
+  );
+  t.notMatch(await explained({ outcome: null, moves: [] }), /outcome/, 'nothing was moved');
   t.match(await run(manage('moves', '--explain', '--cancel', 'move-1')), { code: 2 });
   desk.decided.length = 0;
 });

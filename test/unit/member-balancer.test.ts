@@ -97,6 +97,7 @@ class Rig {
   /** What was warned of. */
   readonly warnings: string[] = [];
   plan: (picture: GroupPicture) => Plan | Promise<Plan> = () => NOTHING;
+  present = ['m1', 'm2', 'm3'];
 
   static async make(t: Test): Promise<Rig> {
     const rig = new Rig();
@@ -133,7 +134,7 @@ class Rig {
         this.pictures.push(picture);
         return this.plan(picture) as Plan;
       },
-      members: () => ['m1', 'm2', 'm3'],
+      members: () => this.present,
       vectors: () => this.vectors,
       balance: () => this.balance,
     });
@@ -420,7 +421,7 @@ t.test('what was said of a volume cannot be read: it stays, and nobody else does
     return rig.pictures[0]?.volumes.get('a')?.isPinned;
   };
   t.equal(await pinned(), false);
-  for (const bad of ['{', '{"volumeId":1}', '[]', `{"labels":"${'x'.repeat(2 ** 20)}"}`]) {
+  for (const bad of ['{', '{"volumeId":1}', '[]', `{"labels":"${'x'.repeat(2 ** 19)}"}`]) {
     await say(bad);
     t.equal(await pinned(), true, bad.slice(0, 20));
   }
@@ -443,4 +444,93 @@ t.test('what was said of a volume cannot be read: it stays, and nobody else does
   await say('{');
   t.equal(await pinned(), true);
   t.equal(rig.warnings.length, 2);
+});
+
+t.test('what a member has left open when it was started anew is closed, or measured if that is still to come', async (t) => {
+  const rig = await Rig.make(t);
+  const opened = async (self: string): Promise<Decision> => {
+    rig.tell(self, 2000);
+    rig.plan = () => act(toMove('a', 'm3'));
+    await rig.balancer(self).windowEnded(); // and never again: this process is gone
+    rig.plan = () => NOTHING;
+    rig.tell(self, 50);
+    const open = (await listDecisions(rig.store)).filter(({ moves, outcome }) => moves.length > 0 && !outcome);
+    const [decision] = open.filter(({ unmeasured }) => unmeasured === '');
+    if (decision === undefined) throw new Error('nothing was decided');
+    return decision;
+  };
+  const now = async ({ id }: Decision): Promise<Decision | undefined> =>
+    (await listDecisions(rig.store)).find((decision) => decision.id === id);
+
+  const ended = await opened('m2');
+  await rig.end(ended.moves[0]?.move ?? '');
+  await rig.balancer('m1').windowEnded();
+  t.match(await now(ended), { outcome: null, unmeasured: '' }, 'not by another member');
+  await rig.balancer('m2').windowEnded();
+  t.match(await now(ended), { outcome: null, unmeasured: 'm2 was started anew' });
+  await rig.balancer('m2').windowEnded();
+
+  const underWay = await opened('m2');
+  const anew = rig.balancer('m2');
+  await anew.windowEnded();
+  t.match(await now(underWay), { outcome: null, unmeasured: '' }, 'its moves are under way');
+  await rig.end(underWay.moves[0]?.move ?? '');
+  for (let window = 0; window < 3; window++) await anew.windowEnded();
+  t.match(await now(underWay), {
+    ...{ unmeasured: '', outcome: { after: {} } },
+    moves: [{ brought: null }],
+  });
+
+  const [first, second] = [rig.balancer('m1'), rig.balancer('m3')];
+  for (const balancer of [first, second]) await balancer.windowEnded();
+  const orphan = await opened('m2');
+  rig.present = ['m1', 'm3'];
+  for (const balancer of [first, second]) await balancer.windowEnded();
+  t.match(await now(orphan), { outcome: null, unmeasured: '' }, 'of who has left: as long as it is under way');
+  await rig.end(orphan.moves[0]?.move ?? '');
+  await second.windowEnded();
+  t.match(await now(orphan), { unmeasured: '' }, 'one member sees to it');
+  await first.windowEnded();
+  t.match(await now(orphan), { outcome: null, unmeasured: 'm2 has left the group' });
+});
+
+t.test('an outcome that cannot be written yet is written later, and one that cannot be measured is closed', async (t) => {
+  const rig = await Rig.make(t);
+  const balancer = rig.balancer();
+  const txn = rig.store.txn.bind(rig.store);
+  rig.plan = () => act(toMove('a', 'm2'));
+  await balancer.windowEnded();
+  rig.plan = () => NOTHING;
+  const decisions = async () => (await listDecisions(rig.store)).filter(({ moves }) => moves.length > 0);
+  const [decision] = await decisions();
+  await rig.end(decision?.moves[0]?.move ?? '');
+  rig.store.txn = async (compares, operations) => {
+    const [first] = operations;
+    if (first !== undefined && 'put' in first && first.put === keys.decision(decision?.id ?? ''))
+      throw new BlockferryError('UNAVAILABLE', 'the disk is full');
+    return txn(compares, operations);
+  };
+  for (let window = 0; window < 4; window++) await balancer.windowEnded();
+  t.equal((await decisions())[0]?.outcome, null);
+  t.match(rig.warnings.at(-1), /cannot be remembered yet/);
+  t.ok(rig.pictures.length >= 4, 'and keeps nobody from planning');
+  rig.store.txn = txn;
+  for (const name of ['m1', 'm2', 'm3']) rig.tell(name, Number.MAX_SAFE_INTEGER, true, Number.MAX_SAFE_INTEGER);
+  await balancer.windowEnded();
+  t.match((await decisions())[0], { outcome: { after: { requestsPerSecond: Number.MAX_SAFE_INTEGER } } });
+
+  for (const name of ['m1', 'm2', 'm3']) rig.tell(name, name === 'm1' ? 2000 : 50);
+  rig.plan = () => act(toMove('b', 'm2'));
+  const another = rig.balancer();
+  await another.windowEnded();
+  rig.plan = () => NOTHING;
+  const last = (await decisions()).find(({ moves }) => moves[0]?.volume === 'b');
+  await rig.end(last?.moves[0]?.move ?? '');
+  const nobody = { weight: 0, labels: {} };
+  rig.balance = { ...rig.balance, members: { m1: nobody, m2: nobody, m3: nobody } };
+  for (let window = 0; window < 30; window++) await another.windowEnded();
+  t.match((await decisions()).find(({ id }) => id === last?.id), {
+    outcome: null,
+    unmeasured: 'nobody says what it serves',
+  });
 });
