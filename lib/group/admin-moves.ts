@@ -13,6 +13,8 @@ export type WantedMove = Pick<MoveRecord, 'volume' | 'to' | 'range' | 'rateBytes
   Partial<Pick<MoveRecord, 'strict' | 'balancing'>> & {
     /** The revision of the route's head that it was planned on: STALE where the route has changed since. */
     readonly headRevision?: number;
+    /** The revision at which the planner that asks took office: STALE where it has lost that. */
+    readonly office?: number;
   };
 
 /** A move and the figures of all its sources together. */
@@ -27,7 +29,7 @@ export async function createMove(
   doors: AdminDoors,
   wanted: WantedMove,
 ): Promise<MoveRecord> {
-  const { volume, to } = wanted;
+  const { volume, to, office } = wanted;
   const id = randomToken(doors.random);
   const createdAtMs = Math.floor(doors.clock.wallMs());
   const record = await change(store, async () => {
@@ -37,6 +39,9 @@ export async function createMove(
     await refuseWhileMoving(store, volume);
     if (wanted.headRevision !== undefined && wanted.headRevision !== headEntry.revision) {
       throw new BlockferryError('STALE', `the route of ${volume} has changed since the move was planned`);
+    }
+    if (office !== undefined && (await store.get(keys.planner))?.revision !== office) {
+      throw new BlockferryError('STALE', 'somebody else plans for the group by now');
     }
     const head = parseRecord(RouteHeadRecord, headEntry);
     checkRange(wanted, head);
@@ -53,6 +58,7 @@ export async function createMove(
         unchanged(keys.routeHead(volume), headEntry),
         unchanged(keys.member(to), memberEntry),
         unchanged(keys.moving(volume), undefined),
+        ...(office === undefined ? [] : [{ key: keys.planner, revision: office }]),
       ],
       operations: [
         { put: keys.move(id), value: formatRecord(move) },

@@ -42,6 +42,21 @@ export interface BalancerParts {
   balance(): BalanceRecord;
 }
 
+/** The group at one moment. */
+interface Looked {
+  readonly picture: GroupPicture;
+  readonly moves: readonly MoveRecord[];
+  /** Of the routes in the picture, by volume. */
+  readonly revisions: ReadonlyMap<string, number>;
+}
+
+/** The right to ask for moves: one member has it at a time. */
+interface Office {
+  readonly lease: StoreLease;
+  /** Of its record in the store: who asks by another has lost it. */
+  readonly revision: number;
+}
+
 /** The store has said no: asking again would be no use, and the move is not there. */
 const REFUSALS: ReadonlySet<string> = new Set(['STALE', 'BUSY', 'NOT_FOUND', 'INVALID', 'CONFLICT']);
 
@@ -103,7 +118,7 @@ export class Balancer {
     return busiest === this.parts.self;
   }
 
-  private async look(): Promise<{ picture: GroupPicture; moves: readonly MoveRecord[] }> {
+  private async look(): Promise<Looked> {
     const { store, table, clock } = this.parts;
     const [said, moves] = await Promise.all([listPlacements(store), readMoves(store)]);
     const picture = pictureOf({
@@ -112,7 +127,10 @@ export class Balancer {
       vectors: this.parts.vectors(),
       balance: this.parts.balance(),
     });
-    return { picture, moves };
+    const revisions = new Map(
+      [...table.volumes].map(({ record, route }) => [record.name, route.headRevision]),
+    );
+    return { picture, moves, revisions };
   }
 
   /** What was said of each volume. One whose record cannot be read stays, which is told once, and in nobody else's way. */
@@ -134,51 +152,50 @@ export class Balancer {
   }
 
   /**
-   * Plans once more with the planner's lease in hand, so that two plans never cross, and asks for the moves. A route that
-   * changes in between refuses its move, and the rest of the plan is dropped: it was made for another group.
+   * Plans once more in office, so that two plans never cross, and asks for the moves. A route that changes in between, or an
+   * office that is lost, refuses a move, and the rest of the plan is dropped: it was made for another group.
    */
   private async carryOut(): Promise<void> {
-    const lease = await this.takeOffice();
-    if (lease === null) return; // somebody else is at it
+    const office = await this.takeOffice();
+    if (office === null) return; // somebody else is at it
     try {
-      const { picture } = await this.look();
-      const revisions = this.headRevisions();
+      const { picture, revisions } = await this.look();
       const plan = this.parts.plan(picture, this.parts.balance().settings);
       const decision = this.decided(plan, figuresOf(picture));
-      const carried = { ...decision, moves: await this.askFor(decision, revisions) };
+      const carried = { ...decision, moves: await this.askFor(decision, revisions, office) };
       if (carried.moves.some(({ move }) => move !== null)) this.outcomes.expect(carried, picture);
       await this.remember(carried);
     } finally {
-      await lease.revoke().catch(() => undefined); // it runs out by itself
+      await office.lease.revoke().catch(() => undefined); // it runs out by itself
     }
   }
 
-  private async takeOffice(): Promise<StoreLease | null> {
+  private async takeOffice(): Promise<Office | null> {
     const { store, self } = this.parts;
     const lease = await store.lease(LEASE_TTL_MS);
-    const put = [{ put: keys.planner, value: self, lease }];
-    const taken = await store.txn([{ key: keys.planner, revision: 0 }], put);
-    if (taken.committed) return lease;
-    await lease.revoke().catch(() => undefined);
-    return null;
-  }
-
-  private headRevisions(): Map<string, number> {
-    return new Map(
-      [...this.parts.table.volumes].map(({ record, route }) => [record.name, route.headRevision]),
-    );
+    let isTaken = false;
+    try {
+      const put = [{ put: keys.planner, value: self, lease }];
+      const { committed, revision } = await store.txn([{ key: keys.planner, revision: 0 }], put);
+      isTaken = committed;
+      return committed ? { lease, revision } : null;
+    } finally {
+      if (!isTaken) await lease.revoke().catch(() => undefined);
+    }
   }
 
   /** A move that waits for another to make room is left out: the next plan has it again. */
   private async askFor(
     decision: Decision,
-    revisions: ReadonlyMap<string, number>,
+    revisions: Looked['revisions'],
+    { revision: office }: Office,
   ): Promise<Decision['moves']> {
     const asked: Decision['moves'] = [];
     let refusal = '';
     for (const wanted of decision.moves) {
       if (refusal === '' && wanted.after === null && !this.isClosed) {
-        const one = await this.askForOne(decision.id, wanted, revisions.get(wanted.volume) ?? 0);
+        const planned = { office, headRevision: revisions.get(wanted.volume) ?? 0 };
+        const one = await this.askForOne(decision.id, wanted, planned);
         refusal = one.refusal;
         asked.push(one);
       } else {
@@ -192,7 +209,7 @@ export class Balancer {
   private async askForOne(
     decision: string,
     wanted: Decision['moves'][number],
-    headRevision: number,
+    planned: { readonly office: number; readonly headRevision: number },
   ): Promise<Decision['moves'][number]> {
     const { store, clock, random, log } = this.parts;
     const { volume, from, to, extents: range } = wanted;
@@ -201,7 +218,7 @@ export class Balancer {
         store,
         { clock, random },
         {
-          ...{ volume, to, range, headRevision, handover: 'ask', rateBytesPerSecond: null },
+          ...{ volume, to, range, ...planned, handover: 'ask', rateBytesPerSecond: null },
           balancing: { decision, from },
         },
       );
@@ -209,7 +226,8 @@ export class Balancer {
       return { ...wanted, move: id };
     } catch (error) {
       const isRefused = error instanceof BlockferryError && REFUSALS.has(error.code);
-      const id = isRefused ? null : await this.moveOf(decision, volume);
+      // What the store does not tell now is not known to be there: what was asked for before is remembered all the same.
+      const id = isRefused ? null : await this.moveOf(decision, volume).catch(() => null);
       return { ...wanted, move: id, refusal: id === null ? lineOf(describeError(error)) : '' };
     }
   }

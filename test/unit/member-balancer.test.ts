@@ -534,3 +534,52 @@ t.test('an outcome that cannot be written yet is written later, and one that can
     unmeasured: 'nobody says what it serves',
   });
 });
+
+t.test('a plan whose office is lost on the way is dropped', async (t) => {
+  const rig = await Rig.make(t);
+  rig.plan = () => act(toMove('a', 'm2'), toMove('b', 'm3'));
+  const txn = rig.store.txn.bind(rig.store);
+  rig.store.txn = async (compares, operations) => {
+    const isFirst = operations.some((one) => 'put' in one && one.put === keys.moving('a'));
+    const done = await txn(compares, operations);
+    // It took so long that the lease ran out, and another member took office.
+    if (isFirst) await txn([], [{ put: keys.planner, value: 'm3' }]);
+    return done;
+  };
+  await rig.balancer().windowEnded();
+  t.match(await listMoves(rig.store), [{ volume: 'a' }]);
+  const [decision] = await listDecisions(rig.store);
+  t.match(decision?.moves, [{ move: String }, { move: null, refusal: /somebody else plans/ }]);
+  t.equal((await rig.store.get(keys.planner))?.value, 'm3', 'whose office it is');
+});
+
+t.test('a store that fails halfway: what was asked for is remembered, and no office stays taken', async (t) => {
+  const rig = await Rig.make(t);
+  rig.plan = () => act(toMove('a', 'm2'), toMove('b', 'm3'));
+  const { store } = rig;
+  const [txn, list] = [store.txn.bind(store), store.list.bind(store)];
+  let isDown = false;
+  store.txn = (compares, operations) => {
+    isDown = operations.some((one) => 'put' in one && one.put === keys.moving('b'));
+    return isDown ? Promise.reject(new BlockferryError('UNAVAILABLE', 'away')) : txn(compares, operations);
+  };
+  store.list = (prefix) =>
+    isDown ? Promise.reject(new BlockferryError('UNAVAILABLE', 'away')) : list(prefix);
+  await rig.balancer().windowEnded();
+  t.match((await listDecisions(store))[0]?.moves, [{ move: String }, { move: null, refusal: /away/ }]);
+
+  const ended: string[] = [];
+  const lease = store.lease.bind(store);
+  store.lease = async (ttlMs) => {
+    const given = await lease(ttlMs);
+    const revoke = given.revoke.bind(given);
+    given.revoke = () => {
+      ended.push(given.id);
+      return revoke();
+    };
+    return given;
+  };
+  store.txn = () => Promise.reject(new BlockferryError('UNAVAILABLE', 'away'));
+  await rig.balancer().windowEnded();
+  t.equal(ended.length, 1, 'a lease that nobody uses is given back');
+});
