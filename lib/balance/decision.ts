@@ -150,6 +150,14 @@ export function decisionOf(
 
 /** Nothing was done, for the same reason as before: not worth a record of its own. */
 export function isRepetition(now: Decision, before: Decision | null): boolean {
-  if (before === null || now.moves.length > 0 || before.moves.length > 0) return false;
+  if (before === null) return false;
+  const [refused, refusedBefore] = [refusedOf(now), refusedOf(before)];
+  if (refused === null || refused !== refusedBefore) return false;
   return now.by === before.by && now.policy === before.policy && now.verdict === before.verdict;
+}
+
+/** What was wanted and why nothing of it was done; null: some was. */
+function refusedOf({ moves }: Decision): string | null {
+  if (moves.some(({ move }) => move !== null)) return null;
+  return JSON.stringify(moves.map(({ volume, extents, to, refusal }) => [volume, extents, to, refusal]));
 }

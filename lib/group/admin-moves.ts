@@ -6,7 +6,7 @@ import type { Clock } from '../base/clock.js';
 import { refuseWhileMoving, requireEntry } from './admin-volumes.js';
 import { change, unchanged, type AdminDoors } from './attempts.js';
 import { MoveRecord, ProgressRecord, RouteHeadRecord, formatRecord, keys, parseRecord } from './records.js';
-import type { GroupStore, StoreOperation } from './store.js';
+import type { GroupStore, StoreEntry, StoreOperation } from './store.js';
 
 /** A move as it is asked for. */
 export type WantedMove = Pick<MoveRecord, 'volume' | 'to' | 'range' | 'rateBytesPerSecond' | 'handover'> &
@@ -67,7 +67,7 @@ export async function createMove(
       result: move,
     };
   });
-  await forgetOldMoves(store);
+  await forgetOldMoves(store).catch(() => undefined); // this one is asked for; the next one tries again
   return record;
 }
 
@@ -128,11 +128,28 @@ export async function listMoves(store: GroupStore): Promise<MoveStatus[]> {
   return Promise.all(moves.map((move) => withProgress(store, move)));
 }
 
-/** The records of all moves that are remembered, the oldest first: without their figures, which are reads of their own. */
+/**
+ * The records of all moves that are remembered, the oldest first: without their figures, which are reads of their own. One
+ * that cannot be read is left out: it is in the way of its volume (movingVolumes), and of no other.
+ */
 export async function readMoves(store: GroupStore): Promise<MoveRecord[]> {
   const { entries } = await store.list(keys.moves);
-  const moves = entries.map((entry) => parseRecord(MoveRecord, entry));
+  const moves = entries.map(readMove).filter((move) => move !== null);
   return moves.sort((a, b) => a.createdAtMs - b.createdAtMs);
+}
+
+function readMove(entry: StoreEntry): MoveRecord | null {
+  try {
+    return parseRecord(MoveRecord, entry);
+  } catch {
+    return null;
+  }
+}
+
+/** Volumes that are being moved, each with the id of its move. */
+export async function movingVolumes(store: GroupStore): Promise<Map<string, string>> {
+  const { entries } = await store.list(keys.movings);
+  return new Map(entries.map((entry) => [entry.key.slice(keys.movings.length), entry.value]));
 }
 
 async function withProgress(store: GroupStore, move: MoveRecord): Promise<MoveStatus> {

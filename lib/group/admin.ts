@@ -21,6 +21,7 @@ export {
   cancelMove,
   getMove,
   listMoves,
+  movingVolumes,
   readMoves,
   type MoveStatus,
   type WantedMove,

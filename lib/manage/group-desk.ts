@@ -17,6 +17,7 @@ import {
   listDecisions,
   listMoves,
   listPlacements,
+  movingVolumes,
   placementOf,
   setBalance,
   setPlacement,
@@ -244,8 +245,7 @@ export class GroupDesk implements ManageDesk {
 
   private async saidOfVolumes(): Promise<SaidOfVolumes> {
     const { store } = this.parts;
-    const [{ entries }, placements] = await Promise.all([store.list(keys.movings), listPlacements(store)]);
-    const moving = new Map(entries.map((entry) => [entry.key.slice(keys.movings.length), entry.value]));
+    const [moving, placements] = await Promise.all([movingVolumes(store), listPlacements(store)]);
     return { moving, placements };
   }
 

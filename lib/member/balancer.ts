@@ -13,6 +13,7 @@ import { randomToken, type Random } from '../base/random.js';
 import {
   createMove,
   listPlacements,
+  movingVolumes,
   placementOf,
   putDecision,
   readMoves,
@@ -120,9 +121,13 @@ export class Balancer {
 
   private async look(): Promise<Looked> {
     const { store, table, clock } = this.parts;
-    const [said, moves] = await Promise.all([listPlacements(store), readMoves(store)]);
+    const [said, moves, moving] = await Promise.all([
+      listPlacements(store),
+      readMoves(store),
+      movingVolumes(store),
+    ]);
     const picture = pictureOf({
-      ...{ moves, nowMs: clock.wallMs(), volumes: table.volumes, placements: this.placements(said) },
+      ...{ moves, moving, nowMs: clock.wallMs(), volumes: table.volumes, placements: this.placements(said) },
       members: this.parts.members(),
       vectors: this.parts.vectors(),
       balance: this.parts.balance(),

@@ -17,6 +17,8 @@ export interface KnownGroup {
   readonly placements: ReadonlyMap<string, Placement>;
   /** Under way, and those that have ended and are remembered. */
   readonly moves: readonly MoveRecord[];
+  /** Volumes that are being moved: of some the record of the move may not be known. */
+  readonly moving: ReadonlyMap<string, string>;
 }
 
 /** Of a volume of which nothing was said. */
@@ -130,7 +132,7 @@ function volumePicture(
   let runs: readonly ExtentRun[] | null = null;
   return {
     ...{ name, extentBytes, usedBytes, holders, isPinned, labels, home: route.home, extents: route.extents },
-    isMoving: active !== undefined,
+    isMoving: active !== undefined || known.moving.has(name),
     underWay: active && { extents: active.range, to: active.to },
     cooling: moves.flatMap((move) => coolingOf(move, route.extents, known.balance.settings.coolDownMs)),
     runs: () => (runs ??= [...route.runs()]),

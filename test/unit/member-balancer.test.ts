@@ -583,3 +583,33 @@ t.test('a store that fails halfway: what was asked for is remembered, and no off
   await rig.balancer().windowEnded();
   t.equal(ended.length, 1, 'a lease that nobody uses is given back');
 });
+
+t.test('a move that is refused window after window is one decision', async (t) => {
+  const rig = await Rig.make(t);
+  const balancer = rig.balancer();
+  await rig.store.txn([], [{ delete: keys.member('m2') }]);
+  rig.plan = () => act(toMove('a', 'm2'));
+  for (let window = 0; window < 5; window++) await balancer.windowEnded();
+  t.match(await listDecisions(rig.store), [{ moves: [{ move: null, refusal: /no member m2 up/ }] }]);
+  rig.plan = () => act(toMove('a', 'm3'));
+  for (let window = 0; window < 2; window++) await balancer.windowEnded();
+  const decisions = await listDecisions(rig.store);
+  t.equal(decisions.length, 3, 'another one, or the same when it was asked for, is new');
+});
+
+t.test("a move whose record cannot be read is in the way of its volume alone", async (t) => {
+  const rig = await Rig.make(t);
+  const bad = [
+    { put: keys.move('x'), value: '{"id":"x"}' },
+    { put: keys.moving('a'), value: 'x' },
+  ];
+  await rig.store.txn([], bad);
+  await rig.balancer().windowEnded();
+  const [picture] = rig.pictures;
+  t.match(picture?.volumes.get('a'), { isMoving: true });
+  t.match(picture?.volumes.get('b'), { isMoving: false });
+  rig.plan = () => act(toMove('b', 'm2'));
+  await rig.balancer().windowEnded();
+  t.match(await listMoves(rig.store), [{ volume: 'b' }]);
+  t.match(rig.warnings, []);
+});
