@@ -360,6 +360,9 @@ export const TRACE_ROWS_MAX = 16_384;
 export const TRACE_IDLE_MS = 5_000;
 /** Moves that have ended and are still known: what people look through, and what says which extents have moved lately. */
 export const MOVES_REMEMBERED_MAX = 256;
+/** Cool-downs that are doubled, each time that moves of a volume fail once more: from ten minutes up to ten hours, within which
+ *  somebody has looked after the disk. */
+export const FAILED_MOVES_DOUBLED = 6;
 /** Moves of one plan: more than a group carries out before it looks again. */
 export const BALANCE_MOVES_MAX = 64;
 /** What a member takes beside the others; 0 is nothing. Beyond these nobody has hardware, and figures lose their sense. */

@@ -1,6 +1,13 @@
 /** The picture that a plan is made of, put together from what one member knows: vectors, routes, records. */
-import type { ExtentRun, GroupPicture, MemberPicture, VolumePicture } from '../balance/contract.js';
+import type {
+  CoolingRun,
+  ExtentRun,
+  GroupPicture,
+  MemberPicture,
+  VolumePicture,
+} from '../balance/contract.js';
 import { bounded, type GroupFigures } from '../balance/decision.js';
+import { FAILED_MOVES_DOUBLED } from '../base/limits.js';
 import { shareOf, type Placement } from '../group/admin.js';
 import type { BalanceRecord, MoveRecord } from '../group/records.js';
 import { requestsPerSecond, type DatedVector } from '../load/vector.js';
@@ -29,13 +36,14 @@ export function pictureOf(known: KnownGroup): GroupPicture {
   const active = known.moves.filter((move) => move.state === 'active');
   const moves = byVolume(known.moves);
   const fill = fillOf(known, volumes);
+  const up = new Set(known.members);
   return {
     nowMs: known.nowMs,
     members: known.members.map((name) => memberPicture(name, known, active, volumes)),
     volumes: new Map(
       [...volumes].map(([name, volume]) => [name, volumePicture(volume, known, moves.get(name) ?? [], fill)]),
     ),
-    movesUnderWay: active.length,
+    movesUnderWay: active.filter((move) => isAtWork(move, up, volumes)).length,
   };
 }
 
@@ -90,6 +98,21 @@ function memberPicture(
   };
 }
 
+/**
+ * Its destination is there, and somebody who has something for it. One that waits for members that are away copies nothing,
+ * perhaps for ever: it is in the way of its volume, and not of the others.
+ */
+function isAtWork({ volume, to, range }: MoveRecord, up: ReadonlySet<string>, volumes: Volumes): boolean {
+  if (!up.has(to)) return false;
+  const route = volumes.get(volume)?.route;
+  if (route === undefined) return true;
+  const sources = new Set(range === null ? [route.home] : []);
+  for (const { first, last, holder } of route.runs())
+    if (range === null || (first <= range.last && last >= range.first)) sources.add(holder);
+  sources.delete(to);
+  return sources.size === 0 || [...sources].some((source) => up.has(source));
+}
+
 /** What a move may bring, at most. */
 function sizeOf(move: MoveRecord, volumes: Volumes): number {
   const volume = volumes.get(move.volume);
@@ -134,23 +157,34 @@ function volumePicture(
     ...{ name, extentBytes, usedBytes, holders, isPinned, labels, home: route.home, extents: route.extents },
     isMoving: active !== undefined || known.moving.has(name),
     underWay: active && { extents: active.range, to: active.to },
-    cooling: moves.flatMap((move) => coolingOf(move, route.extents, known.balance.settings.coolDownMs)),
+    cooling: coolingRuns(moves, route.extents, known),
     runs: () => (runs ??= [...route.runs()]),
   };
 }
 
-/** What a move that has ended keeps in its place, whoever asked for it, and also where it was called off or came to nothing. */
-function coolingOf(
-  { range, state, finishedAtMs, balancing }: MoveRecord,
+/**
+ * What moves that have ended keep in its place, whoever asked for them, and also where one was called off or came to nothing.
+ * One that failed would most likely fail again, and its copy would be for nothing again: the longer, the more often it has.
+ * @param moves of one volume, the oldest first
+ */
+function coolingRuns(
+  moves: readonly MoveRecord[],
   extents: number,
-  coolDownMs: number,
+  { nowMs, balance: { settings } }: KnownGroup,
 ): VolumePicture['cooling'] {
-  if (state === 'active' || finishedAtMs === null) return [];
-  return [
-    {
-      ...(range ?? { first: 0, last: extents - 1 }),
-      untilMs: finishedAtMs + coolDownMs,
-      from: balancing?.from,
-    },
-  ];
+  const { coolDownMs, windowMs } = settings;
+  const cooling: CoolingRun[] = [];
+  let failures = 0;
+  for (const { range, state, finishedAtMs, balancing } of moves) {
+    if (state === 'active' || finishedAtMs === null) continue;
+    if (state !== 'cancelled') failures = state === 'failed' ? failures + 1 : 0;
+    const doubled = Math.min(failures - 1, FAILED_MOVES_DOUBLED);
+    const staysMs = state === 'failed' ? Math.max(coolDownMs, windowMs) * 2 ** doubled : coolDownMs;
+    // By a clock that was wrong when it ended, or is now: when that was nobody knows.
+    if (finishedAtMs > nowMs + staysMs) continue;
+    const untilMs = finishedAtMs + staysMs;
+    const run = range ?? { first: 0, last: extents - 1 };
+    cooling.push({ ...run, untilMs, movedAtMs: finishedAtMs, from: balancing?.from });
+  }
+  return cooling;
 }

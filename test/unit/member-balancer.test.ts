@@ -140,11 +140,15 @@ class Rig {
     });
   }
 
-  async end(id: string, finishedAtMs = systemClock.wallMs()): Promise<void> {
+  async end(
+    id: string,
+    finishedAtMs = systemClock.wallMs(),
+    state: MoveRecord['state'] = 'done',
+  ): Promise<void> {
     const entry = await this.store.get(keys.move(id));
     if (entry === undefined) throw new Error(`no move ${id}`);
     const move = parseRecord(MoveRecord, entry);
-    const ended = { ...move, state: 'done', finishedAtMs: Math.floor(finishedAtMs) };
+    const ended = { ...move, state, finishedAtMs: Math.floor(finishedAtMs) };
     await this.store.txn(
       [],
       [{ put: keys.move(id), value: formatRecord(ended) }, { delete: keys.moving(move.volume) }],
@@ -293,7 +297,9 @@ t.test('the picture: pins, labels, weights, what cools down, what is on its way'
     cooling: [],
   });
   t.match(picture?.volumes.get('b'), { isPinned: false, isMoving: true, home: 'm1', extents: 16 });
-  t.strictSame(picture?.volumes.get('b')?.cooling, [{ first: 1, last: 2, untilMs: 6000, from: undefined }]);
+  t.strictSame(picture?.volumes.get('b')?.cooling, [
+    { first: 1, last: 2, untilMs: 6000, movedAtMs: 5000, from: undefined },
+  ]);
   t.strictSame(picture?.volumes.get('b')?.runs(), [{ first: 0, last: 15, holder: 'm1' }]);
   t.equal(picture?.volumes.get('b')?.usedBytes, 16 * MiB, 'of 32 MiB used for 32 MiB held');
   t.match(
@@ -612,4 +618,68 @@ t.test("a move whose record cannot be read is in the way of its volume alone", a
   await rig.balancer().windowEnded();
   t.match(await listMoves(rig.store), [{ volume: 'b' }]);
   t.match(rig.warnings, []);
+});
+
+t.test('what fails again and again is left alone for longer, up to a limit, until it succeeds', async (t) => {
+  const rig = await Rig.make(t);
+  const doors = { clock: systemClock, random };
+  const about = { handover: 'ask' as const, rateBytesPerSecond: null, range: null };
+  const coolDownMs = 1000;
+  rig.balance = BalanceRecord.parse({ settings: { coolDownMs, windowMs: 500 } });
+  /** @returns how long it stays, in cool-downs */
+  const stays = async (state: MoveRecord['state']): Promise<number> => {
+    const { id } = await createMove(rig.store, doors, { volume: 'a', to: 'm2', ...about });
+    const endedMs = Math.floor(systemClock.wallMs());
+    await rig.end(id, endedMs, state);
+    await new Promise((resolve) => setTimeout(resolve, 2)); // one after the other, by their dates
+    rig.pictures = [];
+    await rig.balancer().windowEnded();
+    const last = rig.pictures[0]?.volumes.get('a')?.cooling.at(-1);
+    t.equal(last?.movedAtMs, endedMs);
+    return ((last?.untilMs ?? 0) - endedMs) / coolDownMs;
+  };
+  const failed: number[] = [];
+  for (let i = 0; i < 9; i++) failed.push(await stays('failed'));
+  t.strictSame(failed, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+  t.equal(await stays('cancelled'), 1);
+  t.equal(await stays('failed'), 64, 'calling it off is no success');
+  t.equal(await stays('done'), 1);
+  t.equal(await stays('failed'), 1, 'it begins anew');
+  rig.balance = BalanceRecord.parse({ settings: { coolDownMs: 0, windowMs: 5000 } });
+  t.equal(await stays('failed'), 10, 'a window at least, even where nothing cools');
+});
+
+t.test('a move that ended by a wrong clock keeps nothing in its place', async (t) => {
+  const rig = await Rig.make(t);
+  const doors = { clock: systemClock, random };
+  const about = { handover: 'ask' as const, rateBytesPerSecond: null, range: null };
+  const { id } = await createMove(rig.store, doors, { volume: 'a', to: 'm2', ...about });
+  const coolingOf = async (finishedAtMs: number): Promise<number | undefined> => {
+    await rig.end(id, finishedAtMs);
+    rig.pictures = [];
+    await rig.balancer().windowEnded();
+    return rig.pictures[0]?.volumes.get('a')?.cooling.length;
+  };
+  const { coolDownMs } = rig.balance.settings;
+  t.equal(await coolingOf(systemClock.wallMs() + 1000), 1, 'a second ahead');
+  t.equal(await coolingOf(systemClock.wallMs() + coolDownMs + 60_000), 0, 'for years it would');
+});
+
+t.test('a move that waits for members that are away takes nothing of the budget', async (t) => {
+  const rig = await Rig.make(t);
+  const doors = { clock: systemClock, random };
+  const about = { handover: 'ask' as const, rateBytesPerSecond: null };
+  const underWay = async (...present: string[]): Promise<number | undefined> => {
+    rig.present = present;
+    rig.tell('m3', 1000);
+    rig.pictures = [];
+    await rig.balancer('m3').windowEnded();
+    return rig.pictures[0]?.movesUnderWay;
+  };
+  await createMove(rig.store, doors, { volume: 'a', to: 'm2', range: null, ...about });
+  await createMove(rig.store, doors, { volume: 'b', to: 'm2', range: { first: 2, last: 3 }, ...about });
+  t.equal(await underWay('m1', 'm2', 'm3'), 2);
+  t.equal(await underWay('m1', 'm3'), 0, 'the destination is away');
+  t.equal(await underWay('m2', 'm3'), 0, 'all that has it is away');
+  t.match(rig.pictures[0]?.volumes.get('a'), { isMoving: true });
 });
