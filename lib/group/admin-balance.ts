@@ -45,8 +45,14 @@ export interface Placement extends Pick<PlacementRecord, 'isPinned' | 'labels'> 
   readonly unreadable: string;
 }
 
+/** @throws INVALID (what is recorded cannot be read) */
 export async function getBalance(store: GroupStore): Promise<BalanceRecord> {
-  return balanceOf(await store.get(keys.balance));
+  const entry = await store.get(keys.balance);
+  try {
+    return balanceOf(entry);
+  } catch (error) {
+    throw new BlockferryError('INVALID', describeError(error), "say all of it anew with 'blockferry balance'");
+  }
 }
 
 /** The defaults where nothing was ever set. */
@@ -54,11 +60,23 @@ export function balanceOf(entry: StoreEntry | undefined): BalanceRecord {
   return entry === undefined ? BalanceRecord.parse({}) : parseRecord(BalanceRecord, entry);
 }
 
-/** @throws INVALID (values that contradict each other or are out of bounds) */
+/**
+ * The same; where they cannot be read nothing moves, since nobody knows what was asked for: it may have been that. Members
+ * that know them from before go on by them (member/balancing.ts).
+ */
+export function balanceOrNone(entry: StoreEntry | undefined): BalanceRecord {
+  try {
+    return balanceOf(entry);
+  } catch {
+    return BalanceRecord.parse({ settings: { policy: 'none' } });
+  }
+}
+
+/** Over settings that cannot be read, as they count for members that never knew them. @throws INVALID (values that contradict each other or are out of bounds) */
 export function setBalance(store: GroupStore, wanted: BalanceChange): Promise<BalanceRecord> {
   return change(store, async () => {
     const entry = await store.get(keys.balance);
-    const before = balanceOf(entry);
+    const before = balanceOrNone(entry);
     const members = { ...before.members };
     for (const [name, { weight, labels = {} }] of Object.entries(wanted.members ?? {})) {
       const share = shareOf(before, name);

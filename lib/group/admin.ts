@@ -4,6 +4,7 @@
  */
 export {
   balanceOf,
+  balanceOrNone,
   getBalance,
   listDecisions,
   listPlacements,

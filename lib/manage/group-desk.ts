@@ -8,6 +8,7 @@ import type { Clock } from '../base/clock.js';
 import { EXTENT_BYTES_DEFAULT } from '../base/limits.js';
 import type { Random } from '../base/random.js';
 import {
+  balanceOrNone,
   cancelMove,
   createMove,
   createVolume,
@@ -163,11 +164,12 @@ export class GroupDesk implements ManageDesk {
 
   async loads(): Promise<LoadsView> {
     const { hub, clock, store } = this.parts;
-    const [members, up, balance] = await Promise.all([
+    const [members, up, said] = await Promise.all([
       this.members(),
       this.recordedMembers(),
-      getBalance(store),
+      store.get(keys.balance),
     ]);
+    const balance = balanceOrNone(said);
     const { from, vectors } = await fullestBoard(
       up.map(({ name }) => name),
       clock,

@@ -26,11 +26,16 @@ import { DECISIONS_MAX } from '../../lib/base/limits.js';
 import type { DatedVector, LoadVector } from '../../lib/load/vector.js';
 import { SetBalance } from '../../lib/manage/api.js';
 import { GroupDesk } from '../../lib/manage/group-desk.js';
+import type { GroupView } from '../../lib/group/membership.js';
+import type { SessionRegistry } from '../../lib/iscsi/target/registry.js';
 import { Balancer } from '../../lib/member/balancer.js';
+import { Balancing } from '../../lib/member/balancing.js';
 import { figuresOf } from '../../lib/member/group-picture.js';
+import type { VolumeHost } from '../../lib/member/host.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
 import { RoutingTable } from '../../lib/routing/table.js';
 import { FakePeers } from '../support/fake-peers.js';
+import { SteppedClock } from '../support/hand-clock.js';
 
 const random = new SeededRandom(7);
 const MiB = 1024 ** 2;
@@ -682,4 +687,43 @@ t.test('a move that waits for members that are away takes nothing of the budget'
   t.equal(await underWay('m1', 'm3'), 0, 'the destination is away');
   t.equal(await underWay('m2', 'm3'), 0, 'all that has it is away');
   t.match(rig.pictures[0]?.volumes.get('a'), { isMoving: true });
+});
+
+t.test('settings that cannot be read: a member that never knew them moves nothing, and they are said anew', async (t) => {
+  const rig = await Rig.make(t);
+  const clock = new SteppedClock();
+  await rig.store.txn([], [{ put: keys.balance, value: '{"settings":{"policy":"none","windowMs":"soon"}}' }]);
+  await t.rejects(getBalance(rig.store), { code: 'INVALID', hint: /blockferry balance/ });
+  const balancing = new Balancing({
+    ...{ self: 'm1', incarnation: 'i', store: rig.store, table: rig.table, random, clock, windowMs: undefined },
+    log: pino({ level: 'error' }, { write: (line) => void rig.warnings.push(line) }),
+    view: { members: [{ name: 'm1' }], get: () => ({ incarnation: 'i' }) } as unknown as GroupView,
+    hub: { send: () => undefined, stats: () => [] },
+    registry: {
+      counts: { bytesIn: 0, bytesOut: 0, sessions: 0 },
+      initiators: () => new Map(),
+    } as unknown as SessionRegistry,
+    host: { all: [] } as unknown as VolumeHost,
+    folder: { space: () => Promise.resolve({ usedBytes: 0, freeBytes: 0 }) },
+    loop: { maxPauseMs: 0, idleMs: 0, processorMs: 0, takeDelayMs: () => 0, close: () => undefined },
+  });
+  t.teardown(() => balancing.close());
+  const decisionsOf = async (windows: number): Promise<Decision[]> => {
+    for (let i = 0; i < windows; i++) {
+      clock.pass(30_000);
+      for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    }
+    return listDecisions(rig.store);
+  };
+  await balancing.start();
+  t.match(rig.warnings, [/cannot be read: nothing is balanced/]);
+  t.strictSame(await decisionsOf(3), [], 'nothing is planned');
+  await setBalance(rig.store, { settings: { shareHigh: 2 } });
+  t.match(await getBalance(rig.store), { settings: { policy: 'none', shareHigh: 2 } }, 'nor by another setting');
+  t.strictSame(await decisionsOf(3), []);
+  await setBalance(rig.store, { settings: { policy: 'heat' } });
+  t.match(await decisionsOf(3), [{ by: 'm1', policy: 'heat' }]);
+  await rig.store.txn([], [{ put: keys.balance, value: '{' }]);
+  await decisionsOf(1);
+  t.match(rig.warnings.slice(1), [/are left as they were/]);
 });
