@@ -15,6 +15,8 @@ import { POLICIES } from './settings.js';
 const figure = z.number().min(0).max(Number.MAX_SAFE_INTEGER);
 const signed = z.number().min(-Number.MAX_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER);
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+/** What Date takes (ECMA-262 21.4.1.1). */
+const date = count.max(8.64e15);
 const memberName = z.string().regex(MEMBER_NAME_PATTERN);
 const LINE_CHARACTERS_MAX = 1024;
 const line = z.string().max(LINE_CHARACTERS_MAX);
@@ -47,9 +49,9 @@ export type GroupFigures = z.infer<typeof GroupFigures>;
 
 export const Decision = z.object({
   id: z.string().min(1).max(64),
-  atMs: count,
+  atMs: date,
   /** The same was decided again up to then, so many times in all. */
-  lastAtMs: count,
+  lastAtMs: date,
   times: count.min(1),
   by: memberName,
   policy: z.enum(POLICIES),
@@ -82,7 +84,7 @@ export const Decision = z.object({
   alternatives: z.array(z.object({ ...candidate, because: line })).max(ALTERNATIVES_MAX),
   before: GroupFigures.nullable(),
   /** Measured when the moves had ended and a whole window had passed; null until then, and where nothing was moved. */
-  outcome: z.object({ measuredAtMs: count, after: GroupFigures }).nullable(),
+  outcome: z.object({ measuredAtMs: date, after: GroupFigures }).nullable(),
   /** Why there is no outcome and will be none, in a few words; '' otherwise. */
   unmeasured: line.default(''),
 });

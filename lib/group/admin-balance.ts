@@ -170,9 +170,10 @@ export async function putDecision(store: GroupStore, decision: Decision): Promis
   await store.txn([], [{ put: keys.decision(decision.id), value }]);
   const { entries } = await store.list(keys.decisions);
   if (entries.length <= DECISIONS_MAX) return;
+  // By when they were written, not by their dates: a clock that was ahead for a while must not keep what is new out.
   const old = entries
-    .map((entry) => ({ key: entry.key, atMs: readDecision(entry)?.atMs ?? 0 }))
-    .sort((a, b) => a.atMs - b.atMs)
+    .map((entry) => ({ key: entry.key, age: readDecision(entry) === null ? 0 : entry.revision }))
+    .sort((a, b) => a.age - b.age)
     .slice(0, entries.length - DECISIONS_MAX);
   await store.txn(
     [],

@@ -173,12 +173,17 @@ function sumProgress(parts: readonly ProgressRecord[]): ProgressRecord {
   };
 }
 
-/** Deletes all but the newest of the moves that have ended, with their figures. */
+/** Deletes all but the last of the moves that have ended, with their figures: by the store's order, which no clock changes. */
 async function forgetOldMoves(store: GroupStore): Promise<void> {
-  const ended = (await readMoves(store)).filter((move) => move.state !== 'active');
-  for (const move of ended.slice(0, Math.max(0, ended.length - MOVES_REMEMBERED_MAX))) {
-    const { entries } = await store.list(keys.progress(move.id));
-    const operations: StoreOperation[] = entries.map((entry) => ({ delete: entry.key }));
-    await store.txn([], [...operations, { delete: keys.move(move.id) }]);
+  const { entries } = await store.list(keys.moves);
+  const ended = entries
+    .map((entry) => ({ move: readMove(entry), revision: entry.revision }))
+    .filter(({ move }) => move !== null && move.state !== 'active')
+    .sort((a, b) => a.revision - b.revision);
+  for (const { move } of ended.slice(0, Math.max(0, ended.length - MOVES_REMEMBERED_MAX))) {
+    const { id } = move as MoveRecord;
+    const figures = await store.list(keys.progress(id));
+    const operations: StoreOperation[] = figures.entries.map((entry) => ({ delete: entry.key }));
+    await store.txn([], [...operations, { delete: keys.move(id) }]);
   }
 }

@@ -4,7 +4,16 @@ import t from 'tap';
 import type { Decision } from '../../lib/balance/decision.js';
 import { systemClock } from '../../lib/base/clock.js';
 import { BlockferryError } from '../../lib/base/errors.js';
-import { createMove, getBalance, listDecisions, listMoves, setBalance } from '../../lib/group/admin.js';
+import { DECISIONS_MAX, MOVES_REMEMBERED_MAX } from '../../lib/base/limits.js';
+import {
+  cancelMove,
+  createMove,
+  getBalance,
+  listDecisions,
+  listMoves,
+  putDecision,
+  setBalance,
+} from '../../lib/group/admin.js';
 import type { GroupView } from '../../lib/group/membership.js';
 import { BalanceRecord, type MoveRecord, keys } from '../../lib/group/records.js';
 import type { SessionRegistry } from '../../lib/iscsi/target/registry.js';
@@ -321,4 +330,31 @@ t.test('settings that cannot be read: a member that never knew them moves nothin
   await rig.store.txn([], [{ put: keys.balance, value: '{' }]);
   await decisionsOf(1);
   t.match(rig.warnings.slice(1), [/are left as they were/]);
+});
+
+t.test('what was remembered by a clock that was ahead keeps nothing new out', async (t) => {
+  const rig = await BalancerRig.make(t);
+  await rig.balancer().windowEnded();
+  const [one] = await listDecisions(rig.store);
+  const put = (id: string, atMs: number) => putDecision(rig.store, { ...(one as Decision), id, atMs });
+  for (let i = 0; i < DECISIONS_MAX; i++) await put(`ahead${i}`, 4e12 + i);
+  await put('now', 2e12);
+  const kept = (await listDecisions(rig.store)).map(({ id }) => id);
+  t.equal(kept.length, DECISIONS_MAX);
+  t.ok(kept.includes('now'));
+  t.notOk(kept.includes('ahead0'));
+  await t.rejects(put('never', 9e15), 'a date that nobody could be shown');
+
+  const doors = { clock: systemClock, random };
+  const about = { handover: 'ask' as const, rateBytesPerSecond: null, range: null };
+  const moved = async (wallMs: number): Promise<string> => {
+    const clock = { ...systemClock, wallMs: () => wallMs };
+    const { id } = await createMove(rig.store, { ...doors, clock }, { volume: 'a', to: 'm2', ...about });
+    await cancelMove(rig.store, clock, id);
+    return id;
+  };
+  for (let i = 0; i < MOVES_REMEMBERED_MAX; i++) await moved(4e12 + i);
+  const last = await moved(2e12);
+  await moved(2e12);
+  t.ok((await listMoves(rig.store)).some(({ id }) => id === last));
 });
