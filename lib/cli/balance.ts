@@ -147,6 +147,7 @@ function describeBalance({ settings, members, unreadable }: BalanceView): string
   ]);
   if (said.length > 0) parts.push(table(['member', 'weight', 'labels'], said));
   const unread = Object.entries(unreadable);
-  if (unread.length > 0) parts.push(table(['volume', "stays, since what 'volume set' said of it cannot be read"], unread));
+  if (unread.length > 0)
+    parts.push(table(['volume', "stays, since what 'volume set' said of it cannot be read"], unread));
   return parts.join('\n\n');
 }

@@ -51,7 +51,11 @@ export async function getBalance(store: GroupStore): Promise<BalanceRecord> {
   try {
     return balanceOf(entry);
   } catch (error) {
-    throw new BlockferryError('INVALID', describeError(error), "say all of it anew with 'blockferry balance'");
+    throw new BlockferryError(
+      'INVALID',
+      describeError(error),
+      "say all of it anew with 'blockferry balance'",
+    );
   }
 }
 

@@ -150,7 +150,10 @@ export class Balancer {
       unreadable.add(record.name);
       if (this.unreadable.has(record.name)) continue;
       const { name: volume } = record;
-      log.warn({ volume, error: placement.unreadable }, 'where it may be cannot be read: it stays as if pinned');
+      log.warn(
+        { volume, error: placement.unreadable },
+        'where it may be cannot be read: it stays as if pinned',
+      );
     }
     this.unreadable = unreadable;
     return placements;

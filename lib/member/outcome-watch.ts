@@ -64,7 +64,10 @@ export class OutcomeWatch {
         if (!isUnderWay(awaited.decision, active)) await this.measure(awaited, picture);
       }
     } catch (error) {
-      this.parts.log.warn({ error: describeError(error) }, 'what moves have brought cannot be remembered yet');
+      this.parts.log.warn(
+        { error: describeError(error) },
+        'what moves have brought cannot be remembered yet',
+      );
     }
   }
 

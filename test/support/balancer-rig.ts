@@ -41,7 +41,13 @@ function vector(member: string, requestsPerSecond: number, serviceMs = 1): LoadV
   };
 }
 
-export const NOTHING: Plan = { verdict: 'balanced', measure: null, reason: 'even', moves: [], alternatives: [] };
+export const NOTHING: Plan = {
+  verdict: 'balanced',
+  measure: null,
+  reason: 'even',
+  moves: [],
+  alternatives: [],
+};
 
 export function toMove(volume: string, to: string, extents: ProposedMove['extents'] = null): ProposedMove {
   const predicted = { measure: 1.1, latencyMsBefore: 2, latencyMsAfter: 1, payBackMs: Infinity };

@@ -61,94 +61,110 @@ t.test('what was said of a volume cannot be read: it stays, and nobody else does
   t.equal(rig.warnings.length, 2);
 });
 
-t.test('what a member has left open when it was started anew is closed, or measured if that is still to come', async (t) => {
-  const rig = await BalancerRig.make(t);
-  const opened = async (self: string): Promise<Decision> => {
-    rig.tell(self, 2000);
-    rig.plan = () => act(toMove('a', 'm3'));
-    await rig.balancer(self).windowEnded(); // and never again: this process is gone
+t.test(
+  'what a member has left open when it was started anew is closed, or measured if that is still to come',
+  async (t) => {
+    const rig = await BalancerRig.make(t);
+    const opened = async (self: string): Promise<Decision> => {
+      rig.tell(self, 2000);
+      rig.plan = () => act(toMove('a', 'm3'));
+      await rig.balancer(self).windowEnded(); // and never again: this process is gone
+      rig.plan = () => NOTHING;
+      rig.tell(self, 50);
+      const open = (await listDecisions(rig.store)).filter(
+        ({ moves, outcome }) => moves.length > 0 && !outcome,
+      );
+      const [decision] = open.filter(({ unmeasured }) => unmeasured === '');
+      if (decision === undefined) throw new Error('nothing was decided');
+      return decision;
+    };
+    const now = async ({ id }: Decision): Promise<Decision | undefined> =>
+      (await listDecisions(rig.store)).find((decision) => decision.id === id);
+
+    const ended = await opened('m2');
+    await rig.end(ended.moves[0]?.move ?? '');
+    await rig.balancer('m1').windowEnded();
+    t.match(await now(ended), { outcome: null, unmeasured: '' }, 'not by another member');
+    await rig.balancer('m2').windowEnded();
+    t.match(await now(ended), { outcome: null, unmeasured: 'm2 was started anew' });
+    await rig.balancer('m2').windowEnded();
+
+    const underWay = await opened('m2');
+    const anew = rig.balancer('m2');
+    await anew.windowEnded();
+    t.match(await now(underWay), { outcome: null, unmeasured: '' }, 'its moves are under way');
+    await rig.end(underWay.moves[0]?.move ?? '');
+    for (let window = 0; window < 3; window++) await anew.windowEnded();
+    t.match(await now(underWay), {
+      ...{ unmeasured: '', outcome: { after: {} } },
+      moves: [{ brought: null }],
+    });
+
+    const [first, second] = [rig.balancer('m1'), rig.balancer('m3')];
+    for (const balancer of [first, second]) await balancer.windowEnded();
+    const orphan = await opened('m2');
+    rig.present = ['m1', 'm3'];
+    for (const balancer of [first, second]) await balancer.windowEnded();
+    t.match(
+      await now(orphan),
+      { outcome: null, unmeasured: '' },
+      'of who has left: as long as it is under way',
+    );
+    await rig.end(orphan.moves[0]?.move ?? '');
+    await second.windowEnded();
+    t.match(await now(orphan), { unmeasured: '' }, 'one member sees to it');
+    await first.windowEnded();
+    t.match(await now(orphan), { outcome: null, unmeasured: 'm2 has left the group' });
+  },
+);
+
+t.test(
+  'an outcome that cannot be written yet is written later, and one that cannot be measured is closed',
+  async (t) => {
+    const rig = await BalancerRig.make(t);
+    const balancer = rig.balancer();
+    const txn = rig.store.txn.bind(rig.store);
+    rig.plan = () => act(toMove('a', 'm2'));
+    await balancer.windowEnded();
     rig.plan = () => NOTHING;
-    rig.tell(self, 50);
-    const open = (await listDecisions(rig.store)).filter(({ moves, outcome }) => moves.length > 0 && !outcome);
-    const [decision] = open.filter(({ unmeasured }) => unmeasured === '');
-    if (decision === undefined) throw new Error('nothing was decided');
-    return decision;
-  };
-  const now = async ({ id }: Decision): Promise<Decision | undefined> =>
-    (await listDecisions(rig.store)).find((decision) => decision.id === id);
+    const decisions = async () => (await listDecisions(rig.store)).filter(({ moves }) => moves.length > 0);
+    const [decision] = await decisions();
+    await rig.end(decision?.moves[0]?.move ?? '');
+    rig.store.txn = async (compares, operations) => {
+      const [first] = operations;
+      if (first !== undefined && 'put' in first && first.put === keys.decision(decision?.id ?? ''))
+        throw new BlockferryError('UNAVAILABLE', 'the disk is full');
+      return txn(compares, operations);
+    };
+    for (let window = 0; window < 4; window++) await balancer.windowEnded();
+    t.equal((await decisions())[0]?.outcome, null);
+    t.match(rig.warnings.at(-1), /cannot be remembered yet/);
+    t.ok(rig.pictures.length >= 4, 'and keeps nobody from planning');
+    rig.store.txn = txn;
+    for (const name of ['m1', 'm2', 'm3'])
+      rig.tell(name, Number.MAX_SAFE_INTEGER, true, Number.MAX_SAFE_INTEGER);
+    await balancer.windowEnded();
+    t.match((await decisions())[0], { outcome: { after: { requestsPerSecond: Number.MAX_SAFE_INTEGER } } });
 
-  const ended = await opened('m2');
-  await rig.end(ended.moves[0]?.move ?? '');
-  await rig.balancer('m1').windowEnded();
-  t.match(await now(ended), { outcome: null, unmeasured: '' }, 'not by another member');
-  await rig.balancer('m2').windowEnded();
-  t.match(await now(ended), { outcome: null, unmeasured: 'm2 was started anew' });
-  await rig.balancer('m2').windowEnded();
-
-  const underWay = await opened('m2');
-  const anew = rig.balancer('m2');
-  await anew.windowEnded();
-  t.match(await now(underWay), { outcome: null, unmeasured: '' }, 'its moves are under way');
-  await rig.end(underWay.moves[0]?.move ?? '');
-  for (let window = 0; window < 3; window++) await anew.windowEnded();
-  t.match(await now(underWay), {
-    ...{ unmeasured: '', outcome: { after: {} } },
-    moves: [{ brought: null }],
-  });
-
-  const [first, second] = [rig.balancer('m1'), rig.balancer('m3')];
-  for (const balancer of [first, second]) await balancer.windowEnded();
-  const orphan = await opened('m2');
-  rig.present = ['m1', 'm3'];
-  for (const balancer of [first, second]) await balancer.windowEnded();
-  t.match(await now(orphan), { outcome: null, unmeasured: '' }, 'of who has left: as long as it is under way');
-  await rig.end(orphan.moves[0]?.move ?? '');
-  await second.windowEnded();
-  t.match(await now(orphan), { unmeasured: '' }, 'one member sees to it');
-  await first.windowEnded();
-  t.match(await now(orphan), { outcome: null, unmeasured: 'm2 has left the group' });
-});
-
-t.test('an outcome that cannot be written yet is written later, and one that cannot be measured is closed', async (t) => {
-  const rig = await BalancerRig.make(t);
-  const balancer = rig.balancer();
-  const txn = rig.store.txn.bind(rig.store);
-  rig.plan = () => act(toMove('a', 'm2'));
-  await balancer.windowEnded();
-  rig.plan = () => NOTHING;
-  const decisions = async () => (await listDecisions(rig.store)).filter(({ moves }) => moves.length > 0);
-  const [decision] = await decisions();
-  await rig.end(decision?.moves[0]?.move ?? '');
-  rig.store.txn = async (compares, operations) => {
-    const [first] = operations;
-    if (first !== undefined && 'put' in first && first.put === keys.decision(decision?.id ?? ''))
-      throw new BlockferryError('UNAVAILABLE', 'the disk is full');
-    return txn(compares, operations);
-  };
-  for (let window = 0; window < 4; window++) await balancer.windowEnded();
-  t.equal((await decisions())[0]?.outcome, null);
-  t.match(rig.warnings.at(-1), /cannot be remembered yet/);
-  t.ok(rig.pictures.length >= 4, 'and keeps nobody from planning');
-  rig.store.txn = txn;
-  for (const name of ['m1', 'm2', 'm3']) rig.tell(name, Number.MAX_SAFE_INTEGER, true, Number.MAX_SAFE_INTEGER);
-  await balancer.windowEnded();
-  t.match((await decisions())[0], { outcome: { after: { requestsPerSecond: Number.MAX_SAFE_INTEGER } } });
-
-  for (const name of ['m1', 'm2', 'm3']) rig.tell(name, name === 'm1' ? 2000 : 50);
-  rig.plan = () => act(toMove('b', 'm2'));
-  const another = rig.balancer();
-  await another.windowEnded();
-  rig.plan = () => NOTHING;
-  const last = (await decisions()).find(({ moves }) => moves[0]?.volume === 'b');
-  await rig.end(last?.moves[0]?.move ?? '');
-  const nobody = { weight: 0, labels: {} };
-  rig.balance = { ...rig.balance, members: { m1: nobody, m2: nobody, m3: nobody } };
-  for (let window = 0; window < 30; window++) await another.windowEnded();
-  t.match((await decisions()).find(({ id }) => id === last?.id), {
-    outcome: null,
-    unmeasured: 'nobody says what it serves',
-  });
-});
+    for (const name of ['m1', 'm2', 'm3']) rig.tell(name, name === 'm1' ? 2000 : 50);
+    rig.plan = () => act(toMove('b', 'm2'));
+    const another = rig.balancer();
+    await another.windowEnded();
+    rig.plan = () => NOTHING;
+    const last = (await decisions()).find(({ moves }) => moves[0]?.volume === 'b');
+    await rig.end(last?.moves[0]?.move ?? '');
+    const nobody = { weight: 0, labels: {} };
+    rig.balance = { ...rig.balance, members: { m1: nobody, m2: nobody, m3: nobody } };
+    for (let window = 0; window < 30; window++) await another.windowEnded();
+    t.match(
+      (await decisions()).find(({ id }) => id === last?.id),
+      {
+        outcome: null,
+        unmeasured: 'nobody says what it serves',
+      },
+    );
+  },
+);
 
 t.test('a plan whose office is lost on the way is dropped', async (t) => {
   const rig = await BalancerRig.make(t);
@@ -168,36 +184,39 @@ t.test('a plan whose office is lost on the way is dropped', async (t) => {
   t.equal((await rig.store.get(keys.planner))?.value, 'm3', 'whose office it is');
 });
 
-t.test('a store that fails halfway: what was asked for is remembered, and no office stays taken', async (t) => {
-  const rig = await BalancerRig.make(t);
-  rig.plan = () => act(toMove('a', 'm2'), toMove('b', 'm3'));
-  const { store } = rig;
-  const [txn, list] = [store.txn.bind(store), store.list.bind(store)];
-  let isDown = false;
-  store.txn = (compares, operations) => {
-    isDown = operations.some((one) => 'put' in one && one.put === keys.moving('b'));
-    return isDown ? Promise.reject(new BlockferryError('UNAVAILABLE', 'away')) : txn(compares, operations);
-  };
-  store.list = (prefix) =>
-    isDown ? Promise.reject(new BlockferryError('UNAVAILABLE', 'away')) : list(prefix);
-  await rig.balancer().windowEnded();
-  t.match((await listDecisions(store))[0]?.moves, [{ move: String }, { move: null, refusal: /away/ }]);
-
-  const ended: string[] = [];
-  const lease = store.lease.bind(store);
-  store.lease = async (ttlMs) => {
-    const given = await lease(ttlMs);
-    const revoke = given.revoke.bind(given);
-    given.revoke = () => {
-      ended.push(given.id);
-      return revoke();
+t.test(
+  'a store that fails halfway: what was asked for is remembered, and no office stays taken',
+  async (t) => {
+    const rig = await BalancerRig.make(t);
+    rig.plan = () => act(toMove('a', 'm2'), toMove('b', 'm3'));
+    const { store } = rig;
+    const [txn, list] = [store.txn.bind(store), store.list.bind(store)];
+    let isDown = false;
+    store.txn = (compares, operations) => {
+      isDown = operations.some((one) => 'put' in one && one.put === keys.moving('b'));
+      return isDown ? Promise.reject(new BlockferryError('UNAVAILABLE', 'away')) : txn(compares, operations);
     };
-    return given;
-  };
-  store.txn = () => Promise.reject(new BlockferryError('UNAVAILABLE', 'away'));
-  await rig.balancer().windowEnded();
-  t.equal(ended.length, 1, 'a lease that nobody uses is given back');
-});
+    store.list = (prefix) =>
+      isDown ? Promise.reject(new BlockferryError('UNAVAILABLE', 'away')) : list(prefix);
+    await rig.balancer().windowEnded();
+    t.match((await listDecisions(store))[0]?.moves, [{ move: String }, { move: null, refusal: /away/ }]);
+
+    const ended: string[] = [];
+    const lease = store.lease.bind(store);
+    store.lease = async (ttlMs) => {
+      const given = await lease(ttlMs);
+      const revoke = given.revoke.bind(given);
+      given.revoke = () => {
+        ended.push(given.id);
+        return revoke();
+      };
+      return given;
+    };
+    store.txn = () => Promise.reject(new BlockferryError('UNAVAILABLE', 'away'));
+    await rig.balancer().windowEnded();
+    t.equal(ended.length, 1, 'a lease that nobody uses is given back');
+  },
+);
 
 t.test('a move that is refused window after window is one decision', async (t) => {
   const rig = await BalancerRig.make(t);
@@ -212,7 +231,7 @@ t.test('a move that is refused window after window is one decision', async (t) =
   t.equal(decisions.length, 3, 'another one, or the same when it was asked for, is new');
 });
 
-t.test("a move whose record cannot be read is in the way of its volume alone", async (t) => {
+t.test('a move whose record cannot be read is in the way of its volume alone', async (t) => {
   const rig = await BalancerRig.make(t);
   const bad = [
     { put: keys.move('x'), value: '{"id":"x"}' },
@@ -293,44 +312,62 @@ t.test('a move that waits for members that are away takes nothing of the budget'
   t.match(rig.pictures[0]?.volumes.get('a'), { isMoving: true });
 });
 
-t.test('settings that cannot be read: a member that never knew them moves nothing, and they are said anew', async (t) => {
-  const rig = await BalancerRig.make(t);
-  const clock = new SteppedClock();
-  await rig.store.txn([], [{ put: keys.balance, value: '{"settings":{"policy":"none","windowMs":"soon"}}' }]);
-  await t.rejects(getBalance(rig.store), { code: 'INVALID', hint: /blockferry balance/ });
-  const balancing = new Balancing({
-    ...{ self: 'm1', incarnation: 'i', store: rig.store, table: rig.table, random, clock, windowMs: undefined },
-    log: pino({ level: 'error' }, { write: (line) => void rig.warnings.push(line) }),
-    view: { members: [{ name: 'm1' }], get: () => ({ incarnation: 'i' }) } as unknown as GroupView,
-    hub: { send: () => undefined, stats: () => [] },
-    registry: {
-      counts: { bytesIn: 0, bytesOut: 0, sessions: 0 },
-      initiators: () => new Map(),
-    } as unknown as SessionRegistry,
-    host: { all: [] } as unknown as VolumeHost,
-    folder: { space: () => Promise.resolve({ usedBytes: 0, freeBytes: 0 }) },
-    loop: { maxPauseMs: 0, idleMs: 0, processorMs: 0, takeDelayMs: () => 0, close: () => undefined },
-  });
-  t.teardown(() => balancing.close());
-  const decisionsOf = async (windows: number): Promise<Decision[]> => {
-    for (let i = 0; i < windows; i++) {
-      clock.pass(30_000);
-      for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
-    }
-    return listDecisions(rig.store);
-  };
-  await balancing.start();
-  t.match(rig.warnings, [/cannot be read: nothing is balanced/]);
-  t.strictSame(await decisionsOf(3), [], 'nothing is planned');
-  await setBalance(rig.store, { settings: { shareHigh: 2 } });
-  t.match(await getBalance(rig.store), { settings: { policy: 'none', shareHigh: 2 } }, 'nor by another setting');
-  t.strictSame(await decisionsOf(3), []);
-  await setBalance(rig.store, { settings: { policy: 'heat' } });
-  t.match(await decisionsOf(3), [{ by: 'm1', policy: 'heat' }]);
-  await rig.store.txn([], [{ put: keys.balance, value: '{' }]);
-  await decisionsOf(1);
-  t.match(rig.warnings.slice(1), [/are left as they were/]);
-});
+t.test(
+  'settings that cannot be read: a member that never knew them moves nothing, and they are said anew',
+  async (t) => {
+    const rig = await BalancerRig.make(t);
+    const clock = new SteppedClock();
+    await rig.store.txn(
+      [],
+      [{ put: keys.balance, value: '{"settings":{"policy":"none","windowMs":"soon"}}' }],
+    );
+    await t.rejects(getBalance(rig.store), { code: 'INVALID', hint: /blockferry balance/ });
+    const balancing = new Balancing({
+      ...{
+        self: 'm1',
+        incarnation: 'i',
+        store: rig.store,
+        table: rig.table,
+        random,
+        clock,
+        windowMs: undefined,
+      },
+      log: pino({ level: 'error' }, { write: (line) => void rig.warnings.push(line) }),
+      view: { members: [{ name: 'm1' }], get: () => ({ incarnation: 'i' }) } as unknown as GroupView,
+      hub: { send: () => undefined, stats: () => [] },
+      registry: {
+        counts: { bytesIn: 0, bytesOut: 0, sessions: 0 },
+        initiators: () => new Map(),
+      } as unknown as SessionRegistry,
+      host: { all: [] } as unknown as VolumeHost,
+      folder: { space: () => Promise.resolve({ usedBytes: 0, freeBytes: 0 }) },
+      loop: { maxPauseMs: 0, idleMs: 0, processorMs: 0, takeDelayMs: () => 0, close: () => undefined },
+    });
+    t.teardown(() => balancing.close());
+    const decisionsOf = async (windows: number): Promise<Decision[]> => {
+      for (let i = 0; i < windows; i++) {
+        clock.pass(30_000);
+        for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+      }
+      return listDecisions(rig.store);
+    };
+    await balancing.start();
+    t.match(rig.warnings, [/cannot be read: nothing is balanced/]);
+    t.strictSame(await decisionsOf(3), [], 'nothing is planned');
+    await setBalance(rig.store, { settings: { shareHigh: 2 } });
+    t.match(
+      await getBalance(rig.store),
+      { settings: { policy: 'none', shareHigh: 2 } },
+      'nor by another setting',
+    );
+    t.strictSame(await decisionsOf(3), []);
+    await setBalance(rig.store, { settings: { policy: 'heat' } });
+    t.match(await decisionsOf(3), [{ by: 'm1', policy: 'heat' }]);
+    await rig.store.txn([], [{ put: keys.balance, value: '{' }]);
+    await decisionsOf(1);
+    t.match(rig.warnings.slice(1), [/are left as they were/]);
+  },
+);
 
 t.test('what was remembered by a clock that was ahead keeps nothing new out', async (t) => {
   const rig = await BalancerRig.make(t);
