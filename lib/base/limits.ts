@@ -360,9 +360,6 @@ export const TRACE_ROWS_MAX = 16_384;
 export const TRACE_IDLE_MS = 5_000;
 /** Moves that have ended and are still known: what people look through, and what says which extents have moved lately. */
 export const MOVES_REMEMBERED_MAX = 256;
-/** Cool-downs that are doubled, each time that moves of a volume fail once more: from ten minutes up to ten hours, within which
- *  somebody has looked after the disk. */
-export const FAILED_MOVES_DOUBLED = 6;
 /** Moves of one plan: more than a group carries out before it looks again. */
 export const BALANCE_MOVES_MAX = 64;
 /** What a member takes beside the others; 0 is nothing. Beyond these nobody has hardware, and figures lose their sense. */
@@ -395,8 +392,5 @@ export const MANAGE_BODY_BYTES_MAX = 64 * KiB;
 export const MANAGE_REQUEST_DEADLINE_MS = 15_000;
 /** A member that has not answered a question of the management process by then is shown as silent. */
 export const QUERY_DEADLINE_MS = 2_000;
-/** Where one answer is enough another member is asked as well after this: of 64 that are all silent the last is given up
- *  within MANAGE_REQUEST_DEADLINE_MS. */
-export const QUERY_LATE_MS = 100;
 /** How long a login at the group portal waits for a home that is being started again: under LOGIN_DEADLINE_MS by far. */
 export const LOGIN_HOME_WAIT_MS = 5_000;

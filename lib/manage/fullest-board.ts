@@ -1,7 +1,9 @@
 /** Whose board the group's loads are told from: one member's, so that all figures were compared by the same clock. */
 import { sleep, type Clock } from '../base/clock.js';
-import { QUERY_LATE_MS } from '../base/limits.js';
 import type { DatedVector } from '../load/vector.js';
+
+/** An answer that takes longer is late. Of MEMBERS_MAX that are all silent the last is given up within the request's deadline. */
+const LATE_MS = 100;
 
 export interface Board {
   /** The member that has it; null: none has answered. */
@@ -33,7 +35,7 @@ export async function fullestBoard(
   const asked: Promise<void>[] = [];
   for (const member of members) {
     asked.push(look(member));
-    await Promise.race([asked.at(-1), isFound, sleep(clock, QUERY_LATE_MS)]);
+    await Promise.race([asked.at(-1), isFound, sleep(clock, LATE_MS)]);
     if (fullest.vectors.length >= members.length) return fullest;
   }
   await Promise.race([isFound, Promise.all(asked)]);

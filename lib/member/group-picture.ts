@@ -7,7 +7,6 @@ import type {
   VolumePicture,
 } from '../balance/contract.js';
 import { bounded, type GroupFigures } from '../balance/decision.js';
-import { FAILED_MOVES_DOUBLED } from '../base/limits.js';
 import { shareOf, type Placement } from '../group/admin.js';
 import type { BalanceRecord, MoveRecord } from '../group/records.js';
 import { requestsPerSecond, type DatedVector } from '../load/vector.js';
@@ -162,6 +161,9 @@ function volumePicture(
   };
 }
 
+/** Times that a cool-down is doubled: from ten minutes up to ten hours, within which somebody has looked after the disk. */
+const DOUBLED_MAX = 6;
+
 /**
  * What moves that have ended keep in its place, whoever asked for them, and also where one was called off or came to nothing.
  * One that failed would most likely fail again, and its copy would be for nothing again: the longer, the more often it has.
@@ -178,7 +180,7 @@ function coolingRuns(
   for (const { range, state, finishedAtMs, balancing } of moves) {
     if (state === 'active' || finishedAtMs === null) continue;
     if (state !== 'cancelled') failures = state === 'failed' ? failures + 1 : 0;
-    const doubled = Math.min(failures - 1, FAILED_MOVES_DOUBLED);
+    const doubled = Math.min(failures - 1, DOUBLED_MAX);
     const staysMs = state === 'failed' ? Math.max(coolDownMs, windowMs) * 2 ** doubled : coolDownMs;
     // By a clock that was wrong when it ended, or is now: when that was nobody knows.
     if (finishedAtMs > nowMs + staysMs) continue;
