@@ -315,7 +315,7 @@ export class Member {
         volumes: () => [...host.all].map(({ record, epoch }) => ({ name: record.name, epoch })),
         links: () => hub.stats(),
         loads: () => this.balancing.load.answer(),
-        trace: () => this.balancing.recorder.take(),
+        trace: (question) => this.balancing.recorder.answer(question),
         load: () => ({ eventLoop: { maxPauseMs: this.loop.maxPauseMs }, memory: this.memory.figures }),
       },
     });

@@ -31,6 +31,8 @@ export interface ExtentRun extends ExtentRange {
 export interface CoolingRun extends ExtentRange {
   /** It stays until then, of the picture's clock. */
   readonly untilMs: number;
+  /** When it moved, where that is not a cool-down before `untilMs`: what has failed again and again stays for longer. */
+  readonly movedAtMs?: number | undefined;
   /**
    * Who gave it away to be less loaded (leave it out for moves that people asked for). As long as a gift of its cools, a
    * member goes on giving down to `shareLow`: this is the hysteresis, which a pure function could not remember.

@@ -15,6 +15,8 @@ import { POLICIES } from './settings.js';
 const figure = z.number().min(0).max(Number.MAX_SAFE_INTEGER);
 const signed = z.number().min(-Number.MAX_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER);
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+/** What Date takes (ECMA-262 21.4.1.1). */
+const date = count.max(8.64e15);
 const memberName = z.string().regex(MEMBER_NAME_PATTERN);
 const LINE_CHARACTERS_MAX = 1024;
 const line = z.string().max(LINE_CHARACTERS_MAX);
@@ -47,9 +49,9 @@ export type GroupFigures = z.infer<typeof GroupFigures>;
 
 export const Decision = z.object({
   id: z.string().min(1).max(64),
-  atMs: count,
+  atMs: date,
   /** The same was decided again up to then, so many times in all. */
-  lastAtMs: count,
+  lastAtMs: date,
   times: count.min(1),
   by: memberName,
   policy: z.enum(POLICIES),
@@ -82,7 +84,9 @@ export const Decision = z.object({
   alternatives: z.array(z.object({ ...candidate, because: line })).max(ALTERNATIVES_MAX),
   before: GroupFigures.nullable(),
   /** Measured when the moves had ended and a whole window had passed; null until then, and where nothing was moved. */
-  outcome: z.object({ measuredAtMs: count, after: GroupFigures }).nullable(),
+  outcome: z.object({ measuredAtMs: date, after: GroupFigures }).nullable(),
+  /** Why there is no outcome and will be none, in a few words; '' otherwise. */
+  unmeasured: line.default(''),
 });
 export type Decision = z.infer<typeof Decision>;
 
@@ -110,7 +114,8 @@ function boundedMeasure({ name, value, limit }: Measure): Measure {
   return { name: lineOf(name), value: bounded(value), limit: bounded(limit) };
 }
 
-function bounded(value: number): number {
+/** What a record takes, whatever a member said that it serves. */
+export function bounded(value: number): number {
   return Math.min(Math.max(value, 0), Number.MAX_SAFE_INTEGER) || 0;
 }
 
@@ -133,6 +138,7 @@ export function decisionOf(
       measure: plan.measure === null ? null : boundedMeasure(plan.measure),
       reason: lineOf(plan.reason),
       outcome: null,
+      unmeasured: '',
     },
     moves: plan.moves.slice(0, BALANCE_MOVES_MAX).map((move) => ({
       ...recorded(move),
@@ -146,6 +152,14 @@ export function decisionOf(
 
 /** Nothing was done, for the same reason as before: not worth a record of its own. */
 export function isRepetition(now: Decision, before: Decision | null): boolean {
-  if (before === null || now.moves.length > 0 || before.moves.length > 0) return false;
+  if (before === null) return false;
+  const [refused, refusedBefore] = [refusedOf(now), refusedOf(before)];
+  if (refused === null || refused !== refusedBefore) return false;
   return now.by === before.by && now.policy === before.policy && now.verdict === before.verdict;
+}
+
+/** What was wanted and why nothing of it was done; null: some was. */
+function refusedOf({ moves }: Decision): string | null {
+  if (moves.some(({ move }) => move !== null)) return null;
+  return JSON.stringify(moves.map(({ volume, extents, to, refusal }) => [volume, extents, to, refusal]));
 }

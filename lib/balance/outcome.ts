@@ -1,20 +1,12 @@
 /** What a move has brought, from the vectors before it and some windows after it, beside what was predicted. */
 import { requestsPerSecond, type LoadVector } from '../load/vector.js';
 import type { Candidate } from './contract.js';
-import { demandsOf, responseMs, utilisationAt } from './model.js';
+import { demandsOf, responseMs } from './model.js';
 
 export interface Outcome {
-  /** Mean time of the group's requests, as the vectors tell it. */
-  readonly latencyMsBefore: number;
-  readonly latencyMsAfter: number;
-  /** Positive: sooner. */
+  /** By how much the group's requests take less than before, in the mean. */
   readonly gainMs: number;
   readonly predictedGainMs: number;
-  /** gainMs / predictedGainMs; null where nothing was predicted. */
-  readonly achieved: number | null;
-  /** Of the source and of the destination: null where one of the vectors is missing. */
-  readonly from: Change | null;
-  readonly to: Change | null;
   /**
    * How much the group's requests have changed meanwhile, over what they were: beyond some 20 % the gain tells more of the
    * load than of the move.
@@ -22,63 +14,33 @@ export interface Outcome {
   readonly loadChange: number;
 }
 
-export interface Change {
-  readonly requestsBefore: number;
-  readonly requestsAfter: number;
-  readonly utilisationBefore: number;
-  readonly utilisationAfter: number;
-}
-
 /** @param before, after one vector of each member; of members that are in only one of them nothing can be said */
 export function outcomeOf(
-  move: Candidate,
+  { predicted }: Pick<Candidate, 'predicted'>,
   before: readonly LoadVector[],
   after: readonly LoadVector[],
 ): Outcome {
-  const names = new Set(after.map(({ member }) => member));
-  const first = measured(before.filter(({ member }) => names.has(member)));
-  const then = measured(after.filter(({ member }) => first.members.has(member)));
-  const gainMs = first.latencyMs - then.latencyMs;
-  const predictedGainMs = move.predicted.latencyMsBefore - move.predicted.latencyMsAfter;
+  const first = measured(before, after);
+  const then = measured(after, before);
   return {
-    latencyMsBefore: first.latencyMs,
-    latencyMsAfter: then.latencyMs,
-    gainMs,
-    predictedGainMs,
-    achieved: predictedGainMs === 0 ? null : gainMs / predictedGainMs,
-    from: changeOf(first, then, move.from),
-    to: changeOf(first, then, move.to),
+    gainMs: first.latencyMs - then.latencyMs,
+    predictedGainMs: predicted.latencyMsBefore - predicted.latencyMsAfter,
     loadChange: first.requests === 0 ? 0 : (then.requests - first.requests) / first.requests,
   };
 }
 
-interface MeasuredGroup {
-  readonly members: ReadonlyMap<string, { readonly requests: number; readonly utilisation: number }>;
-  readonly requests: number;
-  readonly latencyMs: number;
-}
-
-function measured(vectors: readonly LoadVector[]): MeasuredGroup {
-  const demands = demandsOf(vectors);
-  const members = new Map<string, { requests: number; utilisation: number }>();
+/** The group's requests a second and their mean time, as far as its members are among the `others` as well. */
+function measured(
+  vectors: readonly LoadVector[],
+  others: readonly LoadVector[],
+): { requests: number; latencyMs: number } {
+  const names = new Set(others.map(({ member }) => member));
+  const both = vectors.filter(({ member }) => names.has(member));
   let [requests, spentMs] = [0, 0];
-  demands.forEach((demand, index) => {
-    const vector = vectors[index] as LoadVector;
-    const own = requestsPerSecond(vector);
-    members.set(vector.member, { requests: own, utilisation: utilisationAt(demand, own) });
+  demandsOf(both).forEach((demand, index) => {
+    const own = requestsPerSecond(both[index] as LoadVector);
     requests += own;
     spentMs += own * responseMs(demand, own);
   });
-  return { members, requests, latencyMs: requests === 0 ? 0 : spentMs / requests };
-}
-
-function changeOf(before: MeasuredGroup, after: MeasuredGroup, name: string): Change | null {
-  const [first, then] = [before.members.get(name), after.members.get(name)];
-  if (first === undefined || then === undefined) return null;
-  return {
-    requestsBefore: first.requests,
-    requestsAfter: then.requests,
-    utilisationBefore: first.utilisation,
-    utilisationAfter: then.utilisation,
-  };
+  return { requests, latencyMs: requests === 0 ? 0 : spentMs / requests };
 }

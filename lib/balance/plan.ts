@@ -18,6 +18,7 @@ const AS_LOADED = 0.75;
 export const plan: Policy = (picture, settings) => {
   const ruleOf = ruleFor(settings.policy);
   if (ruleOf === null) return nothing('off', null, 'the policy moves nothing');
+  if (picture.members.length < 2) return nothing('balanced', null, 'there is no other member');
   const standing = new Standing(picture, settings);
   if (standing.members.length < 2) {
     const known = `${standing.members.length} of ${picture.members.length} members`;

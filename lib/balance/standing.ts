@@ -3,7 +3,7 @@
  * members with a fresh vector are in it: of the others nothing is known that could be acted on.
  */
 import { requestsPerSecond, type LoadVector, type VolumeLoad } from '../load/vector.js';
-import type { ExtentRange, GroupPicture, MemberPicture, VolumePicture } from './contract.js';
+import type { CoolingRun, ExtentRange, GroupPicture, MemberPicture, VolumePicture } from './contract.js';
 import { demandsOf, responseMs, utilisationAt, type Demand } from './model.js';
 import type { BalanceSettings } from './settings.js';
 
@@ -152,8 +152,12 @@ function goneFrom(
   }
   const begunMs = nowMs - vector.windowMs;
   return volume.cooling
-    .filter((run) => run.from === from && run.untilMs - coolDownMs > begunMs)
+    .filter((run) => run.from === from && movedAtMs(run, coolDownMs) > begunMs)
     .map((run) => ({ requests: requestsWithin(volume, load, from, run), to: holderOf(volume, run.first) }));
+}
+
+function movedAtMs(run: CoolingRun, coolDownMs: number): number {
+  return run.movedAtMs ?? run.untilMs - coolDownMs;
 }
 
 function settlingMembers(
@@ -170,7 +174,7 @@ function settlingMembers(
       for (const holder of volume.holders.keys()) settling.add(holder);
     }
     for (const run of cooling) {
-      if (run.untilMs - coolDownMs <= nowMs - longest) continue;
+      if (movedAtMs(run, coolDownMs) <= nowMs - longest) continue;
       if (run.from !== undefined) settling.add(run.from);
       const to = holderOf(volume, run.first);
       if (to !== null) settling.add(to);

@@ -128,7 +128,7 @@ function wantedOf(options: z.infer<typeof Options>): SetBalance | null {
   return isChange ? { settings, members } : null;
 }
 
-function describeBalance({ settings, members }: BalanceView): string {
+function describeBalance({ settings, members, unreadable }: BalanceView): string {
   const rows = [
     ['window', formatMs(settings.windowMs)],
     ['cool-down', formatMs(settings.coolDownMs)],
@@ -146,5 +146,8 @@ function describeBalance({ settings, members }: BalanceView): string {
     describeLabels(labels),
   ]);
   if (said.length > 0) parts.push(table(['member', 'weight', 'labels'], said));
+  const unread = Object.entries(unreadable);
+  if (unread.length > 0)
+    parts.push(table(['volume', "stays, since what 'volume set' said of it cannot be read"], unread));
   return parts.join('\n\n');
 }

@@ -23,7 +23,7 @@ export function describeDecisions(decisions: readonly DecisionView[]): string {
 }
 
 function describeDecision(decision: DecisionView): string {
-  const { before, outcome } = decision;
+  const { before, outcome, unmeasured } = decision;
   const repeated = decision.times > 1 ? `, ${decision.times} times until ${dateOf(decision.lastAtMs)}` : '';
   const lines = [
     `${dateOf(decision.atMs)} ${decision.by}, ${decision.policy}: ${VERDICTS[decision.verdict]}${repeated}`,
@@ -41,6 +41,8 @@ function describeDecision(decision: DecisionView): string {
     lines.push(`             latency ${formatMs(before.latencyMs)} to ${formatMs(after.latencyMs)}`);
     lines.push(`             requests ${rate(before.requestsPerSecond)} to ${rate(after.requestsPerSecond)}`);
   }
+  const isOpen = outcome === null && decision.moves.some(({ move }) => move !== null);
+  if (isOpen) lines.push(`  outcome    not measured${unmeasured === '' ? ' yet' : `: ${unmeasured}`}`);
   for (const other of decision.alternatives) {
     lines.push(`  not        ${describeCandidate(other)}: ${other.because}`);
   }

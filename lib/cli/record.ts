@@ -37,14 +37,20 @@ export function addRecord(program: Command, door: CliDoor): void {
 
 async function record(door: CliDoor, file: string, options: z.infer<typeof Options>): Promise<Recorded> {
   const client = new ManageClient(options.manage);
-  await client.trace(); // begins the recording; and a group that is not there leaves no file
+  const { next } = await client.trace(); // begins the recording; and a group that is not there leaves no file
   const out = createWriteStream(file, { flags: 'wx' });
   const written = finished(out);
   written.catch(() => undefined); // told below, whenever it comes
   try {
     await Promise.race([once(out, 'open'), written]);
     out.write(HEADING);
-    const recorded = await write(out, client, file, options.seconds ?? Infinity, untilStopped(door));
+    const recorded = await write(
+      out,
+      client,
+      next,
+      { file, seconds: options.seconds ?? Infinity },
+      untilStopped(door),
+    );
     out.end();
     await written;
     return recorded;
@@ -59,18 +65,19 @@ async function record(door: CliDoor, file: string, options: z.infer<typeof Optio
 async function write(
   out: WriteStream,
   client: ManageClient,
-  file: string,
-  seconds: number,
+  after: string,
+  { file, seconds }: Pick<Recorded, 'file' | 'seconds'>,
   stopped: Promise<unknown>,
 ): Promise<Recorded> {
   const beganMs = systemClock.nowMs();
   const silent = new Set<string>();
-  let [isStopped, requests, dropped] = [false, 0, 0];
+  let [isStopped, requests, dropped, next] = [false, 0, 0, after];
   void stopped.then(() => (isStopped = true));
   const elapsed = (): number => (systemClock.nowMs() - beganMs) / 1000;
   while (!isStopped && elapsed() < seconds) {
     await Promise.race([stopped, sleep(systemClock, POLL_MS)]);
-    const trace = await client.trace();
+    const trace = await client.trace(next);
+    next = trace.next;
     for (const member of trace.silent) silent.add(member);
     requests += trace.requests.length;
     dropped += trace.dropped;

@@ -127,6 +127,11 @@ export function volumeTable(volumes: readonly VolumeView[]): string {
   );
 }
 
+function describePin({ pinned, unreadable }: VolumeView): string {
+  if (unreadable === '') return pinned ? 'yes' : 'no';
+  return `yes, since what was said of it cannot be read (${unreadable}); say it anew with 'blockferry volume set'`;
+}
+
 function describeVolume(volume: VolumeView): string {
   return table(
     ['volume', volume.name],
@@ -142,7 +147,7 @@ function describeVolume(volume: VolumeView): string {
       ['serial', volume.serial],
       ['vendor, product', `${volume.vendor}, ${volume.product}`],
       ['naa', volume.naa],
-      ['pinned', volume.pinned ? 'yes' : 'no'],
+      ['pinned', describePin(volume)],
       ['labels', describeLabels(volume.labels)],
       ['moving', volume.moving ?? 'no'],
     ],

@@ -1,6 +1,6 @@
 /** How the group balances itself: its settings, where volumes may be, and the decisions that were made (admin.ts). */
-import { Decision } from '../balance/decision.js';
-import { BlockferryError } from '../base/errors.js';
+import { Decision, lineOf } from '../balance/decision.js';
+import { BlockferryError, describeError } from '../base/errors.js';
 import { DECISIONS_MAX } from '../base/limits.js';
 import { requireEntry } from './admin-volumes.js';
 import { change, unchanged } from './attempts.js';
@@ -36,8 +36,27 @@ export interface PlacementChange {
   readonly labels?: LabelChange | undefined;
 }
 
+/** Where a volume may be, as far as that can be known. */
+export interface Placement extends Pick<PlacementRecord, 'isPinned' | 'labels'> {
+  /**
+   * What is wrong with the record, in one line; '' where nothing is. Nobody knows then what the owner asked for, so the
+   * volume is pinned, until somebody says anew where it may be.
+   */
+  readonly unreadable: string;
+}
+
+/** @throws INVALID (what is recorded cannot be read) */
 export async function getBalance(store: GroupStore): Promise<BalanceRecord> {
-  return balanceOf(await store.get(keys.balance));
+  const entry = await store.get(keys.balance);
+  try {
+    return balanceOf(entry);
+  } catch (error) {
+    throw new BlockferryError(
+      'INVALID',
+      describeError(error),
+      "say all of it anew with 'blockferry balance'",
+    );
+  }
 }
 
 /** The defaults where nothing was ever set. */
@@ -45,11 +64,23 @@ export function balanceOf(entry: StoreEntry | undefined): BalanceRecord {
   return entry === undefined ? BalanceRecord.parse({}) : parseRecord(BalanceRecord, entry);
 }
 
-/** @throws INVALID (values that contradict each other or are out of bounds) */
+/**
+ * The same; where they cannot be read nothing moves, since nobody knows what was asked for: it may have been that. Members
+ * that know them from before go on by them (member/balancing.ts).
+ */
+export function balanceOrNone(entry: StoreEntry | undefined): BalanceRecord {
+  try {
+    return balanceOf(entry);
+  } catch {
+    return BalanceRecord.parse({ settings: { policy: 'none' } });
+  }
+}
+
+/** Over settings that cannot be read, as they count for members that never knew them. @throws INVALID (values that contradict each other or are out of bounds) */
 export function setBalance(store: GroupStore, wanted: BalanceChange): Promise<BalanceRecord> {
   return change(store, async () => {
     const entry = await store.get(keys.balance);
-    const before = balanceOf(entry);
+    const before = balanceOrNone(entry);
     const members = { ...before.members };
     for (const [name, { weight, labels = {} }] of Object.entries(wanted.members ?? {})) {
       const share = shareOf(before, name);
@@ -93,7 +124,7 @@ function changed<T extends object>(before: T, fields: Changed<T>): T {
   return { ...before, ...(Object.fromEntries(given) as Partial<T>) };
 }
 
-/** Says where a volume may be. @throws NOT_FOUND, INVALID (too many labels) */
+/** Says where a volume may be; over a record that cannot be read, as it counts meanwhile. @throws NOT_FOUND, INVALID (too many labels) */
 export function setPlacement(
   store: GroupStore,
   volume: string,
@@ -120,9 +151,14 @@ export function setPlacement(
 }
 
 /** Of the volume with that number: what was said of an earlier one under its name does not count. */
-export function placementOf(entry: StoreEntry | undefined, volumeId: number): PlacementRecord {
-  const record = entry === undefined ? null : parseRecord(PlacementRecord, entry);
-  return record?.volumeId === volumeId ? record : { volumeId, isPinned: false, labels: {} };
+export function placementOf(entry: StoreEntry | undefined, volumeId: number): Placement {
+  try {
+    const record = entry === undefined ? null : parseRecord(PlacementRecord, entry);
+    if (record?.volumeId !== volumeId) return { isPinned: false, labels: {}, unreadable: '' };
+    return { isPinned: record.isPinned, labels: record.labels, unreadable: '' };
+  } catch (error) {
+    return { isPinned: true, labels: {}, unreadable: lineOf(describeError(error)) };
+  }
 }
 
 /** Every placement that was ever said, by volume. */
@@ -138,9 +174,10 @@ export async function putDecision(store: GroupStore, decision: Decision): Promis
   await store.txn([], [{ put: keys.decision(decision.id), value }]);
   const { entries } = await store.list(keys.decisions);
   if (entries.length <= DECISIONS_MAX) return;
+  // By when they were written, not by their dates: a clock that was ahead for a while must not keep what is new out.
   const old = entries
-    .map((entry) => ({ key: entry.key, atMs: readDecision(entry)?.atMs ?? 0 }))
-    .sort((a, b) => a.atMs - b.atMs)
+    .map((entry) => ({ key: entry.key, age: readDecision(entry) === null ? 0 : entry.revision }))
+    .sort((a, b) => a.age - b.age)
     .slice(0, entries.length - DECISIONS_MAX);
   await store.txn(
     [],

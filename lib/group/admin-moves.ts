@@ -6,13 +6,15 @@ import type { Clock } from '../base/clock.js';
 import { refuseWhileMoving, requireEntry } from './admin-volumes.js';
 import { change, unchanged, type AdminDoors } from './attempts.js';
 import { MoveRecord, ProgressRecord, RouteHeadRecord, formatRecord, keys, parseRecord } from './records.js';
-import type { GroupStore, StoreOperation } from './store.js';
+import type { GroupStore, StoreEntry, StoreOperation } from './store.js';
 
 /** A move as it is asked for. */
 export type WantedMove = Pick<MoveRecord, 'volume' | 'to' | 'range' | 'rateBytesPerSecond' | 'handover'> &
   Partial<Pick<MoveRecord, 'strict' | 'balancing'>> & {
     /** The revision of the route's head that it was planned on: STALE where the route has changed since. */
     readonly headRevision?: number;
+    /** The revision at which the planner that asks took office: STALE where it has lost that. */
+    readonly office?: number;
   };
 
 /** A move and the figures of all its sources together. */
@@ -27,7 +29,7 @@ export async function createMove(
   doors: AdminDoors,
   wanted: WantedMove,
 ): Promise<MoveRecord> {
-  const { volume, to } = wanted;
+  const { volume, to, office } = wanted;
   const id = randomToken(doors.random);
   const createdAtMs = Math.floor(doors.clock.wallMs());
   const record = await change(store, async () => {
@@ -37,6 +39,9 @@ export async function createMove(
     await refuseWhileMoving(store, volume);
     if (wanted.headRevision !== undefined && wanted.headRevision !== headEntry.revision) {
       throw new BlockferryError('STALE', `the route of ${volume} has changed since the move was planned`);
+    }
+    if (office !== undefined && (await store.get(keys.planner))?.revision !== office) {
+      throw new BlockferryError('STALE', 'somebody else plans for the group by now');
     }
     const head = parseRecord(RouteHeadRecord, headEntry);
     checkRange(wanted, head);
@@ -53,6 +58,7 @@ export async function createMove(
         unchanged(keys.routeHead(volume), headEntry),
         unchanged(keys.member(to), memberEntry),
         unchanged(keys.moving(volume), undefined),
+        ...(office === undefined ? [] : [{ key: keys.planner, revision: office }]),
       ],
       operations: [
         { put: keys.move(id), value: formatRecord(move) },
@@ -61,7 +67,7 @@ export async function createMove(
       result: move,
     };
   });
-  await forgetOldMoves(store);
+  await forgetOldMoves(store).catch(() => undefined); // this one is asked for; the next one tries again
   return record;
 }
 
@@ -122,11 +128,28 @@ export async function listMoves(store: GroupStore): Promise<MoveStatus[]> {
   return Promise.all(moves.map((move) => withProgress(store, move)));
 }
 
-/** The records of all moves that are remembered, the oldest first: without their figures, which are reads of their own. */
+/**
+ * The records of all moves that are remembered, the oldest first: without their figures, which are reads of their own. One
+ * that cannot be read is left out: it is in the way of its volume (movingVolumes), and of no other.
+ */
 export async function readMoves(store: GroupStore): Promise<MoveRecord[]> {
   const { entries } = await store.list(keys.moves);
-  const moves = entries.map((entry) => parseRecord(MoveRecord, entry));
+  const moves = entries.map(readMove).filter((move) => move !== null);
   return moves.sort((a, b) => a.createdAtMs - b.createdAtMs);
+}
+
+function readMove(entry: StoreEntry): MoveRecord | null {
+  try {
+    return parseRecord(MoveRecord, entry);
+  } catch {
+    return null;
+  }
+}
+
+/** Volumes that are being moved, each with the id of its move. */
+export async function movingVolumes(store: GroupStore): Promise<Map<string, string>> {
+  const { entries } = await store.list(keys.movings);
+  return new Map(entries.map((entry) => [entry.key.slice(keys.movings.length), entry.value]));
 }
 
 async function withProgress(store: GroupStore, move: MoveRecord): Promise<MoveStatus> {
@@ -150,12 +173,17 @@ function sumProgress(parts: readonly ProgressRecord[]): ProgressRecord {
   };
 }
 
-/** Deletes all but the newest of the moves that have ended, with their figures. */
+/** Deletes all but the last of the moves that have ended, with their figures: by the store's order, which no clock changes. */
 async function forgetOldMoves(store: GroupStore): Promise<void> {
-  const ended = (await readMoves(store)).filter((move) => move.state !== 'active');
-  for (const move of ended.slice(0, Math.max(0, ended.length - MOVES_REMEMBERED_MAX))) {
-    const { entries } = await store.list(keys.progress(move.id));
-    const operations: StoreOperation[] = entries.map((entry) => ({ delete: entry.key }));
-    await store.txn([], [...operations, { delete: keys.move(move.id) }]);
+  const { entries } = await store.list(keys.moves);
+  const ended = entries
+    .map((entry) => ({ move: readMove(entry), revision: entry.revision }))
+    .filter(({ move }) => move !== null && move.state !== 'active')
+    .sort((a, b) => a.revision - b.revision);
+  for (const { move } of ended.slice(0, Math.max(0, ended.length - MOVES_REMEMBERED_MAX))) {
+    const { id } = move as MoveRecord;
+    const figures = await store.list(keys.progress(id));
+    const operations: StoreOperation[] = figures.entries.map((entry) => ({ delete: entry.key }));
+    await store.txn([], [...operations, { delete: keys.move(id) }]);
   }
 }

@@ -4,6 +4,7 @@
  */
 export {
   balanceOf,
+  balanceOrNone,
   getBalance,
   listDecisions,
   listPlacements,
@@ -13,6 +14,7 @@ export {
   setPlacement,
   shareOf,
   type BalanceChange,
+  type Placement,
   type PlacementChange,
 } from './admin-balance.js';
 export {
@@ -20,6 +22,7 @@ export {
   cancelMove,
   getMove,
   listMoves,
+  movingVolumes,
   readMoves,
   type MoveStatus,
   type WantedMove,

@@ -46,11 +46,6 @@ export class LoadBoard {
     return true;
   }
 
-  get(member: string): DatedVector | undefined {
-    const entry = this.entries().find(({ vector }) => vector.member === member);
-    return entry && this.dated(entry, this.options.clock.nowMs());
-  }
-
   /** By the members' names. */
   all(): DatedVector[] {
     const nowMs = this.options.clock.nowMs();

@@ -1,17 +1,12 @@
 /**
- * What initiators ask of this member's extents, request by request, while somebody records it. A ring that is full drops
- * what is new and counts it: nobody waits for a recorder.
+ * What initiators ask of this member's extents, request by request, while somebody records it. In a ring that is full the
+ * new takes the place of the oldest: nobody waits for a recorder. Rows are numbered, so that any number of readers have all
+ * of them, each in its own time, and each knows how many it came too late for.
  */
 import type { Clock } from '../base/clock.js';
+import type { TraceAnswer } from './trace-cursor.js';
 
-/** [wall-clock ms, number of the volume, read, offset in bytes, length in bytes] */
-export type TracedRequest = readonly [
-  timeMs: number,
-  volume: number,
-  isRead: boolean,
-  offsetBytes: number,
-  lengthBytes: number,
-];
+export type TracedRequest = TraceAnswer['requests'][number];
 
 export class TraceRing {
   private readonly timesMs: Float64Array;
@@ -19,10 +14,12 @@ export class TraceRing {
   private readonly lengths: Float64Array;
   private readonly volumes: Uint32Array;
   private readonly reads: Uint8Array;
-  private count = 0;
-  private dropped = 0;
+  /** Rows, ever: the number of the next one. */
+  private written = 0;
+  /** Its place. */
+  private place = 0;
 
-  /** @param rowsMax kept until they are taken */
+  /** @param rowsMax that are kept */
   constructor(
     private readonly clock: Pick<Clock, 'wallMs'>,
     private readonly rowsMax: number,
@@ -34,14 +31,16 @@ export class TraceRing {
     this.reads = new Uint8Array(rowsMax);
   }
 
-  /** @param volume its number, as whoever takes the rows knows it */
+  /** The number of the next row. */
+  get end(): number {
+    return this.written;
+  }
+
+  /** @param volume its number, as whoever reads the rows knows it */
   add(volume: number, isRead: boolean, offsetBytes: number, lengthBytes: number): void {
-    const at = this.count;
-    if (at === this.rowsMax) {
-      this.dropped += 1;
-      return;
-    }
-    this.count = at + 1;
+    const at = this.place;
+    this.place = at + 1 === this.rowsMax ? 0 : at + 1;
+    this.written += 1;
     this.timesMs[at] = this.clock.wallMs();
     this.volumes[at] = volume;
     this.reads[at] = isRead ? 1 : 0;
@@ -49,19 +48,21 @@ export class TraceRing {
     this.lengths[at] = lengthBytes;
   }
 
-  /** All that is here, the oldest first, and how many found no room; makes room for more. */
-  take(): { readonly requests: readonly TracedRequest[]; readonly dropped: number } {
-    const { dropped, timesMs, volumes, reads, offsets, lengths } = this;
-    const requests = Array.from({ length: this.count }, (_, at): TracedRequest => [
-      timesMs[at] as number,
-      volumes[at] as number,
-      reads[at] === 1,
-      offsets[at] as number,
-      lengths[at] as number,
-    ]);
-    this.count = 0;
-    this.dropped = 0;
-    return { requests, dropped };
+  /** The rows from the one of that number to the last, and how many of them are no longer here. */
+  from(row: number): { readonly requests: TracedRequest[]; readonly dropped: number } {
+    const { written, rowsMax, timesMs, volumes, reads, offsets, lengths } = this;
+    const first = Math.min(Math.max(row, written - rowsMax), written);
+    const requests = Array.from({ length: written - first }, (_, index): TracedRequest => {
+      const at = (first + index) % rowsMax;
+      return [
+        timesMs[at] as number,
+        volumes[at] as number,
+        reads[at] === 1,
+        offsets[at] as number,
+        lengths[at] as number,
+      ];
+    });
+    return { requests, dropped: Math.max(0, first - row) };
   }
 }
 

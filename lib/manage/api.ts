@@ -11,7 +11,7 @@
  *   PATCH  /v1/volumes/NAME           SetVolume → VolumeView: where the balancer may put it
  *   GET    /v1/volumes/NAME/route     RouteView
  *   GET    /v1/sessions               SessionsView
- *   GET    /v1/trace                  TraceView: the requests since the last call, whoever made it; the first begins to record
+ *   GET    /v1/trace?after=NEXT       TraceView: the requests since the answer with that `next`; without it from now on
  *   GET    /v1/loads                  LoadsView
  *   GET    /v1/moves                  MoveView[], the newest first
  *   POST   /v1/moves                  CreateMove → MoveView
@@ -106,6 +106,8 @@ export const BalanceView = z.object({
   settings: BalanceSettings,
   /** Members of which anything was said; all others have the weight 1 and no labels. */
   members: z.record(z.string(), z.object({ weight: z.number(), labels })),
+  /** Volumes that are left where they are since what was said of them cannot be read, and why not. */
+  unreadable: z.record(z.string(), z.string()),
 });
 export type BalanceView = z.infer<typeof BalanceView>;
 
@@ -148,6 +150,8 @@ export const VolumeView = z.object({
   /** The balancer leaves it where it is. */
   pinned: z.boolean(),
   labels,
+  /** Why it is pinned although nobody may have asked for that: what was said of it cannot be read. '' where it can. */
+  unreadable: z.string(),
   /** The id of the move under way, or null. */
   moving: z.string().nullable(),
 });
@@ -213,12 +217,18 @@ export type SessionsView = z.infer<typeof SessionsView>;
 export const TraceView = z.object({
   /** [ms since 1970, volume, read, offset, length], by time. */
   requests: z.array(z.tuple([z.number(), z.string(), z.boolean(), count, count])),
-  /** Requests that are missing: they came faster than they were asked for. */
+  /** Requests that are missing: they came faster than this reader asked for them. */
   dropped: count,
-  /** Members that did not answer. */
+  /** Members that did not answer: what they have comes later, as far as they still have it then. */
   silent: z.array(z.string()),
+  /** To be given back as `after`, as it is. Each reader has one of its own, and all of them all requests. */
+  next: z.string(),
 });
 export type TraceView = z.infer<typeof TraceView>;
+
+/** The query of GET /v1/trace. */
+export const TraceAfter = z.strictObject({ after: z.string().optional() });
+
 export const MemberLoadView = z.object({
   name: z.string(),
   /** Null: nothing is known of it yet. */

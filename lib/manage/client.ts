@@ -66,8 +66,10 @@ export class ManageClient {
   cancelMove(id: string): Promise<MoveView> {
     return this.request('DELETE', `/v1/moves/${encodeURIComponent(id)}`, MoveView);
   }
-  trace(): Promise<TraceView> {
-    return this.request('GET', '/v1/trace', TraceView);
+  /** @param after `next` of the last answer; absent: from now on */
+  trace(after?: string): Promise<TraceView> {
+    const query = after === undefined ? '' : `?after=${encodeURIComponent(after)}`;
+    return this.request('GET', `/v1/trace${query}`, TraceView);
   }
   balance(): Promise<BalanceView> {
     return this.request('GET', '/v1/balance', BalanceView);

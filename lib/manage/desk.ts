@@ -32,7 +32,7 @@ export interface ManageDesk {
   move(id: string): Promise<MoveView>;
   createMove(wanted: CreateMove): Promise<MoveView>;
   cancelMove(id: string): Promise<MoveView>;
-  trace(): Promise<TraceView>;
+  trace(after: string | undefined): Promise<TraceView>;
   balance(): Promise<BalanceView>;
   setBalance(wanted: SetBalance): Promise<BalanceView>;
   decisions(): Promise<DecisionView[]>;

@@ -8,6 +8,7 @@ import type { Clock } from '../base/clock.js';
 import { EXTENT_BYTES_DEFAULT } from '../base/limits.js';
 import type { Random } from '../base/random.js';
 import {
+  balanceOrNone,
   cancelMove,
   createMove,
   createVolume,
@@ -17,13 +18,14 @@ import {
   listDecisions,
   listMoves,
   listPlacements,
+  movingVolumes,
   placementOf,
   setBalance,
   setPlacement,
   shareOf,
   type MoveStatus,
 } from '../group/admin.js';
-import { MemberRecord, keys, parseRecord } from '../group/records.js';
+import { MemberRecord, keys, parseRecord, type BalanceRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry } from '../group/store.js';
 import { DatedVectors } from '../load/vector.js';
 import type { PeerHub } from '../peer/contract.js';
@@ -48,6 +50,7 @@ import {
   type VolumeView,
 } from './api.js';
 import type { ManageDesk } from './desk.js';
+import { fullestBoard } from './fullest-board.js';
 import { loadsView } from './loads-view.js';
 import { queryMember } from './query.js';
 import { traceOf } from './trace-view.js';
@@ -159,21 +162,21 @@ export class GroupDesk implements ManageDesk {
     return { sessions: answers.flatMap((answer) => answer ?? []), silent };
   }
 
-  /** As one member has it on its board: the first that knows all, or who knows most; one that has just begun knows little. */
   async loads(): Promise<LoadsView> {
-    const names = (await this.members()).map((member) => member.name);
-    const balance = await getBalance(this.parts.store);
-    const weightOf = (member: string): number => shareOf(balance, member).weight;
-    let fullest = loadsView(null, names, [], weightOf);
-    const up = await this.recordedMembers();
-    for (const { name } of up) {
-      const board = await queryMember(this.parts.hub, name, 'loads', DatedVectors);
-      if (board === undefined) continue;
-      const view = loadsView(name, names, board, weightOf);
-      if (knownOf(view) > knownOf(fullest)) fullest = view;
-      if (knownOf(view) >= up.length) break;
-    }
-    return fullest;
+    const { hub, clock, store } = this.parts;
+    const [members, up, said] = await Promise.all([
+      this.members(),
+      this.recordedMembers(),
+      store.get(keys.balance),
+    ]);
+    const balance = balanceOrNone(said);
+    const { from, vectors } = await fullestBoard(
+      up.map(({ name }) => name),
+      clock,
+      (member) => queryMember(hub, member, 'loads', DatedVectors),
+    );
+    const names = members.map(({ name }) => name);
+    return loadsView(from, names, vectors, (member) => shareOf(balance, member).weight);
   }
 
   async moves(): Promise<MoveView[]> {
@@ -207,20 +210,21 @@ export class GroupDesk implements ManageDesk {
     return this.move(id);
   }
 
-  async trace(): Promise<TraceView> {
+  async trace(after: string | undefined): Promise<TraceView> {
     const members = await this.recordedMembers();
     return traceOf(
       this.parts.hub,
       members.map(({ name }) => name),
+      after,
     );
   }
 
-  balance(): Promise<BalanceView> {
-    return getBalance(this.parts.store);
+  async balance(): Promise<BalanceView> {
+    return this.balanceView(await getBalance(this.parts.store));
   }
 
-  setBalance(wanted: SetBalance): Promise<BalanceView> {
-    return setBalance(this.parts.store, wanted);
+  async setBalance(wanted: SetBalance): Promise<BalanceView> {
+    return this.balanceView(await setBalance(this.parts.store, wanted));
   }
 
   async decisions(): Promise<DecisionView[]> {
@@ -243,13 +247,21 @@ export class GroupDesk implements ManageDesk {
 
   private async saidOfVolumes(): Promise<SaidOfVolumes> {
     const { store } = this.parts;
-    const [{ entries }, placements] = await Promise.all([store.list(keys.movings), listPlacements(store)]);
-    const moving = new Map(entries.map((entry) => [entry.key.slice(keys.movings.length), entry.value]));
+    const [moving, placements] = await Promise.all([movingVolumes(store), listPlacements(store)]);
     return { moving, placements };
   }
 
+  private async balanceView(record: BalanceRecord): Promise<BalanceView> {
+    const { store, table } = this.parts;
+    const placements = await listPlacements(store);
+    const unreadable = [...table.volumes]
+      .map(({ record: { name, id } }) => [name, placementOf(placements.get(name), id).unreadable] as const)
+      .filter(([, why]) => why !== '');
+    return { ...record, unreadable: Object.fromEntries(unreadable) };
+  }
+
   private volumeView({ record, route }: RoutedVolume, { moving, placements }: SaidOfVolumes): VolumeView {
-    const { isPinned, labels } = placementOf(placements.get(record.name), record.id);
+    const { isPinned, labels, unreadable } = placementOf(placements.get(record.name), record.id);
     return {
       name: record.name,
       iqn: record.iqn,
@@ -269,6 +281,7 @@ export class GroupDesk implements ManageDesk {
       url: volumeUrl(this.parts.portal, record.iqn),
       pinned: isPinned,
       labels,
+      unreadable,
       moving: moving.get(record.name) ?? null,
     };
   }
@@ -301,11 +314,6 @@ export class GroupDesk implements ManageDesk {
       remote: peer,
     }));
   }
-}
-
-/** Of how many members it knows the load. */
-function knownOf({ members }: LoadsView): number {
-  return members.filter(({ vector }) => vector !== null).length;
 }
 
 function memberView(record: MemberRecord): MemberView {

@@ -8,7 +8,7 @@ import type { z } from 'zod';
 import { BlockferryError, errnoOf, type ErrorCode } from '../base/errors.js';
 import { MANAGE_BODY_BYTES_MAX, MANAGE_REQUEST_DEADLINE_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
-import { CreateMove, CreateVolume, SetBalance, SetVolume, formatAddress } from './api.js';
+import { CreateMove, CreateVolume, SetBalance, SetVolume, TraceAfter, formatAddress } from './api.js';
 import type { ManageDesk } from './desk.js';
 
 export interface ManageServerOptions {
@@ -120,7 +120,7 @@ function addRoutes(http: FastifyInstance, desk: ManageDesk): void {
   http.get<{ Params: { id: string } }>('/v1/moves/:id', (request) => desk.move(request.params.id));
   http.delete<{ Params: { id: string } }>('/v1/moves/:id', (request) => desk.cancelMove(request.params.id));
 
-  http.get('/v1/trace', () => desk.trace());
+  http.get('/v1/trace', (request) => desk.trace(parseBody(TraceAfter, request.query).after));
   http.get('/v1/balance', () => desk.balance());
   http.patch('/v1/balance', (request) => desk.setBalance(parseBody(SetBalance, request.body)));
   http.get('/v1/decisions', () => desk.decisions());

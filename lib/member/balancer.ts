@@ -1,22 +1,31 @@
 /**
  * One member's part in balancing the group. All members are equal: each has all vectors, and the one that serves the most
- * proposes. It plans (balance/), asks for the moves in the store as a person would, and remembers what it decided, why,
- * and what came of it. Members then carry the moves out (migration/).
+ * proposes. It plans (balance/), asks for the moves in the store as a person would, and remembers what it decided and
+ * why; what came of it is outcome-watch.ts. Members then carry the moves out (migration/).
  */
 import type { GroupPicture, Plan, Policy } from '../balance/contract.js';
 import { decisionOf, isRepetition, lineOf, type Decision, type GroupFigures } from '../balance/decision.js';
-import { outcomeOf } from '../balance/outcome.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
 import { DECISION_REPEAT_MS, LEASE_TTL_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomToken, type Random } from '../base/random.js';
-import { createMove, listPlacements, putDecision, readMoves, shareOf } from '../group/admin.js';
+import {
+  createMove,
+  listPlacements,
+  movingVolumes,
+  placementOf,
+  putDecision,
+  readMoves,
+  shareOf,
+  type Placement,
+} from '../group/admin.js';
 import { keys, type BalanceRecord, type MoveRecord } from '../group/records.js';
-import type { GroupStore, StoreLease } from '../group/store.js';
-import { requestsPerSecond, type DatedVector, type LoadVector } from '../load/vector.js';
+import type { GroupStore, StoreEntry, StoreLease } from '../group/store.js';
+import { requestsPerSecond, type DatedVector } from '../load/vector.js';
 import type { RoutingTable } from '../routing/table.js';
 import { figuresOf, pictureOf } from './group-picture.js';
+import { OutcomeWatch } from './outcome-watch.js';
 
 export interface BalancerParts {
   readonly self: string;
@@ -34,28 +43,36 @@ export interface BalancerParts {
   balance(): BalanceRecord;
 }
 
-/** Moves that were asked for, and what has to pass before their outcome is measured. */
-interface Awaited {
-  readonly decision: Decision;
-  /** What it was decided on. */
-  readonly before: readonly LoadVector[];
-  /** Windows that have passed since the last of them ended. */
-  windows: number;
+/** The group at one moment. */
+interface Looked {
+  readonly picture: GroupPicture;
+  readonly moves: readonly MoveRecord[];
+  /** Of the routes in the picture, by volume. */
+  readonly revisions: ReadonlyMap<string, number>;
+}
+
+/** The right to ask for moves: one member has it at a time. */
+interface Office {
+  readonly lease: StoreLease;
+  /** Of its record in the store: who asks by another has lost it. */
+  readonly revision: number;
 }
 
 /** The store has said no: asking again would be no use, and the move is not there. */
 const REFUSALS: ReadonlySet<string> = new Set(['STALE', 'BUSY', 'NOT_FOUND', 'INVALID', 'CONFLICT']);
-/** Vectors are a window old, and the next window began before the last move ended: only the third is of what followed. */
-const OUTCOME_WINDOWS = 2;
 
 export class Balancer {
   private isDeciding = false;
   private isClosed = false;
   private last: Decision | null = null;
   private writtenAtMs = 0;
-  private awaited: Awaited[] = [];
+  private readonly outcomes: OutcomeWatch;
+  /** Volumes whose owners' wishes could not be read when it was last looked. */
+  private unreadable: ReadonlySet<string> = new Set();
 
-  constructor(private readonly parts: BalancerParts) {}
+  constructor(private readonly parts: BalancerParts) {
+    this.outcomes = new OutcomeWatch(parts);
+  }
 
   /** A window has passed: looks, and acts if it is this member's to act. Never rejects. */
   async windowEnded(): Promise<void> {
@@ -78,12 +95,10 @@ export class Balancer {
   private async decide(): Promise<void> {
     const { settings } = this.parts.balance();
     const isMine = settings.policy !== 'none' && this.servesTheMost();
-    if (!isMine && this.awaited.length === 0) {
-      this.last = null;
-      return;
-    }
+    if (!isMine) this.last = null;
+    if (!isMine && !this.outcomes.isAwaiting(this.parts.members())) return;
     const { picture, moves } = await this.look();
-    await this.measureOutcomes(picture, moves);
+    await this.outcomes.windowEnded(picture, moves);
     if (!isMine) return;
     const plan = this.parts.plan(picture, settings);
     if (plan.verdict === 'act') await this.carryOut();
@@ -104,66 +119,91 @@ export class Balancer {
     return busiest === this.parts.self;
   }
 
-  private async look(): Promise<{ picture: GroupPicture; moves: readonly MoveRecord[] }> {
+  private async look(): Promise<Looked> {
     const { store, table, clock } = this.parts;
-    const [placements, moves] = await Promise.all([listPlacements(store), readMoves(store)]);
+    const [said, moves, moving] = await Promise.all([
+      listPlacements(store),
+      readMoves(store),
+      movingVolumes(store),
+    ]);
     const picture = pictureOf({
-      ...{ placements, moves, nowMs: clock.wallMs(), volumes: table.volumes },
+      ...{ moves, moving, nowMs: clock.wallMs(), volumes: table.volumes, placements: this.placements(said) },
       members: this.parts.members(),
       vectors: this.parts.vectors(),
       balance: this.parts.balance(),
     });
-    return { picture, moves };
+    const revisions = new Map(
+      [...table.volumes].map(({ record, route }) => [record.name, route.headRevision]),
+    );
+    return { picture, moves, revisions };
+  }
+
+  /** What was said of each volume. One whose record cannot be read stays, which is told once, and in nobody else's way. */
+  private placements(said: ReadonlyMap<string, StoreEntry>): Map<string, Placement> {
+    const { table, log } = this.parts;
+    const placements = new Map<string, Placement>();
+    const unreadable = new Set<string>();
+    for (const { record } of table.volumes) {
+      const placement = placementOf(said.get(record.name), record.id);
+      placements.set(record.name, placement);
+      if (placement.unreadable === '') continue;
+      unreadable.add(record.name);
+      if (this.unreadable.has(record.name)) continue;
+      const { name: volume } = record;
+      log.warn(
+        { volume, error: placement.unreadable },
+        'where it may be cannot be read: it stays as if pinned',
+      );
+    }
+    this.unreadable = unreadable;
+    return placements;
   }
 
   /**
-   * Plans once more with the planner's lease in hand, so that two plans never cross, and asks for the moves. A route that
-   * changes in between refuses its move, and the rest of the plan is dropped: it was made for another group.
+   * Plans once more in office, so that two plans never cross, and asks for the moves. A route that changes in between, or an
+   * office that is lost, refuses a move, and the rest of the plan is dropped: it was made for another group.
    */
   private async carryOut(): Promise<void> {
-    const lease = await this.takeOffice();
-    if (lease === null) return; // somebody else is at it
+    const office = await this.takeOffice();
+    if (office === null) return; // somebody else is at it
     try {
-      const { picture } = await this.look();
-      const revisions = this.headRevisions();
+      const { picture, revisions } = await this.look();
       const plan = this.parts.plan(picture, this.parts.balance().settings);
       const decision = this.decided(plan, figuresOf(picture));
-      const carried = { ...decision, moves: await this.askFor(decision, revisions) };
-      if (carried.moves.some(({ move }) => move !== null)) {
-        this.awaited.push({ decision: carried, before: freshOf(picture), windows: 0 });
-      }
+      const carried = { ...decision, moves: await this.askFor(decision, revisions, office) };
+      if (carried.moves.some(({ move }) => move !== null)) this.outcomes.expect(carried, picture);
       await this.remember(carried);
     } finally {
-      await lease.revoke().catch(() => undefined); // it runs out by itself
+      await office.lease.revoke().catch(() => undefined); // it runs out by itself
     }
   }
 
-  private async takeOffice(): Promise<StoreLease | null> {
+  private async takeOffice(): Promise<Office | null> {
     const { store, self } = this.parts;
     const lease = await store.lease(LEASE_TTL_MS);
-    const put = [{ put: keys.planner, value: self, lease }];
-    const taken = await store.txn([{ key: keys.planner, revision: 0 }], put);
-    if (taken.committed) return lease;
-    await lease.revoke().catch(() => undefined);
-    return null;
-  }
-
-  private headRevisions(): Map<string, number> {
-    return new Map(
-      [...this.parts.table.volumes].map(({ record, route }) => [record.name, route.headRevision]),
-    );
+    let isTaken = false;
+    try {
+      const put = [{ put: keys.planner, value: self, lease }];
+      const { committed, revision } = await store.txn([{ key: keys.planner, revision: 0 }], put);
+      isTaken = committed;
+      return committed ? { lease, revision } : null;
+    } finally {
+      if (!isTaken) await lease.revoke().catch(() => undefined);
+    }
   }
 
   /** A move that waits for another to make room is left out: the next plan has it again. */
   private async askFor(
     decision: Decision,
-    revisions: ReadonlyMap<string, number>,
+    revisions: Looked['revisions'],
+    { revision: office }: Office,
   ): Promise<Decision['moves']> {
     const asked: Decision['moves'] = [];
     let refusal = '';
     for (const wanted of decision.moves) {
       if (refusal === '' && wanted.after === null && !this.isClosed) {
-        const one = await this.askForOne(decision.id, wanted, revisions.get(wanted.volume) ?? 0);
+        const planned = { office, headRevision: revisions.get(wanted.volume) ?? 0 };
+        const one = await this.askForOne(decision.id, wanted, planned);
         refusal = one.refusal;
         asked.push(one);
       } else {
@@ -177,7 +217,7 @@ export class Balancer {
   private async askForOne(
     decision: string,
     wanted: Decision['moves'][number],
-    headRevision: number,
+    planned: { readonly office: number; readonly headRevision: number },
   ): Promise<Decision['moves'][number]> {
     const { store, clock, random, log } = this.parts;
     const { volume, from, to, extents: range } = wanted;
@@ -186,7 +226,7 @@ export class Balancer {
         store,
         { clock, random },
         {
-          ...{ volume, to, range, headRevision, handover: 'ask', rateBytesPerSecond: null },
+          ...{ volume, to, range, ...planned, handover: 'ask', rateBytesPerSecond: null },
           balancing: { decision, from },
         },
       );
@@ -194,7 +234,8 @@ export class Balancer {
       return { ...wanted, move: id };
     } catch (error) {
       const isRefused = error instanceof BlockferryError && REFUSALS.has(error.code);
-      const id = isRefused ? null : await this.moveOf(decision, volume);
+      // What the store does not tell now is not known to be there: what was asked for before is remembered all the same.
+      const id = isRefused ? null : await this.moveOf(decision, volume).catch(() => null);
       return { ...wanted, move: id, refusal: id === null ? lineOf(describeError(error)) : '' };
     }
   }
@@ -223,40 +264,4 @@ export class Balancer {
     this.writtenAtMs = nowMs;
     await putDecision(store, this.last);
   }
-
-  /** Of moves that have ended, when the group has served a whole window since. */
-  private async measureOutcomes(picture: GroupPicture, moves: readonly MoveRecord[]): Promise<void> {
-    if (this.awaited.length === 0) return;
-    const { store, clock } = this.parts;
-    const active = new Set(moves.filter(({ state }) => state === 'active').map(({ id }) => id));
-    for (const awaited of this.awaited) {
-      const isOver = awaited.decision.moves.every(({ move }) => move === null || !active.has(move));
-      if (isOver) awaited.windows += 1;
-    }
-    const after = figuresOf(picture);
-    if (after === null) return;
-    const isDue = ({ windows }: Awaited): boolean => windows > OUTCOME_WINDOWS;
-    const due = this.awaited.filter(isDue);
-    // Out of the way before they are written: one that cannot be must not keep the group from being planned for.
-    this.awaited = this.awaited.filter((awaited) => !isDue(awaited));
-    const outcome = { measuredAtMs: Math.floor(clock.wallMs()), after };
-    for (const awaited of due) {
-      await putDecision(store, { ...withOutcomes(awaited, freshOf(picture)), outcome });
-    }
-  }
-}
-
-function freshOf({ members }: GroupPicture): LoadVector[] {
-  return members.flatMap(({ vector, isFresh }) => (vector !== null && isFresh ? [vector] : []));
-}
-
-/** Each move that was made beside what was predicted of it. */
-function withOutcomes({ decision, before }: Awaited, after: readonly LoadVector[]): Decision {
-  const moves = decision.moves.map((move) => {
-    if (move.move === null) return move;
-    const predicted = { ...move.predicted, payBackMs: move.predicted.payBackMs ?? Infinity };
-    const { gainMs, predictedGainMs, loadChange } = outcomeOf({ ...move, predicted }, before, after);
-    return { ...move, brought: { gainMs, predictedGainMs, loadChange } };
-  });
-  return { ...decision, moves };
 }

@@ -2,7 +2,7 @@
 import { plan } from '../balance/plan.js';
 import { ShareWatch, sharesOf } from '../balance/share-watch.js';
 import { describeError } from '../base/errors.js';
-import { balanceOf, shareOf } from '../group/admin.js';
+import { balanceOf, balanceOrNone, shareOf } from '../group/admin.js';
 import { keys, type BalanceRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry } from '../group/store.js';
 import type { RoutingTable } from '../routing/table.js';
@@ -18,6 +18,8 @@ export interface BalancingParts extends MemberLoadParts {
 
 export class Balancing {
   private record: BalanceRecord = balanceOf(undefined);
+  /** Settings were read, of this group. */
+  private isKnown = false;
   private shares = new ShareWatch(this.record.settings);
 
   readonly load: MemberLoad;
@@ -27,7 +29,7 @@ export class Balancing {
 
   constructor(private readonly parts: BalancingParts) {
     this.load = new MemberLoad(parts);
-    this.recorder = new TraceRecorder(parts.clock, () => parts.host.all);
+    this.recorder = new TraceRecorder(parts.clock, parts.random, () => parts.host.all);
   }
 
   /** Measures, follows the settings and balances from now on. */
@@ -76,12 +78,12 @@ export class Balancing {
     const { load } = this;
     try {
       this.record = balanceOf(entry);
+      this.isKnown = true;
     } catch (error) {
-      this.parts.log.error(
-        { error: describeError(error) },
-        'the settings of balancing are left as they were',
-      );
-      return;
+      if (!this.isKnown) this.record = balanceOrNone(entry);
+      const until = this.isKnown ? 'are left as they were' : 'cannot be read: nothing is balanced';
+      this.parts.log.error({ error: describeError(error) }, `the settings of balancing ${until}`);
+      if (this.isKnown) return;
     }
     this.shares = new ShareWatch(this.record.settings);
     load.monitor.setWindow(this.record.settings.windowMs);

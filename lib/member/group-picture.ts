@@ -1,9 +1,14 @@
 /** The picture that a plan is made of, put together from what one member knows: vectors, routes, records. */
-import type { ExtentRun, GroupPicture, MemberPicture, VolumePicture } from '../balance/contract.js';
-import type { GroupFigures } from '../balance/decision.js';
-import { placementOf, shareOf } from '../group/admin.js';
+import type {
+  CoolingRun,
+  ExtentRun,
+  GroupPicture,
+  MemberPicture,
+  VolumePicture,
+} from '../balance/contract.js';
+import { bounded, type GroupFigures } from '../balance/decision.js';
+import { shareOf, type Placement } from '../group/admin.js';
 import type { BalanceRecord, MoveRecord } from '../group/records.js';
-import type { StoreEntry } from '../group/store.js';
 import { requestsPerSecond, type DatedVector } from '../load/vector.js';
 import type { RoutedVolume } from '../routing/table.js';
 
@@ -15,23 +20,29 @@ export interface KnownGroup {
   readonly vectors: ReadonlyMap<string, DatedVector>;
   readonly volumes: Iterable<RoutedVolume>;
   readonly balance: BalanceRecord;
-  readonly placements: ReadonlyMap<string, StoreEntry>;
+  readonly placements: ReadonlyMap<string, Placement>;
   /** Under way, and those that have ended and are remembered. */
   readonly moves: readonly MoveRecord[];
+  /** Volumes that are being moved: of some the record of the move may not be known. */
+  readonly moving: ReadonlyMap<string, string>;
 }
+
+/** Of a volume of which nothing was said. */
+const ANYWHERE = { isPinned: false, labels: {} };
 
 export function pictureOf(known: KnownGroup): GroupPicture {
   const volumes = new Map([...known.volumes].map((volume) => [volume.record.name, volume]));
   const active = known.moves.filter((move) => move.state === 'active');
   const moves = byVolume(known.moves);
   const fill = fillOf(known, volumes);
+  const up = new Set(known.members);
   return {
     nowMs: known.nowMs,
     members: known.members.map((name) => memberPicture(name, known, active, volumes)),
     volumes: new Map(
       [...volumes].map(([name, volume]) => [name, volumePicture(volume, known, moves.get(name) ?? [], fill)]),
     ),
-    movesUnderWay: active.length,
+    movesUnderWay: active.filter((move) => isAtWork(move, up, volumes)).length,
   };
 }
 
@@ -50,7 +61,11 @@ export function figuresOf(picture: GroupPicture): GroupFigures | null {
     (sum, { vector }, i) => sum + (served[i] as number) * vector.storage.serviceMs.mean,
     0,
   );
-  return { imbalance: Math.max(...shares), requestsPerSecond: total, latencyMs: waited / total };
+  return {
+    imbalance: bounded(Math.max(...shares)),
+    requestsPerSecond: bounded(total),
+    latencyMs: bounded(waited / total),
+  };
 }
 
 function byVolume(moves: readonly MoveRecord[]): Map<string, MoveRecord[]> {
@@ -80,6 +95,21 @@ function memberPicture(
     ...{ name, weight, labels, vector: dated?.vector ?? null, isFresh: dated?.isFresh ?? false },
     freeBytes: Math.max(0, (dated?.vector.storage.freeBytes ?? 0) - coming),
   };
+}
+
+/**
+ * Its destination is there, and somebody who has something for it. One that waits for members that are away copies nothing,
+ * perhaps for ever: it is in the way of its volume, and not of the others.
+ */
+function isAtWork({ volume, to, range }: MoveRecord, up: ReadonlySet<string>, volumes: Volumes): boolean {
+  if (!up.has(to)) return false;
+  const route = volumes.get(volume)?.route;
+  if (route === undefined) return true;
+  const sources = new Set(range === null ? [route.home] : []);
+  for (const { first, last, holder } of route.runs())
+    if (range === null || (first <= range.last && last >= range.first)) sources.add(holder);
+  sources.delete(to);
+  return sources.size === 0 || [...sources].some((source) => up.has(source));
 }
 
 /** What a move may bring, at most. */
@@ -115,8 +145,8 @@ function volumePicture(
   moves: readonly MoveRecord[],
   fill: ReadonlyMap<string, number>,
 ): VolumePicture {
-  const { name, id, extentBytes } = record;
-  const { isPinned, labels } = placementOf(known.placements.get(name), id);
+  const { name, extentBytes } = record;
+  const { isPinned, labels } = known.placements.get(name) ?? ANYWHERE;
   const holders = route.countByHolder();
   const active = moves.find((move) => move.state === 'active');
   let usedBytes = 0;
@@ -124,25 +154,39 @@ function volumePicture(
   let runs: readonly ExtentRun[] | null = null;
   return {
     ...{ name, extentBytes, usedBytes, holders, isPinned, labels, home: route.home, extents: route.extents },
-    isMoving: active !== undefined,
+    isMoving: active !== undefined || known.moving.has(name),
     underWay: active && { extents: active.range, to: active.to },
-    cooling: moves.flatMap((move) => coolingOf(move, route.extents, known.balance.settings.coolDownMs)),
+    cooling: coolingRuns(moves, route.extents, known),
     runs: () => (runs ??= [...route.runs()]),
   };
 }
 
-/** What a move that has ended keeps in its place, whoever asked for it, and also where it was called off or came to nothing. */
-function coolingOf(
-  { range, state, finishedAtMs, balancing }: MoveRecord,
+/** Times that a cool-down is doubled: from ten minutes up to ten hours, within which somebody has looked after the disk. */
+const DOUBLED_MAX = 6;
+
+/**
+ * What moves that have ended keep in its place, whoever asked for them, and also where one was called off or came to nothing.
+ * One that failed would most likely fail again, and its copy would be for nothing again: the longer, the more often it has.
+ * @param moves of one volume, the oldest first
+ */
+function coolingRuns(
+  moves: readonly MoveRecord[],
   extents: number,
-  coolDownMs: number,
+  { nowMs, balance: { settings } }: KnownGroup,
 ): VolumePicture['cooling'] {
-  if (state === 'active' || finishedAtMs === null) return [];
-  return [
-    {
-      ...(range ?? { first: 0, last: extents - 1 }),
-      untilMs: finishedAtMs + coolDownMs,
-      from: balancing?.from,
-    },
-  ];
+  const { coolDownMs, windowMs } = settings;
+  const cooling: CoolingRun[] = [];
+  let failures = 0;
+  for (const { range, state, finishedAtMs, balancing } of moves) {
+    if (state === 'active' || finishedAtMs === null) continue;
+    if (state !== 'cancelled') failures = state === 'failed' ? failures + 1 : 0;
+    const doubled = Math.min(failures - 1, DOUBLED_MAX);
+    const staysMs = state === 'failed' ? Math.max(coolDownMs, windowMs) * 2 ** doubled : coolDownMs;
+    // By a clock that was wrong when it ended, or is now: when that was nobody knows.
+    if (finishedAtMs > nowMs + staysMs) continue;
+    const untilMs = finishedAtMs + staysMs;
+    const run = range ?? { first: 0, last: extents - 1 };
+    cooling.push({ ...run, untilMs, movedAtMs: finishedAtMs, from: balancing?.from });
+  }
+  return cooling;
 }

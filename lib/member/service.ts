@@ -22,7 +22,7 @@ export interface MemberParts {
   readonly reservations: SharedReservations;
   readonly loads: LoadExchange;
   /** Answers of QUERY, by what is asked. */
-  readonly queries: Readonly<Record<string, () => unknown>>;
+  readonly queries: Readonly<Record<string, (question: unknown) => unknown>>;
 }
 
 const Query = z.object({ what: z.string().max(64) });
@@ -70,10 +70,11 @@ export class MemberService implements PeerService {
     } else if (request.type === PeerType.TASKS_END && parts.everyPath !== null) {
       await parts.everyPath.end(request);
     } else if (request.type === PeerType.QUERY) {
-      const { what } = Query.parse(JSON.parse(request.payload.toString('utf8')));
+      const question: unknown = JSON.parse(request.payload.toString('utf8'));
+      const { what } = Query.parse(question);
       const answer = parts.queries[what];
       if (answer === undefined) request.answer(PeerStatus.NOT_FOUND, Buffer.from(`no answer to '${what}'`));
-      else request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(answer())));
+      else request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(answer(question))));
     } else {
       request.answer(PeerStatus.REFUSED, Buffer.from(`request type ${request.type}`));
     }

@@ -1,7 +1,9 @@
 /** Records a member's requests for as long as somebody asks for them; nobody does: nothing is recorded. */
 import type { Clock, Timer } from '../base/clock.js';
 import { TRACE_IDLE_MS, TRACE_ROWS_MAX } from '../base/limits.js';
-import { TraceRing, type TracedRequest } from '../load/trace-ring.js';
+import { randomToken, type Random } from '../base/random.js';
+import { TraceQuestion, type TraceAnswer, type TraceCursor } from '../load/trace-cursor.js';
+import { TraceRing } from '../load/trace-ring.js';
 import type { VolumeTraffic } from '../load/traffic.js';
 
 export interface RecordedVolume {
@@ -9,44 +11,52 @@ export interface RecordedVolume {
   readonly traffic: Pick<VolumeTraffic, 'tap'>;
 }
 
-/** The answer to QUERY {"what":"trace"}. */
-export interface TraceAnswer {
-  /** Number of a volume in `requests` → its name. */
-  readonly volumes: Readonly<Record<number, string>>;
-  readonly requests: readonly TracedRequest[];
-  /** Requests that are missing, since they came faster than they were asked for. */
-  readonly dropped: number;
+/** From the first question to the last, whoever asks. */
+interface Recording {
+  readonly id: string;
+  readonly ring: TraceRing;
 }
 
 export class TraceRecorder {
-  private ring: TraceRing | null = null;
+  private recording: Recording | null = null;
   private idle: Timer | null = null;
 
   constructor(
     private readonly clock: Clock,
+    private readonly random: Random,
     private readonly volumes: () => Iterable<RecordedVolume>,
   ) {}
 
-  /** What was asked since the last call; the first begins the recording. */
-  take(): TraceAnswer {
+  /** Of QUERY {"what":"trace"}. Throws where the question is malformed. */
+  answer(question: unknown): TraceAnswer {
+    return this.read(TraceQuestion.parse(question).after);
+  }
+
+  /**
+   * What was asked since the reader was at `after`, or from now on where that is null. The first question begins the recording. Whoever was in an earlier one, which has ended, has missed nothing of this one.
+   */
+  read(after: TraceCursor | null): TraceAnswer {
     this.idle?.cancel();
     this.idle = this.clock.after(TRACE_IDLE_MS, () => this.close());
-    const ring = (this.ring ??= new TraceRing(this.clock, TRACE_ROWS_MAX));
-    const { requests, dropped } = ring.take();
+    const { id, ring } = (this.recording ??= {
+      id: randomToken(this.random),
+      ring: new TraceRing(this.clock, TRACE_ROWS_MAX),
+    });
+    const from = after === null ? ring.end : after.recording === id ? after.row : 0;
+    const told = ring.from(from);
+    const asked = new Set(told.requests.map(([, volume]) => volume));
     const names: Record<number, string> = {};
     for (const { record, traffic } of this.volumes()) {
-      names[record.id] = record.name;
-      traffic.tap ??= { ring, volume: record.id };
+      if (asked.has(record.id)) names[record.id] = record.name;
+      if (traffic.tap?.ring !== ring) traffic.tap = { ring, volume: record.id };
     }
-    const asked = new Set(requests.map(([, volume]) => volume));
-    const volumes = Object.entries(names).filter(([id]) => asked.has(Number(id)));
-    return { volumes: Object.fromEntries(volumes), requests, dropped };
+    return { volumes: names, ...told, next: { recording: id, row: ring.end } };
   }
 
   close(): void {
     this.idle?.cancel();
     this.idle = null;
-    this.ring = null;
+    this.recording = null;
     for (const { traffic } of this.volumes()) traffic.tap = null;
   }
 }

@@ -117,6 +117,19 @@ t.test('who is not fresh gives nothing and takes nothing', (t) => {
   t.end();
 });
 
+t.test('a member alone, and a group of nobody, are as even as they can be', (t) => {
+  for (const members of [[], [member('m1')], [member('m1', { weight: 0 })]]) {
+    for (const policy of ['share', 'latency-gap', 'heat'] as const)
+      t.match(
+        plan(picture(members, members.length === 0 ? [] : [volume('a', 'm1', 990)]), { ...settings, policy }),
+        {
+          ...{ verdict: 'balanced', reason: 'there is no other member', moves: [] },
+        },
+      );
+  }
+  t.end();
+});
+
 t.test('where room is tight, cold data comes back first', (t) => {
   const members = [member('m1'), member('m2', { capacityBytes: GiB })];
   const cold = { usedBytes: GiB };

@@ -119,12 +119,14 @@ t.test('the outcome of a move, beside what was predicted', (t) => {
   const [move] = result.moves;
   if (move === undefined) throw new Error(result.reason);
   apply({ ...result, moves: [move] }, volumes, 0);
-  const outcome = outcomeOf(move, before, vectors(members, volumes));
-  t.ok(Math.abs((outcome.achieved ?? 0) - 1) < 0.01, String(outcome.achieved));
-  t.match(outcome.from, { requestsBefore: 850, requestsAfter: 850 - move.requestsPerSecond });
+  const after = vectors(members, volumes);
+  const outcome = outcomeOf(move, before, after);
+  t.ok(Math.abs(outcome.gainMs / outcome.predictedGainMs - 1) < 0.01, String(outcome.gainMs));
   t.equal(outcome.loadChange, 0);
   t.ok(outcome.gainMs > 3);
   t.equal(outcomeOf(move, before, before).gainMs, 0, 'nothing has come of it');
-  t.equal(outcomeOf(move, before, []).from, null);
+  t.match(outcomeOf(move, before, []), { gainMs: 0, loadChange: 0 }, 'nothing is known of after');
+  const third = vectors([...members, member('m3')], [...volumes, volume('c', 'm3', 900)]);
+  t.match(outcomeOf(move, before, third), outcome, 'who is only in one of them does not count');
   t.end();
 });

@@ -58,6 +58,7 @@ function volumeView(name: string, home: string, holders: Record<string, number>)
     url: `iscsi://127.0.0.1:3260/iqn.2026-11.org.blockferry:${name}/0`,
     pinned: false,
     labels: {},
+    unreadable: '',
     moving: null,
   };
 }
@@ -85,7 +86,7 @@ const HOT_VOLUME: VolumeLoad = {
 class PlayedDesk implements ManageDesk {
   readonly held: VolumeView[] = [volumeView('disk', 'm1', { m1: 16 })];
   readonly asked: (CreateMove | CreateVolume)[] = [];
-  readonly balanceView: BalanceView = { settings: { ...DEFAULT_SETTINGS }, members: {} };
+  readonly balanceView: BalanceView = { settings: { ...DEFAULT_SETTINGS }, members: {}, unreadable: {} };
   readonly decided: DecisionView[] = [];
   looks = 0;
   ending: MoveView['state'] = 'done';
@@ -171,9 +172,10 @@ class PlayedDesk implements ManageDesk {
     }
     return volume;
   }
-  async trace(): Promise<TraceView> {
-    this.looks += 1;
-    return { requests: [[12.5, 'disk', true, 4096, 512]], dropped: this.looks > 2 ? 1 : 0, silent: [] };
+  async trace(after: string | undefined): Promise<TraceView> {
+    this.looks = after === undefined ? 0 : Number(after) + 1;
+    const dropped = this.looks > 2 ? 1 : 0;
+    return { requests: [[12.5, 'disk', true, 4096, 512]], dropped, silent: [], next: String(this.looks) };
   }
   async balance() {
     return this.balanceView;
@@ -353,6 +355,16 @@ t.test('where a volume may be', async (t) => {
   t.match(await run(manage('volume', 'set', 'disk', '--pin', '--unpin')), { code: 2, stderr: /exclude/ });
   t.match(await run(manage('volume', 'set', 'disk', '--label', 'K=v')), { code: 2, stderr: /KEY=VALUE/ });
   t.match(await run(manage('volume', 'set', 'none', '--pin')), { code: 1, stderr: /no volume none/ });
+  const [disk] = desk.held;
+  Object.assign(disk as object, { pinned: true, unreadable: 'placements/disk is not JSON' });
+  t.match(
+    (await run(manage('volume', 'show', 'disk'))).stdout,
+    /pinned +yes, since what was said of it cannot be read \(placements\/disk is not JSON\)/,
+  );
+  Object.assign(disk as object, { pinned: false, unreadable: '' });
+  desk.balanceView.unreadable['disk'] = 'placements/disk is not JSON';
+  t.match((await run(manage('balance'))).stdout, /CANNOT BE READ\ndisk +placements\/disk is not JSON\n/);
+  delete desk.balanceView.unreadable['disk'];
 });
 
 t.test('decisions are explained', async (t) => {
@@ -400,6 +412,7 @@ t.test('decisions are explained', async (t) => {
     ],
     before: { imbalance: 3, requestsPerSecond: 900, latencyMs: 9 },
     outcome: { measuredAtMs: 9000, after: { imbalance: 1.11, requestsPerSecond: 2400, latencyMs: 3.2 } },
+    unmeasured: '',
   });
   const { stdout } = await run(manage('moves', '--explain'));
   for (const told of [
@@ -414,13 +427,23 @@ t.test('decisions are explained', async (t) => {
   ])
     t.match(stdout, told);
   t.match(JSON.parse((await run(manage('moves', '--explain', '--json'))).stdout), [{ id: 'd', times: 3 }]);
+  const [decided] = desk.decided as [DecisionView];
+  const explained = async (changes: Partial<DecisionView>): Promise<string> => {
+    desk.decided[0] = { ...decided, ...changes };
+    return (await run(manage('moves', '--explain'))).stdout;
+  };
+  t.match(await explained({ outcome: null }), /outcome {4}not measured yet\n/);
+  t.match(
+    await explained({ outcome: null, unmeasured: 'm1 was started anew' }),
+    /outcome {4}not measured: m1 was started anew\n/,
+  );
+  t.notMatch(await explained({ outcome: null, moves: [] }), /outcome/, 'nothing was moved');
   t.match(await run(manage('moves', '--explain', '--cancel', 'move-1')), { code: 2 });
   desk.decided.length = 0;
 });
 
 t.test('a trace is recorded', async (t) => {
   const file = join(t.testdir(), 'trace.csv');
-  desk.looks = 0;
   const recorded = await run(manage('record', file, '--seconds', '1', '--json'));
   t.equal(recorded.code, 0, recorded.stderr);
   const said = JSON.parse(recorded.stdout) as { requests: number; dropped: number };
@@ -429,6 +452,7 @@ t.test('a trace is recorded', async (t) => {
   t.equal(lines[1], '12.5,disk,read,4096,512');
   t.equal(lines.length, said.requests + 1);
   t.ok(said.dropped > 0, 'what is missing is said');
+  t.equal(desk.looks, said.requests, 'each time from where it was');
   t.match(await run(manage('record', file)), { code: 1, stderr: /choose another name/ });
   t.match(await run(manage('record', file, '--seconds', 'x')), { code: 2 });
 });

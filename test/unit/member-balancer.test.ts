@@ -1,16 +1,13 @@
 /** A member's part in balancing: who proposes, what is asked for, what is remembered; on a store in memory. */
-import t, { type Test } from 'tap';
-import type { GroupPicture, Plan, ProposedMove } from '../../lib/balance/contract.js';
+import t from 'tap';
+import type { GroupPicture } from '../../lib/balance/contract.js';
 import type { Decision } from '../../lib/balance/decision.js';
 import { systemClock } from '../../lib/base/clock.js';
 import { BlockferryError } from '../../lib/base/errors.js';
-import { silentLog } from '../../lib/base/log.js';
-import { SeededRandom } from '../../lib/base/random.js';
+import { DECISIONS_MAX } from '../../lib/base/limits.js';
 import {
   cancelMove,
   createMove,
-  createVolume,
-  ensureGroup,
   getBalance,
   listDecisions,
   listMoves,
@@ -19,134 +16,13 @@ import {
   setPlacement,
   shareOf,
 } from '../../lib/group/admin.js';
-import { MemoryStore } from '../../lib/group/memory-store.js';
-import { BalanceRecord, MoveRecord, formatRecord, keys, parseRecord } from '../../lib/group/records.js';
-import { DECISIONS_MAX } from '../../lib/base/limits.js';
-import type { DatedVector, LoadVector } from '../../lib/load/vector.js';
+import { BalanceRecord, keys } from '../../lib/group/records.js';
 import { SetBalance } from '../../lib/manage/api.js';
-import { Balancer } from '../../lib/member/balancer.js';
 import { figuresOf } from '../../lib/member/group-picture.js';
-import { MemberIds } from '../../lib/routing/member-ids.js';
-import { RoutingTable } from '../../lib/routing/table.js';
-
-const random = new SeededRandom(7);
-const MiB = 1024 ** 2;
-
-function vector(member: string, requestsPerSecond: number, serviceMs = 1): LoadVector {
-  return {
-    ...{ member, incarnation: 'i', sequence: 1, measuredAtMs: 1, windowMs: 1000 },
-    server: {
-      ...{ processors: 0.1, loopBusy: 0.1, loopDelayMsP99: 1, sessions: 1, bytesIn: 0, bytesOut: 0 },
-      roundTripMs: {},
-    },
-    storage: {
-      ...{
-        readsPerSecond: requestsPerSecond,
-        writesPerSecond: 0,
-        readBytesPerSecond: 0,
-        writeBytesPerSecond: 0,
-      },
-      ...{
-        queueDepth: 1,
-        serviceMs: { mean: serviceMs, p50: 1, p99: 1 },
-        usedBytes: 32 * MiB,
-        freeBytes: 1024 * MiB,
-      },
-    },
-    volumes: [],
-  };
-}
-
-const NOTHING: Plan = { verdict: 'balanced', measure: null, reason: 'even', moves: [], alternatives: [] };
-
-function toMove(volume: string, to: string, extents: ProposedMove['extents'] = null): ProposedMove {
-  const predicted = { measure: 1.1, latencyMsBefore: 2, latencyMsAfter: 1, payBackMs: Infinity };
-  return {
-    volume,
-    extents,
-    from: 'm1',
-    to,
-    requestsPerSecond: 5,
-    bytes: MiB,
-    predicted,
-    reason: 'it is hot',
-    after: null,
-  };
-}
-
-function act(...moves: ProposedMove[]): Plan {
-  return {
-    verdict: 'act',
-    measure: { name: 'share of m1', value: 2, limit: 1.25 },
-    reason: 'much',
-    moves,
-    alternatives: [],
-  };
-}
-
-/** A group of three on a memory store, as m1 sees it: it serves 900 of 1,000 requests. */
-class Rig {
-  readonly store = new MemoryStore({ clock: systemClock, random });
-  readonly vectors = new Map<string, DatedVector>();
-  table!: RoutingTable;
-  balance = BalanceRecord.parse({});
-  pictures: GroupPicture[] = [];
-  plan: (picture: GroupPicture) => Plan | Promise<Plan> = () => NOTHING;
-
-  static async make(t: Test): Promise<Rig> {
-    const rig = new Rig();
-    t.teardown(() => {
-      rig.table.close();
-      return rig.store.close();
-    });
-    const doors = { clock: systemClock, random };
-    await ensureGroup(rig.store, doors);
-    const at = { host: '127.0.0.1', port: 1 };
-    for (const name of ['m1', 'm2', 'm3']) {
-      const record = { name, portal: at, peer: at, pid: 1, incarnation: 'i', startedAtMs: 0 };
-      await rig.store.txn([], [{ put: keys.member(name), value: formatRecord(record) }]);
-      rig.tell(name, name === 'm1' ? 900 : 50);
-    }
-    for (const name of ['a', 'b']) {
-      const size = { sizeBytes: 16 * MiB, extentBytes: MiB, blockBytes: 512 as const };
-      await createVolume(rig.store, doors, { name, home: 'm1', ...size });
-    }
-    rig.table = await RoutingTable.open(rig.store, new MemberIds(), silentLog);
-    return rig;
-  }
-
-  tell(name: string, requestsPerSecond: number, isFresh = true, serviceMs = 1): void {
-    this.vectors.set(name, { vector: vector(name, requestsPerSecond, serviceMs), ageMs: 10, isFresh });
-  }
-
-  balancer(self = 'm1'): Balancer {
-    const { store, table } = this;
-    return new Balancer({
-      ...{ self, store, table, random, clock: systemClock, log: silentLog },
-      plan: (picture) => {
-        this.pictures.push(picture);
-        return this.plan(picture) as Plan;
-      },
-      members: () => ['m1', 'm2', 'm3'],
-      vectors: () => this.vectors,
-      balance: () => this.balance,
-    });
-  }
-
-  async end(id: string, finishedAtMs = systemClock.wallMs()): Promise<void> {
-    const entry = await this.store.get(keys.move(id));
-    if (entry === undefined) throw new Error(`no move ${id}`);
-    const move = parseRecord(MoveRecord, entry);
-    const ended = { ...move, state: 'done', finishedAtMs: Math.floor(finishedAtMs) };
-    await this.store.txn(
-      [],
-      [{ put: keys.move(id), value: formatRecord(ended) }, { delete: keys.moving(move.volume) }],
-    );
-  }
-}
+import { BalancerRig, MiB, NOTHING, act, random, toMove } from '../support/balancer-rig.js';
 
 t.test('the member that serves the most proposes, by weight, among those that are heard of', async (t) => {
-  const rig = await Rig.make(t);
+  const rig = await BalancerRig.make(t);
   const plannedBy = async (): Promise<string> => {
     const planners: string[] = [];
     for (const name of ['m1', 'm2', 'm3']) {
@@ -167,7 +43,7 @@ t.test('the member that serves the most proposes, by weight, among those that ar
 });
 
 t.test('a plan becomes moves in the store, and is remembered with its outcome', async (t) => {
-  const rig = await Rig.make(t);
+  const rig = await BalancerRig.make(t);
   const balancer = rig.balancer();
   rig.plan = () => act(toMove('a', 'm2'), toMove('b', 'm3', { first: 2, last: 3 }));
   await balancer.windowEnded();
@@ -211,7 +87,7 @@ t.test('a plan becomes moves in the store, and is remembered with its outcome', 
 });
 
 t.test('a route that has changed since drops the rest of the plan', async (t) => {
-  const rig = await Rig.make(t);
+  const rig = await BalancerRig.make(t);
   rig.plan = async () => NOTHING;
   // The planner sees the routes of before: the table learns of the change after the plan.
   const head = await rig.store.get(keys.routeHead('a'));
@@ -233,7 +109,7 @@ t.test('a route that has changed since drops the rest of the plan', async (t) =>
 });
 
 t.test('two plans never cross', async (t) => {
-  const rig = await Rig.make(t);
+  const rig = await BalancerRig.make(t);
   rig.plan = () => act(toMove('a', 'm2'));
   const lease = await rig.store.lease(60_000);
   await rig.store.txn([], [{ put: keys.planner, value: 'm3', lease }]);
@@ -245,7 +121,7 @@ t.test('two plans never cross', async (t) => {
 });
 
 t.test('doing nothing is remembered once for as long as it is the same', async (t) => {
-  const rig = await Rig.make(t);
+  const rig = await BalancerRig.make(t);
   const balancer = rig.balancer();
   for (let window = 0; window < 5; window++) await balancer.windowEnded();
   t.match(await listDecisions(rig.store), [{ verdict: 'balanced', times: 1, moves: [] }]);
@@ -263,7 +139,7 @@ t.test('doing nothing is remembered once for as long as it is the same', async (
 });
 
 t.test('the picture: pins, labels, weights, what cools down, what is on its way', async (t) => {
-  const rig = await Rig.make(t);
+  const rig = await BalancerRig.make(t);
   await setPlacement(rig.store, 'a', { isPinned: true, labels: { kind: 'database' } });
   await setBalance(rig.store, { members: { m2: { weight: 2 } }, settings: { coolDownMs: 1000 } });
   rig.balance = await getBalance(rig.store);
@@ -286,7 +162,9 @@ t.test('the picture: pins, labels, weights, what cools down, what is on its way'
     cooling: [],
   });
   t.match(picture?.volumes.get('b'), { isPinned: false, isMoving: true, home: 'm1', extents: 16 });
-  t.strictSame(picture?.volumes.get('b')?.cooling, [{ first: 1, last: 2, untilMs: 6000, from: undefined }]);
+  t.strictSame(picture?.volumes.get('b')?.cooling, [
+    { first: 1, last: 2, untilMs: 6000, movedAtMs: 5000, from: undefined },
+  ]);
   t.strictSame(picture?.volumes.get('b')?.runs(), [{ first: 0, last: 15, holder: 'm1' }]);
   t.equal(picture?.volumes.get('b')?.usedBytes, 16 * MiB, 'of 32 MiB used for 32 MiB held');
   t.match(
@@ -302,7 +180,7 @@ t.test('the picture: pins, labels, weights, what cools down, what is on its way'
 });
 
 t.test('settings and placements', async (t) => {
-  const rig = await Rig.make(t);
+  const rig = await BalancerRig.make(t);
   t.match(await getBalance(rig.store), { settings: { policy: 'heat', shareHigh: 1.25 }, members: {} });
   await setBalance(rig.store, { settings: { policy: 'share', windowMs: undefined } });
   await setBalance(rig.store, { members: { m1: { labels: { kind: 'x' } } } });
@@ -327,7 +205,7 @@ t.test('settings and placements', async (t) => {
 });
 
 t.test('a change says what changes, and nothing else', async (t) => {
-  const rig = await Rig.make(t);
+  const rig = await BalancerRig.make(t);
   await setBalance(rig.store, SetBalance.parse({ settings: { policy: 'none', windowMs: 4000 } }));
   await setBalance(rig.store, SetBalance.parse({ settings: {}, members: { m2: { weight: 0 } } }));
   await setBalance(rig.store, SetBalance.parse({ members: { m2: { labels: { kind: 'x', tier: 'y' } } } }));
@@ -341,7 +219,7 @@ t.test('a change says what changes, and nothing else', async (t) => {
 });
 
 t.test("what cannot be remembered is in nobody's way", async (t) => {
-  const rig = await Rig.make(t);
+  const rig = await BalancerRig.make(t);
   rig.plan = () => {
     const move = toMove('a', 'm2');
     const predicted = { ...move.predicted, measure: -0.01, payBackMs: 3e19, latencyMsBefore: 1e300 };
@@ -363,7 +241,7 @@ t.test("what cannot be remembered is in nobody's way", async (t) => {
 });
 
 t.test('what was called off, or failed, cools down as well', async (t) => {
-  const rig = await Rig.make(t);
+  const rig = await BalancerRig.make(t);
   const doors = { clock: systemClock, random };
   const about = { handover: 'ask' as const, rateBytesPerSecond: null, range: null };
   const { id } = await createMove(rig.store, doors, { volume: 'a', to: 'm2', ...about });
@@ -373,7 +251,7 @@ t.test('what was called off, or failed, cools down as well', async (t) => {
 });
 
 t.test('the answer of the store was lost: the move is there all the same', async (t) => {
-  const rig = await Rig.make(t);
+  const rig = await BalancerRig.make(t);
   rig.plan = () => act(toMove('a', 'm2'), toMove('b', 'm3'));
   const txn = rig.store.txn.bind(rig.store);
   rig.store.txn = async (compares, operations) => {
@@ -392,7 +270,7 @@ t.test('the answer of the store was lost: the move is there all the same', async
 });
 
 t.test('a member that stops asks for nothing more', async (t) => {
-  const rig = await Rig.make(t);
+  const rig = await BalancerRig.make(t);
   const balancer = rig.balancer();
   rig.plan = () => {
     balancer.close();

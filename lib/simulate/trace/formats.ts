@@ -5,9 +5,7 @@ import { isReadOf, numberOf, traceRow, type RowReader, type TraceRow } from './r
 export const TRACE_FORMATS = ['csv', 'jsonl', 'msr', 'blkparse'] as const;
 export type TraceFormat = (typeof TRACE_FORMATS)[number];
 
-/** Our first line in CSV; the columns may stand in any order, and `initiator` may be missing. */
-export const CSV_HEADING = 'time_ms,volume,op,offset,length,initiator';
-/** Those that must be there: what `record` writes. */
+/** Of our CSV, in any order and among others: what `record` writes. */
 export const CSV_COLUMNS = ['time_ms', 'volume', 'op', 'offset', 'length'];
 
 export function readerFor(format: TraceFormat): RowReader {
@@ -42,25 +40,23 @@ function csvReader(): RowReader {
       if (missing.length > 0)
         throw new BlockferryError(
           'INVALID',
-          `the heading has no ${missing.join(', ')}; it is ${CSV_HEADING}`,
+          `the heading has no ${missing.join(', ')}; it is ${CSV_COLUMNS.join(',')}`,
         );
       places = Object.fromEntries(fields.map((column, i) => [column, i]));
       return null;
     }
     const field = (column: string): string | undefined => fields[places?.[column] ?? -1];
-    const initiator = field('initiator');
     return traceRow(
       numberOf(field('time_ms')),
       field('volume') ?? '',
       isReadOf(field('op')),
       numberOf(field('offset')),
       numberOf(field('length')),
-      initiator === '' ? undefined : initiator,
     );
   };
 }
 
-/** {"time_ms":…,"volume":…,"op":"read"|"write","offset":…,"length":…,"initiator":…} */
+/** {"time_ms":…,"volume":…,"op":"read"|"write","offset":…,"length":…} */
 function readJsonl(line: string): TraceRow {
   let value: unknown;
   try {
@@ -72,14 +68,12 @@ function readJsonl(line: string): TraceRow {
   const field = (name: string): unknown => (value as Record<string, unknown>)[name];
   const numeric = (name: string): number => (typeof field(name) === 'number' ? (field(name) as number) : NaN);
   const word = (name: string): string => (typeof field(name) === 'string' ? (field(name) as string) : '');
-  const initiator = word('initiator');
   return traceRow(
     numeric('time_ms'),
     word('volume'),
     isReadOf(word('op')),
     numeric('offset'),
     numeric('length'),
-    initiator === '' ? undefined : initiator,
   );
 }
 

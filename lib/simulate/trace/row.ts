@@ -9,8 +9,6 @@ export interface TraceRow {
   readonly isRead: boolean;
   readonly offsetBytes: number;
   readonly lengthBytes: number;
-  /** Who asked, where the trace tells. */
-  readonly initiator?: string;
 }
 
 /** Reads one line: a row, or null for a line that is none (a heading, an event of another kind). Throws what is wrong. */
@@ -23,7 +21,6 @@ export function traceRow(
   isRead: boolean,
   offsetBytes: number,
   lengthBytes: number,
-  initiator?: string,
 ): TraceRow {
   const bad = (what: string): BlockferryError => new BlockferryError('INVALID', what);
   if (!Number.isFinite(timeMs)) throw bad('the time is no number');
@@ -33,14 +30,7 @@ export function traceRow(
   if (!Number.isSafeInteger(lengthBytes) || lengthBytes < 0)
     throw bad('the length is no whole number of bytes');
   if (!Number.isSafeInteger(offsetBytes + lengthBytes)) throw bad('offset and length are beyond any volume');
-  return {
-    timeMs,
-    volume,
-    isRead,
-    offsetBytes,
-    lengthBytes,
-    ...(initiator === undefined ? {} : { initiator }),
-  };
+  return { timeMs, volume, isRead, offsetBytes, lengthBytes };
 }
 
 /** A number as digits write it; NaN for anything else, an empty field included. */
