@@ -14,10 +14,13 @@ import {
   deleteVolume,
   getBalance,
   getMove,
+  isBeingMade,
+  listCreations,
   listDecisions,
   listMoves,
   listPlacements,
   placementOf,
+  refuseIfFailed,
   setBalance,
   setPlacement,
   shareOf,
@@ -86,6 +89,8 @@ const SessionsAnswer = z.array(
 interface SaidOfVolumes {
   /** The id of the move under way. */
   readonly moving: ReadonlyMap<string, string>;
+  /** Bytes allocated of those that are being made. */
+  readonly creations: ReadonlyMap<string, number>;
   readonly placements: ReadonlyMap<string, StoreEntry>;
 }
 
@@ -230,6 +235,7 @@ export class GroupDesk implements ManageDesk {
   private async find(name: string): Promise<RoutedVolume> {
     const volume = await this.parts.table.refresh(name);
     if (volume === undefined) {
+      await refuseIfFailed(this.parts.store, name);
       throw new BlockferryError('NOT_FOUND', `there is no volume ${name}`, "see 'blockferry volume list'");
     }
     return volume;
@@ -243,12 +249,17 @@ export class GroupDesk implements ManageDesk {
 
   private async saidOfVolumes(): Promise<SaidOfVolumes> {
     const { store } = this.parts;
-    const [{ entries }, placements] = await Promise.all([store.list(keys.movings), listPlacements(store)]);
+    const [{ entries }, placements, creations] = await Promise.all([
+      store.list(keys.movings),
+      listPlacements(store),
+      listCreations(store),
+    ]);
     const moving = new Map(entries.map((entry) => [entry.key.slice(keys.movings.length), entry.value]));
-    return { moving, placements };
+    return { moving, placements, creations };
   }
 
-  private volumeView({ record, route }: RoutedVolume, { moving, placements }: SaidOfVolumes): VolumeView {
+  private volumeView({ record, route }: RoutedVolume, said: SaidOfVolumes): VolumeView {
+    const { moving, placements, creations } = said;
     const { isPinned, labels } = placementOf(placements.get(record.name), record.id);
     return {
       name: record.name,
@@ -262,6 +273,8 @@ export class GroupDesk implements ManageDesk {
       holders: Object.fromEntries(route.countByHolder()),
       removable: record.removable,
       readOnly: record.readOnly,
+      full: record.full,
+      allocating: isBeingMade(record, route.epoch) ? (creations.get(record.name) ?? 0) : null,
       serial: record.serial,
       vendor: record.vendor,
       product: record.product,
