@@ -317,6 +317,14 @@ t.test('what a crash left of a full volume is allocated anew', async (t) => {
   t.ok((await allocatedBytes(file)) >= SIZE_BYTES);
 });
 
+/** Within seconds, or it never will. */
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let looks = 2000; !(await holds()); looks--) {
+    if (looks === 0) throw new Error('not within 10 s');
+    await sleep(systemClock, 5);
+  }
+}
+
 /** The rig on a disk whose writes in the thread pool are the test's. */
 async function restartWith(rig: MemberRig, write: FileCalls['write'], freeBytes = 2 ** 40): Promise<void> {
   await rig.stop();
@@ -333,7 +341,7 @@ t.test('a member that stops in the midst leaves no volume that calls itself full
     setImmediate(done, null, length); // quickly, since nothing is written
   });
   await rig.create({ full: true, sizeBytes: 80 * 1024 * 1024 }); // two pieces
-  while (stopping === undefined) await sleep(systemClock, 5);
+  await until(() => stopping !== undefined);
   await stopping;
   const table = await rig.openTable();
   t.equal(table.get('v')?.route.epoch, 1, 'its route says that there is no file yet');
@@ -355,12 +363,12 @@ for (const [what, freeBytes, passed] of [
     };
     await restartWith(rig, write, freeBytes);
     await rig.create({ full: true });
-    while ((await listVolumes(rig.store)).length > 0) await sleep(systemClock, 5);
+    await until(async () => (await listVolumes(rig.store)).length === 0);
     const refused = { code: 'NO_SPACE', message: /volume v could not be made: no space at m1: / };
     await t.rejects(refuseIfFailed(rig.store, 'v'), refused);
     t.same((await rig.store.list('routes/')).entries, []);
     const file = join(rig.path, 'v.volume');
-    while (fs.existsSync(file)) await sleep(systemClock, 5);
+    await until(() => !fs.existsSync(file));
     t.equal(writes > 0, passed > 0, 'what is known not to fit is not begun');
     await rig.create();
     t.equal(await rig.read(2), 0, 'a thin one fits');
