@@ -20,10 +20,12 @@ export async function followCreation(
   const forget = door.onStopSignal(() => (leaving = true));
   const bar = json || door.stderr.isTTY !== true ? undefined : drawBar(begun);
   try {
-    return await untilMade(client, begun, systemClock, (volume) => {
+    const made = await untilMade(client, begun, systemClock, (volume) => {
       if (leaving) throw stoppedWatching(volume);
       bar?.update(volume.allocating ?? 0, figures(volume));
     });
+    bar?.update(made.size, figures(made));
+    return made;
   } finally {
     bar?.stop();
     forget();
@@ -46,5 +48,5 @@ function drawBar(volume: VolumeView): SingleBar {
 }
 
 function figures({ allocating, size }: VolumeView): { allocated: string; size: string } {
-  return { allocated: formatSize(allocating ?? 0), size: formatSize(size) };
+  return { allocated: formatSize(allocating ?? size), size: formatSize(size) };
 }
