@@ -256,7 +256,7 @@ export class Member {
     store: GroupStore,
     folder: DataFolder,
     membership: Membership,
-    { reservations, units }: SharedState,
+    { reservations, units, creations }: SharedState,
   ): void {
     const { options, ids, hub, incarnation, registry, waypoints, table } = this;
     const { log, clock, random, name: self } = options;
@@ -271,7 +271,7 @@ export class Member {
       cutOff: (iqn) => registry.cutOff(iqn),
       leaseIsValid: () => membership.check(),
       keeperOf: (volume, id) => reservations.keeperOf(volume, id),
-      units,
+      ...{ units, creations },
       ...(options.diskTimeMs && { diskTime: new DiskTime(options.diskTimeMs, clock) }),
       vacateOthers: (routed) => this.fencer.vacateEverywhere(routed),
       connect: (member) => hub.connect(member),

@@ -365,6 +365,8 @@ export const BALANCE_MOVES_MAX = 64;
 /** What a member takes beside the others; 0 is nothing. Beyond these nobody has hardware, and figures lose their sense. */
 export const MEMBER_WEIGHT_MIN = 0.001;
 export const MEMBER_WEIGHT_MAX = 1000;
+/** Full volumes that could not be made, and why: each is known until one of its name is made, or newer ones come. */
+export const CREATIONS_REMEMBERED_MAX = 16;
 /** Labels of a volume or member, and how they look. */
 export const LABELS_MAX = 16;
 export const LABEL_PATTERN = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/;

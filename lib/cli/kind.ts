@@ -1,6 +1,6 @@
 /**
  * The kind of a unit as it is asked for: the options that `serve` and `volume create` share, the same words in `up
- * --volume`, and how a kind is told.
+ * --volume`, and how a kind is told. `serve` takes images as they are, so that `full` is none of its.
  */
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -22,6 +22,7 @@ export const kindOptions = {
   blockSize: blockSize.optional(),
   removable: z.boolean().optional(),
   readOnly: z.boolean().optional(),
+  full: z.boolean().optional(),
   serial: text(SERIAL_PATTERN, 32).optional(),
   vendor: text(VENDOR_PATTERN, 8).optional(),
   product: text(PRODUCT_PATTERN, 16).optional(),
@@ -31,8 +32,8 @@ const Kind = z.strictObject(kindOptions);
 export type Kind = z.infer<typeof Kind>;
 
 /** What `kindOptions` holds of a command's options. */
-export function kindOf({ blockSize, removable, readOnly, serial, vendor, product }: Kind): Kind {
-  return { blockSize, removable, readOnly, serial, vendor, product };
+export function kindOf({ blockSize, removable, readOnly, full, serial, vendor, product }: Kind): Kind {
+  return { blockSize, removable, readOnly, full, serial, vendor, product };
 }
 
 export function withKind(command: Command): Command {
@@ -70,11 +71,13 @@ export function describeKind({
   blockSize,
   removable,
   readOnly,
-}: Pick<VolumeView, 'blockSize' | 'removable' | 'readOnly'>): string {
+  full,
+}: Pick<VolumeView, 'blockSize' | 'removable' | 'readOnly' | 'full'>): string {
   const words = [
     ...(blockSize === 512 ? [] : [`${formatSize(blockSize)} blocks`]),
     ...(removable ? ['removable'] : []),
     ...(readOnly ? ['read-only'] : []),
+    ...(full ? ['full'] : []),
   ];
   return words.length === 0 ? 'disk' : words.join(', ');
 }

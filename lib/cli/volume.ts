@@ -7,6 +7,7 @@ import { formatSize } from '../base/units.js';
 import type { SetVolume, VolumeView } from '../manage/api.js';
 import { ManageClient } from '../manage/client.js';
 import type { CliDoor } from './door.js';
+import { followCreation } from './follow-creation.js';
 import { describeKind, kindOf, kindOptions, withKind } from './kind.js';
 import {
   flag,
@@ -45,6 +46,7 @@ export function addVolume(program: Command, door: CliDoor): void {
     .requiredOption('--size <size>', 'such as 10G')
     .option('--home <member>', 'where initiators are sent (default: the member with the least)')
     .option('--extent-size <size>', 'the unit of a move (default: 4M)')
+    .option('--full', 'take all of its space now, and keep it (default: thin)')
     .action((name: string, options: Record<string, unknown>) => create(door, name, options));
   withManage(volume.command('list').description('every volume of the group'), door).action(
     async (options: Record<string, unknown>) => {
@@ -79,14 +81,15 @@ export function addVolume(program: Command, door: CliDoor): void {
 
 async function create(door: CliDoor, name: string, raw: Record<string, unknown>): Promise<void> {
   const options = parseOptions(Create, raw);
-  const created = await new ManageClient(options.manage).createVolume({
+  const client = new ManageClient(options.manage);
+  const begun = await client.createVolume({
     name: nameOf(name),
     size: options.size,
     home: options.home,
     extentSize: options.extentSize,
     ...kindOf(options),
   });
-  emit(door, options.json, created, describeVolume);
+  emit(door, options.json, await followCreation(door, client, begun, options.json), describeVolume);
 }
 
 async function set(door: CliDoor, name: string, raw: Record<string, unknown>): Promise<void> {
@@ -132,12 +135,18 @@ function describePin({ pinned, unreadable }: VolumeView): string {
   return `yes, since what was said of it cannot be read (${unreadable}); say it anew with 'blockferry volume set'`;
 }
 
+function describeSpace({ full, allocating }: VolumeView): string {
+  if (allocating !== null) return `${formatSize(allocating)} allocated so far: not there yet`;
+  return full ? 'all of it is allocated' : 'taken as it is written';
+}
+
 function describeVolume(volume: VolumeView): string {
   return table(
     ['volume', volume.name],
     [
       ['url', volume.url],
       ['size', `${formatSize(volume.size)} (${volume.size} bytes)`],
+      ['space', describeSpace(volume)],
       ['kind', describeKind(volume)],
       ['block size', volume.blockSize],
       ['extents', `${volume.extents} of ${formatSize(volume.extentSize)}`],

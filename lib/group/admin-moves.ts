@@ -5,7 +5,16 @@ import { randomToken } from '../base/random.js';
 import type { Clock } from '../base/clock.js';
 import { refuseWhileMoving, requireEntry } from './admin-volumes.js';
 import { change, unchanged, type AdminDoors } from './attempts.js';
-import { MoveRecord, ProgressRecord, RouteHeadRecord, formatRecord, keys, parseRecord } from './records.js';
+import { isBeingMade } from './creations.js';
+import {
+  MoveRecord,
+  ProgressRecord,
+  RouteHeadRecord,
+  VolumeRecord,
+  formatRecord,
+  keys,
+  parseRecord,
+} from './records.js';
 import type { GroupStore, StoreEntry, StoreOperation } from './store.js';
 
 /** A move as it is asked for. */
@@ -22,7 +31,7 @@ export type MoveStatus = MoveRecord & ProgressRecord;
 
 /**
  * Asks for a move.
- * @throws NOT_FOUND (volume, or the destination is not up), BUSY (one is under way), INVALID (range, nothing to do), STALE
+ * @throws NOT_FOUND (volume, or the destination is not up), BUSY (one is under way, or the volume being made), INVALID (range, nothing to do), STALE
  */
 export async function createMove(
   store: GroupStore,
@@ -44,6 +53,9 @@ export async function createMove(
       throw new BlockferryError('STALE', 'somebody else plans for the group by now');
     }
     const head = parseRecord(RouteHeadRecord, headEntry);
+    if (isBeingMade(parseRecord(VolumeRecord, volumeEntry), head.epoch)) {
+      throw new BlockferryError('BUSY', `volume ${volume} is being allocated`, 'wait until it is there');
+    }
     checkRange(wanted, head);
     await refuseIfThere(store, wanted, head);
     const move: MoveRecord = {

@@ -19,9 +19,10 @@ import {
   formatRecord,
   keys,
   parseRecord,
+  type CreationRecord,
   type RouteHeadRecord,
 } from './records.js';
-import type { GroupStore, StoreEntry } from './store.js';
+import type { GroupStore, StoreEntry, StoreOperation } from './store.js';
 
 const IQN_PREFIX = 'iqn.2026-11.org.blockferry:';
 
@@ -37,6 +38,8 @@ export interface WantedVolume {
   readonly removable?: boolean | undefined;
   /** Initiators may not write. */
   readonly readOnly?: boolean | undefined;
+  /** Takes all of its space, always. It is not there before it has it (creations.ts). */
+  readonly full?: boolean | undefined;
   /** VPD 80h; one of its own where it is left out. No two volumes of a group have the same. */
   readonly serial?: string | undefined;
   readonly vendor?: string | undefined;
@@ -55,7 +58,7 @@ export async function ensureGroup(store: GroupStore, doors: AdminDoors, name?: s
 }
 
 /**
- * Makes an empty volume.
+ * Makes an empty volume, or begins to: see `full`.
  * @throws INVALID (name, size, extent size, serial, vendor, product), EXISTS (the name, the serial), NOT_FOUND (the home
  *   is not up)
  */
@@ -92,9 +95,11 @@ export async function createVolume(
       createdAtMs,
       removable: wanted.removable ?? false,
       readOnly: wanted.readOnly ?? false,
+      full: wanted.full ?? false,
       vendor: wanted.vendor ?? VENDOR_DEFAULT,
       product: wanted.product ?? PRODUCT_DEFAULT,
     };
+    const creation: CreationRecord = { volumeId: id, allocatedBytes: 0, failure: null };
     const head: RouteHeadRecord = { epoch: 1, home, base: home, extents: Math.ceil(sizeBytes / extentBytes) };
     return {
       compares: [
@@ -107,6 +112,9 @@ export async function createVolume(
         { put: keys.group, value: formatRecord({ ...group, nextVolumeId: id + 1 }) },
         { put: keys.volume(name), value: formatRecord(volume) },
         { put: keys.routeHead(name), value: formatRecord(head) },
+        volume.full
+          ? { put: keys.creation(name), value: formatRecord(creation) }
+          : { delete: keys.creation(name) }, // why an earlier one of this name could not be made
       ],
       result: volume,
     };
@@ -170,23 +178,28 @@ export async function deleteVolume(store: GroupStore, name: string): Promise<voi
     const volumeEntry = await requireEntry(store, keys.volume(name), `there is no volume ${name}`);
     await refuseWhileMoving(store, name);
     const headEntry = await store.get(keys.routeHead(name));
-    const { entries } = await store.list(keys.route(name));
     return {
       compares: [
         unchanged(keys.volume(name), volumeEntry),
         unchanged(keys.moving(name), undefined),
         unchanged(keys.routeHead(name), headEntry),
       ],
-      operations: [
-        { delete: keys.volume(name) },
-        { delete: keys.reservation(name) },
-        { delete: keys.unit(name) },
-        { delete: keys.placement(name) },
-        ...entries.map((entry) => ({ delete: entry.key })),
-      ],
+      operations: [...(await removalOf(store, name)), { delete: keys.creation(name) }],
       result: undefined,
     };
   });
+}
+
+/** What takes a volume out of the store, as it stands there. */
+export async function removalOf(store: GroupStore, name: string): Promise<StoreOperation[]> {
+  const { entries } = await store.list(keys.route(name));
+  return [
+    { delete: keys.volume(name) },
+    { delete: keys.reservation(name) },
+    { delete: keys.unit(name) },
+    { delete: keys.placement(name) },
+    ...entries.map((entry) => ({ delete: entry.key })),
+  ];
 }
 
 /** Throws BUSY while a move of the volume is under way. */

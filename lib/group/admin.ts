@@ -27,4 +27,5 @@ export {
   type MoveStatus,
   type WantedMove,
 } from './admin-moves.js';
+export { listCreations, isBeingMade, refuseIfFailed } from './creations.js';
 export { createVolume, deleteVolume, ensureGroup, listVolumes, type WantedVolume } from './admin-volumes.js';

@@ -5,6 +5,7 @@
  *   group                         GroupRecord
  *   members/NAME                  MemberRecord     under the member's lease
  *   volumes/NAME                  VolumeRecord
+ *   creations/NAME                CreationRecord   a full volume that is being made, or why there is none
  *   routes/NAME/head              RouteHeadRecord
  *   routes/NAME/chunks/N          RouteChunkRecord (absent: every extent of the chunk is held by head.base)
  *   moves/ID                      MoveRecord
@@ -85,10 +86,21 @@ export const VolumeRecord = z.object({
   removable: z.boolean().default(false),
   /** Initiators may not write; a move may, since it copies. */
   readOnly: z.boolean().default(false),
+  /** All of it is allocated, at every member, whatever is unmapped or cleared: fully provisioned. */
+  full: z.boolean().default(false),
   vendor: z.string().regex(VENDOR_PATTERN).default(VENDOR_DEFAULT),
   product: z.string().regex(PRODUCT_PATTERN).default(PRODUCT_DEFAULT),
 });
 export type VolumeRecord = z.infer<typeof VolumeRecord>;
+
+/** How far the home of a full volume is with allocating it. */
+export const CreationRecord = z.object({
+  volumeId: z.number().int().min(1).max(0xffffffff),
+  allocatedBytes: count,
+  /** Null: it goes on. If not, there is no such volume any more. */
+  failure: z.object({ code: z.enum(['NO_SPACE', 'IO']), reason: z.string().max(1024) }).nullable(),
+});
+export type CreationRecord = z.infer<typeof CreationRecord>;
 
 /** Extents per chunk of a route: a commit rewrites one chunk, so this bounds what it writes. */
 export const ROUTE_CHUNK_EXTENTS = 4096;
@@ -247,6 +259,8 @@ export const keys = {
   moving: (volume: string) => `moving/${volume}`,
   progress: (move: string) => `progress/${move}/`,
   progressOf: (move: string, member: string) => `progress/${move}/${member}`,
+  creations: 'creations/',
+  creation: (volume: string) => `creations/${volume}`,
   targetPorts: 'target-ports',
   reservations: 'reservations/',
   units: 'units/',

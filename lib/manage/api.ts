@@ -5,7 +5,7 @@
  *   GET    /v1/status                 StatusView
  *   GET    /v1/members                MemberView[]
  *   GET    /v1/volumes                VolumeView[]
- *   POST   /v1/volumes                CreateVolume → VolumeView
+ *   POST   /v1/volumes                CreateVolume → VolumeView: a full one is there when that says `allocating: null`
  *   GET    /v1/volumes/NAME           VolumeView
  *   DELETE /v1/volumes/NAME           {}
  *   PATCH  /v1/volumes/NAME           SetVolume → VolumeView: where the balancer may put it
@@ -56,6 +56,8 @@ export const CreateVolume = z.strictObject({
   removable: z.boolean().optional(),
   /** Initiators may not write. */
   readOnly: z.boolean().optional(),
+  /** Takes all of its space, always; it is there when its view says `allocating: null`. Thin otherwise. */
+  full: z.boolean().optional(),
   /** What hosts know it by (VPD 80h); absent: one of its own. */
   serial: z.string().regex(SERIAL_PATTERN, 'is no serial').optional(),
   vendor: z.string().regex(VENDOR_PATTERN, 'is no vendor').optional(),
@@ -142,6 +144,9 @@ export const VolumeView = z.object({
   holders: z.record(z.string(), count),
   removable: z.boolean(),
   readOnly: z.boolean(),
+  full: z.boolean(),
+  /** Bytes that a full volume has got of its space so far; null: the volume is there. */
+  allocating: count.nullable(),
   serial: z.string(),
   vendor: z.string(),
   product: z.string(),

@@ -15,11 +15,14 @@ import {
   deleteVolume,
   getBalance,
   getMove,
+  isBeingMade,
+  listCreations,
   listDecisions,
   listMoves,
   listPlacements,
   movingVolumes,
   placementOf,
+  refuseIfFailed,
   setBalance,
   setPlacement,
   shareOf,
@@ -89,6 +92,8 @@ const SessionsAnswer = z.array(
 interface SaidOfVolumes {
   /** The id of the move under way. */
   readonly moving: ReadonlyMap<string, string>;
+  /** Bytes allocated of those that are being made. */
+  readonly creations: ReadonlyMap<string, number>;
   readonly placements: ReadonlyMap<string, StoreEntry>;
 }
 
@@ -234,6 +239,7 @@ export class GroupDesk implements ManageDesk {
   private async find(name: string): Promise<RoutedVolume> {
     const volume = await this.parts.table.refresh(name);
     if (volume === undefined) {
+      await refuseIfFailed(this.parts.store, name);
       throw new BlockferryError('NOT_FOUND', `there is no volume ${name}`, "see 'blockferry volume list'");
     }
     return volume;
@@ -247,8 +253,12 @@ export class GroupDesk implements ManageDesk {
 
   private async saidOfVolumes(): Promise<SaidOfVolumes> {
     const { store } = this.parts;
-    const [moving, placements] = await Promise.all([movingVolumes(store), listPlacements(store)]);
-    return { moving, placements };
+    const [moving, placements, creations] = await Promise.all([
+      movingVolumes(store),
+      listPlacements(store),
+      listCreations(store),
+    ]);
+    return { moving, placements, creations };
   }
 
   private async balanceView(record: BalanceRecord): Promise<BalanceView> {
@@ -260,7 +270,8 @@ export class GroupDesk implements ManageDesk {
     return { ...record, unreadable: Object.fromEntries(unreadable) };
   }
 
-  private volumeView({ record, route }: RoutedVolume, { moving, placements }: SaidOfVolumes): VolumeView {
+  private volumeView({ record, route }: RoutedVolume, said: SaidOfVolumes): VolumeView {
+    const { moving, placements, creations } = said;
     const { isPinned, labels, unreadable } = placementOf(placements.get(record.name), record.id);
     return {
       name: record.name,
@@ -274,6 +285,8 @@ export class GroupDesk implements ManageDesk {
       holders: Object.fromEntries(route.countByHolder()),
       removable: record.removable,
       readOnly: record.readOnly,
+      full: record.full,
+      allocating: isBeingMade(record, route.epoch) ? (creations.get(record.name) ?? 0) : null,
       serial: record.serial,
       vendor: record.vendor,
       product: record.product,

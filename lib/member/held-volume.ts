@@ -13,6 +13,7 @@ import {
 } from '../base/limits.js';
 import type { Waypoints } from '../base/waypoints.js';
 import type { DiskTime } from '../block/disk-time.js';
+import { isBeingMade, type Creations } from '../group/creations.js';
 import type { VolumeRecord } from '../group/records.js';
 import type { ServedTarget } from '../iscsi/target/directory.js';
 import { VolumeTraffic } from '../load/traffic.js';
@@ -25,6 +26,7 @@ import type { DataFolder } from '../storage/data-folder.js';
 import type { SparseFile } from '../storage/sparse-file.js';
 import { LocalSlot } from '../volume/local-slot.js';
 import { Volume } from '../volume/volume.js';
+import { allocate, creationFailure } from './allocation.js';
 import type { VolumePlace } from './every-path.js';
 import { punchForeign } from './foreign-bytes.js';
 import { VolumeUnit, type VolumeUnitContext } from './volume-unit.js';
@@ -38,6 +40,7 @@ export interface HeldVolumeContext extends VolumeUnitContext {
   refresh(volume: string, epoch: number, done: () => void): void;
   /** Raises the route of a volume above epoch 1, durably. */
   begin(volume: VolumeRecord): Promise<void>;
+  readonly creations: Creations;
   /** Whether this member may serve, by its clock (I4); suspends every volume where not. */
   leaseIsValid(): boolean;
   /** The disk under the files, where it is to be slower than it is. */
@@ -231,32 +234,26 @@ export class HeldVolume implements DestinationVolume {
   }
 
   /**
-   * A store that does not answer says nothing of the file: I/O goes on waiting. A disk that fails does: I/O is told so,
-   * and the file is tried again, as the disk may have been mended and an operator may have put the file back.
+   * Where the disk fails, I/O is told so, and the file is tried again: the disk may have been mended, and an operator may
+   * have put the file back.
    */
   private async open(): Promise<SparseFile> {
-    const { vacated, clock } = this.context;
-    const { name } = this.record;
+    const { vacated, clock, diskTime } = this.context;
     await vacated;
-    for (;;) {
-      try {
-        if (this.isClosed) throw new BlockferryError('NOT_FOUND', `volume ${name} is closed`);
-        const file = await this.openClean();
-        this.openFailure = '';
-        this.local.opened(this.context.diskTime?.slowed(file) ?? file);
-        return file;
-      } catch (error) {
-        this.logOpenFailure(describeError(error));
-        const isOfTheStore = error instanceof BlockferryError && error.code === 'UNAVAILABLE';
-        if (!isOfTheStore || this.isClosed) {
-          this.local.failed(describeError(error));
-          this.opening = null; // whoever needs it next tries again
-          this.reopening?.cancel();
-          this.reopening = this.isClosed ? null : clock.after(OPEN_RETRY_MS, () => this.openIfHeld());
-          throw error;
-        }
-        await sleep(clock, OPEN_RETRY_MS);
-      }
+    try {
+      if (this.isClosed) throw new BlockferryError('NOT_FOUND', `volume ${this.record.name} is closed`);
+      const file = await this.openClean();
+      this.openFailure = '';
+      this.local.opened(diskTime?.slowed(file) ?? file);
+      return file;
+    } catch (error) {
+      this.logOpenFailure(describeError(error));
+      if (isBeingMade(this.record, this.epoch) && !this.isClosed) await this.giveUpMaking(error);
+      this.local.failed(describeError(error));
+      this.opening = null; // whoever needs it next tries again
+      this.reopening?.cancel();
+      this.reopening = this.isClosed ? null : clock.after(OPEN_RETRY_MS, () => this.openIfHeld());
+      throw error;
     }
   }
 
@@ -288,22 +285,64 @@ export class HeldVolume implements DestinationVolume {
    * at a member that holds nothing, is of a volume of the same name that was deleted while this member was away.
    */
   private async openFile(): Promise<SparseFile> {
-    const { folder, log, begin, waypoints } = this.context;
-    const { name, sizeBytes, blockBytes } = this.record;
+    const { folder, log, waypoints } = this.context;
+    const { name, sizeBytes, blockBytes, full: keepsSpace } = this.record;
     const isNew = this.epoch === 1 || !this.holdsAny;
     if (isNew) await folder.remove(name);
-    const options = { sizeBytes, blockBytes, create: isNew, readOnly: false, log };
+    const options = { sizeBytes, blockBytes, create: isNew, readOnly: false, keepsSpace, log };
     const file = await folder.openVolume(name, options);
     try {
       if (this.epoch === 1 && this.holdsAny) {
         waypoints.reached('volume.file-made');
-        await begin(this.record);
+        if (keepsSpace) await this.takeSpace(file);
+        await this.beginRoute();
         waypoints.reached('volume.begun');
       }
       return file;
     } catch (error) {
-      await file.close();
+      await file.close().catch(() => undefined); // why it is closed says more
       throw error;
+    }
+  }
+
+  /**
+   * A store that does not answer says nothing of the file: I/O goes on waiting. Nor is the file made anew, since the commit
+   * may have been made all the same: a full one would then be less than its route says of it for a while.
+   */
+  private async beginRoute(): Promise<void> {
+    for (;;) {
+      try {
+        return await this.context.begin(this.record);
+      } catch (error) {
+        this.logOpenFailure(describeError(error));
+        const isOfTheStore = error instanceof BlockferryError && error.code === 'UNAVAILABLE';
+        if (!isOfTheStore || this.isClosed) throw error;
+      }
+      await sleep(this.context.clock, OPEN_RETRY_MS);
+    }
+  }
+
+  private async takeSpace(file: SparseFile): Promise<void> {
+    const { folder, clock, creations } = this.context;
+    const { headRevision } = this.routed.route;
+    await allocate(file, (await folder.space()).freeBytes, {
+      clock,
+      isWanted: () => !this.isClosed,
+      tell: (bytes) => void creations.allocated(this.record, headRevision, bytes).catch(() => undefined),
+    });
+  }
+
+  /** A full volume that does not get its space is none: of what was begun nothing stays but the reason. */
+  private async giveUpMaking(error: unknown): Promise<void> {
+    const { creations, self, refresh } = this.context;
+    const reread = (): Promise<void> => new Promise((resolve) => refresh(this.record.name, 0, resolve));
+    await reread(); // what failed may have been the answer of the commit alone
+    if (!isBeingMade(this.record, this.epoch) || this.isClosed) return;
+    try {
+      await creations.failed(this.record, this.routed.route.headRevision, creationFailure(error, self));
+      await reread(); // the file goes with the volume
+    } catch (failure) {
+      this.logOpenFailure(describeError(failure)); // the file is tried again, and fails again
     }
   }
 

@@ -6,7 +6,7 @@ import type { AccessServer } from '../access/access-server.js';
 import type { AccessUnits } from '../access/home-service.js';
 import type { Server } from '../access/messages.js';
 import { describeError } from '../base/errors.js';
-import type { VolumeRecord } from '../group/records.js';
+import { keys, type VolumeRecord } from '../group/records.js';
 import type { StoreCompare } from '../group/store.js';
 import type { DestinationVolumes } from '../migration/destination.js';
 import type { MovingVolumes } from '../migration/move-runner.js';
@@ -262,12 +262,13 @@ export class VolumeHost implements AccessUnits, HeldVolumes, DestinationVolumes,
     else this.byName.set(name, this.make(routed));
   }
 
-  private async begin({ name, id }: VolumeRecord): Promise<void> {
+  private async begin({ name, id, full }: VolumeRecord): Promise<void> {
     const { table } = this.options;
     for (;;) {
       const routed = table.get(name);
       if (routed === undefined || routed.record.id !== id || routed.route.epoch > 1) return;
-      await table.commit(routed, routed.route.begun());
+      const made = full ? [{ delete: keys.creation(name) }] : [];
+      await table.commit(routed, routed.route.begun(), [], made);
     }
   }
 

@@ -1,7 +1,11 @@
-/** What of every unit the members of a group share, as one member knows it: reservations, and what initiators have changed. */
+/**
+ * What of every unit the members of a group share, as one member knows it: reservations, what initiators have changed, and
+ * how far full volumes are made.
+ */
 import { sleep } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
 import { READ_BACK_RETRY_MS } from '../base/limits.js';
+import { Creations } from '../group/creations.js';
 import { SharedReservations, type SharedReservationsOptions } from './shared-reservations.js';
 import { SharedUnits, type SharedUnitsOptions } from './shared-units.js';
 
@@ -12,13 +16,15 @@ export class SharedState {
     private readonly options: SharedStateOptions,
     readonly reservations: SharedReservations,
     readonly units: SharedUnits,
+    readonly creations: Creations,
   ) {}
 
   /** Reads what there is, then follows. */
   static async open(options: SharedStateOptions): Promise<SharedState> {
     const reservations = await SharedReservations.open(options);
     try {
-      return new SharedState(options, reservations, await SharedUnits.open(options));
+      const units = await SharedUnits.open(options);
+      return new SharedState(options, reservations, units, new Creations(options.store));
     } catch (error) {
       reservations.close();
       throw error;

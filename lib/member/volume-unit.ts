@@ -54,7 +54,7 @@ export class VolumeUnit {
     private readonly context: VolumeUnitContext,
   ) {
     const { record } = place.routed;
-    const { name, id, removable, readOnly } = record;
+    const { name, id, removable, readOnly, full } = record;
     const { everyPath, units, keeperOf } = context;
     // Where every member serves, a home that is about to go finishes what it has begun, and that may enter.
     const isHome = everyPath === null ? () => this.isSurelyHome : () => this.isHome;
@@ -62,7 +62,7 @@ export class VolumeUnit {
     const parts: UnitParts = {
       device,
       identity: record,
-      options: { removable, readOnly },
+      options: { removable, readOnly, full },
       state: new KeptUnitState(units.keeperOf(name, id)),
       reservations: keeperOf(name, id),
       others: () => context.unitsHere(),

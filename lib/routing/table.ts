@@ -129,6 +129,7 @@ export class RoutingTable {
   /**
    * Commits a change of a route: a compare-and-swap on its head (I3), durable when it resolves, and then adopted here.
    * @param conditions what else must hold for the change to be made
+   * @param also what else is written with it
    * @returns the new route, or null when a condition does not hold or somebody else changed the route first (the table has theirs by then)
    * @throws what the store threw, when it is not known whether the change was made: refresh() before acting
    */
@@ -136,9 +137,11 @@ export class RoutingTable {
     volume: RoutedVolume,
     change: RouteChange,
     conditions: readonly StoreCompare[] = [],
+    also: readonly StoreOperation[] = [],
   ): Promise<Route | null> {
     const { name } = volume.record;
-    const operations: StoreOperation[] = [{ put: keys.routeHead(name), value: formatRecord(change.head) }];
+    const head = { put: keys.routeHead(name), value: formatRecord(change.head) };
+    const operations: StoreOperation[] = [head, ...also];
     for (const [index, chunk] of change.chunks) {
       const key = keys.routeChunk(name, index);
       operations.push(chunk === null ? { delete: key } : { put: key, value: formatRecord(chunk) });

@@ -19,6 +19,8 @@ interface ModePage {
   /** The bytes after the page's header, with zeros where `fields` stand. */
   readonly fixed: Buffer;
   readonly fields: readonly ModeField[];
+  /** A full unit has no such page. */
+  readonly ofThinUnits?: boolean;
 }
 
 /** A page with a subpage code says so and has a longer header (SPC-4 7.5.7). */
@@ -60,7 +62,7 @@ const PAGES: readonly ModePage[] = [
   // Informational Exceptions Control (SPC-4 7.5.14): DEXCPT, none are ever reported.
   page(0x1c, 0, 10, { 2: 0x08 }),
   // Logical Block Provisioning (SBC-4 6.5.9), which goes with the log page: no threshold can be armed.
-  page(0x1c, 2, 12, {}),
+  { ...page(0x1c, 2, 12, {}), ofThinUnits: true },
 ];
 
 const ALL_PAGES = 0x3f;
@@ -69,12 +71,17 @@ const ALL_SUBPAGES = 0xff;
 /** PC, bits 7–6 of byte 2 (SPC-4 table 154). */
 export const PageControl = { CURRENT: 0, CHANGEABLE: 1, DEFAULT: 2, SAVED: 3 } as const;
 
-/** The pages asked for; empty when there is none of that name. */
-export function selectPages(pageCode: number, subpageCode: number): readonly ModePage[] {
+/** The pages asked for; empty when there is none of that name. `full`: the unit is fully provisioned. */
+export function selectPages(
+  { full }: { readonly full: boolean },
+  pageCode: number,
+  subpageCode: number,
+): readonly ModePage[] {
   // Only "none" and "all" have a meaning beside page code 3Fh (SPC-4 table 155).
   if (pageCode === ALL_PAGES && subpageCode !== 0 && subpageCode !== ALL_SUBPAGES) return [];
   return PAGES.filter(
     (candidate) =>
+      !(full && candidate.ofThinUnits === true) &&
       (pageCode === ALL_PAGES || candidate.pageCode === pageCode) &&
       (subpageCode === ALL_SUBPAGES || candidate.subpageCode === subpageCode),
   );
@@ -104,14 +111,19 @@ export function encodeModePage(modePage: ModePage, pageControl: number, modes: M
  * The pages of a mode parameter list, from `start` to its end, applied to `modes`: all of them, or none and the reason
  * (SPC-4 6.11: a field that cannot be changed has to be as it is).
  */
-export function applyModePages(list: Buffer, start: number, modes: Modes): Modes | Sense {
+export function applyModePages(
+  unit: { readonly full: boolean },
+  list: Buffer,
+  start: number,
+  modes: Modes,
+): Modes | Sense {
   const changed: Record<keyof Modes, boolean> = { ...modes };
   for (let at = start; at < list.length;) {
     const hasSubpage = (byteAt(list, at) & SPF) !== 0;
     const headerBytes = headerBytesOf(hasSubpage ? 1 : 0);
     if (at + headerBytes > list.length) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
     // PS, bit 7, says something in MODE SENSE alone.
-    const [modePage] = selectPages(byteAt(list, at) & 0x3f, hasSubpage ? byteAt(list, at + 1) : 0);
+    const [modePage] = selectPages(unit, byteAt(list, at) & 0x3f, hasSubpage ? byteAt(list, at + 1) : 0);
     const length = hasSubpage ? list.readUInt16BE(at + 2) : byteAt(list, at + 1);
     if (modePage === undefined || (byteAt(list, at) & 0x3f) === ALL_PAGES) return invalidParameterField(at);
     if (length !== modePage.fixed.length) return invalidParameterField(at + headerBytes / 2);

@@ -42,6 +42,8 @@ export interface DiskOptions {
   readonly removable?: boolean;
   /** No initiator may write, whatever the device would take: a move goes on writing to it. */
   readonly readOnly?: boolean;
+  /** Fully provisioned (SBC-4 4.7.2): every block has its space, and the device keeps it whatever is cleared. */
+  readonly full?: boolean;
   /** Where the unit is reached through several target ports; by default it has one, which needs no telling apart. */
   readonly ports?: TargetPorts;
   /** Data of one command at most: a power of two; TRANSFER_BYTES_MAX by default. */
@@ -84,6 +86,8 @@ export class DiskUnit {
   /** MAXIMUM ATOMIC TRANSFER LENGTH and ATOMIC ALIGNMENT in blocks: what lies in one page. */
   readonly atomicBlocksMax: number;
   readonly removable: boolean;
+  /** Fully provisioned; if not, it is thin, and LBPME says so (SBC-4 4.7.3). */
+  readonly full: boolean;
   private readonly isProtected: boolean;
   /** Padded to their field lengths. */
   readonly vendor: string;
@@ -116,6 +120,7 @@ export class DiskUnit {
     this.blockBytes = device.blockBytes;
     this.blocks = Math.floor(device.sizeBytes / device.blockBytes);
     this.removable = options.removable ?? false;
+    this.full = options.full ?? false;
     this.isProtected = device.readOnly || (options.readOnly ?? false);
     const physicalBytes = Math.max(options.physicalBlockBytes ?? PAGE_BYTES, device.blockBytes);
     this.physicalExponent = Math.log2(physicalBytes / device.blockBytes);

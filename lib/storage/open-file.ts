@@ -18,6 +18,8 @@ export interface OpenOptions {
   /** Make the file where it is missing. */
   readonly create: boolean;
   readonly readOnly: boolean;
+  /** What is cleared keeps its space: zeros are written, and only punch() makes holes. */
+  readonly keepsSpace?: boolean;
   readonly log: Logger;
 }
 

@@ -32,6 +32,7 @@ export class SparseFile implements BlockDevice {
   readonly sizeBytes: number;
   readonly blockBytes: number;
   readonly readOnly: boolean;
+  private readonly keepsSpace: boolean;
   /** What I/O did to the event loop so far. */
   readonly counters: Readonly<IoCounters>;
 
@@ -59,6 +60,7 @@ export class SparseFile implements BlockDevice {
     this.sizeBytes = opened.sizeBytes;
     this.blockBytes = options.blockBytes;
     this.readOnly = options.readOnly;
+    this.keepsSpace = options.keepsSpace ?? false;
     this.counters = counters;
     const share = doors.pool.share();
     this.flusher = new Flusher(fd, doors.calls, share, this.inFlight, log);
@@ -83,15 +85,7 @@ export class SparseFile implements BlockDevice {
   }
 
   submit(io: BlockIo): void {
-    const refusal = this.refusal(io);
-    if (refusal !== null) {
-      io.complete(refusal);
-      return;
-    }
-    if (io.lengthBytes === 0 && io.op !== 'flush') {
-      io.complete(null);
-      return;
-    }
+    if (!this.admits(io)) return;
     switch (io.op) {
       case 'read':
         this.reader.read(io);
@@ -103,13 +97,26 @@ export class SparseFile implements BlockDevice {
         return;
       case 'discard':
       case 'zero':
-        this.holes?.discarded(io.offsetBytes, io.lengthBytes);
-        this.writer.clear(io);
+        this.clear(io, this.keepsSpace);
         return;
       case 'flush':
         if (this.readOnly) io.complete(null);
         else this.flusher.add(io);
     }
+  }
+
+  /** False: there is nothing to do, and it has been answered. */
+  private admits(io: BlockIo): boolean {
+    const refusal = this.refusal(io);
+    if (refusal === null && (io.lengthBytes !== 0 || io.op === 'flush')) return true;
+    io.complete(refusal);
+    return false;
+  }
+
+  private clear(io: BlockIo, keepsSpace: boolean): void {
+    this.holes?.discarded(io.offsetBytes, io.lengthBytes);
+    if (keepsSpace) this.writer.fill(io);
+    else this.writer.clear(io);
   }
 
   /** A file that is open for reading alone has none: see MappedFile.open. */
@@ -144,9 +151,14 @@ export class SparseFile implements BlockDevice {
     return { mapped: true, lengthBytes: Math.ceil((first.toBytes - offsetBytes) / block) * block };
   }
 
-  /** Gives the range's space back; it reads as zeros afterwards. Rejects with IoError. */
+  /** Gives the range's space back, in any file; it reads as zeros afterwards. Rejects with IoError. */
   punch(offsetBytes: number, lengthBytes: number): Promise<void> {
-    return submitAndWait(this, 'discard', offsetBytes, lengthBytes);
+    const punching = {
+      submit: (io: BlockIo): void => {
+        if (this.admits(io)) this.clear(io, false);
+      },
+    };
+    return submitAndWait(punching, 'discard', offsetBytes, lengthBytes);
   }
 
   /** Resolves when everything completed before is durable. Rejects with IoError. */

@@ -28,10 +28,14 @@ import type { PoolShare, PoolWork } from './pool-share.js';
 /** A request in the lane and how far it is. */
 class LaneWork {
   doneBytes = 0;
-  constructor(readonly io: BlockIo) {}
+  /** @param fills what it clears is filled with zeros, not punched */
+  constructor(
+    readonly io: BlockIo,
+    readonly fills: boolean,
+  ) {}
 }
 
-/** What is written where holes cannot be punched. */
+/** What is written where holes cannot be punched, or must not be. */
 const ZEROS = Buffer.alloc(LOOP_IO_BYTES_MAX);
 
 export class FileWriter implements PoolWork {
@@ -76,6 +80,11 @@ export class FileWriter implements PoolWork {
     this.enqueue(io);
   }
 
+  /** The same, and afterwards the range takes its space, whether it did before or not. */
+  fill(io: BlockIo): void {
+    this.enqueue(io, true);
+  }
+
   private writeOnLoop(io: BlockIo): void {
     const startedMs = this.doors.nowMs();
     let doneBytes = 0;
@@ -102,9 +111,9 @@ export class FileWriter implements PoolWork {
     return io.op === 'write' && io.lengthBytes <= LOOP_IO_BYTES_MAX && this.gate.onLoop;
   }
 
-  private enqueue(io: BlockIo): void {
+  private enqueue(io: BlockIo, fills = false): void {
     this.inFlight.begin();
-    this.lane.push(new LaneWork(io));
+    this.lane.push(new LaneWork(io, fills));
     if (!this.laneBusy) this.advance();
   }
 
@@ -137,7 +146,7 @@ export class FileWriter implements PoolWork {
     const { io, doneBytes } = work;
     this.startedMs = this.doors.nowMs();
     if (io.op === 'write') this.issueWrite(work, io.data, doneBytes, io.lengthBytes);
-    else if (this.canPunch) this.issuePunch(work);
+    else if (this.canPunch && !work.fills) this.issuePunch(work);
     else this.issueWrite(work, ZEROS, 0, Math.min(ZEROS.length, io.lengthBytes - doneBytes));
   }
 

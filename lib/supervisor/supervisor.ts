@@ -122,7 +122,7 @@ async function start(options: SupervisorOptions, undos: Undo[]): Promise<GroupDe
     manageUrl: () => manageUrl,
     watched: () => members.map((member, i) => watchedView(member, addresses.members[i], options)),
   });
-  for (const volume of options.volumes) await ensureVolume(desk, volume);
+  for (const volume of options.volumes) await ensureVolume(desk, volume, clock);
   const api = await ManageServer.start({ host, port: addresses.manage, desk, log });
   manageUrl = api.url;
   undos.push(() => api.stop());

@@ -1,7 +1,9 @@
 /** The volumes that a group is started with: made when they are missing, checked when they are there. */
+import type { Clock } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
 import { formatSize } from '../base/units.js';
 import type { CreateVolume, VolumeView } from '../manage/api.js';
+import { untilMade } from '../manage/creation.js';
 import type { ManageDesk } from '../manage/desk.js';
 
 export interface WantedVolume {
@@ -11,13 +13,18 @@ export interface WantedVolume {
   readonly kind: Omit<CreateVolume, 'name' | 'size' | 'home' | 'extentSize'>;
 }
 
-/** Throws INVALID when a volume of that name has another size or is of another kind: nothing here changes one. */
-export async function ensureVolume(desk: ManageDesk, wanted: WantedVolume): Promise<void> {
+/**
+ * Resolves when the volume is there.
+ * @throws INVALID (one of that name has another size or is of another kind: nothing here changes one), NO_SPACE, IO
+ */
+export async function ensureVolume(desk: ManageDesk, wanted: WantedVolume, clock: Clock): Promise<void> {
   const known = (await desk.volumes()).find((volume) => volume.name === wanted.name);
-  if (known === undefined) {
-    await desk.createVolume({ ...wanted.kind, name: wanted.name, size: wanted.sizeBytes });
-    return;
-  }
+  if (known !== undefined) refuseOther(known, wanted);
+  const { kind, name, sizeBytes: size } = wanted;
+  await untilMade(desk, known ?? (await desk.createVolume({ ...kind, name, size })), clock);
+}
+
+function refuseOther(known: VolumeView, wanted: WantedVolume): void {
   if (known.size !== wanted.sizeBytes) {
     throw new BlockferryError(
       'INVALID',

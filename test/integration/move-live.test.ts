@@ -239,6 +239,30 @@ t.test('single extents move, and the volume is served from both places', { timeo
   t.match(await runVerify(initiator, { ledger }), { ok: true });
 });
 
+t.test('a full volume has all of its space, wherever it goes', { timeout: 240_000 }, async (t) => {
+  const group = await startGroup(t, { volumes: { solid: '32M,full' } });
+  const spaceAt = (member: string) => allocatedBytes(join(group.dataFolder, member, 'solid.volume'));
+  t.match(await group.json('volume', 'show', 'solid'), { full: true, allocating: null, home: 'm1' });
+  t.ok((await spaceAt('m1')) >= 32 * MiB, 'since it was made');
+  const initiator = await Initiator.connect(group.url('solid'));
+  t.teardown(() => initiator.close());
+  await t.rejects(initiator.unmap([{ lba: 0, blocks: 8 }]), /sense 5\/20\/00/);
+  await initiator.write(0, Buffer.alloc(MiB, 7));
+  await initiator.writeSame(0, 2048, Buffer.alloc(512)); // zeros over what was written
+  t.match(await move(group, 'solid', 'm2'), { bytesCopied: 32 * MiB }, 'zeros are copied');
+  t.ok((await spaceAt('m2')) >= 32 * MiB, 'all of it where it went');
+  t.ok((await initiator.read(0, 2048)).every((byte) => byte === 0));
+
+  const large = await group.cli('volume', 'create', 'large', '--size', '8T', '--full', '--home', 'm1');
+  t.equal(large.code, 1);
+  t.match(
+    large.stderr,
+    /volume large could not be made: no space at m1: it takes 8T, and .* are left; make it smaller/,
+  );
+  t.equal((await group.json<unknown[]>('volume', 'list')).length, 1);
+  t.equal(await allocatedBytes(join(group.dataFolder, 'm1', 'large.volume')), 0);
+});
+
 t.test('drain moves everything away', { timeout: 240_000 }, async (t) => {
   const group = await startGroup(t, { volumes: { one: '32M', two: '32M' } });
   const ended = await group.cli('drain', 'm1', '--json');

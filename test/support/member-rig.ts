@@ -9,6 +9,7 @@ import { SeededRandom } from '../../lib/base/random.js';
 import { noWaypoints } from '../../lib/base/waypoints.js';
 import { submitAndWait } from '../../lib/block/device.js';
 import { createVolume, type WantedVolume } from '../../lib/group/admin-volumes.js';
+import { Creations } from '../../lib/group/creations.js';
 import { ensureGroup } from '../../lib/group/admin.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
@@ -80,6 +81,7 @@ export class MemberRig {
         catchUp: () => this.catchingUp,
         homeCondition: (name) => ({ key: keys.unit(name), revision: 0 }),
       },
+      creations: new Creations(this.store),
       everyPath: null,
       hasLeft: () => Promise.resolve(false),
       loopIdleMs: () => 0,

@@ -319,7 +319,7 @@ export class MoveWorld {
         blockBytes: 512,
       },
       ...{ extentBytes: this.extentBytes, serial: '0'.repeat(16), naa: `3${'0'.repeat(15)}`, createdAtMs: 0 },
-      ...{ removable: false, readOnly: false, vendor: 'BLKFERRY', product: 'VOLUME' },
+      ...{ removable: false, readOnly: false, full: false, vendor: 'BLKFERRY', product: 'VOLUME' },
     };
     const head = { epoch: 1, home: names[0] ?? 'm1', base: names[0] ?? 'm1', extents: this.extents };
     await this.store.txn(

@@ -51,6 +51,8 @@ function volumeView(name: string, home: string, holders: Record<string, number>)
     holders,
     removable: false,
     readOnly: false,
+    full: false,
+    allocating: null,
     serial: '0123456789abcdef',
     vendor: 'BLKFERRY',
     product: 'VOLUME',
@@ -82,13 +84,15 @@ const HOT_VOLUME: VolumeLoad = {
   ],
 };
 
-/** Plays a group: a move is done after it was looked at three times. */
+/** Plays a group: a move is done after it was looked at three times, a full volume there after it was twice. */
 class PlayedDesk implements ManageDesk {
   readonly held: VolumeView[] = [volumeView('disk', 'm1', { m1: 16 })];
   readonly asked: (CreateMove | CreateVolume)[] = [];
   readonly balanceView: BalanceView = { settings: { ...DEFAULT_SETTINGS }, members: {}, unreadable: {} };
   readonly decided: DecisionView[] = [];
   looks = 0;
+  /** A full volume does. */
+  fits = true;
   ending: MoveView['state'] = 'done';
 
   async status() {
@@ -111,7 +115,16 @@ class PlayedDesk implements ManageDesk {
     const found = this.held.find((volume) => volume.name === name);
     if (found === undefined)
       throw new BlockferryError('NOT_FOUND', `there is no volume ${name}`, 'see volume list');
+    if (found.allocating !== null) this.allocate(found);
     return found;
+  }
+  private allocate(volume: VolumeView) {
+    if (volume.allocating === 0) volume.allocating = volume.size / 2;
+    else if (this.fits) volume.allocating = null;
+    else {
+      this.held.splice(this.held.indexOf(volume), 1);
+      throw new BlockferryError('NO_SPACE', `volume ${volume.name} could not be made`, 'make it smaller');
+    }
   }
   async createVolume(wanted: CreateVolume) {
     if (this.held.some((volume) => volume.name === wanted.name)) {
@@ -119,6 +132,8 @@ class PlayedDesk implements ManageDesk {
     }
     this.asked.push(wanted);
     const made = volumeView(wanted.name, wanted.home ?? 'm2', {});
+    made.full = wanted.full ?? false;
+    made.allocating = made.full ? 0 : null;
     this.held.push(made);
     return made;
   }
@@ -253,6 +268,45 @@ t.test('kinds of volume', async (t) => {
   t.match((await run(manage('volume', 'list'))).stdout, /^disk +64M +disk +m1/m);
   t.match((await run(manage('volume', 'show', 'odd'))).stdout, /vendor, product +ACME, Floppy/);
   t.equal((await run(manage('volume', 'delete', 'odd'))).code, 0);
+});
+
+t.test('a full volume is waited for', async (t) => {
+  const create = (name: string, ...more: string[]) =>
+    manage('volume', 'create', name, '--size', '64M', '--full', ...more);
+  const made = await run(create('solid', '--json'));
+  t.equal(made.code, 0, made.stderr);
+  t.match(JSON.parse(made.stdout), { name: 'solid', full: true, allocating: null });
+  t.match(desk.asked.at(-1), { full: true });
+  t.match((await run(manage('volume', 'list'))).stdout, /^solid +64M +full +m2/m);
+  t.match((await run(manage('volume', 'show', 'solid'))).stdout, /^space +all of it is allocated$/m);
+  t.match((await run(manage('volume', 'show', 'disk'))).stdout, /^space +taken as it is written$/m);
+
+  desk.fits = false;
+  const refused = await run(create('large', '--json'));
+  t.match(refused, {
+    code: 1,
+    stdout: '',
+    stderr: 'blockferry: volume large could not be made; make it smaller\n',
+  });
+  desk.fits = true;
+
+  const door = new FakeDoor();
+  const running = run(create('left'), door);
+  while (desk.held.at(-1)?.name !== 'left') await new Promise((resolve) => setTimeout(resolve, 5));
+  door.signal('SIGINT');
+  const { code, stderr } = await running;
+  t.equal(code, 1);
+  t.match(
+    stderr,
+    /goes on being allocated; look with 'blockferry volume show left', stop it with 'blockferry volume delete left'/,
+  );
+  const left = desk.held.at(-1);
+  if (left !== undefined) left.allocating = 0;
+  t.match(
+    (await run(manage('volume', 'show', 'left'))).stdout,
+    /^space +32M allocated so far: not there yet$/m,
+  );
+  desk.held.splice(-2, 2);
 });
 
 t.test('a move is followed to its end, and reported as scripts expect', async (t) => {

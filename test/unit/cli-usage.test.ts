@@ -94,10 +94,10 @@ t.test('values at the door', async (t) => {
   for (const bad of ['', '-', '5-', '-5', '5-4', 'a-b'])
     t.notOk(extentRange.safeParse(bad).success, `range '${bad}'`);
   t.strictSame(volumeAndSize.parse('disk=1G'), { name: 'disk', sizeBytes: 1024 ** 3, kind: {} });
-  t.strictSame(volumeAndSize.parse('disk=1G,block-size=4096,removable,read-only,serial=S 1'), {
+  t.strictSame(volumeAndSize.parse('disk=1G,block-size=4096,removable,read-only,full,serial=S 1'), {
     name: 'disk',
     sizeBytes: 1024 ** 3,
-    kind: { blockSize: 4096, removable: true, readOnly: true, serial: 'S 1' },
+    kind: { blockSize: 4096, removable: true, readOnly: true, full: true, serial: 'S 1' },
   });
   const badKinds = [
     'block-size=1024',

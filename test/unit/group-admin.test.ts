@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import t from 'tap';
 import { sleep, systemClock, type Clock, type Timer } from '../../lib/base/clock.js';
-import { MOVES_REMEMBERED_MAX } from '../../lib/base/limits.js';
+import { CREATIONS_REMEMBERED_MAX, MOVES_REMEMBERED_MAX } from '../../lib/base/limits.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import {
@@ -17,6 +17,7 @@ import {
   type WantedMove,
   type WantedVolume,
 } from '../../lib/group/admin.js';
+import { Creations, listCreations, refuseIfFailed } from '../../lib/group/creations.js';
 import { GroupView, Membership, type MembershipOptions } from '../../lib/group/membership.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { openStore } from '../../lib/group/open-store.js';
@@ -282,6 +283,7 @@ t.test('the kind of a volume is in its record, and no serial is given twice', as
   const kind = {
     removable: true,
     readOnly: true,
+    full: true,
     serial: 'FLOPPY 1',
     vendor: 'ACME',
     product: 'Floppy disk',
@@ -306,8 +308,49 @@ t.test('a record from before there were kinds is of a plain disk', (t) => {
   const record = parseRecord(VolumeRecord, {
     ...{ key: 'volumes/v1', value: JSON.stringify({ ...old, ...rest }), revision: 1 },
   });
-  t.match(record, { removable: false, readOnly: false, vendor: 'BLKFERRY', product: 'VOLUME' });
+  t.match(record, { removable: false, readOnly: false, full: false, vendor: 'BLKFERRY', product: 'VOLUME' });
   t.end();
+});
+
+t.test('a full volume while it is made', async (t) => {
+  const store = await makeGroup(t);
+  const creations = new Creations(store);
+  const made = await createVolume(store, doors, volume({ full: true }));
+  const revision = (await store.get(keys.routeHead('v1')))?.revision ?? 0;
+  t.same(await listCreations(store), new Map([['v1', 0]]));
+  await creations.allocated(made, revision, 4096);
+  t.same(await listCreations(store), new Map([['v1', 4096]]));
+  await t.rejects(createMove(store, doors, move()), { code: 'BUSY', message: /v1 is being allocated/ });
+  await creations.allocated(made, revision - 1, 8192);
+  await creations.failed(made, revision - 1, { code: 'IO', reason: 'of another life' });
+  t.same(await listCreations(store), new Map([['v1', 4096]]), 'not by the route of now');
+  await refuseIfFailed(store, 'v1');
+  await deleteVolume(store, 'v1');
+  t.same(await listCreations(store), new Map());
+});
+
+t.test('why a full volume could not be made is known, of the last few', async (t) => {
+  const store = await makeGroup(t);
+  const creations = new Creations(store);
+  const fail = async (name: string, code: 'NO_SPACE' | 'IO'): Promise<void> => {
+    const made = await createVolume(store, doors, volume({ name, full: true }));
+    const revision = (await store.get(keys.routeHead(name)))?.revision ?? 0;
+    await creations.failed(made, revision, { code, reason: 'the disk' });
+  };
+  for (let i = 0; i < CREATIONS_REMEMBERED_MAX; i++) await fail(`v${i}`, 'NO_SPACE');
+  await fail('v0', 'IO');
+  t.same(await listVolumes(store), []);
+  t.same((await store.list(keys.routes)).entries, []);
+  await t.rejects(refuseIfFailed(store, 'v0'), {
+    code: 'IO',
+    message: 'volume v0 could not be made: the disk',
+  });
+  await t.rejects(refuseIfFailed(store, 'v1'), { code: 'NO_SPACE' });
+  await fail('one-more', 'IO');
+  t.equal((await store.list(keys.creations)).entries.length, CREATIONS_REMEMBERED_MAX);
+  await refuseIfFailed(store, 'v1'); // the oldest is forgotten
+  await createVolume(store, doors, volume({ name: 'v2' }));
+  await refuseIfFailed(store, 'v2');
 });
 
 t.test('volumes made at the same time get different ids', async (t) => {

@@ -9,8 +9,11 @@ import { BlockferryError } from '../../lib/base/errors.js';
 import { sleep, systemClock } from '../../lib/base/clock.js';
 import { OPEN_RETRY_MS } from '../../lib/base/limits.js';
 import { submitAndWait } from '../../lib/block/device.js';
-import { deleteVolume } from '../../lib/group/admin-volumes.js';
-import { EXTENT_BYTES, makeRig } from '../support/member-rig.js';
+import { deleteVolume, listVolumes } from '../../lib/group/admin-volumes.js';
+import { refuseIfFailed } from '../../lib/group/creations.js';
+import type { FileCalls } from '../../lib/storage/doors.js';
+import { EXTENT_BYTES, makeRig, type MemberRig } from '../support/member-rig.js';
+import { allocatedBytes } from '../support/space.js';
 import { doorsWith, systemError } from '../support/storage-doors.js';
 import { SAID, said, scsiRunner } from '../support/scsi-runner.js';
 
@@ -273,4 +276,133 @@ t.test('a file that cannot be opened is tried again once a second, whoever asks 
   isBroken = false;
   await new Promise((resolve) => setTimeout(resolve, 1.5 * OPEN_RETRY_MS));
   t.equal(await rig.read(1), 7, 'mended');
+});
+
+const SIZE_BYTES = 3 * EXTENT_BYTES - 4096;
+
+t.test('a full volume has all of its space before it is served, and keeps it', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create({ full: true });
+  const file = join(rig.path, 'v.volume');
+  t.equal(await rig.read(1), 0);
+  t.equal(rig.routed.route.epoch, 2, 'it has begun');
+  t.ok((await allocatedBytes(file)) >= SIZE_BYTES);
+  t.same((await rig.store.list('creations/')).entries, [], 'nothing is left to be told');
+  await rig.write(1, 7);
+  for (const op of ['discard', 'zero'] as const) await submitAndWait(await rig.volume(1), op, 0, SIZE_BYTES);
+  t.equal(await rig.read(1), 0);
+  await rig.stop();
+  t.ok((await allocatedBytes(file)) >= SIZE_BYTES, 'whatever is cleared');
+  await rig.start();
+  await submitAndWait(await rig.volume(1), 'discard', 0, SIZE_BYTES);
+  await (await rig.host.get('v')?.file())?.sync();
+  t.ok((await allocatedBytes(file)) >= SIZE_BYTES, 'also after a restart');
+  await rig.table.commit(rig.routed, rig.routed.route.withHolder([0], 'm2'));
+  rig.host.giveBack('v', [0]);
+  await (await rig.host.get('v')?.file())?.sync();
+  t.ok((await allocatedBytes(file)) <= SIZE_BYTES - EXTENT_BYTES, 'what is given away is given back');
+});
+
+t.test('what a crash left of a full volume is allocated anew', async (t) => {
+  const rig = await makeRig(t);
+  await rig.stop();
+  await rig.create({ full: true });
+  const file = join(rig.path, 'v.volume');
+  fs.writeFileSync(file, Buffer.alloc(EXTENT_BYTES, 9)); // a part of it, and no commit
+  fs.truncateSync(file, SIZE_BYTES);
+  await rig.start();
+  const all = Buffer.alloc(SIZE_BYTES, 0xee);
+  await submitAndWait(await rig.volume(1), 'read', 0, SIZE_BYTES, all);
+  t.ok(all.equals(Buffer.alloc(SIZE_BYTES)), 'with nothing of what was there');
+  t.ok((await allocatedBytes(file)) >= SIZE_BYTES);
+});
+
+/** Within seconds, or it never will. */
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let looks = 2000; !(await holds()); looks--) {
+    if (looks === 0) throw new Error('not within 10 s');
+    await sleep(systemClock, 5);
+  }
+}
+
+/** The rig on a disk whose writes in the thread pool are the test's. */
+async function restartWith(rig: MemberRig, write: FileCalls['write'], freeBytes = 2 ** 40): Promise<void> {
+  await rig.stop();
+  const doors = doorsWith({ write });
+  rig.storage = { ...doors, folders: { ...doors.folders, freeBytes: () => Promise.resolve(freeBytes) } };
+  await rig.start();
+}
+
+t.test('a member that stops in the midst leaves no volume that calls itself full', async (t) => {
+  const rig = await makeRig(t);
+  let stopping: Promise<void> | undefined;
+  await restartWith(rig, (_fd, _data, _offset, length, _position, done) => {
+    stopping ??= rig.stop();
+    setImmediate(done, null, length); // quickly, since nothing is written
+  });
+  await rig.create({ full: true, sizeBytes: 80 * 1024 * 1024 }); // two pieces
+  await until(() => stopping !== undefined);
+  await stopping;
+  const table = await rig.openTable();
+  t.equal(table.get('v')?.route.epoch, 1, 'its route says that there is no file yet');
+  table.close();
+  await deleteVolume(rig.store, 'v');
+  await rig.start();
+});
+
+for (const [what, freeBytes, passed] of [
+  ['does not fit', SIZE_BYTES - 1, 0],
+  ['did fit, until others were there', SIZE_BYTES, 1],
+] as const) {
+  t.test(`a full volume that ${what} is none: nothing stays but the reason`, async (t) => {
+    const rig = await makeRig(t);
+    let writes = 0;
+    const write: FileCalls['write'] = (fd, data, offset, length, position, done) => {
+      if (writes++ < passed) fs.write(fd, data, offset, EXTENT_BYTES, position, done);
+      else setImmediate(done, systemError('ENOSPC'), length);
+    };
+    await restartWith(rig, write, freeBytes);
+    await rig.create({ full: true });
+    await until(async () => (await listVolumes(rig.store)).length === 0);
+    const refused = { code: 'NO_SPACE', message: /volume v could not be made: no space at m1: / };
+    await t.rejects(refuseIfFailed(rig.store, 'v'), refused);
+    t.same((await rig.store.list('routes/')).entries, []);
+    const file = join(rig.path, 'v.volume');
+    await until(() => !fs.existsSync(file));
+    t.equal(writes > 0, passed > 0, 'what is known not to fit is not begun');
+    await rig.create();
+    t.equal(await rig.read(2), 0, 'a thin one fits');
+    await refuseIfFailed(rig.store, 'v');
+  });
+}
+
+t.test('I/O that waits for a full volume ends with it', async (t) => {
+  const rig = await makeRig(t);
+  let fail = (): void => undefined;
+  const hung = new Promise<void>((resolve) => (fail = resolve));
+  await restartWith(rig, (...[, , , , , done]) => void hung.then(() => done(systemError('ENOSPC'), 0)));
+  await rig.create({ full: true });
+  const reading = rig.read(1);
+  await sleep(systemClock, 20);
+  fail();
+  await t.rejects(reading, { code: 'medium-read', message: /no-space/ });
+});
+
+t.test('a full volume is allocated once, although the store does not answer that it has begun', async (t) => {
+  const rig = await makeRig(t);
+  let fills = 0;
+  await restartWith(rig, (...asked) => {
+    fills += 1;
+    fs.write(...asked);
+  });
+  await rig.create({ full: true });
+  const txn = rig.store.txn.bind(rig.store);
+  rig.store.txn = async (...args) => {
+    rig.store.txn = txn;
+    await txn(...args);
+    throw new BlockferryError('UNAVAILABLE', 'the group store does not answer');
+  };
+  t.equal(await rig.read(1), 0);
+  t.equal(rig.routed.route.epoch, 2);
+  t.equal(fills, 1, 'a second time it would be half full for a while, and called full');
 });

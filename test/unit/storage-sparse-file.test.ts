@@ -94,6 +94,30 @@ await t.test('punching gives blocks back', async (t) => {
   await file.close();
 });
 
+await t.test('a file that keeps its space gives none back but to punch()', async (t) => {
+  const options = { ...newFile(8 * MiB), keepsSpace: true };
+  const file = await SparseFile.open(join(await makeFolder(t), 'a.img'), options);
+  await submitAndWait(file, 'zero', 0, 8 * MiB);
+  await file.sync();
+  const full = await file.allocatedBytes();
+  t.ok(full >= 8 * MiB, 'zeros take space, too');
+  t.strictSame(file.dataRanges(0, 8 * MiB), [{ fromBytes: 0, toBytes: 8 * MiB }], 'and are no hole');
+  const data = pattern(3 * MiB, 4);
+  await write(file, MiB, data);
+  await submitAndWait(file, 'discard', MiB + 512, 2 * MiB);
+  await submitAndWait(file, 'zero', MiB, 512, undefined, true);
+  data.fill(0, 0, 512 + 2 * MiB);
+  t.ok((await readAll(file, MiB, data.length)).equals(data), 'what is cleared reads as zeros');
+  await file.sync();
+  t.equal(await file.allocatedBytes(), full);
+  await file.punch(0, 4 * MiB);
+  await file.sync();
+  t.ok((await file.allocatedBytes()) <= full - 4 * MiB);
+  await t.rejects(file.punch(8 * MiB, 512), { code: 'out-of-range' });
+  await file.close();
+  await t.rejects(file.punch(0, 512), { code: 'aborted' });
+});
+
 await t.test('cached reads are hits and complete inside submit', async (t) => {
   const file = await SparseFile.open(join(await makeFolder(t), 'a.img'), newFile());
   await write(file, 0, pattern(64 * KiB, 4));

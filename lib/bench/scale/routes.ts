@@ -129,7 +129,7 @@ async function writeVolume(store: GroupStore, extents: number, members: number):
     ...{ id: 1, name: NAME, iqn: 'iqn.2026-11.org.blockferry.bench:large', blockBytes: 512, createdAtMs: 0 },
     ...{ sizeBytes: extents * EXTENT_BYTES_DEFAULT, extentBytes: EXTENT_BYTES_DEFAULT },
     ...{ serial: '0'.repeat(16), naa: '3'.padEnd(16, '0') },
-    ...{ removable: false, readOnly: false, vendor: 'BLKFERRY', product: 'VOLUME' },
+    ...{ removable: false, readOnly: false, full: false, vendor: 'BLKFERRY', product: 'VOLUME' },
   };
   const head = formatRecord({ epoch: 1, home: memberAt(0), base: memberAt(0), extents });
   const chunks = members === 1 ? 0 : Math.ceil(extents / ROUTE_CHUNK_EXTENTS);

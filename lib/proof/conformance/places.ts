@@ -4,6 +4,7 @@
  */
 import { sleep, systemClock } from '../../base/clock.js';
 import { moveAndWait, type Group } from '../../bench/servers.js';
+import { untilMade } from '../../manage/creation.js';
 
 const MiB = 1024 * 1024;
 
@@ -13,6 +14,7 @@ export const KINDS = {
   'fixed 4096': { blockSize: 4096, size: 128 * MiB },
   removable: { blockSize: 512, size: 128 * MiB, removable: true },
   'read-only': { blockSize: 512, size: 128 * MiB, readOnly: true },
+  full: { blockSize: 512, size: 128 * MiB, full: true },
 } as const;
 export type Kind = keyof typeof KINDS;
 
@@ -36,7 +38,8 @@ export async function place(group: Group, kind: Kind, where: Place): Promise<Pla
   const { client } = group;
   const name = kind.replaceAll(' ', '-');
   const shape = KINDS[kind];
-  const { url } = await client.createVolume({ name, home: 'm1', extentSize: shape.size / EXTENTS, ...shape });
+  const wanted = { name, home: 'm1', extentSize: shape.size / EXTENTS, ...shape };
+  const { url } = await untilMade(client, await client.createVolume(wanted), systemClock);
   if (where === 'spread') {
     const third = Math.floor(EXTENTS / 3);
     await moveAndWait(client, { volume: name, to: 'm2', extents: { first: third, last: 2 * third - 1 } });

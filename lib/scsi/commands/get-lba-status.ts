@@ -44,11 +44,11 @@ async function describe(unit: DiskUnit, startLba: number, descriptors: number): 
   const data = Buffer.alloc(HEADER_BYTES + descriptors * DESCRIPTOR_BYTES);
   let at = HEADER_BYTES;
   for (let lba = startLba; lba < unit.blocks && at < data.length; at += DESCRIPTOR_BYTES) {
-    const { blockBytes } = unit;
-    const { mapped, lengthBytes } = await unit.device.lookUp(
-      lba * blockBytes,
-      (unit.blocks - lba) * blockBytes,
-    );
+    const { blockBytes, full } = unit;
+    const leftBytes = (unit.blocks - lba) * blockBytes;
+    const { mapped, lengthBytes } = full
+      ? { mapped: true, lengthBytes: leftBytes } // whatever a file system makes of zeros (SBC-4 4.7.2)
+      : await unit.device.lookUp(lba * blockBytes, leftBytes);
     const blocks = Math.min(lengthBytes / blockBytes, BLOCKS_MAX);
     putUint64(data, lba, at);
     data.writeUInt32BE(blocks, at + 8);

@@ -24,11 +24,19 @@ interface LogPage {
   readonly body: (unit: DiskUnit, firstParameter: number) => Buffer | Promise<Buffer>;
 }
 
+const LOGICAL_BLOCK_PROVISIONING = 0x0c;
+
 /** In ascending order, as the lists of pages have to be (SPC-4 7.3.14, 7.3.15). */
 const PAGES: readonly LogPage[] = [
   { pageCode: 0x00, subpageCode: 0x00, lastParameter: 0, body: listPages },
   { pageCode: 0x00, subpageCode: 0xff, lastParameter: 0, body: listSubpages },
-  { pageCode: 0x0c, subpageCode: 0x00, disablesSave: true, lastParameter: 2, body: provisioning },
+  {
+    pageCode: LOGICAL_BLOCK_PROVISIONING,
+    subpageCode: 0x00,
+    disablesSave: true,
+    lastParameter: 2,
+    body: provisioning,
+  },
   // Informational Exceptions (SPC-4 7.3.9): parameter 0000h, a binary list of four bytes: no sense code, no temperature.
   {
     pageCode: 0x2f,
@@ -38,12 +46,18 @@ const PAGES: readonly LogPage[] = [
   },
 ];
 
-function listPages(): Buffer {
-  return Buffer.from(PAGES.filter(({ subpageCode }) => subpageCode === 0).map(({ pageCode }) => pageCode));
+/** A full unit has no LBA mapping resources to count. */
+function pagesOf(unit: DiskUnit): readonly LogPage[] {
+  return unit.full ? PAGES.filter(({ pageCode }) => pageCode !== LOGICAL_BLOCK_PROVISIONING) : PAGES;
 }
 
-function listSubpages(): Buffer {
-  return Buffer.from(PAGES.flatMap(({ pageCode, subpageCode }) => [pageCode, subpageCode]));
+function listPages(unit: DiskUnit): Buffer {
+  const pages = pagesOf(unit).filter(({ subpageCode }) => subpageCode === 0);
+  return Buffer.from(pages.map(({ pageCode }) => pageCode));
+}
+
+function listSubpages(unit: DiskUnit): Buffer {
+  return Buffer.from(pagesOf(unit).flatMap(({ pageCode, subpageCode }) => [pageCode, subpageCode]));
 }
 
 /** SCOPE (SBC-4 table 199): the unit's own, or other units take of it, too. */
@@ -80,7 +94,8 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
   const { cdb } = task;
   // PC is not looked at: lists are the same in all of their values (SPC-4 7.3.2.2.2).
   const pageCode = byteAt(cdb, 2) & 0x3f;
-  const found = PAGES.find((page) => page.pageCode === pageCode && page.subpageCode === byteAt(cdb, 3));
+  const subpageCode = byteAt(cdb, 3);
+  const found = pagesOf(unit).find((page) => page.pageCode === pageCode && page.subpageCode === subpageCode);
   const parameterPointer = cdb.readUInt16BE(5);
   if ((byteAt(cdb, 1) & SP) !== 0) refuse(task, invalidCdbField(1, 0));
   else if (found === undefined) refuse(task, invalidCdbField(2, 5));

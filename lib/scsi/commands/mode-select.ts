@@ -80,7 +80,8 @@ function execute(size: Size, unit: DiskUnit, task: ScsiTask): void {
   const fault = findDescriptorFault(unit, size, list);
   if (fault !== null) return void refuse(task, fault);
   const { state } = unit;
-  const modes = applyModePages(list, size.headerBytes + size.descriptorLengthOf(list), state.modes);
+  const pagesAt = size.headerBytes + size.descriptorLengthOf(list);
+  const modes = applyModePages(unit, list, pagesAt, state.modes);
   if ('senseKey' in modes) return void refuse(task, modes);
   const set = (): void =>
     state.setModes(task.nexus, modes, (isDone) => {

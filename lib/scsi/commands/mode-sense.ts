@@ -60,7 +60,7 @@ const DBD = 0x08;
 /** Encodes the pages the CDB asks for, or refuses the task and returns null. */
 function encodePages(unit: DiskUnit, task: ScsiTask): Buffer | null {
   const pageControl = byteAt(task.cdb, 2) >>> 6;
-  const pages = selectPages(byteAt(task.cdb, 2) & 0x3f, byteAt(task.cdb, 3));
+  const pages = selectPages(unit, byteAt(task.cdb, 2) & 0x3f, byteAt(task.cdb, 3));
   if (pageControl === PageControl.SAVED) refuse(task, SENSE.SAVING_PARAMETERS_NOT_SUPPORTED);
   else if (pages.length === 0) refuse(task, invalidCdbField(2, 5));
   else return Buffer.concat(pages.map((modePage) => encodeModePage(modePage, pageControl, unit.state.modes)));

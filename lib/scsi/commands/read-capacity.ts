@@ -28,7 +28,7 @@ function execute16(unit: DiskUnit, task: ScsiTask): void {
   putUint64(data, unit.blocks - 1, 0);
   data.writeUInt32BE(unit.blockBytes, 8);
   data[13] = unit.physicalExponent;
-  data[14] = LBPME | LBPRZ;
+  data[14] = unit.full ? 0 : LBPME | LBPRZ;
   answer(task, data, task.cdb.readUInt32BE(10));
 }
 

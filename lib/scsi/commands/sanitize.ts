@@ -54,8 +54,9 @@ function prepareErasure(unit: DiskUnit, task: ScsiTask, isLength: (bytes: number
 }
 
 /**
- * Everything discarded: reads as zeros, and what was there is no file's any more. Twice, since a write that was at the
- * device when it began may have landed behind the first pass; the second one meets holes and is soon done.
+ * Everything discarded: reads as zeros, and what was there is no file's any more, or written over where the unit is full.
+ * Twice, since a write that was at the device when it began may have landed behind the first pass; the second one meets
+ * holes and is soon done.
  */
 function* erase(unit: DiskUnit, run: SanitizeRun): Generator<Piece, Sense | null> {
   const sizeBytes = unit.blocks * unit.blockBytes;
@@ -188,7 +189,8 @@ const erasure: Pick<Command, 'opcode' | 'passes' | 'prepare' | 'execute'> = {
   opcode,
   passes,
   prepare: (unit, task) => prepareErasure(unit, task, (bytes) => bytes === 0),
-  // The key of a cryptographic erase is the map of the file: what it led to is gone in either case.
+  // The key of a cryptographic erase is the map of the file: what it led to is gone in either case. A full unit's is
+  // written over, as in a block erase.
   execute: (unit, task) => enterOffice(unit, task, () => sanitize(unit, task, null)),
 };
 

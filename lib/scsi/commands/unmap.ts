@@ -1,4 +1,4 @@
-/** UNMAP (SBC-3 5.31): a list of ranges that read as zeros afterwards and give their space back. */
+/** UNMAP (SBC-3 5.31): a list of ranges that read as zeros afterwards and give their space back. A full unit has none. */
 import { CLEAR_PIECE_BYTES_MAX, UNMAP_BLOCKS_MAX, UNMAP_DESCRIPTORS_MAX } from '../../base/limits.js';
 import { byteAt, uint64 } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
@@ -17,6 +17,7 @@ interface UnmapRange {
 }
 
 function prepare(unit: DiskUnit, task: ScsiTask): TaskPlan {
+  if (unit.full) return refuse(task, SENSE.INVALID_OPCODE);
   const parameterListLength = task.cdb.readUInt16BE(7);
   // VPD B2h says ANC_SUP 0.
   if ((byteAt(task.cdb, 1) & ANCHOR) !== 0) return refuse(task, invalidCdbField(1, 0));
@@ -76,6 +77,7 @@ export const unmapCommand: Command = {
   name: 'UNMAP',
   opcode: 0x42,
   usage: usage('42 01 00000000 00 ffff 04'),
+  isOf: (unit) => !unit.full,
   prepare,
   execute,
 };

@@ -53,6 +53,8 @@ function findFault(unit: DiskUnit, command: WriteSame): Sense | null {
   if ((command.flags & PBDATA_LBDATA) !== 0) return invalidCdbField(1, 2);
   // VPD B2h says ANC_SUP 0.
   if ((command.flags & ANCHOR) !== 0) return invalidCdbField(1, 4);
+  // A full unit has no VPD B2h, which would say LBPWS 0 and LBPWS10 0 (SBC-3 5.48).
+  if ((command.flags & UNMAP) !== 0 && unit.full) return invalidCdbField(1, 3);
   // One block at least: also of "to the end" there has to be a first one.
   const blocks = Math.max(command.blocks, 1);
   if (unit.isBeyondEnd(command.lba, blocks)) return lbaOutOfRange(unit.firstBeyondEnd(command.lba));

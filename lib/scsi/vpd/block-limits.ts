@@ -16,10 +16,12 @@ export function encodeBlockLimits(unit: DiskUnit): Buffer {
   body[5 - HEADER_BYTES] = unit.compareAndWriteBlocksMax; // MAXIMUM COMPARE AND WRITE LENGTH
   body.writeUInt16BE(physicalBlocks, 6 - HEADER_BYTES); // OPTIMAL TRANSFER LENGTH GRANULARITY
   put32(unit.transferBlocksMax, 8); // MAXIMUM TRANSFER LENGTH
-  put32(UNMAP_BLOCKS_MAX, 20); // MAXIMUM UNMAP LBA COUNT
-  put32(UNMAP_DESCRIPTORS_MAX, 24); // MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT
-  put32(physicalBlocks, 28); // OPTIMAL UNMAP GRANULARITY: holes are whole pages
-  put32(0x8000_0000, 32); // UGAVALID, UNMAP GRANULARITY ALIGNMENT 0
+  if (!unit.full) {
+    put32(UNMAP_BLOCKS_MAX, 20); // MAXIMUM UNMAP LBA COUNT
+    put32(UNMAP_DESCRIPTORS_MAX, 24); // MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT
+    put32(physicalBlocks, 28); // OPTIMAL UNMAP GRANULARITY: holes are whole pages
+    put32(0x8000_0000, 32); // UGAVALID, UNMAP GRANULARITY ALIGNMENT 0
+  }
   putUint64(body, WRITE_SAME_BLOCKS_MAX, 36 - HEADER_BYTES); // MAXIMUM WRITE SAME LENGTH
   put32(unit.atomicBlocksMax, 44); // MAXIMUM ATOMIC TRANSFER LENGTH
   put32(unit.atomicBlocksMax, 48); // ATOMIC ALIGNMENT
