@@ -5,7 +5,7 @@
 import t, { type Test } from 'tap';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/initiator/index.js';
 import { testQemuTools } from '../support/foreign.js';
-import { startGroup, type TestGroup } from '../support/group.js';
+import { kill, pidOf, startGroup, type TestGroup } from '../support/group.js';
 import { exec } from '../support/process.js';
 import { sleepMs } from '../support/space.js';
 import { needs } from '../support/tools.js';
@@ -13,13 +13,6 @@ import { needs } from '../support/tools.js';
 const MiB = 1024 * 1024;
 const SIZE_BYTES = 32 * MiB;
 const IQN = 'iqn.2026-11.org.blockferry:disk';
-
-interface Member {
-  readonly name: string;
-  readonly pid: number;
-  readonly alive: boolean;
-  readonly access: string;
-}
 
 interface Path {
   readonly initiator: Initiator;
@@ -43,16 +36,6 @@ async function twoPaths(t: Test, group: TestGroup): Promise<Path[]> {
     paths.push(path);
   }
   return paths;
-}
-
-/** Of a member that serves: waits until it does. */
-async function pidOf(group: TestGroup, name: string): Promise<number> {
-  for (;;) {
-    const { members } = await group.json<{ members: Member[] }>('status');
-    const member = members.find((candidate) => candidate.name === name);
-    if (member?.alive === true && member.pid > 0) return member.pid;
-    await sleepMs(100);
-  }
 }
 
 function workOf({ ledger, offsetBytes }: Path) {
@@ -91,7 +74,7 @@ t.test('two paths under load while the home moves there and back', { timeout: 24
     }
   });
   for (const { initiator } of paths) t.equal(initiator.recoveries.length, 0, 'each stays where it is');
-  const status = await group.json<{ members: Member[] }>('status');
+  const status = await group.json<{ members: { access: string }[] }>('status');
   t.strictSame(
     status.members.map(({ access }) => access),
     ['alua', 'alua', 'alua'],
@@ -106,7 +89,7 @@ t.test(
     const paths = await twoPaths(t, group);
     await loadThrough(t, paths, async () => {
       for (const victim of ['m1', 'm2', 'm1']) {
-        process.kill(await pidOf(group, victim), 'SIGKILL');
+        await kill(group, victim);
         await sleepMs(1_000);
       }
       for (const { name } of group.ready.members) await pidOf(group, name);
