@@ -5,7 +5,7 @@
 import t, { type Test } from 'tap';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/initiator/index.js';
 import type { MoveView } from '../../lib/manage/api.js';
-import { kill, pidOf, startGroup, type TestGroup } from '../support/group.js';
+import { BACKGROUND_OPS_PER_SECOND, kill, pidOf, startGroup, type TestGroup } from '../support/group.js';
 import { sleepMs } from '../support/space.js';
 
 /** Nothing that a person would wait for: a move that has not ended by then does not end. */
@@ -35,7 +35,8 @@ for (const victim of ['m1', 'm2'] as const) {
     const group = await startGroup(t, { volumes: { disk: '192M' } });
     const { initiator, ledger } = await filled(t, group);
     const stop = new AbortController();
-    const loading = runLoad(initiator, { ledger, queueDepth: 16, durationSeconds: 60, signal: stop.signal });
+    const load = { ledger, queueDepth: 16, opsPerSecondMax: BACKGROUND_OPS_PER_SECOND };
+    const loading = runLoad(initiator, { ...load, durationSeconds: 60, signal: stop.signal });
     t.equal((await group.cli('move', 'disk', '--to', 'm2', '--rate', '64M', '--no-wait')).code, 0);
     for (let i = 0; i < 2; i++) {
       await sleepMs(700);

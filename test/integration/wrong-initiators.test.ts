@@ -11,7 +11,7 @@ import { AsyncEvent, Opcode } from '../../lib/iscsi/wire/opcodes.js';
 import { decodeR2t } from '../../lib/iscsi/wire/r2t.js';
 import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import type { MoveView } from '../../lib/manage/api.js';
-import { startGroup, type TestGroup } from '../support/group.js';
+import { BACKGROUND_OPS_PER_SECOND, startGroup, type TestGroup } from '../support/group.js';
 import { sleepMs } from '../support/space.js';
 import { TargetInitiator, read10, write10, type Received } from '../support/target-initiator.js';
 
@@ -106,8 +106,8 @@ class Scene {
     const range = { ledger, offsetBytes: MiB };
     await runFill(initiator, range);
     const stop = new AbortController();
-    const load = { ...range, queueDepth: 8, durationSeconds: 120, signal: stop.signal };
-    const loading = runLoad(initiator, load);
+    const load = { ...range, queueDepth: 8, opsPerSecondMax: BACKGROUND_OPS_PER_SECOND };
+    const loading = runLoad(initiator, { ...load, durationSeconds: 120, signal: stop.signal });
     await body();
     stop.abort();
     const report = await loading;

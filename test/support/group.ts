@@ -3,6 +3,12 @@ import { join } from 'node:path';
 import { ManageClient } from '../../lib/manage/client.js';
 import { Running, blockferry, tempFolder, type Ended } from './process.js';
 
+/**
+ * Of a load that has to be there while something else is tested: there is something in flight at every moment, and the
+ * processors are left to what is tested, and to the tests beside it.
+ */
+export const BACKGROUND_OPS_PER_SECOND = 1500;
+
 /** What `blockferry up --json` prints when it is ready (DESIGN.md). */
 export interface GroupReady {
   readonly group: string;

@@ -94,11 +94,15 @@ function layerOf(path: string): string | undefined {
   return best;
 }
 
+/** What each text imports: several rules ask, and to parse takes time. */
+const importedBy = new Map<string, string[]>();
+
 /** The project's own files that `path` imports, types included: a cycle of types confuses a reader as well. */
 function importsOf(path: string, text: string): string[] {
-  return ts
-    .preProcessFile(text, true, true)
-    .importedFiles.map((file) => file.fileName)
+  let names = importedBy.get(text);
+  names ??= ts.preProcessFile(text, true, true).importedFiles.map((file) => file.fileName);
+  importedBy.set(text, names);
+  return names
     .filter((name) => name.startsWith('.'))
     .map((name) => normalize(join(dirname(path), name)).replace(/\.js$/, '.ts'));
 }
