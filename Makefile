@@ -5,12 +5,15 @@ NPM ?= npm
 DATA ?= ./.blockferry
 MEMBERS ?= 3
 VOLUME ?= disk=1G
-# Generous, since a busy machine must not fail a test.
-TAP = ./node_modules/.bin/tap run --disable-coverage --reporter=terse --timeout=300
-# Unit tests wait about half of their time: more files at once than there are processors.
+# Tests are compiled as the product is: with tap's loader each of their processes would take seconds to compile both once
+# more, so it is turned off. The time is generous, since a busy machine must not fail a test.
+TAP = ./node_modules/.bin/tap run --disable-coverage --reporter=terse --timeout=300 --test-env=TAP_TYPE_STRIP_ONLY=1
+compiled = $(patsubst %.ts,dist/%.js,$(wildcard $(1)))
+# Tests wait much of their time: more files at once than there are processors.
 UNIT_JOBS ?= 4
-# Integration tests start groups of real processes.
-INTEGRATION_JOBS ?= 2
+INTEGRATION_JOBS ?= 3
+# The longest begin first, so that none of them is alone at the end.
+LONG = $(patsubst %,test/integration/%.test.ts,conformance proofs move-live crash-recovery group-life balance-live unit-state-live)
 # make bench: ROUNDS=, SECONDS= of one measurement, SIZE= of the images, ONLY='mix-qd32 move', OUT=
 ROUNDS ?= 5
 SECONDS ?= 3
@@ -42,9 +45,10 @@ DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra qemu-system-x86 ipxe-
 # What Blockferry is measured beside; libiscsi-bin brings iscsi-perf.
 BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common
 SOURCES := $(shell find lib bin -name '*.ts' -o -name '*.cts' 2>/dev/null)
+TEST_SOURCES := $(shell find test -name '*.ts' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test unit sim sim-test mutants integration check bench bench-scale handover crash conformance fuzz balance tools bench-tools clean
+.PHONY: help build run demo test early unit sim sim-test mutants integration check lint format layering bench bench-scale handover crash conformance fuzz balance tools bench-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +63,11 @@ dist/.built: node_modules/.package-lock.json tsconfig.json tsconfig.build.json $
 	./node_modules/.bin/tsc -p tsconfig.build.json
 	@touch $@
 
+# With everything compiled, dist/.built has nothing left to do.
+dist/.tests-built: node_modules/.package-lock.json tsconfig.json tsconfig.build.json $(SOURCES) $(TEST_SOURCES)
+	./node_modules/.bin/tsc
+	@touch dist/.built $@
+
 build: dist/.built ## install packages when the lock is newer, compile to dist/
 
 run: build ## a group of three members with one volume, until Ctrl-C
@@ -67,31 +76,40 @@ run: build ## a group of three members with one volume, until Ctrl-C
 demo: build ## a loaded volume moves m1, m2, m3, m1: the ledger and the longest stall
 	@$(NODE) dist/bin/demo.js
 
-test: check unit sim-test integration ## everything: check, unit, simulation, integration
+test: early unit integration ## everything: check, unit, simulation, integration
 
-unit: build ## unit tests, half of them in each of two processes (about a minute)
-	$(TAP) --jobs=$(UNIT_JOBS) $(wildcard test/unit/share-*.ts test/unit/*.alone.test.ts)
+# What measures no time shares the processors.
+early: dist/.tests-built
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check sim-test
+
+unit: dist/.tests-built ## unit tests, a third of them in each of three processes (less than a minute)
+	$(TAP) --jobs=$(UNIT_JOBS) $(call compiled,test/unit/share-*.ts test/unit/*.alone.test.ts)
 
 sim: build ## groups simulated from seeds (SEED=, RUNS=, JOBS=); what goes wrong is shrunk into fixtures/sim
 	@$(NODE) dist/bin/sim.js --seed $(SEED) --runs $(RUNS) --jobs $(JOBS) --keep fixtures/sim
 
-sim-test: build ## the simulation's part of make test: what once went wrong, 200 known seeds, 50 new ones
+sim-test: dist/.tests-built ## the simulation's part of make test: what once went wrong, 200 known seeds, 50 new ones
 	@$(NODE) dist/bin/sim.js fixtures/sim
 	@$(NODE) dist/bin/sim.js --seed 1 --runs 200
-	@$(NODE) dist/bin/sim.js --fresh --runs 50
+	@$(NODE) dist/bin/sim.js --fresh --runs 50 --jobs 2
 
 mutants: RUNS = 1000
 mutants: build ## bugs planted in the engine, which the simulation must find (SEED=, RUNS= for each, ONLY='pin fua', JOBS=)
 	@$(NODE) dist/bin/mutants.js --seed $(SEED) --runs $(RUNS) --only '$(ONLY)' --jobs $(JOBS)
 
-integration: build ## real initiators against real processes (needs 'make tools' for all of it)
-	$(TAP) --jobs=$(INTEGRATION_JOBS) $(wildcard test/integration/*.test.ts)
+integration: dist/.tests-built ## real initiators against real processes (needs 'make tools' for all of it)
+	$(TAP) --jobs=$(INTEGRATION_JOBS) $(call compiled,$(LONG)) $(filter-out $(call compiled,$(LONG)),$(call compiled,test/integration/*.test.ts))
 
-check: build ## lint, types, layering, format
-	./node_modules/.bin/tsc --noEmit
+check: lint format layering ## types (by compiling everything), lint, layering, format
+
+lint: dist/.tests-built
 	./node_modules/.bin/eslint --cache --cache-location node_modules/.cache/eslint/ lib bin test
+
+format: node_modules/.package-lock.json
 	./node_modules/.bin/prettier --check --log-level=warn lib bin test '*.js' '*.json'
-	$(TAP) test/unit/house-layering.test.ts
+
+layering: dist/.tests-built
+	$(TAP) $(call compiled,test/unit/house-layering.test.ts)
 
 bench: build ## side by side with tgtd, QEMU's mirror and dd: a table, JSON, a picture
 	@$(BENCH)
@@ -99,9 +117,9 @@ bench: build ## side by side with tgtd, QEMU's mirror and dd: a table, JSON, a p
 bench-scale: build ## what grows with volumes, extents, sessions and members
 	@$(BENCH) scale
 
-handover: build ## HANDOVERS=200 of a loaded volume: how long anybody waits; and initiators that do it wrong
+handover: dist/.tests-built ## HANDOVERS=200 of a loaded volume: how long anybody waits; and initiators that do it wrong
 	@$(NODE) dist/bin/proof.js handover --handovers $(HANDOVERS) --folder $(WORK)
-	$(TAP) test/integration/wrong-initiators.test.ts
+	$(TAP) $(call compiled,test/integration/wrong-initiators.test.ts)
 
 crash: build ## members killed and stopped at every point of every phase, under load: nothing is lost
 	@$(NODE) dist/bin/proof.js crash --points '$(POINTS)' --cases $(CASES) --seed $(SEED) --jobs $(JOBS) --folder $(WORK)

@@ -2,11 +2,11 @@
  * A slice of `make balance`: a group of three real members whose disks are slow, with all of its load at m1, gives volumes
  * and single extents away under load, without an error, serves more, and then leaves things alone.
  */
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { exec, tempFolder } from '../support/process.js';
+import { builtFile } from '../support/root.js';
 
-const PROOF = fileURLToPath(new URL('../../dist/bin/proof.js', import.meta.url));
+const PROOF = builtFile('bin/proof.js');
 /** The whole proof watches for two minutes. */
 const QUIET_SECONDS = 12;
 

@@ -1,10 +1,10 @@
 /** A slice of make conformance: some of libiscsi's tests against a volume that is spread over members, and on the move. */
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { exec, tempFolder } from '../support/process.js';
+import { builtFile } from '../support/root.js';
 import { needs } from '../support/tools.js';
 
-const PROOF = fileURLToPath(new URL('../../dist/bin/proof.js', import.meta.url));
+const PROOF = builtFile('bin/proof.js');
 /** Parts of the names of tests; the rest is make conformance's. */
 const TESTS = [
   'CompareAndWrite.Simple',

@@ -4,35 +4,21 @@
  */
 import t, { type Test } from 'tap';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/initiator/index.js';
-import { startGroup, type TestGroup } from '../support/group.js';
+import type { MoveView } from '../../lib/manage/api.js';
+import { BACKGROUND_OPS_PER_SECOND, kill, pidOf, startGroup, type TestGroup } from '../support/group.js';
 import { sleepMs } from '../support/space.js';
 
-interface Status {
-  members: { name: string; pid: number; alive: boolean }[];
-}
-interface MoveView {
-  state: string;
-  to: string;
-}
-
-async function pidOf(group: TestGroup, name: string): Promise<number> {
-  const status = await group.json<Status>('status');
-  const member = status.members.find((each) => each.name === name);
-  if (member === undefined) throw new Error(`no member ${name}`);
-  return member.pid;
-}
-
-async function kill(group: TestGroup, name: string): Promise<void> {
-  process.kill(await pidOf(group, name), 'SIGKILL');
-}
+/** Nothing that a person would wait for: a move that has not ended by then does not end. */
+const MOVES_END_MS = 100_000;
 
 async function waitForMoves(group: TestGroup): Promise<MoveView[]> {
-  for (let i = 0; i < 300; i++) {
-    const moves = await group.json<MoveView[]>('moves');
+  const deadline = Date.now() + MOVES_END_MS;
+  for (;;) {
+    const moves = await group.client.moves();
     if (moves.every((move) => move.state !== 'active')) return moves;
-    await sleepMs(100);
+    if (Date.now() > deadline) throw new Error('the moves do not end');
+    await sleepMs(50);
   }
-  throw new Error('the moves do not end');
 }
 
 async function filled(t: Test, group: TestGroup): Promise<{ initiator: Initiator; ledger: Ledger }> {
@@ -49,7 +35,8 @@ for (const victim of ['m1', 'm2'] as const) {
     const group = await startGroup(t, { volumes: { disk: '192M' } });
     const { initiator, ledger } = await filled(t, group);
     const stop = new AbortController();
-    const loading = runLoad(initiator, { ledger, queueDepth: 16, durationSeconds: 60, signal: stop.signal });
+    const load = { ledger, queueDepth: 16, opsPerSecondMax: BACKGROUND_OPS_PER_SECOND };
+    const loading = runLoad(initiator, { ...load, durationSeconds: 60, signal: stop.signal });
     t.equal((await group.cli('move', 'disk', '--to', 'm2', '--rate', '64M', '--no-wait')).code, 0);
     for (let i = 0; i < 2; i++) {
       await sleepMs(700);

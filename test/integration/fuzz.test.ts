@@ -3,13 +3,14 @@
  * leaks, which is found out.
  */
 import { readdirSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { exec, tempFolder } from '../support/process.js';
+import { builtFile, ROOT } from '../support/root.js';
 
-const PROOF = fileURLToPath(new URL('../../dist/bin/proof.js', import.meta.url));
-const FIXTURES = fileURLToPath(new URL('../../fixtures/fuzz/', import.meta.url));
-const LEAK = fileURLToPath(new URL('../support/leaking-target.mjs', import.meta.url));
+const PROOF = builtFile('bin/proof.js');
+const FIXTURES = join(ROOT, 'fixtures', 'fuzz');
+const LEAK = join(ROOT, 'test', 'support', 'leaking-target.mjs');
 const SPOILT = 8_000;
 
 interface Summary {
@@ -38,7 +39,7 @@ t.test('20,000 PDUs of a known seed, half of them spoilt', async (t) => {
 
 t.test('what once went wrong', async (t) => {
   for (const name of readdirSync(FIXTURES).filter((file) => file.endsWith('.json'))) {
-    const summary = await fuzz(t, '--replay', FIXTURES + name);
+    const summary = await fuzz(t, '--replay', join(FIXTURES, name));
     t.same(summary.faults, [], name);
     t.ok(
       summary.targets.some(({ pdus }) => pdus > 0),

@@ -5,7 +5,7 @@ import t from 'tap';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/initiator/index.js';
 import { askJson } from '../../lib/peer/ask.js';
 import { PeerType } from '../../lib/peer/contract.js';
-import { killMember, startGroup } from '../support/group.js';
+import { BACKGROUND_OPS_PER_SECOND, killMember, startGroup } from '../support/group.js';
 import { makeHub } from '../support/peer-rig.js';
 import { blockferry, promisedHere, Running, tempFolder } from '../support/process.js';
 
@@ -182,12 +182,13 @@ t.test('a member that is killed is started again, and initiators go on', async (
   t.ok((await runFill(initiator, { ledger })).ok, 'idle: the volume is served again');
 
   const stop = new AbortController();
-  const load = runLoad(initiator, { ledger, durationSeconds: 30, signal: stop.signal, queueDepth: 16 });
+  const load = { ledger, queueDepth: 16, opsPerSecondMax: BACKGROUND_OPS_PER_SECOND };
+  const loading = runLoad(initiator, { ...load, durationSeconds: 30, signal: stop.signal });
   await new Promise((resolve) => setTimeout(resolve, 500));
   await killMember(group, home);
   await new Promise((resolve) => setTimeout(resolve, 1500));
   stop.abort();
-  const report = await load;
+  const report = await loading;
   t.equal(report.errors, 0, `under load: no command fails ${report.errorTexts.join('; ')}`);
   t.strictSame(report.wrong, [], 'no block is wrong');
   t.ok(

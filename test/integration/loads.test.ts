@@ -1,7 +1,6 @@
 /** Three real members measure themselves, tell each other, and know who has fallen silent. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
 import { systemRandom } from '../../lib/base/random.js';
@@ -16,6 +15,7 @@ import type { Hub } from '../../lib/peer/hub.js';
 import { startGroup } from '../support/group.js';
 import { makeHub } from '../support/peer-rig.js';
 import { tempFolder } from '../support/process.js';
+import { builtFile } from '../support/root.js';
 import type { LoadsView } from '../../lib/manage/api.js';
 
 const MiB = 1024 * 1024;
@@ -24,10 +24,10 @@ const NAMES = ['m1', 'm2', 'm3'];
 
 /** The program of one member: with a short window, and without anybody who would start it again. */
 const MEMBER = `
-import { Member } from ${JSON.stringify(fileURLToPath(new URL('../../dist/lib/member.js', import.meta.url)))};
-import { systemClock } from ${JSON.stringify(fileURLToPath(new URL('../../dist/lib/base/clock.js', import.meta.url)))};
-import { systemRandom } from ${JSON.stringify(fileURLToPath(new URL('../../dist/lib/base/random.js', import.meta.url)))};
-import { silentLog } from ${JSON.stringify(fileURLToPath(new URL('../../dist/lib/base/log.js', import.meta.url)))};
+import { Member } from ${JSON.stringify(builtFile('lib/member.js'))};
+import { systemClock } from ${JSON.stringify(builtFile('lib/base/clock.js'))};
+import { systemRandom } from ${JSON.stringify(builtFile('lib/base/random.js'))};
+import { silentLog } from ${JSON.stringify(builtFile('lib/base/log.js'))};
 const any = { host: '127.0.0.1', port: 0 };
 const options = JSON.parse(process.argv[1]);
 const member = await Member.start({ ...options, portal: any, peer: any, log: silentLog, clock: systemClock, random: systemRandom });

@@ -88,14 +88,14 @@ t.test(
         '-c',
         `aio_write -P ${i + 1} ${i * 1024 + 512}k 256k`,
         '-c',
-        'sleep 40',
+        'sleep 100',
       );
     }
     commands.push('-c', 'aio_flush', '-c', 'flush');
     for (let i = 0; i < 40; i++)
       commands.push('-c', `read -P ${i + 1} ${i}M 256k`, '-c', `read -P ${i + 1} ${i * 1024 + 512}k 256k`);
     const writing = exec('qemu-io', ['-f', 'raw', ...commands, group.url('disk')]);
-    await sleepMs(200);
+    while ((await group.client.sessions()).sessions.length === 0) await sleepMs(20);
     const report = await move(group, 'disk', 'm2');
     const ended = await writing;
     t.equal(report.sessions, 1, 'the session was handed over');

@@ -5,7 +5,7 @@
 import t, { type Test } from 'tap';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/initiator/index.js';
 import { testQemuTools } from '../support/foreign.js';
-import { startGroup, type TestGroup } from '../support/group.js';
+import { kill, pidOf, startGroup, type TestGroup } from '../support/group.js';
 import { exec } from '../support/process.js';
 import { sleepMs } from '../support/space.js';
 import { needs } from '../support/tools.js';
@@ -13,13 +13,6 @@ import { needs } from '../support/tools.js';
 const MiB = 1024 * 1024;
 const SIZE_BYTES = 32 * MiB;
 const IQN = 'iqn.2026-11.org.blockferry:disk';
-
-interface Member {
-  readonly name: string;
-  readonly pid: number;
-  readonly alive: boolean;
-  readonly access: string;
-}
 
 interface Path {
   readonly initiator: Initiator;
@@ -45,32 +38,31 @@ async function twoPaths(t: Test, group: TestGroup): Promise<Path[]> {
   return paths;
 }
 
-/** Of a member that serves: waits until it does. */
-async function pidOf(group: TestGroup, name: string): Promise<number> {
-  for (;;) {
-    const { members } = await group.json<{ members: Member[] }>('status');
-    const member = members.find((candidate) => candidate.name === name);
-    if (member?.alive === true && member.pid > 0) return member.pid;
-    await sleepMs(100);
-  }
-}
-
 function workOf({ ledger, offsetBytes }: Path) {
   return { ledger, offsetBytes, lengthBytes: SIZE_BYTES / 2, queueDepth: 8, repeats: true };
 }
 
-/** Loads both paths for as long as `trouble` takes; then each half is right, through either path. */
+/** That many have to be answered through each path for a load to be one, however slow the machine. */
+const OPS_MIN = 100;
+const OPS_MIN_WITHIN_MS = 60_000;
+
+/** Loads both paths for as long as `trouble` takes, and a little longer; then each half is right, through either path. */
 async function loadThrough(t: Test, paths: readonly Path[], trouble: () => Promise<void>): Promise<void> {
   const abort = new AbortController();
-  const loads = paths.map((path) => {
+  const answered = paths.map(() => 0);
+  const loads = paths.map((path, index) => {
     const until = { signal: abort.signal, durationSeconds: 120 };
-    return runLoad(path.initiator, { ...workOf(path), ...until, readPercent: 50, fua: false });
+    const onProgress = ({ ops }: { ops: number }): void => void (answered[index] = ops);
+    const watched = { progressMs: 20, onProgress };
+    return runLoad(path.initiator, { ...workOf(path), ...until, ...watched, readPercent: 50, fua: false });
   });
   await trouble();
+  const deadline = Date.now() + OPS_MIN_WITHIN_MS;
+  while (answered.some((ops) => ops <= OPS_MIN) && Date.now() < deadline) await sleepMs(20);
   abort.abort();
   for (const report of await Promise.all(loads)) {
     t.match(report, { ok: true, errorTexts: [], wrong: [], violations: [] });
-    t.ok(report.ops > 100, `${report.ops} commands, ${report.repeated} sent again`);
+    t.ok(report.ops > OPS_MIN, `${report.ops} commands, ${report.repeated} sent again`);
   }
   for (const path of paths) {
     for (const { initiator } of paths) {
@@ -91,7 +83,7 @@ t.test('two paths under load while the home moves there and back', { timeout: 24
     }
   });
   for (const { initiator } of paths) t.equal(initiator.recoveries.length, 0, 'each stays where it is');
-  const status = await group.json<{ members: Member[] }>('status');
+  const status = await group.json<{ members: { access: string }[] }>('status');
   t.strictSame(
     status.members.map(({ access }) => access),
     ['alua', 'alua', 'alua'],
@@ -106,7 +98,7 @@ t.test(
     const paths = await twoPaths(t, group);
     await loadThrough(t, paths, async () => {
       for (const victim of ['m1', 'm2', 'm1']) {
-        process.kill(await pidOf(group, victim), 'SIGKILL');
+        await kill(group, victim);
         await sleepMs(1_000);
       }
       for (const { name } of group.ready.members) await pidOf(group, name);

@@ -1,9 +1,9 @@
 /** Slices of make handover and make crash: a few hand-overs of a loaded volume, a few crashes at points of every plot. */
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { exec, tempFolder } from '../support/process.js';
+import { builtFile } from '../support/root.js';
 
-const PROOF = fileURLToPath(new URL('../../dist/bin/proof.js', import.meta.url));
+const PROOF = builtFile('bin/proof.js');
 const HANDOVERS = 10;
 /** One of each plot, each role and both blows; the rest is make crash's. */
 const CRASHES = [

@@ -6,11 +6,11 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import t from 'tap';
 import { POOL_THREADS } from '../../lib/base/limits.js';
 import { BLOCKFERRY, promisedHere } from '../support/process.js';
+import { ROOT } from '../support/root.js';
 
 const MiB = 1024 * 1024;
 const [FILE, ...BEFORE] = BLOCKFERRY;
@@ -113,7 +113,7 @@ async function makeImage(name: string): Promise<string> {
   const path = join(folder, name);
   await writeFile(path, '');
   await truncate(path, 48 * MiB);
-  await run('mke2fs', ['-q', '-F', '-t', 'ext4', '-d', dirname(fileURLToPath(import.meta.url)), path]);
+  await run('mke2fs', ['-q', '-F', '-t', 'ext4', '-d', join(ROOT, 'test', 'integration'), path]);
   await truncate(path, 64 * MiB);
   return path;
 }

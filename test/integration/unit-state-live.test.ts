@@ -27,10 +27,6 @@ interface Move {
   readonly id: string;
   readonly state: string;
 }
-interface Volume {
-  readonly name: string;
-  readonly home: string;
-}
 
 /** An initiator that says what it is told: the status, or the sense of a CHECK CONDITION; unit attentions are taken. */
 class Host {
@@ -119,7 +115,7 @@ async function judgeAll(hosts: readonly Host[]): Promise<Rights> {
 }
 
 async function homeOf(group: TestGroup, volume: string): Promise<string | undefined> {
-  const volumes = await group.json<Volume[]>('volume', 'list');
+  const volumes = await group.client.volumes();
   return volumes.find(({ name }) => name === volume)?.home;
 }
 

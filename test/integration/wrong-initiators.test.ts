@@ -11,8 +11,7 @@ import { AsyncEvent, Opcode } from '../../lib/iscsi/wire/opcodes.js';
 import { decodeR2t } from '../../lib/iscsi/wire/r2t.js';
 import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import type { MoveView } from '../../lib/manage/api.js';
-import { ManageClient } from '../../lib/manage/client.js';
-import { startGroup, type TestGroup } from '../support/group.js';
+import { BACKGROUND_OPS_PER_SECOND, startGroup, type TestGroup } from '../support/group.js';
 import { sleepMs } from '../support/space.js';
 import { TargetInitiator, read10, write10, type Received } from '../support/target-initiator.js';
 
@@ -88,14 +87,11 @@ async function loginStatus(portal: string): Promise<number> {
 /** A group with a loaded, well-behaved initiator on the same volume, judged at the end. */
 class Scene {
   private at = 0;
-  private readonly client: ManageClient;
 
   private constructor(
     private readonly t: Test,
     private readonly group: TestGroup,
-  ) {
-    this.client = new ManageClient(group.ready.manage);
-  }
+  ) {}
 
   static async open(t: Test): Promise<Scene> {
     const group = await startGroup(t, { volumes: { disk: '32M' } });
@@ -110,8 +106,8 @@ class Scene {
     const range = { ledger, offsetBytes: MiB };
     await runFill(initiator, range);
     const stop = new AbortController();
-    const load = { ...range, queueDepth: 8, durationSeconds: 120, signal: stop.signal };
-    const loading = runLoad(initiator, load);
+    const load = { ...range, queueDepth: 8, opsPerSecondMax: BACKGROUND_OPS_PER_SECOND };
+    const loading = runLoad(initiator, { ...load, durationSeconds: 120, signal: stop.signal });
     await body();
     stop.abort();
     const report = await loading;
@@ -136,7 +132,7 @@ class Scene {
   private async ended(move: MoveView): Promise<MoveView> {
     while (move.state === 'active') {
       await sleepMs(20);
-      move = await this.client.move(move.id);
+      move = await this.group.client.move(move.id);
     }
     return move;
   }
@@ -146,8 +142,9 @@ class Scene {
     const old = this.home;
     this.at = (this.at + 1) % 3;
     const { home } = this;
-    const move = await this.client.createMove({ volume: 'disk', to: home });
-    while ((await this.client.route('disk')).home !== home) await sleepMs(10);
+    const { client } = this.group;
+    const move = await client.createMove({ volume: 'disk', to: home });
+    while ((await client.route('disk')).home !== home) await sleepMs(10);
     return { old, moved: this.ended(move) };
   }
 }

@@ -1,6 +1,13 @@
 /** A real group for integration tests: the built program, member processes and all, on free ports and a folder of its own. */
 import { join } from 'node:path';
+import { ManageClient } from '../../lib/manage/client.js';
 import { Running, blockferry, tempFolder, type Ended } from './process.js';
+
+/**
+ * Of a load that has to be there while something else is tested: there is something in flight at every moment, and the
+ * processors are left to what is tested, and to the tests beside it.
+ */
+export const BACKGROUND_OPS_PER_SECOND = 1500;
 
 /** What `blockferry up --json` prints when it is ready (DESIGN.md). */
 export interface GroupReady {
@@ -21,6 +28,10 @@ export interface TestGroup {
   readonly ready: GroupReady;
   readonly dataFolder: string;
   readonly process: Running;
+  /** For what is asked again and again: a command of its own for each would keep a processor busy. */
+  readonly client: ManageClient;
+  /** Processes that a test has killed: the group names them as members for a moment yet. */
+  readonly killed: Set<number>;
   /** The volume's URL at the group portal. */
   url(volume: string): string;
   /** Runs a command against this group. */
@@ -76,6 +87,8 @@ function makeGroup(ready: GroupReady, dataFolder: string, running: Running): Tes
     ready,
     dataFolder,
     process: running,
+    client: new ManageClient(ready.manage),
+    killed: new Set(),
     url: (volume) => `iscsi://${ready.portal}/iqn.2026-11.org.blockferry:${volume}/0`,
     cli,
     json: async <T>(...args: readonly string[]): Promise<T> => {
@@ -88,10 +101,6 @@ function makeGroup(ready: GroupReady, dataFolder: string, running: Running): Tes
   };
 }
 
-interface GroupStatus {
-  readonly members: readonly { name: string; pid: number; alive: boolean; portal: string }[];
-}
-
 async function until(what: string, holds: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!(await holds())) {
@@ -100,17 +109,31 @@ async function until(what: string, holds: () => Promise<boolean>, timeoutMs = 60
   }
 }
 
-/** Kills a member and waits until another process serves in its place. */
-export async function killMember(group: TestGroup, name: string): Promise<void> {
-  const find = async () =>
-    (await group.json<GroupStatus>('status')).members.find((member) => member.name === name);
-  const before = await find();
-  if (before === undefined) throw new Error(`no member ${name}`);
-  process.kill(before.pid, 'SIGKILL');
-  await until(`${name} is started again`, async () => {
-    const now = await find();
-    return now !== undefined && now.alive && now.pid !== before.pid && now.portal === before.portal;
+/** The process that serves as a member, once there is one that no test has killed. */
+export async function pidOf(group: TestGroup, name: string): Promise<number> {
+  let pid = 0;
+  await until(`${name} serves`, async () => {
+    const member = (await group.client.members()).find((each) => each.name === name);
+    if (member?.alive !== true || group.killed.has(member.pid)) return false;
+    pid = member.pid;
+    return pid > 0;
   });
+  return pid;
+}
+
+export async function kill(group: TestGroup, name: string): Promise<void> {
+  const pid = await pidOf(group, name);
+  process.kill(pid, 'SIGKILL');
+  group.killed.add(pid);
+}
+
+/** Kills a member and waits until another process serves in its place, at the same portal. */
+export async function killMember(group: TestGroup, name: string): Promise<void> {
+  const portal = async () => (await group.client.members()).find((each) => each.name === name)?.portal;
+  const before = await portal();
+  await kill(group, name);
+  await pidOf(group, name);
+  await until(`${name} is where it was`, async () => (await portal()) === before);
 }
 
 /** All in one moment: a member that outlives its supervisor would stop in order, which is not what is to be tested. */

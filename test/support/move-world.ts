@@ -29,6 +29,7 @@ import { FakePeers } from './fake-peers.js';
 import { RamDevice } from './ram-device.js';
 
 const PAGE_BYTES = 4096;
+const NOTHING = Buffer.alloc(PAGE_BYTES);
 export const VOLUME = 'v';
 
 /** A RAM file that completes after a few turns of the event loop, knows its holes, and what of it is durable. */
@@ -77,7 +78,7 @@ export class LateFile implements HeldFile {
     const end = offsetBytes + lengthBytes;
     for (let at = offsetBytes; at < end; at += PAGE_BYTES) {
       const toBytes = Math.min(at + PAGE_BYTES, end);
-      if (this.ram.bytes.subarray(at, toBytes).every((byte) => byte === 0)) continue;
+      if (this.ram.bytes.subarray(at, toBytes).equals(NOTHING.subarray(0, toBytes - at))) continue;
       const last = ranges.at(-1);
       if (last?.toBytes === at) last.toBytes = toBytes;
       else ranges.push({ fromBytes: at, toBytes });

@@ -3,9 +3,9 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { builtFile } from './root.js';
 
-const PROGRAM = fileURLToPath(new URL('../../dist/bin/blockferry.cjs', import.meta.url));
+const PROGRAM = builtFile('bin/blockferry.cjs');
 /**
  * The built program and its first arguments: integration tests run what users run. The test runner adds a loader of
  * TypeScript to every process that a test starts, by NODE_OPTIONS: three times the start, and a thread pool in use.

@@ -4,21 +4,23 @@
  * between two files for the end of the run. A file that measures its whole process is named *.alone.test.ts.
  */
 import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import 'tap'; // first, so that its handler of 'exit' does not have the last word
+import { ROOT } from './root.js';
 
 /** Runs share `number` of `shares` of the unit tests, counted from 1, one file after the other. */
 export async function runShare(number: number, shares: number): Promise<void> {
-  const folder = new URL('../unit/', import.meta.url);
-  const files = readdirSync(folder).filter((name) => /^[^.]+\.test\.ts$/.test(name));
-  const share = files.sort().filter((_, at) => at % shares === number - 1);
+  // The sources say which there are: what was compiled may be there still when they are gone.
+  const names = readdirSync(join(ROOT, 'test', 'unit')).filter((name) => /^[^.]+\.test\.ts$/.test(name));
+  const share = names.sort().filter((_, at) => at % shares === number - 1);
   let left = share.length;
   process.once('exit', () => {
     if (left === 0) return;
     process.stderr.write(`${String(left)} files of share ${String(number)} were not run\n`);
     process.exitCode = 1;
   });
-  for (const file of share) {
-    await import(new URL(file, folder).href);
+  for (const name of share) {
+    await import(`../unit/${name.replace(/\.ts$/, '.js')}`);
     left -= 1;
   }
 }

@@ -2,7 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
@@ -13,6 +13,13 @@ import { makeSharedFolder } from '../support/storage-doors.js';
 
 const folder = makeSharedFolder();
 const HOST = '127.0.0.1';
+
+/** What is watched here is plain JavaScript: with the test runner's loaders it would take seconds to start. */
+function withoutLoaders(t: Test): void {
+  const { execArgv } = process;
+  process.execArgv = [];
+  t.teardown(() => (process.execArgv = execArgv));
+}
 
 t.test('identities of images', async (t) => {
   const [disk, twin, odd, none] = identifyImages([
@@ -92,6 +99,7 @@ t.test('ports', async (t) => {
 });
 
 t.test('a watched process', async (t) => {
+  withoutLoaders(t);
   const program = join(folder, 'member.mjs');
   const lives = join(folder, 'lives');
   await writeFile(
@@ -133,6 +141,7 @@ t.test('a watched process', async (t) => {
 });
 
 t.test('a process that cannot be made is tried again, and can be stopped', { timeout: 10_000 }, async (t) => {
+  withoutLoaders(t);
   const program = join(folder, 'plain.mjs');
   await writeFile(
     program,

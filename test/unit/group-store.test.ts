@@ -14,6 +14,7 @@ import { EmbeddedStore } from '../../lib/group/embedded-store.js';
 import { CHANGES_MAX } from '../../lib/group/ledger.js';
 import { storeError } from '../../lib/group/lmdb-tables.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
+import { LOADERS } from '../support/root.js';
 import { Collector, storeSuite, until } from '../support/store-suite.js';
 
 const options = { clock: systemClock, random: systemRandom, log: silentLog };
@@ -119,7 +120,7 @@ t.test('embedded: a full disk fails the transaction and nothing else', async (t)
   const folder = makeFolder(t);
   // A file system of its own, in a namespace of its own: it is gone with the process.
   const inNamespace = ['-rm', 'sh', '-c', 'mount -t tmpfs -o size=2m none "$0" && exec "$@"', folder];
-  const self = [process.execPath, ...process.execArgv, fileURLToPath(import.meta.url), 'fill', folder];
+  const self = [process.execPath, ...LOADERS, fileURLToPath(import.meta.url), 'fill', folder];
   if (spawnSync('unshare', [...inNamespace, 'true']).status !== 0) {
     t.pass('no user namespaces here', { skip: true });
     return;
@@ -132,7 +133,7 @@ t.test('embedded: a full disk fails the transaction and nothing else', async (t)
 /** Starts this file as a counting process; `acknowledged` grows with its commits. */
 function startCounter(folder: string): { child: ChildProcess; acknowledged: number[] } {
   const acknowledged: number[] = [];
-  const child = fork(fileURLToPath(import.meta.url), ['count', folder], { execArgv: process.execArgv });
+  const child = fork(fileURLToPath(import.meta.url), ['count', folder], { execArgv: [...LOADERS] });
   // The test runner's loader has messages of its own.
   child.on('message', (value) => void (typeof value === 'number' && acknowledged.push(value)));
   return { child, acknowledged };

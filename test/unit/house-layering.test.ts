@@ -4,11 +4,9 @@
  */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import ts from 'typescript';
-
-const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+import { ROOT } from '../support/root.js';
 
 /** A folder (or a composition root of its own) imports only from what stands before it. */
 const LAYERS = [
@@ -96,11 +94,15 @@ function layerOf(path: string): string | undefined {
   return best;
 }
 
+/** What each text imports: several rules ask, and to parse takes time. */
+const importedBy = new Map<string, string[]>();
+
 /** The project's own files that `path` imports, types included: a cycle of types confuses a reader as well. */
 function importsOf(path: string, text: string): string[] {
-  return ts
-    .preProcessFile(text, true, true)
-    .importedFiles.map((file) => file.fileName)
+  let names = importedBy.get(text);
+  names ??= ts.preProcessFile(text, true, true).importedFiles.map((file) => file.fileName);
+  importedBy.set(text, names);
+  return names
     .filter((name) => name.startsWith('.'))
     .map((name) => normalize(join(dirname(path), name)).replace(/\.js$/, '.ts'));
 }

@@ -126,8 +126,8 @@ function gossip(members: number, windows: number, vectorBytes: number, bytesMax:
       const others = names.filter((other) => other !== name);
       for (const listener of chooseListeners(others, random)) {
         if (randomBelow(random, 100) === 0) continue; // one in a hundred is lost
-        for (const { vector, measuredMs } of told)
-          boards.get(listener)?.learn(vector, clock.nowMs() - measuredMs, name);
+        const heard = boards.get(listener) as LoadBoard;
+        for (const { vector, measuredMs } of told) heard.learn(vector, clock.nowMs() - measuredMs, name);
       }
     }
   }

@@ -1,15 +1,15 @@
 /** Recorded load: every form of trace on fixtures and on bad input; the command's options, JSON and report. */
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import t from 'tap';
 import { formatOf, readerFor } from '../../lib/simulate/trace/formats.js';
 import { readTrace } from '../../lib/simulate/trace/read.js';
 import { run } from '../support/cli-door.js';
+import { ROOT } from '../support/root.js';
 
-const FIXTURES = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'fixtures', 'simulate');
+const FIXTURES = join(ROOT, 'fixtures', 'simulate');
 const MiB = 1024 * 1024;
 const folder = mkdtempSync(join(tmpdir(), 'blockferry-trace-'));
 

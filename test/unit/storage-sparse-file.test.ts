@@ -3,7 +3,6 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { BlockferryError } from '../../lib/base/errors.js';
 import { silentLog } from '../../lib/base/log.js';
@@ -13,11 +12,11 @@ import { type StorageDoors, systemDoors } from '../../lib/storage/doors.js';
 import { formatInspection, inspectFile } from '../../lib/storage/inspect.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { deviceSuite, pattern } from '../support/device-suite.js';
+import { ROOT } from '../support/root.js';
 import { bareDoors, existing, makeFolder, makeSharedFolder, newFile } from '../support/storage-doors.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
-const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
 async function readAll(file: SparseFile, offset: number, length: number): Promise<Buffer> {
   const data = Buffer.alloc(length, 0xee);

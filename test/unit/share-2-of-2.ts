@@ -1,4 +1,0 @@
-/** Half of the unit tests, in one process. */
-import { runShare } from '../support/share.js';
-
-await runShare(2, 2);
