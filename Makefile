@@ -7,7 +7,7 @@ MEMBERS ?= 3
 VOLUME ?= disk=1G
 # Tests are compiled as the product is: with tap's loader each of their processes would take seconds to compile both once
 # more, so it is turned off. The time is generous, since a busy machine must not fail a test.
-TAP = ./node_modules/.bin/tap run --disable-coverage --reporter=terse --timeout=300 --test-env=TAP_TYPE_STRIP_ONLY=1
+TAP = ./node_modules/.bin/tap run --disable-coverage --reporter=terse --timeout=600 --test-env=TAP_TYPE_STRIP_ONLY=1
 compiled = $(patsubst %.ts,dist/%.js,$(wildcard $(1)))
 # Tests wait much of their time: more files at once than there are processors.
 UNIT_JOBS ?= 4
