@@ -365,8 +365,8 @@ export const MUTANTS: readonly Mutant[] = [
     invariant: 'I1',
     breaks: 'a new volume stays at epoch 1: its file is made anew at the next start',
     file: 'member/held-volume.js',
-    find: 'await begin(this.record);',
-    replace: 'void begin;',
+    find: 'await this.beginRoute();',
+    replace: '',
   },
   {
     name: 'held-is-leftover',
