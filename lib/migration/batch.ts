@@ -9,8 +9,9 @@
  *   4  writes held; anything dirty again → back to 2. Now the destination has, durably, every acknowledged write (I3)
  *   5  is it still the process that received them?
  *   6  reads held too; nothing is in flight on the extents (I5), nothing is dirty (rule 8)
- *   7  the route is committed, if the destination's process is still the one that synced, and this one has been in the
- *      group since before 5: of a source that was not, the destination may have ended the attempts
+ *   7  the route is committed, if the destination's process is still the one that synced, this one has been in the
+ *      group since before 5 (of a source that was not, the destination may have ended the attempts), and the move is still
+ *      asked for: who hears late that it is over would give back and forth with the next one
  *   8  interceptors out: whoever waited resolves the route again; the source's bytes are given back
  *
  * A crash of the source before 7 leaves its route as it was, after 7 the destination is the holder and has everything.
@@ -51,6 +52,10 @@ export interface BatchContext extends TransferContext {
   readonly volume: Volume;
   readonly local: LocalSlot;
   readonly destination: DestinationLink;
+  /** The move is asked for, as far as this member has heard: what a commit compares. */
+  moveCondition(): StoreCompare;
+  /** Reads the move's record anew; throws CANCELLED when it is over. */
+  rereadMove(): Promise<void>;
   /** Gives the source's copy of committed extents back. */
   giveBack(extents: readonly number[]): void;
   /** The member stops: nothing is tried again. */
@@ -174,7 +179,7 @@ export class Batch {
       try {
         const change = routed.route.withHolder(this.extents, destination.member);
         waypoints.reached('commit.asked');
-        const route = await table.commit(routed, change, [there, place]);
+        const route = await table.commit(routed, change, [there, place, this.context.moveCondition()]);
         if (route !== null) {
           waypoints.reached('commit.done');
           return true;
@@ -182,6 +187,7 @@ export class Batch {
       } catch (error) {
         if (await this.wasCommitted(error)) return true;
       }
+      await this.context.rereadMove();
       if ((await this.ownPlace()).revision !== place.revision) return false;
     }
   }

@@ -10,15 +10,16 @@ import type { Logger } from '../base/log.js';
 import { randomBelow, type Random } from '../base/random.js';
 import type { Waypoints } from '../base/waypoints.js';
 import { MoveRecord, ProgressRecord, formatRecord, keys, parseRecord } from '../group/records.js';
-import type { GroupStore, StoreCompare, StoreEvent, StoreWatch } from '../group/store.js';
+import type { GroupStore, StoreCompare, StoreEntry, StoreEvent, StoreWatch } from '../group/store.js';
 import type { PeerHub } from '../peer/contract.js';
 import type { RoutedVolume, RoutingTable } from '../routing/table.js';
 import type { LocalSlot } from '../volume/local-slot.js';
 import type { Volume } from '../volume/volume.js';
 import { DestinationLink } from './destination-link.js';
 import type { HeldFile } from './held-file.js';
-import { MoveStats } from './move-stats.js';
+import type { MoveStats } from './move-stats.js';
 import { Pacer } from './pacer.js';
+import { RunningMove } from './running-move.js';
 import { moveExtents } from './source-move.js';
 
 /** What a move needs of the member's volumes. */
@@ -53,22 +54,8 @@ export interface MoveRunnerOptions {
   readonly waypoints: Waypoints;
 }
 
-/** One move as this member sees it. */
-class Running {
-  readonly stats = new MoveStats();
-  /** What an earlier life has counted is read: until then it may be forgotten again, so no part of it begins. */
-  isKnown = false;
-  /** The source's part, while it runs. */
-  giving = false;
-  committingHome = false;
-  finishing = false;
-  written = '';
-
-  constructor(public record: MoveRecord) {}
-}
-
 export class MoveRunner {
-  private readonly moves = new Map<string, Running>();
+  private readonly moves = new Map<string, RunningMove>();
   private watch: StoreWatch | null = null;
   private timer: Timer | null = null;
   /** Lists the moves again when it fires. */
@@ -91,7 +78,7 @@ export class MoveRunner {
   private async follow(): Promise<void> {
     const { store } = this.options;
     const listing = await store.list(keys.moves);
-    for (const entry of listing.entries) await this.take(parseRecord(MoveRecord, entry));
+    for (const entry of listing.entries) await this.take(entry);
     this.watch?.close();
     this.watch = store.watch(keys.moves, listing.revision, {
       events: (events) => this.events(events),
@@ -140,22 +127,20 @@ export class MoveRunner {
   private events(events: readonly StoreEvent[]): void {
     for (const { key, entry } of events) {
       if (entry === null) this.moves.delete(key.slice(keys.moves.length));
-      else
-        this.track(
-          this.take(parseRecord(MoveRecord, entry)).catch((error: unknown) => this.listLater(error)),
-        );
+      else this.track(this.take(entry).catch((error: unknown) => this.listLater(error)));
     }
   }
 
-  private async take(record: MoveRecord): Promise<void> {
+  private async take(entry: StoreEntry): Promise<void> {
+    const record = parseRecord(MoveRecord, entry);
     const known = this.moves.get(record.id);
-    if (known !== undefined) known.record = record;
+    if (known !== undefined && !known.heard(record, entry.revision)) return;
     if (record.state !== 'active') {
       if (known !== undefined && !known.giving) this.moves.delete(record.id);
       return;
     }
     if (known === undefined) {
-      const running = new Running(record);
+      const running = new RunningMove(record, entry.revision);
       this.moves.set(record.id, running);
       this.options.waypoints.reached('move.taken');
       await this.readFigures(running);
@@ -166,7 +151,7 @@ export class MoveRunner {
   }
 
   /** What an earlier life of this member has counted; a move whose figures cannot be read is not known yet. */
-  private async readFigures(move: Running): Promise<void> {
+  private async readFigures(move: RunningMove): Promise<void> {
     const { store, self } = this.options;
     try {
       const own = await store.get(keys.progressOf(move.record.id, self));
@@ -182,7 +167,7 @@ export class MoveRunner {
   }
 
   /** What is mine to do for this move, by the route as it stands? */
-  private reconcile(move: Running): void {
+  private reconcile(move: RunningMove): void {
     const { record } = move;
     const routed = this.options.table.get(record.volume);
     if (routed === undefined || record.state !== 'active' || this.stopping || !move.isKnown) return;
@@ -220,7 +205,7 @@ export class MoveRunner {
     return routed.route.home === record.to && this.options.volumes.sessionCount(record.volume) === 0;
   }
 
-  private async give(move: Running, extents: readonly number[]): Promise<void> {
+  private async give(move: RunningMove, extents: readonly number[]): Promise<void> {
     const { options } = this;
     const { record, stats } = move;
     const { volume: volumeName } = record;
@@ -250,6 +235,8 @@ export class MoveRunner {
           epoch: () => source.volume.epoch,
           nextToken: () => (this.token = this.token === 0xffffffff ? 1 : this.token + 1),
           checkGoing: () => this.checkGoing(move),
+          moveCondition: () => move.condition,
+          rereadMove: () => this.reread(move).then(() => this.checkGoing(move)),
           isStopping: () => this.stopping,
           giveBack: (given) => options.volumes.giveBack(volumeName, given),
         },
@@ -265,20 +252,27 @@ export class MoveRunner {
     this.reconcile(move);
   }
 
-  private checkGoing(move: Running): void {
+  /** A commit for the move was refused: it may be over, and the word of it late. */
+  private async reread(move: RunningMove): Promise<void> {
+    const entry = await this.options.store.get(keys.move(move.record.id));
+    if (entry === undefined) move.record = { ...move.record, state: 'cancelled' };
+    else move.heard(parseRecord(MoveRecord, entry), entry.revision);
+  }
+
+  private checkGoing(move: RunningMove): void {
     if (this.stopping || move.record.state !== 'active') {
       throw new BlockferryError('CANCELLED', `the move of ${move.record.volume} was stopped`);
     }
   }
 
-  private async gaveUp(move: Running, error: unknown): Promise<void> {
+  private async gaveUp(move: RunningMove, error: unknown): Promise<void> {
     if (error instanceof BlockferryError && error.code === 'CANCELLED') return;
     this.options.log.warn({ volume: move.record.volume, error: describeError(error) }, 'a move failed');
     move.stats.lastError = describeError(error);
     await this.finish(move, 'failed', describeError(error));
   }
 
-  private async giveHome(move: Running, routed: RoutedVolume): Promise<void> {
+  private async giveHome(move: RunningMove, routed: RoutedVolume): Promise<void> {
     const { table, log, waypoints, volumes } = this.options;
     const { volume, to } = move.record;
     if (volumes.homeCondition(volume) === null) return; // the next upkeep looks again
@@ -289,9 +283,11 @@ export class MoveRunner {
       const condition = (await volumes.quieten(volume)) ? volumes.homeCondition(volume) : null;
       isRefused = condition === null;
       waypoints.reached('home.asked');
-      const route = condition && (await table.commit(routed, routed.route.withHome(to), [condition]));
+      const change = routed.route.withHome(to);
+      const route = condition && (await table.commit(routed, change, [condition, move.condition]));
       waypoints.reached('home.done');
       if (route !== null) log.info({ volume, home: route.home }, 'the home has moved');
+      else if (!isRefused) await this.reread(move);
     } catch (error) {
       log.warn({ error: describeError(error) }, 'the home could not be committed; reading the route back');
       if (!(await this.readBack(volume))) return;
@@ -317,7 +313,7 @@ export class MoveRunner {
   }
 
   /** Ends the move's record and frees its volume for the next, if nobody did. */
-  private async finish(move: Running, state: 'done' | 'failed', error: string): Promise<void> {
+  private async finish(move: RunningMove, state: 'done' | 'failed', error: string): Promise<void> {
     const { store, clock, waypoints } = this.options;
     move.finishing = true;
     let ended: MoveRecord | null = null;
@@ -359,7 +355,7 @@ export class MoveRunner {
     });
   }
 
-  private async tellProgress(move: Running): Promise<void> {
+  private async tellProgress(move: RunningMove): Promise<void> {
     try {
       await this.writeProgress(move);
     } catch (error) {
@@ -367,7 +363,7 @@ export class MoveRunner {
     }
   }
 
-  private async writeProgress(move: Running): Promise<void> {
+  private async writeProgress(move: RunningMove): Promise<void> {
     const value = formatRecord(move.stats.toRecord());
     if (value === move.written) return;
     await this.options.store.txn([], [{ put: keys.progressOf(move.record.id, this.options.self), value }]);

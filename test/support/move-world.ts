@@ -105,6 +105,8 @@ export class WorldMember {
   incarnation = '';
   stats = new MoveStats();
   cancelled = false;
+  /** The move is over, and this member has not heard of it. */
+  isOverUnheard = false;
   /** What it had received of attempts that were given up. */
   readonly givenUp: number[] = [];
   destination: Destination | null = null;
@@ -268,6 +270,8 @@ export class WorldMember {
       checkGoing: () => {
         if (this.cancelled) throw new Error('cancelled');
       },
+      moveCondition: () => ({ key: keys.move('asked-for'), revision: this.isOverUnheard ? 1 : 0 }),
+      rereadMove: () => (this.isOverUnheard ? Promise.reject(new Error('it is over')) : Promise.resolve()),
       giveBack: (extents) => {
         for (const extent of extents)
           givenBack.push(file.punch(extent * world.extentBytes, world.lengthOf(extent)));

@@ -135,6 +135,21 @@ t.test('what fails after the commit undoes nothing of it (I1, I3)', async (t) =>
   await world.close();
 });
 
+t.test('nothing is given for a move that is over, whose end its source has not heard of', async (t) => {
+  const world = await startWorld(36, 'm1', 'm2');
+  const m1 = world.member('m1');
+  await submitAndWait(m1.volume, 'write', 0, 512, Buffer.alloc(512, 7));
+  m1.isOverUnheard = true;
+  await t.rejects(m1.give('m2'), /it is over/);
+  t.equal(m1.volume.holdsHere(0), true);
+  t.equal(m1.volume.moving.size, 0, 'and its interceptors are out');
+  await submitAndWait(m1.volume, 'write', 512, 512, Buffer.alloc(512, 8));
+  m1.isOverUnheard = false;
+  await m1.give('m2');
+  t.equal(m1.volume.holdsHere(0), false, 'the next one is given');
+  await world.close();
+});
+
 t.test('attempts of a source that has left the group end, and their space is given back', async (t) => {
   const world = await startWorld(34, 'm1', 'm2');
   const [m1, m2] = [world.member('m1'), world.member('m2')];

@@ -136,6 +136,42 @@ t.test('a home that is busy is not given away yet', async (t) => {
   t.equal(rig.routed.route.home, 'm2');
 });
 
+t.test('a home is not given away for a move that is over, whose end has not been heard of', async (t) => {
+  const rig = await homeWithoutExtents(t);
+  const { table, host, peers } = rig;
+  let isLate = false;
+  const store = Object.assign(Object.create(rig.store) as typeof rig.store, {
+    watch: (prefix: string, after: number, listener: Parameters<typeof rig.store.watch>[2]) =>
+      rig.store.watch(prefix, after, {
+        ...listener,
+        events: (events) => (isLate ? undefined : listener.events(events)),
+      }),
+  });
+  let isQuiet = false;
+  let asked = 0;
+  const quieten = (): Promise<boolean> => {
+    asked += 1;
+    return Promise.resolve(isQuiet);
+  };
+  const volumes = Object.assign(Object.create(host) as typeof host, { quieten });
+  const options = { self: 'm1', incarnation: 'i', store, table, hub: peers.hub('m1'), volumes };
+  const doors = { clock, random: new SeededRandom(3), log: silentLog, waypoints: noWaypoints };
+  const runner = new MoveRunner({ ...options, ...doors });
+  await runner.start();
+  t.teardown(() => runner.stop());
+  const wanted = { volume: 'v', to: 'm2', range: null, rateBytesPerSecond: null, handover: 'ask' as const };
+  const { id } = await createMove(rig.store, doors, { ...wanted, strict: false });
+  for (let i = 0; i < 500 && asked === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  isLate = true;
+  await cancelMove(rig.store, systemClock, id);
+  isQuiet = true;
+  const askedBefore = asked;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  t.equal(rig.routed.route.home, 'm1', 'the store says that it is over');
+  t.equal(asked, askedBefore + 1, 'and is believed: it is not asked for again');
+  t.equal(host.get('v')?.isSurelyHome, true);
+});
+
 t.test('a home that cannot be quietened is asked now and then, and the loop goes on', async (t) => {
   const rig = await homeWithoutExtents(t);
   const { store, table, host, peers } = rig;

@@ -1,0 +1,37 @@
+/** One move as a member sees it: what was asked for, as far as it has heard, and how far its own part is. */
+import { keys, type MoveRecord } from '../group/records.js';
+import type { StoreCompare } from '../group/store.js';
+import { MoveStats } from './move-stats.js';
+
+export class RunningMove {
+  readonly stats = new MoveStats();
+  /** What an earlier life has counted is read: until then it may be forgotten again, so no part of it begins. */
+  isKnown = false;
+  /** The source's part, while it runs. */
+  giving = false;
+  committingHome = false;
+  finishing = false;
+  written = '';
+
+  /** @param revision of the record in the store */
+  constructor(
+    public record: MoveRecord,
+    private revision: number,
+  ) {}
+
+  /**
+   * What every commit for the move compares: the record is as this member knows it. Word of its end may come late; two
+   * members that each go on for another move would give the same extents and home back and forth.
+   */
+  get condition(): StoreCompare {
+    return { key: keys.move(this.record.id), revision: this.revision };
+  }
+
+  /** The store's word of the record. False: something later was known. */
+  heard(record: MoveRecord, revision: number): boolean {
+    if (revision < this.revision) return false;
+    this.record = record;
+    this.revision = revision;
+    return true;
+  }
+}
