@@ -93,7 +93,7 @@ sim-test: dist/.tests-built ## the simulation's part of make test: what once wen
 	@$(NODE) dist/bin/sim.js --seed 1 --runs 200
 	@$(NODE) dist/bin/sim.js --fresh --runs 50 --jobs 2
 
-mutants: RUNS = 1000
+mutants: RUNS = 3000
 mutants: build ## bugs planted in the engine, which the simulation must find (SEED=, RUNS= for each, ONLY='pin fua', JOBS=)
 	@$(NODE) dist/bin/mutants.js --seed $(SEED) --runs $(RUNS) --only '$(ONLY)' --jobs $(JOBS)
 
