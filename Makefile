@@ -82,7 +82,7 @@ test: early unit integration ## everything: check, unit, simulation, integration
 early: dist/.tests-built
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check sim-test
 
-unit: dist/.tests-built ## unit tests, a third of them in each of three processes (less than a minute)
+unit: dist/.tests-built ## unit tests, a third of them in each of three processes (about a minute)
 	$(TAP) --jobs=$(UNIT_JOBS) $(call compiled,test/unit/share-*.ts test/unit/*.alone.test.ts)
 
 sim: build ## groups simulated from seeds (SEED=, RUNS=, JOBS=); what goes wrong is shrunk into fixtures/sim

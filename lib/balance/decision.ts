@@ -116,7 +116,12 @@ function boundedMeasure({ name, value, limit }: Measure): Measure {
 
 /** What a record takes, whatever a member said that it serves. */
 export function bounded(value: number): number {
-  return Math.min(Math.max(value, 0), Number.MAX_SAFE_INTEGER) || 0;
+  return Math.max(boundedSigned(value), 0);
+}
+
+/** The same of what may be less than nothing. */
+export function boundedSigned(value: number): number {
+  return Math.min(Math.max(value, -Number.MAX_SAFE_INTEGER), Number.MAX_SAFE_INTEGER) || 0;
 }
 
 /** What fits into a line of a record. */

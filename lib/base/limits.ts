@@ -234,11 +234,11 @@ export const MOVE_STEP_MS_MAX = 120_000;
  *  the copies waits out TCP's timers (40 ms at 8, 10 ms at 2). */
 export const MOVE_EXTENTS_IN_FLIGHT = 2;
 /** What the copy of a move may take beside initiators who want all that the member has, and what it begins with: what
- *  readers leave it. Measured on 2 cores, 4 KiB 70/30 at depth 32: they keep more than half of their rate at this, and a
+ *  readers leave it. Measured on 2 cores, 4 KiB 70/30 at depth 32: they keep a third to half of their rate at this, and a
  *  fifth when the copy goes as fast as it can. */
 export const MOVE_BYTES_PER_SECOND_FLOOR = 104 * MiB;
-/** The same beside nothing but writes; from half of them on by their share. A write costs twice while its extent is on the move,
- *  so here a move that is over sooner is worth more than one that is gentle. */
+/** The same beside nothing but writes; from half of them on by their share. A write costs twice while its extent is on the
+ *  move, so here a move that is over sooner is worth more than one that is gentle. */
 export const MOVE_BYTES_PER_SECOND_FLOOR_WRITES = 208 * MiB;
 /** ... and beside initiators who want little: half of what the copy can, so that who comes next finds some of the loop
  *  free until the pace is looked at again. */

@@ -11,6 +11,7 @@ import {
   formatRecord,
   keys,
   parseRecord,
+  readRecord,
   type Labels,
   type MemberShare,
 } from './records.js';
@@ -76,7 +77,10 @@ export function balanceOrNone(entry: StoreEntry | undefined): BalanceRecord {
   }
 }
 
-/** Over settings that cannot be read, as they count for members that never knew them. @throws INVALID (values that contradict each other or are out of bounds) */
+/**
+ * Changes the settings; over some that cannot be read, as they count for members that never knew them.
+ * @throws INVALID (values that contradict each other or are out of bounds)
+ */
 export function setBalance(store: GroupStore, wanted: BalanceChange): Promise<BalanceRecord> {
   return change(store, async () => {
     const entry = await store.get(keys.balance);
@@ -124,7 +128,10 @@ function changed<T extends object>(before: T, fields: Changed<T>): T {
   return { ...before, ...(Object.fromEntries(given) as Partial<T>) };
 }
 
-/** Says where a volume may be; over a record that cannot be read, as it counts meanwhile. @throws NOT_FOUND, INVALID (too many labels) */
+/**
+ * Says where a volume may be; over a record that cannot be read, as it counts meanwhile.
+ * @throws NOT_FOUND, INVALID (too many labels)
+ */
 export function setPlacement(
   store: GroupStore,
   volume: string,
@@ -176,7 +183,7 @@ export async function putDecision(store: GroupStore, decision: Decision): Promis
   if (entries.length <= DECISIONS_MAX) return;
   // By when they were written, not by their dates: a clock that was ahead for a while must not keep what is new out.
   const old = entries
-    .map((entry) => ({ key: entry.key, age: readDecision(entry) === null ? 0 : entry.revision }))
+    .map((entry) => ({ key: entry.key, age: readRecord(Decision, entry) === null ? 0 : entry.revision }))
     .sort((a, b) => a.age - b.age)
     .slice(0, entries.length - DECISIONS_MAX);
   await store.txn(
@@ -188,14 +195,8 @@ export async function putDecision(store: GroupStore, decision: Decision): Promis
 /** The oldest first. One that cannot be read is left out, and is the first to be forgotten. */
 export async function listDecisions(store: GroupStore): Promise<Decision[]> {
   const { entries } = await store.list(keys.decisions);
-  const decisions = entries.map(readDecision).filter((decision) => decision !== null);
+  const decisions = entries
+    .map((entry) => readRecord(Decision, entry))
+    .filter((decision) => decision !== null);
   return decisions.sort((a, b) => a.atMs - b.atMs);
-}
-
-function readDecision(entry: StoreEntry): Decision | null {
-  try {
-    return parseRecord(Decision, entry);
-  } catch {
-    return null;
-  }
 }

@@ -14,8 +14,9 @@ import {
   formatRecord,
   keys,
   parseRecord,
+  readRecord,
 } from './records.js';
-import type { GroupStore, StoreEntry, StoreOperation } from './store.js';
+import type { GroupStore, StoreOperation } from './store.js';
 
 /** A move as it is asked for. */
 export type WantedMove = Pick<MoveRecord, 'volume' | 'to' | 'range' | 'rateBytesPerSecond' | 'handover'> &
@@ -31,7 +32,8 @@ export type MoveStatus = MoveRecord & ProgressRecord;
 
 /**
  * Asks for a move.
- * @throws NOT_FOUND (volume, or the destination is not up), BUSY (one is under way, or the volume being made), INVALID (range, nothing to do), STALE
+ * @throws NOT_FOUND (volume, or the destination is not up), BUSY (one is under way, or the volume being made), INVALID
+ *   (range, nothing to do), STALE
  */
 export async function createMove(
   store: GroupStore,
@@ -146,16 +148,8 @@ export async function listMoves(store: GroupStore): Promise<MoveStatus[]> {
  */
 export async function readMoves(store: GroupStore): Promise<MoveRecord[]> {
   const { entries } = await store.list(keys.moves);
-  const moves = entries.map(readMove).filter((move) => move !== null);
+  const moves = entries.map((entry) => readRecord(MoveRecord, entry)).filter((move) => move !== null);
   return moves.sort((a, b) => a.createdAtMs - b.createdAtMs);
-}
-
-function readMove(entry: StoreEntry): MoveRecord | null {
-  try {
-    return parseRecord(MoveRecord, entry);
-  } catch {
-    return null;
-  }
 }
 
 /** Volumes that are being moved, each with the id of its move. */
@@ -189,7 +183,7 @@ function sumProgress(parts: readonly ProgressRecord[]): ProgressRecord {
 async function forgetOldMoves(store: GroupStore): Promise<void> {
   const { entries } = await store.list(keys.moves);
   const ended = entries
-    .map((entry) => ({ move: readMove(entry), revision: entry.revision }))
+    .map((entry) => ({ move: readRecord(MoveRecord, entry), revision: entry.revision }))
     .filter(({ move }) => move !== null && move.state !== 'active')
     .sort((a, b) => a.revision - b.revision);
   for (const { move } of ended.slice(0, Math.max(0, ended.length - MOVES_REMEMBERED_MAX))) {

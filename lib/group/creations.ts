@@ -6,7 +6,7 @@
 import { BlockferryError } from '../base/errors.js';
 import { CREATIONS_REMEMBERED_MAX } from '../base/limits.js';
 import { removalOf } from './admin-volumes.js';
-import { CreationRecord, formatRecord, keys, parseRecord, type VolumeRecord } from './records.js';
+import { CreationRecord, formatRecord, keys, readRecord, type VolumeRecord } from './records.js';
 import type { GroupStore, StoreCompare, StoreOperation } from './store.js';
 
 export type CreationFailure = NonNullable<CreationRecord['failure']>;
@@ -34,11 +34,11 @@ export class Creations {
     await store.txn([unbegun(volume, headRevision)], [...operations, put(volume, record)]);
   }
 
-  /** All but the newest reasons, so that there is room for one more. */
+  /** All but the newest reasons, and what cannot be read, so that there is room for one more. */
   private async oldFailures(except: string): Promise<StoreOperation[]> {
     const { entries } = await this.store.list(keys.creations);
     const failed = entries
-      .filter((entry) => parseRecord(CreationRecord, entry).failure !== null)
+      .filter((entry) => readRecord(CreationRecord, entry)?.failure !== null)
       .sort((a, b) => b.revision - a.revision);
     const old = failed.slice(CREATIONS_REMEMBERED_MAX - 1).filter(({ key }) => key !== keys.creation(except));
     return old.map(({ key }) => ({ delete: key }));
@@ -59,7 +59,7 @@ export async function listCreations(store: GroupStore): Promise<Map<string, numb
   return new Map(
     entries.map((entry) => [
       entry.key.slice(keys.creations.length),
-      parseRecord(CreationRecord, entry).allocatedBytes,
+      readRecord(CreationRecord, entry)?.allocatedBytes ?? 0,
     ]),
   );
 }
@@ -67,8 +67,8 @@ export async function listCreations(store: GroupStore): Promise<Map<string, numb
 /** Throws why there is no such volume, where it was to be made and could not. */
 export async function refuseIfFailed(store: GroupStore, name: string): Promise<void> {
   const entry = await store.get(keys.creation(name));
-  const failure = entry === undefined ? null : parseRecord(CreationRecord, entry).failure;
-  if (failure === null) return;
+  const failure = entry && readRecord(CreationRecord, entry)?.failure;
+  if (!failure) return;
   throw new BlockferryError(
     failure.code,
     `volume ${name} could not be made: ${failure.reason}`,

@@ -275,6 +275,15 @@ export const keys = {
   reservation: (volume: string) => `reservations/${volume}`,
 };
 
+/** Null where the entry is no such record: for lists, of which one bad entry must not be in the way of the others. */
+export function readRecord<T>(schema: z.ZodType<T>, entry: StoreEntry): T | null {
+  try {
+    return parseRecord(schema, entry);
+  } catch {
+    return null;
+  }
+}
+
 /** Parses a store entry by its schema. Throws INVALID with the key and the first thing that is wrong with it. */
 export function parseRecord<T>(schema: z.ZodType<T>, entry: StoreEntry): T {
   if (entry.value.length > STORE_VALUE_BYTES_MAX) {

@@ -4,7 +4,7 @@
  * one has left open, or a member that is gone, is closed without an outcome, and says so. Nothing stays open for ever.
  */
 import type { GroupPicture } from '../balance/contract.js';
-import type { Decision, GroupFigures } from '../balance/decision.js';
+import { boundedSigned, type Decision, type GroupFigures } from '../balance/decision.js';
 import { outcomeOf } from '../balance/outcome.js';
 import type { Clock } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
@@ -134,16 +134,11 @@ function measured(
     const predicted = { ...move.predicted, payBackMs: move.predicted.payBackMs ?? Infinity };
     const { gainMs, predictedGainMs, loadChange } = outcomeOf({ predicted }, before, vectors);
     const brought = {
-      gainMs: bounded(gainMs),
-      predictedGainMs: bounded(predictedGainMs),
-      loadChange: bounded(loadChange),
+      gainMs: boundedSigned(gainMs),
+      predictedGainMs: boundedSigned(predictedGainMs),
+      loadChange: boundedSigned(loadChange),
     };
     return { ...move, brought };
   });
   return { ...decision, moves, outcome };
-}
-
-/** Into a record goes what can be read back from it, whatever members said. */
-function bounded(value: number): number {
-  return Math.min(Math.max(value, -Number.MAX_SAFE_INTEGER), Number.MAX_SAFE_INTEGER) || 0;
 }

@@ -33,7 +33,8 @@ export class TraceRecorder {
   }
 
   /**
-   * What was asked since the reader was at `after`, or from now on where that is null. The first question begins the recording. Whoever was in an earlier one, which has ended, has missed nothing of this one.
+   * What was asked since the reader was at `after`, or from now on where that is null. The first question begins the
+   * recording. Whoever was in an earlier one, which has ended, has missed nothing of this one.
    */
   read(after: TraceCursor | null): TraceAnswer {
     this.idle?.cancel();

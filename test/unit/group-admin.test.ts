@@ -348,6 +348,9 @@ t.test('why a full volume could not be made is known, of the last few', async (t
   await t.rejects(refuseIfFailed(store, 'v1'), { code: 'NO_SPACE' });
   await fail('one-more', 'IO');
   t.equal((await store.list(keys.creations)).entries.length, CREATIONS_REMEMBERED_MAX);
+  await store.txn([], [{ put: keys.creation('unreadable'), value: '{' }]);
+  t.equal((await listCreations(store)).get('unreadable'), 0, 'and is in the way of no other');
+  await refuseIfFailed(store, 'unreadable');
   await refuseIfFailed(store, 'v1'); // the oldest is forgotten
   await createVolume(store, doors, volume({ name: 'v2' }));
   await refuseIfFailed(store, 'v2');

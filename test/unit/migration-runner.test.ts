@@ -7,7 +7,7 @@ import { SeededRandom } from '../../lib/base/random.js';
 import { noWaypoints } from '../../lib/base/waypoints.js';
 import { cancelMove, createMove } from '../../lib/group/admin-moves.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
-import { MoveRunner } from '../../lib/migration/move-runner.js';
+import { MoveRunner, type MoveRunnerOptions } from '../../lib/migration/move-runner.js';
 import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { makeRig } from '../support/member-rig.js';
@@ -20,6 +20,26 @@ const clock: Clock = {
   nowMs: () => systemClock.nowMs() * 100,
   after: (delayMs, fire) => systemClock.after(delayMs / 100, fire),
 };
+
+const doors = { clock, random: new SeededRandom(3), log: silentLog, waypoints: noWaypoints };
+const WANTED = {
+  ...{ volume: 'v', to: 'm2', range: null, rateBytesPerSecond: null, handover: 'ask' as const },
+  strict: false,
+};
+type Rig = Awaited<ReturnType<typeof makeRig>>;
+
+/** The moves of m1, by another store or other volumes where the test has them. */
+async function startRunner(
+  t: Test,
+  { store, table, peers, host }: Rig,
+  more: Partial<MoveRunnerOptions> = {},
+): Promise<MoveRunner> {
+  const own = { self: 'm1', incarnation: 'i', store, table, hub: peers.hub('m1'), volumes: host };
+  const runner = new MoveRunner({ ...own, ...doors, ...more });
+  await runner.start();
+  t.teardown(() => runner.stop());
+  return runner;
+}
 
 /** m1 is home of a volume whose extents m2 holds, who answers nothing. */
 async function homeWithoutExtents(t: Test): ReturnType<typeof makeRig> {
@@ -38,7 +58,7 @@ t.test('a move that is called off while its failure cannot be written is not tak
   const rig = await makeRig(t);
   await rig.create();
   await rig.write(1, 7);
-  const { store, table, host, peers } = rig;
+  const { store, peers } = rig;
   const address = { host: '127.0.0.1', port: 1 };
   const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
   await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
@@ -48,12 +68,7 @@ t.test('a move that is called off while its failure cannot be written is not tak
     if (type === PeerType.MOVE_OPEN) opens += 1;
     return null;
   };
-  const options = { self: 'm1', incarnation: 'i', store, table, hub: peers.hub('m1'), volumes: host };
-  const doors = { clock, random: new SeededRandom(3), log: silentLog, waypoints: noWaypoints };
-  const runner = new MoveRunner({ ...options, ...doors });
-  await runner.start();
-  t.teardown(() => runner.stop());
-  const wanted = { volume: 'v', to: 'm2', range: null, rateBytesPerSecond: null, handover: 'ask' as const };
+  const runner = await startRunner(t, rig);
   const txn = store.txn.bind(store);
   let ended = 0;
   store.txn = async (compares, operations) => {
@@ -65,7 +80,7 @@ t.test('a move that is called off while its failure cannot be written is not tak
     await new Promise((resolve) => setTimeout(resolve, 20)); // it is heard of
     throw new Error('the store is away');
   };
-  const move = await createMove(store, doors, { ...wanted, strict: false });
+  const move = await createMove(store, doors, WANTED);
   for (let i = 0; i < 500 && ended === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
   t.equal(ended, 1, 'it failed');
   const opensBefore = opens;
@@ -76,12 +91,8 @@ t.test('a move that is called off while its failure cannot be written is not tak
 
 t.test('a home whose commit is in doubt is doubted until the store says (I8)', async (t) => {
   const rig = await homeWithoutExtents(t);
-  const { store, table, host, peers } = rig;
-  const options = { self: 'm1', incarnation: 'i', store, table, hub: peers.hub('m1'), volumes: host };
-  const doors = { clock, random: new SeededRandom(3), log: silentLog, waypoints: noWaypoints };
-  const runner = new MoveRunner({ ...options, ...doors });
-  await runner.start();
-  t.teardown(() => runner.stop());
+  const { store, host } = rig;
+  await startRunner(t, rig);
   const held = host.get('v');
   const { txn, get } = store;
   let asked = 0;
@@ -93,8 +104,7 @@ t.test('a home whose commit is in doubt is doubted until the store says (I8)', a
     store.get = store.txn = away;
     return away();
   };
-  const wanted = { volume: 'v', to: 'm2', range: null, rateBytesPerSecond: null, handover: 'ask' as const };
-  const move = await createMove(store, doors, { ...wanted, strict: false });
+  const move = await createMove(store, doors, WANTED);
   for (let i = 0; i < 500 && asked === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
   await new Promise((resolve) => setTimeout(resolve, 20));
   t.equal(held?.isSurelyHome, false, 'nobody knows');
@@ -114,7 +124,7 @@ t.test('a home whose commit is in doubt is doubted until the store says (I8)', a
 
 t.test('a home that is busy is not given away yet', async (t) => {
   const rig = await homeWithoutExtents(t);
-  const { store, table, host, peers } = rig;
+  const { store, host } = rig;
   const homes: string[] = [];
   const quieten = async (): Promise<boolean> => {
     t.equal(host.get('v')?.isSurelyHome, false, 'it is about to be given away');
@@ -123,13 +133,8 @@ t.test('a home that is busy is not given away yet', async (t) => {
     return homes.length > 2;
   };
   const volumes = Object.assign(Object.create(host) as typeof host, { quieten });
-  const options = { self: 'm1', incarnation: 'i', store, table, hub: peers.hub('m1'), volumes };
-  const doors = { clock, random: new SeededRandom(3), log: silentLog, waypoints: noWaypoints };
-  const runner = new MoveRunner({ ...options, ...doors });
-  await runner.start();
-  t.teardown(() => runner.stop());
-  const wanted = { volume: 'v', to: 'm2', range: null, rateBytesPerSecond: null, handover: 'ask' as const };
-  await createMove(store, doors, { ...wanted, strict: false });
+  await startRunner(t, rig, { volumes });
+  await createMove(store, doors, WANTED);
   for (let i = 0; i < 500 && rig.routed.route.home === 'm1'; i++)
     await new Promise((resolve) => setTimeout(resolve, 5));
   t.same(homes, ['m1', 'm1', 'm1'], 'asked until it could be had');
@@ -138,7 +143,7 @@ t.test('a home that is busy is not given away yet', async (t) => {
 
 t.test('a home is not given away for a move that is over, whose end has not been heard of', async (t) => {
   const rig = await homeWithoutExtents(t);
-  const { table, host, peers } = rig;
+  const { host } = rig;
   let isLate = false;
   const store = Object.assign(Object.create(rig.store) as typeof rig.store, {
     watch: (prefix: string, after: number, listener: Parameters<typeof rig.store.watch>[2]) =>
@@ -154,13 +159,8 @@ t.test('a home is not given away for a move that is over, whose end has not been
     return Promise.resolve(isQuiet);
   };
   const volumes = Object.assign(Object.create(host) as typeof host, { quieten });
-  const options = { self: 'm1', incarnation: 'i', store, table, hub: peers.hub('m1'), volumes };
-  const doors = { clock, random: new SeededRandom(3), log: silentLog, waypoints: noWaypoints };
-  const runner = new MoveRunner({ ...options, ...doors });
-  await runner.start();
-  t.teardown(() => runner.stop());
-  const wanted = { volume: 'v', to: 'm2', range: null, rateBytesPerSecond: null, handover: 'ask' as const };
-  const { id } = await createMove(rig.store, doors, { ...wanted, strict: false });
+  await startRunner(t, rig, { store, volumes });
+  const { id } = await createMove(rig.store, doors, WANTED);
   for (let i = 0; i < 500 && asked === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
   isLate = true;
   await cancelMove(rig.store, systemClock, id);
@@ -174,7 +174,7 @@ t.test('a home is not given away for a move that is over, whose end has not been
 
 t.test('a home that cannot be quietened is asked now and then, and the loop goes on', async (t) => {
   const rig = await homeWithoutExtents(t);
-  const { store, table, host, peers } = rig;
+  const { store, host, peers } = rig;
   let busy = 1;
   const unit = () => new DiskServer({ device: new RamDevice(512), identity: IDENTITY });
   const access = new AccessServer({
@@ -198,13 +198,8 @@ t.test('a home that cannot be quietened is asked now and then, and the loop goes
     return isQuiet;
   };
   const volumes = Object.assign(Object.create(host) as typeof host, { quieten });
-  const options = { self: 'm1', incarnation: 'i', store, table, hub: peers.hub('m1'), volumes };
-  const doors = { clock, random: new SeededRandom(3), log: silentLog, waypoints: noWaypoints };
-  const runner = new MoveRunner({ ...options, ...doors });
-  await runner.start();
-  t.teardown(() => runner.stop());
-  const wanted = { volume: 'v', to: 'm2', range: null, rateBytesPerSecond: null, handover: 'ask' as const };
-  await createMove(store, doors, { ...wanted, strict: false });
+  await startRunner(t, rig, { volumes });
+  await createMove(store, doors, WANTED);
   for (let i = 0; i < 500 && refused < 2; i++) await new Promise((resolve) => setTimeout(resolve, 5));
   t.ok(asked >= 2 && asked < 50, `asked ${asked} times`);
   t.equal(host.get('v')?.isSurelyHome, true, 'and serves meanwhile');
