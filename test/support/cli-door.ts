@@ -24,6 +24,11 @@ export class FakeDoor implements CliDoor {
     return () => this.listeners.delete(heard);
   }
 
+  /** Whether the command would hear a signal now. */
+  get isHeard(): boolean {
+    return this.listeners.size > 0;
+  }
+
   signal(name: string): void {
     for (const heard of [...this.listeners]) heard(name);
   }

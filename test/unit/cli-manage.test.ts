@@ -292,7 +292,7 @@ t.test('a full volume is waited for', async (t) => {
 
   const door = new FakeDoor();
   const running = run(create('left'), door);
-  while (desk.held.at(-1)?.name !== 'left') await new Promise((resolve) => setTimeout(resolve, 5));
+  while (!door.isHeard) await new Promise((resolve) => setTimeout(resolve, 5));
   door.signal('SIGINT');
   const { code, stderr } = await running;
   t.equal(code, 1);
