@@ -1,6 +1,6 @@
 /** What libiscsi's suite prints, and what is made of it. */
 import t from 'tap';
-import { judge } from '../../lib/proof/conformance/suite.js';
+import { judge, runOnTheMove, type Verdict } from '../../lib/proof/conformance/suite.js';
 
 const printed = (body: string, word: string, failed: number, after = ''): string =>
   `Suite: Read10\n  Test: Simple ...${body}${word}${after}\n\nRun Summary:    Type  Total    Ran Passed Failed Inactive
@@ -34,4 +34,26 @@ t.test('a test that dies', (t) => {
   t.same(died, { outcome: 'failed', note: 'SIGABRT: Test READ10' });
   t.same(judge('', 'exit code 10'), { outcome: 'failed', note: 'exit code 10: no output' });
   t.end();
+});
+
+t.test('a test that was let down by its own initiator is run again, and no other is', async (t) => {
+  const letDown: Verdict = {
+    outcome: 'skipped',
+    note: 'Task Management functionfor WarmReset is not working/implemented',
+  };
+  const passed: Verdict = { outcome: 'passed', note: '' };
+  const failed: Verdict = { outcome: 'failed', note: 'RESERVE6 said so' };
+  const runs = async (...verdicts: Verdict[]) => {
+    let count = 0;
+    const verdict = await runOnTheMove('a', [], () => Promise.resolve(verdicts[count++] ?? passed));
+    return { outcome: verdict.outcome, count };
+  };
+  t.same(await runs(letDown, letDown), { outcome: 'passed', count: 3 });
+  t.same(
+    await runs(letDown, letDown, letDown),
+    { outcome: 'skipped', count: 3 },
+    'a target that never answers',
+  );
+  t.same(await runs(failed), { outcome: 'failed', count: 1 });
+  t.same(await runs(passed), { outcome: 'passed', count: 1 });
 });

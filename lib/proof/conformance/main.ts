@@ -11,7 +11,7 @@ import { startGroup } from '../../bench/servers.js';
 import { alignedTable } from '../../bench/text.js';
 import { EXCEPTIONS } from './exceptions.js';
 import { KINDS, PLACES, place, type Kind, type Place } from './places.js';
-import { listTests, type Outcome, OUTCOMES, runTest, type Verdict } from './suite.js';
+import { listTests, type Outcome, OUTCOMES, runOnTheMove, runTest, type Verdict } from './suite.js';
 
 const MEMBERS = 3;
 /** From best to worst, for one test over the kinds of unit. */
@@ -73,6 +73,7 @@ async function runPlace(
   took: (row: Row) => void,
 ): Promise<number> {
   const scope = new Scope();
+  const run = where === 'moving' ? runOnTheMove : runTest;
   let moves = 0;
   try {
     const group = await startGroup(MEMBERS, workFolder, scope);
@@ -82,7 +83,7 @@ async function runPlace(
         const volume = await place(group, kind, where);
         // Two ways to the unit: what tests of several paths need.
         const urls = [volume.url, volume.url];
-        for (const test of tests) took({ test, kind, place: where, ...(await runTest(`ALL.${test}`, urls)) });
+        for (const test of tests) took({ test, kind, place: where, ...(await run(`ALL.${test}`, urls)) });
         await volume.stop();
         moves += volume.moves();
       }
