@@ -7,6 +7,7 @@
  * slip in between (migration/batch.ts).
  */
 import { isIP } from 'node:net';
+import { GuestService } from './access/guest-service.js';
 import { HomeService } from './access/home-service.js';
 import { BlockferryError } from './base/errors.js';
 import { HANDOVER_DEADLINE_SECONDS } from './base/limits.js';
@@ -305,10 +306,8 @@ export class Member {
     service.open({
       holder: new HolderService(host),
       home: new HomeService(host, this.incarnation),
-      everyPath: this.everyPath,
-      destination,
-      fencer: this.fencer,
-      reservations,
+      guests: new GuestService(host, this.incarnation),
+      ...{ everyPath: this.everyPath, destination, fencer: this.fencer, reservations },
       loads: this.balancing.load.exchange,
       queries: {
         sessions: () => this.registry.list(),

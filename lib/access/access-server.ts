@@ -139,10 +139,10 @@ export class AccessServer implements DeviceServer, NexusPlace {
     return false;
   }
 
-  /** Copies from other units come in as guests, and end soon since the unit is not served. */
+  /** Copies from other units come in as guests, and begin nothing while the unit is not served. */
   private get isQuiet(): boolean {
     const { disk, visitors, parts } = this;
-    return visitors.isIdle && !disk.unit.nexuses.hasGuests && parts.busy() === this.heldCommands;
+    return visitors.isIdle && !disk.unit.nexuses.hasGuestsAtWork && parts.busy() === this.heldCommands;
   }
 
   hold(waiting: Held): void {
@@ -271,6 +271,12 @@ export class AccessServer implements DeviceServer, NexusPlace {
 
   saysDescriptors(isSo: boolean): void {
     this.homeSaysDescriptors = isSo;
+  }
+
+  /** Tells the home of an initiator's sessions here, none of which may have sent it a command yet. */
+  introduce(initiatorName: string): void {
+    for (const [nexus, here] of this.nexuses)
+      if (nexus.initiatorName === initiatorName) here.introduce(() => undefined);
   }
 
   live(): number[] {

@@ -41,10 +41,10 @@ export interface UnitPlace {
   mayServe(): boolean;
   /** Reads the route from the store if it is not at `epoch` yet (0: in any case), then calls back. */
   refresh(epoch: number, done: () => void): void;
-  /** Lets it go on once, when the unit is not held any more or nobody wants it. */
-  hold(waiting: Held): void;
-  /** The home's D_SENSE. */
-  saysDescriptors(isSo: boolean): void;
+  /** Lets it go on once, when the unit is not held any more or nobody wants it. By default it is tried again soon. */
+  hold?(waiting: Held): void;
+  /** The home's D_SENSE, where somebody goes by it. */
+  saysDescriptors?(isSo: boolean): void;
 }
 
 export const BUSY: Refusal = Object.freeze({ status: ScsiStatus.BUSY, sense: null });
@@ -95,7 +95,7 @@ export abstract class Errand extends PeerRequest implements Held {
     const { place } = this;
     if (!this.isWanted) return this.refused(ABORTED);
     const { standing } = place;
-    if (standing === 'held') return place.hold(this);
+    if (standing === 'held') return place.hold === undefined ? this.retryLater() : place.hold(this);
     const obstacle = this.obstacle();
     if (obstacle !== null) return this.refused(obstacle);
     if (standing === 'here') return this.serveHere();
@@ -109,7 +109,7 @@ export abstract class Errand extends PeerRequest implements Held {
         return this.done(payload);
       case PeerStatus.NOT_GOOD: {
         const notGood = parseNotGood(payload);
-        if (notGood !== null) this.place.saysDescriptors(notGood.descriptorSense);
+        if (notGood !== null) this.place.saysDescriptors?.(notGood.descriptorSense);
         return this.refused(notGood ?? FAILED);
       }
       case PeerStatus.STALE:

@@ -5,7 +5,7 @@
 import type { z } from 'zod';
 import { PeerStatus, PeerType, isForTheHome, type IncomingRequest } from '../peer/contract.js';
 import type { AccessServer } from './access-server.js';
-import { NexusBegan, TaskSet } from './messages.js';
+import { NexusBegan, parseMessage, TaskSet } from './messages.js';
 
 /** Where the units of this member are found. */
 export interface AccessUnits {
@@ -83,11 +83,8 @@ export class HomeService {
 }
 
 /** The payload, or null when the request was answered REFUSED. */
-function parsed<T>(schema: z.ZodType<T>, request: IncomingRequest): T | null {
-  try {
-    return schema.parse(JSON.parse(request.payload.toString('utf8')));
-  } catch {
-    request.answer(PeerStatus.REFUSED, Buffer.from('malformed'));
-    return null;
-  }
+export function parsed<T>(schema: z.ZodType<T>, request: IncomingRequest): T | null {
+  const message = parseMessage(schema, request.payload);
+  if (message === null) request.answer(PeerStatus.REFUSED, Buffer.from('malformed'));
+  return message;
 }

@@ -26,6 +26,19 @@ export const NexusBegan = z.object({
 });
 export type NexusBegan = z.infer<typeof NexusBegan>;
 
+/** GUEST_BEGAN: a copy whose pieces follow under the number in the header's token; GUEST_ENDED: it has ended. */
+export const CopyOf = z.object({ initiatorName: z.string().min(1).max(223) });
+export type CopyOf = z.infer<typeof CopyOf>;
+
+/** The answer of GUEST_ENDED. */
+export const GuestEnded = z.object({
+  /** The process that says so. */
+  incarnation: z.string().max(64),
+  /** The copy had been told to end there. */
+  wasAborted: z.boolean(),
+});
+export type GuestEnded = z.infer<typeof GuestEnded>;
+
 /** TASK_SET: see DeviceServer. */
 export const TaskSet = z.object({ what: z.enum(['reset', 'clear']) });
 export type TaskSet = z.infer<typeof TaskSet>;
@@ -73,8 +86,13 @@ export function formatNotGood(refusal: Refusal, descriptorSense: boolean): Buffe
 
 /** Null when it is not what a home says. */
 export function parseNotGood(payload: Buffer): NotGood | null {
+  return parseMessage(NotGood, payload);
+}
+
+/** Null when it is none. */
+export function parseMessage<T>(schema: z.ZodType<T>, payload: Buffer): T | null {
   try {
-    return NotGood.parse(JSON.parse(payload.toString('utf8')));
+    return schema.parse(JSON.parse(payload.toString('utf8')));
   } catch {
     return null;
   }

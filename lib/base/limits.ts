@@ -114,6 +114,8 @@ export const COPY_SEGMENTS_MAX = 16;
 export const COPY_SEGMENT_BYTES_MAX = 16 * MiB;
 /** Copies that one unit works on at a time, with a buffer of one piece each. libiscsi's iscsi-dd sends 50. */
 export const COPIES_MAX = 64;
+/** Copies of other units that are let in at one unit: what sixteen of them can have at work. Each is a few hundred bytes. */
+export const COPY_GUESTS_MAX = 16 * COPIES_MAX;
 /** A long VERIFY, WRITE SAME or copy reads or writes this much, then lets others run. */
 export const PIECE_BYTES_MAX = 1 * MiB;
 /** A long UNMAP or run of zeros clears this much at once; nothing is copied, so the piece is larger. */

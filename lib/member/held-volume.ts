@@ -18,7 +18,6 @@ import type { VolumeRecord } from '../group/records.js';
 import type { ServedTarget } from '../iscsi/target/directory.js';
 import { VolumeTraffic } from '../load/traffic.js';
 import type { DestinationVolume } from '../migration/destination.js';
-import type { PeerHub } from '../peer/contract.js';
 import { RemoteSlot, type RemoteVolume } from '../peer/remote-slot.js';
 import type { MemberIds } from '../routing/member-ids.js';
 import type { RoutedVolume } from '../routing/table.js';
@@ -33,7 +32,6 @@ import { VolumeUnit, type VolumeUnitContext } from './volume-unit.js';
 
 export interface HeldVolumeContext extends VolumeUnitContext {
   readonly ids: MemberIds;
-  readonly hub: PeerHub;
   readonly folder: DataFolder;
   readonly waypoints: Waypoints;
   /** Reads the route from the store if it is not at `epoch` yet (0: in any case), then calls back. */

@@ -3,6 +3,7 @@
  * when it is deleted. Forwarding, moves and sessions find their volumes here.
  */
 import type { AccessServer } from '../access/access-server.js';
+import type { GuestUnits } from '../access/guest-service.js';
 import type { AccessUnits } from '../access/home-service.js';
 import type { Server } from '../access/messages.js';
 import { describeError } from '../base/errors.js';
@@ -17,12 +18,12 @@ import type { SparseFile } from '../storage/sparse-file.js';
 import type { LocalSlot } from '../volume/local-slot.js';
 import type { Volume } from '../volume/volume.js';
 import { HeldVolume, type HeldVolumeContext } from './held-volume.js';
+import type { VolumeUnit } from './volume-unit.js';
 
 export interface VolumeHostOptions extends Omit<
   HeldVolumeContext,
-  'refresh' | 'begin' | 'vacated' | 'unitsHere'
+  'refresh' | 'begin' | 'vacated' | 'allUnits' | 'mayServe'
 > {
-  readonly incarnation: string;
   readonly table: RoutingTable;
   /** Sessions on a target at this member. */
   sessionCount(iqn: string): number;
@@ -36,11 +37,9 @@ export interface VolumeHostOptions extends Omit<
   connect(member: string): void;
   /** Whether that process of a member is in the group. */
   isPresent(member: string, incarnation: string): boolean;
-  /** See DestinationVolumes. */
-  hasLeft(member: string, incarnation: string): Promise<boolean>;
 }
 
-export class VolumeHost implements AccessUnits, HeldVolumes, DestinationVolumes, MovingVolumes {
+export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, DestinationVolumes, MovingVolumes {
   readonly incarnation: string;
   private readonly byName = new Map<string, HeldVolume>();
   private readonly refreshing = new Map<string, Promise<boolean>>();
@@ -66,7 +65,11 @@ export class VolumeHost implements AccessUnits, HeldVolumes, DestinationVolumes,
 
   suspend(): void {
     this.suspended = true;
-    for (const held of this.byName.values()) held.volume.suspend();
+    for (const { volume, unit } of this.byName.values()) {
+      volume.suspend();
+      // Once the lease is out others take what they had sent here for undone (I8).
+      void unit.guests.endAbsent([]);
+    }
   }
 
   resume(): void {
@@ -94,9 +97,8 @@ export class VolumeHost implements AccessUnits, HeldVolumes, DestinationVolumes,
     return this.byName.values();
   }
 
-  /** What a copy may reach: units that no other member serves, nor is about to. */
-  *unitsHere(): Generator<DiskUnit> {
-    for (const { unit } of this.byName.values()) if (unit.isServedHere) yield unit.disk;
+  private *allUnits(): Generator<DiskUnit> {
+    for (const { unit } of this.byName.values()) yield unit.disk;
   }
 
   private byId(volumeId: number): HeldVolume | undefined {
@@ -112,6 +114,11 @@ export class VolumeHost implements AccessUnits, HeldVolumes, DestinationVolumes,
 
   accessOf(volumeId: number): AccessServer | undefined {
     return this.byId(volumeId)?.unit.access ?? undefined;
+  }
+
+  /** GuestUnits. */
+  guestPlaceOf(volumeId: number): VolumeUnit | undefined {
+    return this.byId(volumeId)?.unit;
   }
 
   volumeById(volumeId: number): Volume | undefined {
@@ -190,15 +197,21 @@ export class VolumeHost implements AccessUnits, HeldVolumes, DestinationVolumes,
     return held?.unit.isVacant(this.options.hasSessions(held.record.iqn)) ?? true;
   }
 
-  /** Resolves when nothing is under way here for a session at any other process than these (I8). */
+  /** Resolves when nothing is under way here for a session, or a copy, at any other process than these (I8). */
   async endAbsent(present: readonly Server[]): Promise<void> {
-    const units = [...this.byName.values()].flatMap(({ unit }) => unit.access ?? []);
-    await Promise.all(units.map(({ visitors }) => visitors.endAbsent(present)));
+    const endings = [...this.byName.values()].flatMap(({ unit: { access, guests } }) => [
+      access?.visitors.endAbsent(present),
+      guests.endAbsent(present),
+    ]);
+    await Promise.all(endings);
   }
 
-  /** A member has left the group, and its sessions with it. */
+  /** A member has left the group, and its sessions and copies with it. */
   memberLeft(member: string): void {
-    for (const { unit } of this.byName.values()) unit.access?.visitors.gone(member);
+    for (const { unit } of this.byName.values()) {
+      unit.access?.visitors.gone(member);
+      unit.guests.gone(member);
+    }
   }
 
   // ---- routes
@@ -248,7 +261,8 @@ export class VolumeHost implements AccessUnits, HeldVolumes, DestinationVolumes,
         else void this.refreshByName(volume).then(done);
       },
       begin: (volume) => this.begin(volume),
-      unitsHere: () => this.unitsHere(),
+      allUnits: () => this.allUnits(),
+      mayServe: () => this.mayServe(),
       vacated: this.leaving.get(routed.record.name) ?? Promise.resolve(),
     });
     if (this.suspended) held.volume.suspend();

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import type { GuestService } from '../access/guest-service.js';
 import type { HomeService } from '../access/home-service.js';
 import type { Destination } from '../migration/destination.js';
 import { PeerStatus, PeerType, type IncomingRequest, type PeerService } from '../peer/contract.js';
@@ -15,6 +16,7 @@ import type { SharedReservations } from './shared-reservations.js';
 export interface MemberParts {
   readonly holder: HolderService;
   readonly home: HomeService;
+  readonly guests: GuestService;
   /** Null: each volume is served by its home alone. */
   readonly everyPath: EveryPath | null;
   readonly destination: Destination;
@@ -47,7 +49,7 @@ export class MemberService implements PeerService {
       request.answer(PeerStatus.UNAVAILABLE, Buffer.from('starting or stopping'));
     } else if (isHolderRequest(request)) {
       parts.holder.handle(request);
-    } else if (!parts.home.handle(request) && !parts.destination.handle(request)) {
+    } else if (![parts.home, parts.guests, parts.destination].some((part) => part.handle(request))) {
       this.control(parts, request).catch((error: unknown) => {
         this.log.warn(
           { from: request.from, type: request.type, error: describeError(error) },

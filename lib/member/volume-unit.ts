@@ -4,13 +4,19 @@
  * what must not meet the next one's work.
  */
 import type { AccessServer } from '../access/access-server.js';
+import { CopyGuests } from '../access/copy-guests.js';
+import { type CopyPlace, CopyVisit } from '../access/copy-visit.js';
+import type { Standing } from '../access/errand.js';
+import type { GuestPlace } from '../access/guest-service.js';
 import { assert } from '../base/assert.js';
 import { sleep, type Clock } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
 import { FORWARD_RETRY_MS, READ_BACK_RETRY_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { BlockDevice } from '../block/device.js';
+import type { PeerHub } from '../peer/contract.js';
 import type { RoutedVolume } from '../routing/table.js';
+import type { Copying, Visit } from '../scsi/copy/visits.js';
 import { DiskServer } from '../scsi/disk-server.js';
 import { KeptUnitState } from '../scsi/kept-state.js';
 import type { ReservationKeeper } from '../scsi/reservations/keeper.js';
@@ -22,6 +28,8 @@ import type { VolumeUnits } from './shared-units.js';
 
 export interface VolumeUnitContext {
   readonly self: string;
+  readonly incarnation: string;
+  readonly hub: PeerHub;
   readonly clock: Clock;
   readonly log: Logger;
   /** Where every member serves every volume; null: its home alone does. */
@@ -31,15 +39,22 @@ export interface VolumeUnitContext {
   readonly units: VolumeUnits;
   /** Resolves when nothing of the volume is carried out at another member; rejects when that was not so in time. */
   vacateOthers(volume: RoutedVolume): Promise<void>;
-  /** The units that a copy may reach from here, as of now. */
-  unitsHere(): Iterable<DiskUnit>;
+  /** The units of all volumes, as of now: what a copy may reach. */
+  allUnits(): Iterable<DiskUnit>;
+  /** See AccessUnits. */
+  mayServe(): boolean;
+  /** Whether that process of a member is not in the group any more, by the store. */
+  hasLeft(member: string, incarnation: string): Promise<boolean>;
 }
 
-export class VolumeUnit {
+export class VolumeUnit implements GuestPlace {
   readonly server: DeviceServer;
   readonly disk: DiskUnit;
   /** Null: the home alone serves it. */
   readonly access: AccessServer | null;
+  /** The copies that come here. */
+  readonly guests: CopyGuests;
+  private lastVisit = 0;
   private readonly office: HomeOffice;
   /** What the home before has made of it is known here. */
   private isKnown = false;
@@ -65,13 +80,19 @@ export class VolumeUnit {
       options: { removable, readOnly, full },
       state: new KeptUnitState(units.keeperOf(name, id)),
       reservations: keeperOf(name, id),
-      others: () => context.unitsHere(),
+      others: () => context.allUnits(),
+      visit: (copying) => this.visit(copying),
       office: this.office,
     };
     this.access = everyPath?.serve(record, parts, place) ?? null;
     const disk = this.access?.disk ?? new DiskServer(parts);
     this.server = this.access ?? disk;
     this.disk = disk.unit;
+    this.guests = new CopyGuests(disk.unit, context.incarnation);
+  }
+
+  epoch(): number {
+    return this.place.routed.route.epoch;
   }
 
   get isHome(): boolean {
@@ -88,6 +109,11 @@ export class VolumeUnit {
     return this.isSurelyHome && this.isKnown;
   }
 
+  private get standing(): Standing {
+    if (this.isServedHere) return 'here';
+    return this.isHome ? 'held' : 'elsewhere';
+  }
+
   /** This member begins with the volume: no home before it is left that could change the unit. */
   begin(): void {
     this.settle();
@@ -99,8 +125,9 @@ export class VolumeUnit {
     if (!this.isHome) {
       this.isKnown = false;
       this.office.close();
+      this.guests.leave();
     }
-    this.access?.stand(this.isServedHere ? 'here' : this.isHome ? 'held' : 'elsewhere');
+    this.access?.stand(this.standing);
     this.office.settle();
     if (this.access !== null && this.isHome && !this.isKnown) void this.keepCatchingUp();
   }
@@ -171,6 +198,39 @@ export class VolumeUnit {
 
   close(): void {
     this.isClosed = true;
+  }
+
+  introduce(initiatorName: string): void {
+    this.access?.introduce(initiatorName);
+  }
+
+  // ---- copies from here
+
+  private visit(copying: Copying): Visit {
+    this.lastVisit = this.lastVisit === 0xffffffff ? 1 : this.lastVisit + 1;
+    return new CopyVisit(this.copyPlace(), copying, this.lastVisit);
+  }
+
+  private copyPlace(): CopyPlace {
+    const { self: name, incarnation, hub, clock, mayServe, hasLeft } = this.context;
+    const { place, disk, guests } = this;
+    const standing = (): Standing => this.standing;
+    const isClosed = (): boolean => this.isClosed;
+    return {
+      ...{ hub, clock, disk, guests, mayServe, hasLeft, volumeId: place.routed.record.id },
+      self: { name, incarnation },
+      get standing() {
+        return standing();
+      },
+      get isClosed() {
+        return isClosed();
+      },
+      home: () => place.routed.route.home,
+      epoch: () => this.epoch(),
+      refresh: (epoch, done) => place.refresh(epoch, done),
+      timesLeftBehind: () => place.timesLeftBehind(),
+      introduce: (initiatorName) => this.introduce(initiatorName),
+    };
   }
 
   private warn(error: unknown, what: string): void {

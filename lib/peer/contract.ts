@@ -40,6 +40,12 @@ export const PeerType = {
   NEXUS_ENDED: 53, // answered when nothing can reach the medium in its name
   TASK_SET: 54, // JSON: a task management function that concerns every session of the unit
   TASKS_END: 55, // from the home to any member: the sessions there end their commands of the unit
+  // the home of a volume, for copies that another home makes (access/): the token is the visit
+  GUEST_BEGAN: 64, // JSON: in whose name; answered with the process that has let it in
+  GUEST_READ: 65,
+  GUEST_WRITE: 66,
+  GUEST_CLEAR: 67, // the range reads as zeros
+  GUEST_ENDED: 68, // to the member that let it in, home or not: answered when nothing of it can reach the medium
 } as const;
 export type PeerTypeCode = (typeof PeerType)[keyof typeof PeerType];
 
@@ -58,17 +64,31 @@ export function isForTheHome(type: number): boolean {
   return FOR_THE_HOME.has(type);
 }
 
+/** What the home of a volume serves for copies that another home makes. */
+const OF_A_GUEST: ReadonlySet<number> = new Set([
+  PeerType.GUEST_BEGAN,
+  PeerType.GUEST_READ,
+  PeerType.GUEST_WRITE,
+  PeerType.GUEST_CLEAR,
+  PeerType.GUEST_ENDED,
+]);
+
+export function isOfGuest(type: number): boolean {
+  return OF_A_GUEST.has(type);
+}
+
 /**
  * A fence waits until what absent members sent is over; were it waited for in its turn, two members that take each other
  * for absent would wait for ever. It does nothing to the bytes of a volume, and neither does a question. What a home does
- * for a session elsewhere may need the very link that would wait for it, where that member holds extents: the home itself
- * keeps count of it (access/visitors.ts).
+ * for a session or a copy elsewhere may need the very link that would wait for it, where that member holds extents: the
+ * home itself keeps count of it (access/visitors.ts, access/copy-guests.ts).
  */
 const NEED_NOT_BE_OVER = new Set<number>([
   PeerType.FENCE,
   PeerType.QUERY,
   PeerType.TASKS_END,
   ...FOR_THE_HOME,
+  ...OF_A_GUEST,
 ]);
 
 export function mustBeOver(type: number): boolean {
@@ -95,7 +115,7 @@ const NOTHING = Buffer.alloc(0);
 
 /** Its payload comes in the answer, as long as lengthBytes. */
 export function isRead(type: number): boolean {
-  return type === PeerType.READ || type === PeerType.COMMAND_READ;
+  return type === PeerType.READ || type === PeerType.COMMAND_READ || type === PeerType.GUEST_READ;
 }
 
 /** The fields of a request's fixed header, by the same names on both sides. */
@@ -106,7 +126,7 @@ export interface PeerHeader {
   extent: number;
   /** The sender's epoch for that volume (I4). Below 2^53. */
   epoch: number;
-  /** Which attempt of a move on this extent: late messages of an older one are refused; or which nexus. Below 2^32. */
+  /** Which attempt of a move on this extent: late messages of an older one are refused; or which nexus, or visit. Below 2^32. */
   token: number;
   /** Byte offset in the volume, below 2^53. */
   offsetBytes: number;

@@ -17,7 +17,7 @@ export interface Piece {
   /** Where it goes, if not to the unit of the command. */
   readonly device?: Pick<BlockDevice, 'submit'>;
   /** What its failure means to the command, if not what it would mean to a READ or WRITE. */
-  readonly failed?: (sense: Sense) => Sense;
+  readonly failed?: (error: IoError) => Sense;
 }
 
 /** Yields I/Os; is resumed when one has succeeded; returns the outcome, null for GOOD. */
@@ -47,13 +47,13 @@ class PiecesIo extends BlockIo {
   }
 
   protected override completed(error: IoError | null): void {
-    if (error !== null) this.done(this.failure(senseOfIoError(error)));
+    if (error !== null) this.done(this.failure(error));
     // Through the loop, so that a device which completes inside submit() neither recurses nor starves other tasks.
     else setImmediate(() => this.step());
   }
 
-  private failure(sense: Sense): Sense {
-    return this.piece?.failed?.(sense) ?? sense;
+  private failure(error: IoError): Sense {
+    return this.piece?.failed?.(error) ?? senseOfIoError(error);
   }
 }
 

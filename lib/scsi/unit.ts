@@ -12,6 +12,8 @@ import {
 import { ClaimableDevice } from '../block/claims.js';
 import type { BlockDevice } from '../block/device.js';
 import { Copies } from './copy/copies.js';
+import { Guest } from './copy/guest.js';
+import { type Copying, type Visit, VisitHere } from './copy/visits.js';
 import { KeptUnitState } from './kept-state.js';
 import { type Office, SOLE } from './office.js';
 import { LocalKeeper, Nexuses, type ReservationKeeper } from './reservations/keeper.js';
@@ -67,8 +69,10 @@ export interface UnitParts {
   readonly state?: UnitState;
   /** By default one of its own. */
   readonly reservations?: ReservationKeeper;
-  /** The other units that this process serves: what can be copied from and to (copy/); none by default. */
+  /** The other units that there are: what can be copied from and to (copy/); none by default. */
   readonly others?: () => Iterable<DiskUnit>;
+  /** How a copy that another unit of this process makes is at this one; by default this process serves it. */
+  readonly visit?: (copying: Copying) => Visit;
   /** By default no other process ever serves the unit. */
   readonly office?: Office;
 }
@@ -105,6 +109,7 @@ export class DiskUnit {
   readonly state: UnitState;
   readonly reservations: ReservationKeeper;
   readonly others: () => Iterable<DiskUnit>;
+  readonly visit: (copying: Copying) => Visit;
   readonly office: Office;
 
   constructor({ device, identity, ...parts }: UnitParts) {
@@ -112,6 +117,8 @@ export class DiskUnit {
     this.state = parts.state ?? new KeptUnitState();
     this.reservations = parts.reservations ?? new LocalKeeper();
     this.others = parts.others ?? (() => []);
+    this.visit =
+      parts.visit ?? (({ initiatorName }) => new VisitHere(this, Guest.enter(this, initiatorName)));
     this.office = parts.office ?? SOLE;
     this.device = new ClaimableDevice(device);
     this.nexuses = new Nexuses(this.state);
@@ -151,7 +158,7 @@ export class DiskUnit {
    * What has come in the way of a command since it was prepared, null if nothing has: its medium may be out, or the unit
    * being sanitized, and what was written now would outlive that. Unit attentions were told before.
    */
-  obstacleSince(task: ScsiTask, passes = 0): Sense | null {
+  obstacleSince(task: Pick<ScsiTask, 'nexus'>, passes = 0): Sense | null {
     return this.state.isQuiet ? null : this.state.obstacle(task.nexus, passes | Passes.UNIT_ATTENTION);
   }
 

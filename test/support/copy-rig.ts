@@ -3,12 +3,12 @@ import { systemClock } from '../../lib/base/clock.js';
 import { FaultDevice } from '../../lib/block/faults.js';
 import { GateDevice } from '../../lib/block/gate.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
-import type { ScsiNexus } from '../../lib/scsi/task.js';
+import type { DeviceServer, ScsiNexus } from '../../lib/scsi/task.js';
 import type { DiskUnit } from '../../lib/scsi/unit.js';
 import { pattern } from './device-suite.js';
 import { RamDevice } from './ram-device.js';
 import { hex } from './scsi-rig.js';
-import { IDENTITY, nexusOf, type Outcome, RunnerTask, scsiRunner } from './scsi-runner.js';
+import { IDENTITY, nexusOf, type Outcome, RunnerTask, said, scsiRunner } from './scsi-runner.js';
 
 export interface SegmentFields {
   readonly blocks?: number;
@@ -54,6 +54,24 @@ export const copyCdb = (lengthBytes: number): string => `83 00 0000000000000000 
 export const receive = (action: number, id = 0, length = 1024): string =>
   `84 ${hex(action, 2)} ${hex(id, 2)} 00000000000000 ${hex(length, 8)} 00 00`;
 
+/** EXTENDED COPY with this list, begun. */
+export function beginCopy(server: DeviceServer, list: Buffer, nexus: ScsiNexus): RunnerTask {
+  const task = new RunnerTask();
+  task.cdb = Buffer.from(copyCdb(list.length).replaceAll(' ', ''), 'hex');
+  task.nexus = nexus;
+  task.expectedDataOutBytes = list.length;
+  if (server.prepare(task) !== 'control') throw new Error('the copy was refused');
+  task.dataOut = list;
+  server.execute(task);
+  return task;
+}
+
+/** How it ends. */
+export async function endOf(task: RunnerTask): Promise<string> {
+  while (task.outcomes.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  return task.outcomes.map(said).join();
+}
+
 /** A unit of patterned RAM. */
 export class CopyUnit {
   readonly ram: RamDevice;
@@ -86,14 +104,7 @@ export class CopyUnit {
 
   /** The same, begun: a task that the test can abort. */
   begin(list: Buffer, nexus: ScsiNexus = HOST): RunnerTask {
-    const task = new RunnerTask();
-    task.cdb = Buffer.from(copyCdb(list.length).replaceAll(' ', ''), 'hex');
-    task.nexus = nexus;
-    task.expectedDataOutBytes = list.length;
-    if (this.server.prepare(task) !== 'control') throw new Error('the copy was refused');
-    task.dataOut = list;
-    this.server.execute(task);
-    return task;
+    return beginCopy(this.server, list, nexus);
   }
 
   /** [lba, lba + blocks) as the medium holds it. */

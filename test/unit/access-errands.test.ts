@@ -564,6 +564,7 @@ function copyIn(home: Place, token: number) {
   const aborted: (() => void)[] = [];
   const guest = {
     ...nexusOf('iqn.2026-11.test:a'),
+    isAtWork: true,
     abortTasks: (done: () => void) => void aborted.push(done),
   };
   nexuses.addGuest(guest, host);

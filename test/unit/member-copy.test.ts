@@ -1,19 +1,24 @@
 /**
- * EXTENDED COPY between volumes of one member, as its initiator sees it: what is home here is reached, whatever else is
- * not, also when that changes during a copy.
+ * EXTENDED COPY between volumes, as its initiator sees it: of one member, and of several, wherever their homes are and when
+ * they move.
  */
 import t, { type Test } from 'tap';
+import { sleep, systemClock } from '../../lib/base/clock.js';
 import { PIECE_BYTES_MAX } from '../../lib/base/limits.js';
 import { submitAndWait } from '../../lib/block/device.js';
 import { deleteVolume } from '../../lib/group/admin-volumes.js';
+import { Initiator } from '../../lib/iscsi/initiator/index.js';
+import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
 import { pattern } from '../support/device-suite.js';
-import { copyCdb, copyList, cscd, HOST, segment } from '../support/copy-rig.js';
+import { beginCopy, copyCdb, copyList, cscd, endOf, HOST, segment } from '../support/copy-rig.js';
+import { makeGroup } from '../support/member-group.js';
 import { makeRig, type MemberRig } from '../support/member-rig.js';
-import { RunnerTask, SAID, said, scsiRunner } from '../support/scsi-runner.js';
+import { SAID, said, scsiRunner } from '../support/scsi-runner.js';
 
 const NOT_REACHABLE = 'a/0d/02';
 const SIZE = 4 * 1024 * 1024;
 const BLOCK = 4096;
+const soon = (): Promise<string> => new Promise((resolve) => setTimeout(resolve, 100, 'still under way'));
 
 /** Volumes v and w, which HOST is logged in to, and a list that copies from one to the other. */
 async function twoVolumes(t: Test) {
@@ -62,38 +67,113 @@ t.test('from volume to volume', async (t) => {
   t.equal(await (await w.file()).allocatedBytes(), 0, 'what is empty here takes no space there');
 
   rig.host.givingHome('w', true);
-  t.equal(await copy(), NOT_REACHABLE, 'one that is about to be served elsewhere');
+  const waiting = copy();
+  t.equal(await Promise.race([waiting, soon()]), 'still under way', 'one that may be served elsewhere soon');
   rig.host.givingHome('w', false);
-  t.equal(await copy(), SAID.GOOD);
+  t.equal(await waiting, SAID.GOOD);
   await giveHome(rig, 'v');
   t.equal(await copy(), SAID.GOOD, 'sessions that are yet to follow their volume are served as before (I7)');
+  rig.peers.join('m2', { handle: (request) => request.answer(PeerStatus.NOT_FOUND) });
   await giveHome(rig, 'w');
-  t.equal(await copy(), NOT_REACHABLE, 'one that is served elsewhere');
+  w.target.server.nexusEnded(HOST);
+  t.equal(await copy(), NOT_REACHABLE, 'one that is served elsewhere, where the initiator is not');
 });
+
+/** The home of w, as far as a copy knows it: what it writes there. */
+function homeElsewhere(rig: MemberRig) {
+  const bytes = Buffer.alloc(SIZE);
+  const came: number[] = [];
+  const handle = (request: IncomingRequest): void => {
+    const { type, offsetBytes, payload } = request;
+    came.push(type);
+    if (type === PeerType.GUEST_WRITE) payload.copy(bytes, offsetBytes);
+    const isLetIn = came.includes(PeerType.GUEST_BEGAN);
+    const answers = new Map([
+      [PeerType.GUEST_BEGAN, 'process'],
+      [PeerType.GUEST_ENDED, JSON.stringify({ incarnation: 'process', wasAborted: false })],
+    ] as [number, string][]);
+    request.answer(isLetIn ? PeerStatus.OK : PeerStatus.NOT_FOUND, Buffer.from(answers.get(type) ?? ''));
+  };
+  rig.peers.join('m2', { handle });
+  return { bytes, came };
+}
 
 for (const [name, leave] of [
   ['goes elsewhere', (rig: MemberRig) => giveHome(rig, 'w')],
   ['is deleted', (rig: MemberRig) => deleteVolume(rig.store, 'w').then(() => rig.table.refresh('w'))],
 ] as const) {
   t.test(`a destination that ${name} during a copy`, async (t) => {
-    const { rig, v, w, list } = await twoVolumes(t);
-    const task = new RunnerTask();
-    task.cdb = Buffer.from(copyCdb(list.length).replaceAll(' ', ''), 'hex');
-    task.nexus = HOST;
-    task.expectedDataOutBytes = list.length;
-    const { server } = v.target;
-    t.equal(server.prepare(task), 'control');
-    task.dataOut = list;
+    const { rig, v, w, data, list } = await twoVolumes(t);
+    const elsewhere = homeElsewhere(rig);
     // The source has no lease for a moment, so that the copy waits in its middle.
-    server.execute(task);
+    const task = beginCopy(v.target.server, list, HOST);
     v.volume.suspend();
     await leave(rig);
     v.volume.resume();
-    while (task.outcomes.length === 0) await new Promise((resolve) => setImmediate(resolve));
-    t.equal(task.outcomes.map(said).join(), NOT_REACHABLE);
+    t.equal(await endOf(task), name === 'is deleted' ? NOT_REACHABLE : SAID.GOOD);
     if (name === 'is deleted') return;
-    const rest = Buffer.alloc(SIZE - PIECE_BYTES_MAX - BLOCK);
-    await submitAndWait(w.volume, 'read', PIECE_BYTES_MAX + BLOCK, rest.length, rest);
-    t.ok(rest.equals(Buffer.alloc(rest.length)), 'nothing is written there after that');
+    const here = Buffer.alloc(SIZE);
+    await submitAndWait(w.volume, 'read', 0, SIZE, here);
+    const from = firstEmptyPiece(here);
+    t.ok(here.subarray(from).equals(Buffer.alloc(SIZE - from)), 'nothing is written here after that');
+    const whole = Buffer.concat([here.subarray(BLOCK, from), elsewhere.bytes.subarray(from)]);
+    t.ok(whole.equals(data.subarray(0, SIZE - BLOCK)));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    t.equal(elsewhere.came.at(-1), PeerType.GUEST_ENDED);
+  });
+}
+
+/** Of the copy, which begins at block 1. */
+function firstEmptyPiece(bytes: Buffer): number {
+  for (let from = BLOCK; from < SIZE; from += PIECE_BYTES_MAX) {
+    const piece = bytes.subarray(from, from + PIECE_BYTES_MAX);
+    if (piece.equals(Buffer.alloc(piece.length))) return from;
+  }
+  return SIZE;
+}
+
+for (const access of ['redirect', 'alua'] as const) {
+  t.test(`volumes of a group whose homes move under their copies (${access})`, async (t) => {
+    const group = await makeGroup(t, ['m1', 'm2', 'm3'], access);
+    await group.create('m1', { name: 'w' });
+    await group.create('m2');
+    const initiatorName = 'iqn.2026-11.test:host';
+    const v = await group.at('m2', { initiatorName });
+    const url = `iscsi://${group.portalOf('m1')}/iqn.2026-11.org.blockferry:w/0`;
+    const w = await Initiator.connect(url, { initiatorName });
+    const naa = async (unit: Initiator): Promise<string> => (await unit.inquiry(0x83)).toString('hex', 8, 16);
+    const cscds = [cscd(await naa(w)), cscd(await naa(v))];
+    const blocks = 4000;
+    const copy = async (fields: Parameters<typeof segment>[0]): Promise<string> => {
+      const list = copyList(cscds, [segment({ blocks, ...fields })], { usage: 2 });
+      const cdb = Buffer.from(copyCdb(list.length).replaceAll(' ', ''), 'hex');
+      const { status, sense } = await w.execute(cdb, { dataOut: list });
+      return status === 0 ? SAID.GOOD : `${status} ${sense.toString('hex')}`;
+    };
+    const data = pattern(blocks * 512, 9);
+    for (let lba = 0; lba < blocks; lba += 1000)
+      await w.write(lba, data.subarray(lba * 512, (lba + 1000) * 512));
+
+    let isMoving = true;
+    const moves = (async () => {
+      for (const to of ['m3', 'm1', 'm2', 'm1']) t.equal(await group.move(to), 'done');
+      isMoving = false;
+    })();
+    let copies = 0;
+    for (; isMoving || copies < 3; copies++) {
+      const to = copies % 96;
+      t.equal(await copy({ source: 0, destination: 1, to }), SAID.GOOD, `copy ${copies}`);
+      t.equal(await copy({ source: 1, destination: 0, from: to, to: 4100 }), SAID.GOOD, 'and back');
+      const [there, back] = [await v.read(to + 7, 100), await w.read(4107, 100)];
+      const expected = data.subarray(7 * 512, 107 * 512);
+      if (!there.equals(expected) || !back.equals(expected)) t.fail(`copy ${copies} is wrong`);
+      await v.write(to + 7, Buffer.alloc(512, copies));
+      await sleep(systemClock, 1);
+    }
+    await moves;
+    t.comment(`${copies} copies`);
+    await v.close();
+    t.match(await copy({ source: 0, destination: 1 }), /^2 70000a.{18}0d02/, 'it has logged out there');
+    await w.close();
   });
 }

@@ -30,7 +30,12 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
   if (copies.isFull) return task.finish(ScsiStatus.TASK_SET_FULL, null);
   const run = copies.begin(nexus, list);
   if (run === null) return void refuse(task, SENSE.OPERATION_IN_PROGRESS);
-  const visits = new Visits(nexus);
+  const visits = new Visits({
+    initiatorName: nexus.initiatorName,
+    get isWanted() {
+      return !task.isEnding;
+    },
+  });
   const copier = new Copier(unit, task, list, run, visits);
   const end = (outcome: Sense | null): void => {
     visits.end();

@@ -1,25 +1,33 @@
 /**
  * The copy manager at work (SPC-4 5.16): segment by segment, each read and written in pieces. Everything that may come in
- * between is looked at before each of them: a reservation, write protection, a medium that is out, a unit that another
- * member serves by now. What was copied before a segment failed stays copied, and the sense data says which one it was.
+ * between is looked at before each of them, where the unit is served (guest.ts): a reservation, write protection, a medium
+ * that is out. What was copied before a segment failed stays copied, and the sense data says which one it was.
  */
 import { assert } from '../../base/assert.js';
 import { CLEAR_PIECE_BYTES_MAX, COPY_SEGMENT_BYTES_MAX, PIECE_BYTES_MAX } from '../../base/limits.js';
+import type { IoError } from '../../block/device.js';
 import type { Piece } from '../pieces.js';
-import { isBarred } from '../reservations/access.js';
-import { type CopyAnswer, type FieldPointer, type Sense, SENSE } from '../sense.js';
-import { type ScsiNexus, ScsiStatus, type ScsiTask } from '../task.js';
+import {
+  type CopyAnswer,
+  type FieldPointer,
+  RefusedIo,
+  type Sense,
+  SENSE,
+  senseOfIoError,
+} from '../sense.js';
+import { ScsiStatus, type ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 import { designates } from '../vpd/device-identification.js';
 import type { CopyRun } from './copies.js';
+import { Guest } from './guest.js';
 import { type CopyList, type Cscd, OWN_UNIT, type Segment, segmentField } from './parameter-list.js';
-import type { Visits } from './visits.js';
+import { NotReachable, type Visit, VisitHere, type Visits } from './visits.js';
 
-/** One end of a segment: a unit, and as whom the copy is there. */
+/** One end of a segment: a unit, and the copy there. */
 interface End {
   readonly by: CopyAnswer['by'];
   readonly unit: DiskUnit;
-  readonly nexus: ScsiNexus;
+  readonly visit: Visit;
   readonly lba: number;
   /** Where its LBA stands in the segment descriptor. */
   readonly lbaAt: number;
@@ -32,6 +40,11 @@ interface Stretch {
   readonly isHole: boolean;
 }
 
+/** What is to be done at one end. */
+interface Work extends Pick<Piece, 'op' | 'lengthBytes' | 'data'> {
+  readonly at: number;
+}
+
 function inSegment(byte: number): FieldPointer {
   return { inCdb: false, inSegment: true, byte };
 }
@@ -39,15 +52,18 @@ function inSegment(byte: number): FieldPointer {
 export class Copier {
   private segment = 0;
   private buffer: Buffer | null = null;
+  private readonly ownVisit: Visit;
 
   constructor(
     /** That the command was sent to. */
     private readonly own: DiskUnit,
-    private readonly task: ScsiTask,
+    task: ScsiTask,
     private readonly list: CopyList,
     private readonly run: CopyRun,
     private readonly visits: Visits,
-  ) {}
+  ) {
+    this.ownVisit = new VisitHere(own, new Guest(own, task.nexus));
+  }
 
   *pieces(): Generator<Piece, Sense | null> {
     for (const [index, segment] of this.list.segments.entries()) {
@@ -60,9 +76,9 @@ export class Copier {
   }
 
   private *copySegment(segment: Segment): Generator<Piece, Sense | null> {
-    const source = this.reach(segment, 'source');
+    const source = yield* this.reach(segment, 'source');
     if ('senseKey' in source) return source;
-    const destination = this.reach(segment, 'destination');
+    const destination = yield* this.reach(segment, 'destination');
     if ('senseKey' in destination) return destination;
     const counted = segment.countsDestination ? destination : source;
     const lengthBytes = segment.blocks * counted.unit.blockBytes;
@@ -81,30 +97,26 @@ export class Copier {
 
   private *copyStretch(source: End, destination: End, stretch: Stretch): Generator<Piece, Sense | null> {
     const { at, lengthBytes, isHole } = stretch;
-    const refusal = this.refusalAt(source) ?? this.refusalAt(destination);
-    if (refusal !== null) return refusal;
-    const fua = destination.unit.writesThrough;
-    const there = { ...this.goesTo(destination, at), lengthBytes, fua };
-    if (isHole) {
-      yield { op: 'discard', ...there };
-      return null;
-    }
+    if (isHole) return yield* this.work(destination, { op: 'discard', at, lengthBytes });
     this.buffer ??= Buffer.allocUnsafe(PIECE_BYTES_MAX);
     const data = this.buffer.subarray(0, lengthBytes);
-    yield { op: 'read', ...this.goesTo(source, at), lengthBytes, data };
-    const refusalSince = this.refusalAt(destination);
-    if (refusalSince !== null) return refusalSince;
-    yield { op: 'write', ...there, data };
-    return null;
+    const failure = yield* this.work(source, { op: 'read', at, lengthBytes, data });
+    if (failure !== null) return failure;
+    const isEmpty = !source.visit.knowsHoles && isZero(data);
+    return yield* this.work(
+      destination,
+      isEmpty ? { op: 'discard', at, lengthBytes } : { op: 'write', at, lengthBytes, data },
+    );
   }
 
-  private goesTo(end: End, at: number): Pick<Piece, 'device' | 'offsetBytes' | 'failed'> {
-    const { unit, lba, by } = end;
-    return {
-      device: unit.device,
-      offsetBytes: lba * unit.blockBytes + at,
-      failed: (sense) => this.failed({ by, status: ScsiStatus.CHECK_CONDITION, sense }),
-    };
+  /** One piece at one end of the segment, `at` from its start. */
+  private *work(end: End, piece: Work): Generator<Piece, Sense | null> {
+    const { unit, visit, lba } = end;
+    if (!this.isThere(unit)) return this.aborted(SENSE.COPY_TARGET_DEVICE_NOT_REACHABLE);
+    const { at, ...fields } = piece;
+    const offsetBytes = lba * unit.blockBytes + at;
+    yield { ...fields, offsetBytes, device: visit, failed: (error) => this.failed(end.by, error) };
+    return null;
   }
 
   // ---- what aborts it
@@ -113,30 +125,38 @@ export class Copier {
     return { ...outcome, copy: { segment: this.segment }, ...(field && { field }) };
   }
 
-  /** A unit did not do what it was asked for. */
-  private failed(answer: CopyAnswer): Sense {
+  /** A unit did not do what it was asked for, or could not be asked. */
+  private failed(by: End['by'], error: IoError, field?: FieldPointer): Sense {
+    if (error instanceof NotReachable) return this.aborted(SENSE.COPY_TARGET_DEVICE_NOT_REACHABLE, field);
+    const { status, sense } =
+      error instanceof RefusedIo
+        ? error
+        : { status: ScsiStatus.CHECK_CONDITION, sense: senseOfIoError(error) };
+    const answer = { by, status, sense };
     return { ...SENSE.THIRD_PARTY_DEVICE_FAILURE, copy: { segment: this.segment, answer } };
   }
 
-  private reach(segment: Segment, by: End['by']): End | Sense {
+  private *reach(segment: Segment, by: End['by']): Generator<Piece, End | Sense> {
     const [lba, lbaAt] =
       by === 'source'
         ? [segment.sourceLba, segmentField.sourceLba]
         : [segment.destinationLba, segmentField.destinationLba];
-    const { own, task } = this;
-    if (segment[by] === OWN_UNIT) return { by, unit: own, nexus: task.nexus, lba, lbaAt };
+    const { own } = this;
+    if (segment[by] === OWN_UNIT) return { by, unit: own, visit: this.ownVisit, lba, lbaAt };
     const cscd = this.list.cscds[segment[by]];
     if (cscd === undefined)
       return this.aborted(SENSE.COPY_TARGET_DEVICE_NOT_REACHABLE, inSegment(segmentField[by]));
     const unit = this.find(cscd);
-    const nexus = unit === own ? task.nexus : unit && this.visits.at(unit);
-    if (unit === null || nexus === null)
-      return this.aborted(SENSE.COPY_TARGET_DEVICE_NOT_REACHABLE, { inCdb: false, byte: cscd.at + 4 });
+    const field = { inCdb: false, byte: cscd.at + 4 };
+    if (unit === null) return this.aborted(SENSE.COPY_TARGET_DEVICE_NOT_REACHABLE, field);
+    const visit = unit === own ? this.ownVisit : this.visits.at(unit);
+    const failed = (error: IoError): Sense => this.failed(by, error, field);
+    yield { op: 'read', offsetBytes: 0, lengthBytes: 0, device: visit, failed };
     if (cscd.peripheralDeviceType !== 0)
       return this.aborted(SENSE.INCORRECT_COPY_TARGET_DEVICE_TYPE, { inCdb: false, byte: cscd.at + 1 });
     if (cscd.blockBytes !== 0 && cscd.blockBytes !== unit.blockBytes)
       return this.aborted(SENSE.INVALID_FIELD_IN_COPY_DESCRIPTOR, { inCdb: false, byte: cscd.at + 29 });
-    return { by, unit, nexus, lba, lbaAt };
+    return { by, unit, visit, lba, lbaAt };
   }
 
   private find({ isNull, designator }: Cscd): DiskUnit | null {
@@ -165,19 +185,14 @@ export class Copier {
     return isBeyondEnd ? this.aborted(SENSE.COPY_ABORTED, inSegment(lbaAt)) : null;
   }
 
-  /** Why a unit does not let the copy read from it, or write to it, now. */
-  private refusalAt(end: End): Sense | null {
-    const { unit, nexus, by } = end;
-    if (unit !== this.own && ![...this.own.others()].includes(unit))
-      return this.aborted(SENSE.COPY_TARGET_DEVICE_NOT_REACHABLE);
-    if (this.visits.isAborted) return this.failed({ by, status: ScsiStatus.TASK_ABORTED, sense: null });
-    const access = by === 'source' ? 'read' : 'write';
-    if (isBarred(unit.reservations.state, nexus.initiatorPortName, access))
-      return this.failed({ by, status: ScsiStatus.RESERVATION_CONFLICT, sense: null });
-    const isProtected = by === 'destination' && unit.readOnly;
-    const sense = unit.obstacleSince(this.task) ?? (isProtected ? SENSE.WRITE_PROTECTED : null);
-    return sense === null ? null : this.failed({ by, status: ScsiStatus.CHECK_CONDITION, sense });
+  /** A unit may be gone for good. */
+  private isThere(unit: DiskUnit): boolean {
+    return unit === this.own || [...this.own.others()].includes(unit);
   }
+}
+
+function isZero(data: Buffer): boolean {
+  return data[0] === 0 && data.subarray(1).equals(data.subarray(0, -1));
 }
 
 /**
@@ -197,7 +212,7 @@ function* stretches(source: End, destination: End, lengthBytes: number): Generat
   const grainBytes = Math.max(source.unit.blockBytes, destination.unit.blockBytes);
   for (let at = 0; at < lengthBytes;) {
     const left = lengthBytes - at;
-    const look = source.unit.device.provisioning(from + at, left);
+    const look = source.visit.provisioning(from + at, left);
     const most = Math.min(look.lengthBytes, left, look.mapped ? PIECE_BYTES_MAX : CLEAR_PIECE_BYTES_MAX);
     const whole = most - (most % grainBytes);
     assert(most > 0, 'a device that says nothing of its holes');

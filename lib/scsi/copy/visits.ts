@@ -1,50 +1,88 @@
 /**
- * The other units at which a copy is at work. There it is its initiator, by a nexus that this has with them: where it is
- * not logged in it has nothing to read or write, what is reserved from it is so from the copy, and what ends its commands
- * (PREEMPT AND ABORT, the end of its session) ends the copy, and waits for that.
+ * The units at which a copy is at work, besides the one that it was sent to: each is reached where it is served, by this
+ * process or by another (access/copy-visit.ts), and judges there what it lets the copy do.
  */
-import { isBarred } from '../reservations/access.js';
-import type { ScsiNexus } from '../task.js';
+import { type BlockIo, IoError, type Provisioning } from '../../block/device.js';
 import type { DiskUnit } from '../unit.js';
+import { Guest } from './guest.js';
+
+/** Who copies. */
+export interface Copying {
+  readonly initiatorName: string;
+  /** False once nobody waits for the end of it. */
+  readonly isWanted: boolean;
+}
+
+/** A copy at one unit. */
+export interface Visit {
+  /**
+   * Reads, writes or discards one piece. Fails with RefusedIo where the unit does not let it be, with NotReachable where the
+   * unit cannot be had, or the initiator is not logged in to it. A read of nothing asks for that alone.
+   */
+  submit(io: BlockIo): void;
+  /** Whether provisioning() knows holes; otherwise all is mapped. */
+  readonly knowsHoles: boolean;
+  /** See BlockDevice. What may not be read is no hole: it is read, and refused. */
+  provisioning(offsetBytes: number, lengthBytes: number): Provisioning;
+  /** The copy has ended, and each of its pieces. */
+  end(): void;
+}
+
+/** The unit cannot be had, or not by this initiator. */
+export class NotReachable extends IoError {
+  constructor() {
+    super('unavailable', 'the copy does not reach the unit');
+  }
+}
+
+/** A visit to a unit that is served here, and nowhere else. */
+export class VisitHere implements Visit {
+  readonly knowsHoles = true;
+
+  constructor(
+    private readonly unit: DiskUnit,
+    /** Null: the initiator is not logged in. */
+    private readonly guest: Guest | null,
+  ) {}
+
+  submit(io: BlockIo): void {
+    if (this.guest === null) io.complete(new NotReachable());
+    else if (io.lengthBytes === 0) io.complete(null);
+    else this.guest.submit(io);
+  }
+
+  provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
+    return provisioningFor(this.guest, this.unit, offsetBytes, lengthBytes);
+  }
+
+  end(): void {
+    this.guest?.leave();
+  }
+}
+
+/** Of a unit that is served here, as a guest may know it. */
+export function provisioningFor(
+  guest: Guest | null,
+  unit: DiskUnit,
+  offsetBytes: number,
+  lengthBytes: number,
+): Provisioning {
+  const isReadable = guest?.refusalOf('read') === null;
+  return isReadable ? unit.device.provisioning(offsetBytes, lengthBytes) : { mapped: true, lengthBytes };
+}
 
 export class Visits {
-  /** A unit that is visited has ended it. */
-  isAborted = false;
-  private readonly guests = new Map<DiskUnit, ScsiNexus>();
-  private readonly whenEnded: (() => void)[] = [];
+  private readonly visits = new Map<DiskUnit, Visit>();
 
-  constructor(private readonly nexus: ScsiNexus) {}
+  constructor(private readonly copying: Copying) {}
 
-  /** As whom the copy is at `unit`; null: its initiator is not there. */
-  at(unit: DiskUnit): ScsiNexus | null {
-    const known = this.guests.get(unit);
-    if (known !== undefined) return known;
-    const there = unit.nexuses.of(this.nexus.initiatorName);
-    const mayWrite = there.find(
-      ({ initiatorPortName }) => !isBarred(unit.reservations.state, initiatorPortName, 'write'),
-    );
-    const host = mayWrite ?? there[0];
-    return host === undefined ? null : this.visit(unit, host);
+  at(unit: DiskUnit): Visit {
+    const visit = this.visits.get(unit) ?? unit.visit(this.copying);
+    this.visits.set(unit, visit);
+    return visit;
   }
 
-  /** The copy has ended, and none of its I/O is anywhere. */
   end(): void {
-    for (const [unit, guest] of this.guests) unit.nexuses.deleteGuest(guest);
-    for (const ended of this.whenEnded) ended();
-  }
-
-  private visit(unit: DiskUnit, nexus: ScsiNexus): ScsiNexus {
-    const { initiatorName, initiatorPortName } = nexus;
-    const guest: ScsiNexus = {
-      initiatorName,
-      initiatorPortName,
-      abortTasks: (done) => {
-        this.isAborted = true;
-        this.whenEnded.push(done);
-      },
-    };
-    unit.nexuses.addGuest(guest, nexus);
-    this.guests.set(unit, guest);
-    return guest;
+    for (const visit of this.visits.values()) visit.end();
   }
 }

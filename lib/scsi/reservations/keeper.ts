@@ -24,11 +24,17 @@ export interface ReservationKeeper {
   ended(nexus: ScsiNexus): void;
 }
 
+/** A copy that another unit makes, where it acts as a nexus of this one. */
+export interface GuestNexus extends ScsiNexus {
+  /** Something of it is under way here. */
+  readonly isAtWork: boolean;
+}
+
 /** The nexuses of a unit at this member. */
 export class Nexuses {
   private readonly all = new Set<ScsiNexus>();
   /** Copies that come from other units → the nexus that each of them acts as. */
-  private readonly guests = new Map<ScsiNexus, ScsiNexus>();
+  private readonly guests = new Map<GuestNexus, ScsiNexus>();
 
   constructor(private readonly unit: Pick<UnitState, 'attend'>) {}
 
@@ -41,11 +47,11 @@ export class Nexuses {
   }
 
   /** A copy that comes from another unit and acts here as `nexus`: aborted like it and with it, and told nothing. */
-  addGuest(guest: ScsiNexus, nexus: ScsiNexus): void {
+  addGuest(guest: GuestNexus, nexus: ScsiNexus): void {
     this.guests.set(guest, nexus);
   }
 
-  deleteGuest(guest: ScsiNexus): void {
+  deleteGuest(guest: GuestNexus): void {
     this.guests.delete(guest);
   }
 
@@ -78,9 +84,9 @@ export class Nexuses {
     );
   }
 
-  /** A copy that comes from another unit is at work here. */
-  get hasGuests(): boolean {
-    return this.guests.size > 0;
+  /** Something of a copy that comes from another unit is under way here. */
+  get hasGuestsAtWork(): boolean {
+    return [...this.guests.keys()].some(({ isAtWork }) => isAtWork);
   }
 
   abortGuests(done: () => void): void {

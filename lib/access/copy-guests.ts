@@ -1,0 +1,124 @@
+/**
+ * The copies that other homes, and this one, make at one unit while it is served here. Each is known by the process that
+ * makes it and its number there, and is let in once. When the home has gone nothing of them begins any more, and who asks
+ * is told whether a copy had been ended before that.
+ */
+import { COPY_GUESTS_MAX } from '../base/limits.js';
+import type { IncomingRequest } from '../peer/contract.js';
+import { Guest } from '../scsi/copy/guest.js';
+import type { DiskUnit } from '../scsi/unit.js';
+import type { Server } from './messages.js';
+
+/** A copy; the token is its number. */
+export type Copier = Pick<IncomingRequest, 'from' | 'incarnation' | 'token'>;
+
+interface Entry {
+  readonly copier: Copier;
+  readonly guest: Guest;
+  /** Nothing of it begins any more. */
+  isOver: boolean;
+  /** It was told to end while it was let in. */
+  wasAborted: boolean;
+}
+
+function isSame(one: Copier, other: Copier): boolean {
+  return one.incarnation === other.incarnation && one.from === other.from && one.token === other.token;
+}
+
+export class CopyGuests {
+  private readonly entries = new Set<Entry>();
+
+  constructor(
+    private readonly unit: DiskUnit,
+    private readonly incarnation: string,
+  ) {}
+
+  isLoggedIn(initiatorName: string): boolean {
+    return this.unit.nexuses.of(initiatorName).length > 0;
+  }
+
+  find(copier: Copier): Guest | undefined {
+    for (const { copier: known, guest, isOver, wasAborted } of this.entries)
+      if ((!isOver || wasAborted) && isSame(known, copier)) return guest;
+    return undefined;
+  }
+
+  /** Lets it in, once. False: its initiator is not logged in, or there are more than there can be. */
+  letIn(copier: Copier, initiatorName: string): boolean {
+    if (this.find(copier) !== undefined) return true;
+    const guest = this.entries.size < COPY_GUESTS_MAX ? Guest.enter(this.unit, initiatorName) : null;
+    if (guest === null) return false;
+    const { from, incarnation, token } = copier;
+    this.entries.add({ copier: { from, incarnation, token }, guest, isOver: false, wasAborted: false });
+    return true;
+  }
+
+  /**
+   * A copy has gone from here.
+   * @param done called once nothing can reach the medium in its name, with whether it had been told to end
+   */
+  end(copier: Copier, done: (wasAborted: boolean) => void): void {
+    this.stop(
+      (entry) => isSame(entry.copier, copier),
+      (stopped) => {
+        for (const entry of stopped) this.entries.delete(entry);
+        done(stopped.some(({ wasAborted }) => wasAborted));
+      },
+    );
+  }
+
+  /** Resolves when nothing is under way that any other process than these, and this one, has sent, or ever will be (I8). */
+  endAbsent(present: readonly Server[]): Promise<void> {
+    const incarnations = new Set([this.incarnation, ...present.map(({ incarnation }) => incarnation)]);
+    return new Promise((resolve) => {
+      this.forget(({ copier }) => !incarnations.has(copier.incarnation), resolve);
+    });
+  }
+
+  /** A member has left the group. */
+  gone(member: string): void {
+    this.forget(
+      ({ copier }) => copier.from === member,
+      () => undefined,
+    );
+  }
+
+  /** The unit is served elsewhere from now on. Who was told to end learns of it yet, as the next home knows nothing of it. */
+  leave(): void {
+    this.stop(
+      () => true,
+      (stopped) => {
+        for (const entry of stopped) if (!entry.wasAborted) this.entries.delete(entry);
+      },
+    );
+  }
+
+  private forget(isOne: (entry: Entry) => boolean, done: () => void): void {
+    this.stop(isOne, (stopped) => {
+      for (const entry of stopped) this.entries.delete(entry);
+      done();
+    });
+  }
+
+  /** Calls back when nothing of these is under way. */
+  private stop(isOne: (entry: Entry) => boolean, done: (stopped: readonly Entry[]) => void): void {
+    const stopped = [...this.entries].filter(isOne);
+    let left = stopped.length + 1;
+    const one = (): void => {
+      left -= 1;
+      if (left === 0) done(stopped);
+    };
+    for (const entry of stopped) this.stopOne(entry, one);
+    one();
+  }
+
+  private stopOne(entry: Entry, done: () => void): void {
+    const { guest } = entry;
+    if (!entry.isOver) entry.wasAborted = guest.isAborted;
+    entry.isOver = true;
+    guest.abortTasks(() => {
+      guest.leave();
+      done();
+    });
+  }
+}
