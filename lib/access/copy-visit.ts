@@ -33,7 +33,8 @@ export interface CopyPlace extends UnitPlace {
   readonly isClosed: boolean;
   /** How often this member was left behind by its group. */
   timesLeftBehind(): number;
-  /** See GuestPlace. */
+  /** See GuestPlace, and the same below. */
+  readonly isNewHome: boolean;
   introduce(initiatorName: string): void;
   /** Whether that process of a member is not in the group any more, by the store. */
   hasLeft(member: string, incarnation: string): Promise<boolean>;
@@ -115,10 +116,10 @@ export class CopyVisit implements Visit {
 
   /**
    * Who was let in before, or has a session at this member, is waited for at the home: it follows when that moves, or has
-   * not sent it a command yet.
+   * not sent it a command yet. Where this is the home, so is whoever may be on the way to it.
    */
   get isExpected(): boolean {
-    return this.wasLetIn || this.isLoggedIn;
+    return this.wasLetIn || this.isLoggedIn || (this.place.standing !== 'elsewhere' && this.place.isNewHome);
   }
 
   /** By a session at this member, or one that its home knows where this is that. */

@@ -21,6 +21,8 @@ export interface GuestPlace {
   readonly isHome: boolean;
   /** It is home, knows the unit, and is not about to give it away. */
   readonly isServedHere: boolean;
+  /** It came so lately that initiators may be on their way to it. */
+  readonly isNewHome: boolean;
   /** Tells the home of the initiator's sessions at this member, where there are any that stay when it moves. */
   introduce(initiatorName: string): void;
 }
@@ -86,11 +88,12 @@ export class GuestService {
     else new PieceIo(request, place.disk, guest).begin();
   }
 
-  private letIn(request: IncomingRequest, { guests, isServedHere }: GuestPlace): void {
+  private letIn(request: IncomingRequest, { guests, isServedHere, isNewHome }: GuestPlace): void {
     const copy = parsed(CopyOf, request);
     if (copy === null) return;
     const { initiatorName } = copy;
-    if (!guests.isLoggedIn(initiatorName)) return request.answer(PeerStatus.NOT_FOUND);
+    if (!guests.isLoggedIn(initiatorName))
+      return request.answer(isNewHome ? PeerStatus.UNAVAILABLE : PeerStatus.NOT_FOUND);
     if (!isServedHere) return request.answer(PeerStatus.UNAVAILABLE);
     if (!guests.letIn(request, initiatorName)) return request.answer(PeerStatus.NOT_FOUND);
     request.answer(PeerStatus.OK, Buffer.from(this.incarnation));

@@ -11,7 +11,7 @@ import type { GuestPlace } from '../access/guest-service.js';
 import { assert } from '../base/assert.js';
 import { sleep, type Clock } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
-import { FORWARD_RETRY_MS, READ_BACK_RETRY_MS } from '../base/limits.js';
+import { FORWARD_RETRY_MS, HANDOVER_DEADLINE_SECONDS, READ_BACK_RETRY_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { BlockDevice } from '../block/device.js';
 import type { PeerHub } from '../peer/contract.js';
@@ -55,6 +55,9 @@ export class VolumeUnit implements GuestPlace {
   /** The copies that come here. */
   readonly guests: CopyGuests;
   private lastVisit = 0;
+  private wasHome: boolean;
+  /** When who was asked to follow the home has done so, or is not expected any more. */
+  private followedAtMs = 0;
   private readonly office: HomeOffice;
   /** What the home before has made of it is known here. */
   private isKnown = false;
@@ -89,6 +92,7 @@ export class VolumeUnit implements GuestPlace {
     this.server = this.access ?? disk;
     this.disk = disk.unit;
     this.guests = new CopyGuests(disk.unit, context.incarnation);
+    this.wasHome = this.isHome;
   }
 
   epoch(): number {
@@ -102,6 +106,10 @@ export class VolumeUnit implements GuestPlace {
   /** Home, and not about to hear that it has given that away. */
   get isSurelyHome(): boolean {
     return this.isHome && this.givesHome === 0;
+  }
+
+  get isNewHome(): boolean {
+    return this.isHome && this.context.clock.nowMs() < this.followedAtMs;
   }
 
   /** And knows it as the home before has left it: what it does here it does nowhere else. */
@@ -127,6 +135,10 @@ export class VolumeUnit implements GuestPlace {
       this.office.close();
       this.guests.leave();
     }
+    // They are given so long to leave, and may need some time to get here.
+    if (this.isHome && !this.wasHome)
+      this.followedAtMs = this.context.clock.nowMs() + 2 * HANDOVER_DEADLINE_SECONDS * 1000;
+    this.wasHome = this.isHome;
     this.access?.stand(this.standing);
     this.office.settle();
     if (this.access !== null && this.isHome && !this.isKnown) void this.keepCatchingUp();
@@ -216,6 +228,7 @@ export class VolumeUnit implements GuestPlace {
     const { place, disk, guests } = this;
     const standing = (): Standing => this.standing;
     const isClosed = (): boolean => this.isClosed;
+    const isNewHome = (): boolean => this.isNewHome;
     return {
       ...{ hub, clock, disk, guests, mayServe, hasLeft, volumeId: place.routed.record.id },
       self: { name, incarnation },
@@ -224,6 +237,9 @@ export class VolumeUnit implements GuestPlace {
       },
       get isClosed() {
         return isClosed();
+      },
+      get isNewHome() {
+        return isNewHome();
       },
       home: () => place.routed.route.home,
       epoch: () => this.epoch(),

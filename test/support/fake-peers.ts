@@ -72,8 +72,9 @@ export class FakePeers {
 
   private settle(request: PeerRequest, status: number, payload = Buffer.alloc(0), epoch = 0): void {
     if (!this.outstanding.delete(request)) return;
-    if (request.into.length > 0 && status === PeerStatus.OK) payload.copy(request.into);
-    setImmediate(() => request.answered(status, request.into.length > 0 ? Buffer.alloc(0) : payload, epoch));
+    const isInPlace = request.into.length > 0 && status === PeerStatus.OK;
+    if (isInPlace) payload.copy(request.into);
+    setImmediate(() => request.answered(status, isInPlace ? Buffer.alloc(0) : payload, epoch));
   }
 
   /** One to four turns of the event loop later, so that requests overtake each other. */
