@@ -16,7 +16,7 @@ import type { Logger } from '../base/log.js';
 import type { BlockDevice } from '../block/device.js';
 import type { PeerHub } from '../peer/contract.js';
 import type { RoutedVolume } from '../routing/table.js';
-import type { Copying, Visit } from '../scsi/copy/visits.js';
+import type { Copying, Visit } from '../scsi/copy/visit.js';
 import { DiskServer } from '../scsi/disk-server.js';
 import { KeptUnitState } from '../scsi/kept-state.js';
 import type { ReservationKeeper } from '../scsi/reservations/keeper.js';

@@ -12,8 +12,7 @@ import {
 import { ClaimableDevice } from '../block/claims.js';
 import type { BlockDevice } from '../block/device.js';
 import { Copies } from './copy/copies.js';
-import { Guest } from './copy/guest.js';
-import { type Copying, type Visit, VisitHere } from './copy/visits.js';
+import type { Copying, Visit } from './copy/visit.js';
 import { KeptUnitState } from './kept-state.js';
 import { type Office, SOLE } from './office.js';
 import { LocalKeeper, Nexuses, type ReservationKeeper } from './reservations/keeper.js';
@@ -109,7 +108,8 @@ export class DiskUnit {
   readonly state: UnitState;
   readonly reservations: ReservationKeeper;
   readonly others: () => Iterable<DiskUnit>;
-  readonly visit: (copying: Copying) => Visit;
+  /** Null: this process alone serves it. */
+  readonly visit: ((copying: Copying) => Visit) | null;
   readonly office: Office;
 
   constructor({ device, identity, ...parts }: UnitParts) {
@@ -117,8 +117,7 @@ export class DiskUnit {
     this.state = parts.state ?? new KeptUnitState();
     this.reservations = parts.reservations ?? new LocalKeeper();
     this.others = parts.others ?? (() => []);
-    this.visit =
-      parts.visit ?? (({ initiatorName }) => new VisitHere(this, Guest.enter(this, initiatorName)));
+    this.visit = parts.visit ?? null;
     this.office = parts.office ?? SOLE;
     this.device = new ClaimableDevice(device);
     this.nexuses = new Nexuses(this.state);

@@ -11,7 +11,7 @@ import { COPY_GUESTS_MAX, PIECE_BYTES_MAX } from '../../lib/base/limits.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import type { BlockIo } from '../../lib/block/device.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
-import type { Copying, Visit } from '../../lib/scsi/copy/visits.js';
+import type { Copying, Visit } from '../../lib/scsi/copy/visit.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { KeptUnitState, UnitMemory } from '../../lib/scsi/kept-state.js';
 import type { Sense } from '../../lib/scsi/sense.js';

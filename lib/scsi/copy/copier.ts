@@ -21,7 +21,8 @@ import { designates } from '../vpd/device-identification.js';
 import type { CopyRun } from './copies.js';
 import { Guest } from './guest.js';
 import { type CopyList, type Cscd, OWN_UNIT, type Segment, segmentField } from './parameter-list.js';
-import { NotReachable, type Visit, VisitHere, type Visits } from './visits.js';
+import { NotReachable, type Visit } from './visit.js';
+import { VisitHere, type Visits } from './visits.js';
 
 /** One end of a segment: a unit, and the copy there. */
 interface End {

@@ -2,38 +2,10 @@
  * The units at which a copy is at work, besides the one that it was sent to: each is reached where it is served, by this
  * process or by another (access/copy-visit.ts), and judges there what it lets the copy do.
  */
-import { type BlockIo, IoError, type Provisioning } from '../../block/device.js';
+import type { BlockIo, Provisioning } from '../../block/device.js';
 import type { DiskUnit } from '../unit.js';
 import { Guest } from './guest.js';
-
-/** Who copies. */
-export interface Copying {
-  readonly initiatorName: string;
-  /** False once nobody waits for the end of it. */
-  readonly isWanted: boolean;
-}
-
-/** A copy at one unit. */
-export interface Visit {
-  /**
-   * Reads, writes or discards one piece. Fails with RefusedIo where the unit does not let it be, with NotReachable where the
-   * unit cannot be had, or the initiator is not logged in to it. A read of nothing asks for that alone.
-   */
-  submit(io: BlockIo): void;
-  /** Whether provisioning() knows holes; otherwise all is mapped. */
-  readonly knowsHoles: boolean;
-  /** See BlockDevice. What may not be read is no hole: it is read, and refused. */
-  provisioning(offsetBytes: number, lengthBytes: number): Provisioning;
-  /** The copy has ended, and each of its pieces. */
-  end(): void;
-}
-
-/** The unit cannot be had, or not by this initiator. */
-export class NotReachable extends IoError {
-  constructor() {
-    super('unavailable', 'the copy does not reach the unit');
-  }
-}
+import { type Copying, NotReachable, type Visit } from './visit.js';
 
 /** A visit to a unit that is served here, and nowhere else. */
 export class VisitHere implements Visit {
@@ -77,9 +49,14 @@ export class Visits {
   constructor(private readonly copying: Copying) {}
 
   at(unit: DiskUnit): Visit {
-    const visit = this.visits.get(unit) ?? unit.visit(this.copying);
+    const visit = this.visits.get(unit) ?? this.begin(unit);
     this.visits.set(unit, visit);
     return visit;
+  }
+
+  private begin(unit: DiskUnit): Visit {
+    if (unit.visit !== null) return unit.visit(this.copying);
+    return new VisitHere(unit, Guest.enter(unit, this.copying.initiatorName));
   }
 
   end(): void {
