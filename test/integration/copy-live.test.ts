@@ -7,12 +7,13 @@ import t, { type Test } from 'tap';
 import { parseSense } from '../../lib/iscsi/initiator/cdb.js';
 import { Initiator } from '../../lib/iscsi/initiator/index.js';
 import { killMember, startGroup, type TestGroup } from '../support/group.js';
-import { copyCdb, copyList, cscd, segment } from '../support/copy-rig.js';
+import { again, copyCdb, copyList, cscd, segment } from '../support/copy-rig.js';
 
 const BLOCK = 512;
-/** 8 MiB in each of two segments. */
+/** 8 MiB, in each of two segments. */
 const BLOCKS = 16 * 1024;
-const MIB = 2048;
+/** As much as one command may carry where every member serves. */
+const RUN = 1024;
 
 async function connect(group: TestGroup, volume: string, member = 0): Promise<Initiator> {
   const portal = group.ready.members[member]?.portal ?? '';
@@ -36,19 +37,19 @@ async function copyPart([from, to]: readonly [Initiator, Initiator], asked: Init
   }
 }
 
-/** Each MiB is written with a byte of its own. */
+/** Each run is written with a byte of its own. */
 async function fill(unit: Initiator, first: number): Promise<void> {
-  for (let lba = 0; lba < 2 * BLOCKS; lba += MIB)
-    await unit.write(lba, Buffer.alloc(MIB * BLOCK, first + lba / MIB));
+  for (let lba = 0; lba < 2 * BLOCKS; lba += RUN)
+    await again(() => unit.write(lba, Buffer.alloc(RUN * BLOCK, first + lba / RUN)));
 }
 
-/** MiBs that are not, `shift` blocks on. */
+/** Runs that are not so, `shift` blocks on. */
 async function wrong(unit: Initiator, first: number, shift: number): Promise<number[]> {
   const found: number[] = [];
-  for (let lba = 0; lba < 2 * BLOCKS; lba += MIB) {
-    const byte = first + lba / MIB;
-    const data = await unit.read(lba + shift, MIB);
-    if (!data.equals(Buffer.alloc(data.length, byte))) found.push(lba / MIB);
+  for (let lba = 0; lba < 2 * BLOCKS; lba += RUN) {
+    const byte = first + lba / RUN;
+    const data = await again(() => unit.read(lba + shift, RUN));
+    if (!data.equals(Buffer.alloc(data.length, byte))) found.push(lba / RUN);
   }
   return found;
 }
@@ -72,7 +73,7 @@ for (const access of ['redirect', 'alua']) {
     await fill(a, 51);
     let isMoving = true;
     const moves = (async () => {
-      for (const to of ['m3', 'm1', 'm2']) await group.json('move', 'b', '--to', to);
+      for (const to of ['m3', 'm1']) await group.json('move', 'b', '--to', to);
       isMoving = false;
     })();
     let copies = 0;
@@ -88,7 +89,7 @@ t.test('the other home is killed in the midst', async (t) => {
   const { group, a, b } = await twoVolumes(t, 'redirect');
   await fill(a, 1);
   const outcomes = new Map<string, number>();
-  for (let round = 0; round < 4; round++) {
+  for (let round = 0; round < 3; round++) {
     let isBack = false;
     const kill = sleep(20 * round)
       .then(() => killMember(group, 'm2'))

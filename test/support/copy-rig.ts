@@ -72,6 +72,17 @@ export async function endOf(task: RunnerTask): Promise<string> {
   return task.outcomes.map(said).join();
 }
 
+/** A command of a session whose home may have moved: until it has been told that. */
+export async function again<T>(command: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await command();
+    } catch (error) {
+      if (!String(error).includes('6/2A/06')) throw error;
+    }
+  }
+}
+
 /** A unit of patterned RAM. */
 export class CopyUnit {
   readonly ram: RamDevice;

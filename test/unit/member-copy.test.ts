@@ -10,7 +10,7 @@ import { deleteVolume } from '../../lib/group/admin-volumes.js';
 import { Initiator } from '../../lib/iscsi/initiator/index.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
 import { pattern } from '../support/device-suite.js';
-import { beginCopy, copyCdb, copyList, cscd, endOf, HOST, segment } from '../support/copy-rig.js';
+import { again, beginCopy, copyCdb, copyList, cscd, endOf, HOST, segment } from '../support/copy-rig.js';
 import { makeGroup } from '../support/member-group.js';
 import { makeRig, type MemberRig } from '../support/member-rig.js';
 import { SAID, said, scsiRunner } from '../support/scsi-runner.js';
@@ -132,16 +132,18 @@ function firstEmptyPiece(bytes: Buffer): number {
   return SIZE;
 }
 
-/** Until it has been told all that there is to tell. */
-async function again<T>(command: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await command();
-    } catch (error) {
-      if (!String(error).includes('6/2A/06')) throw error;
-    }
-  }
-}
+t.test('a member without its lease knows no copy of others any more (I8)', async (t) => {
+  const { rig, w } = await twoVolumes(t);
+  const place = rig.host.guestPlaceOf(w.record.id);
+  const [other, own] = ['m2-1', 'i'].map((incarnation) => ({ from: 'm', incarnation, token: 1 }));
+  if (place === undefined || other === undefined || own === undefined) throw new Error('no place');
+  for (const copier of [other, own]) t.ok(place.guests.letIn(copier, HOST.initiatorName));
+  rig.leaseIsValid = false;
+  t.notOk(rig.host.mayServe());
+  t.notOk(place.guests.find(other));
+  t.ok(place.guests.find(own));
+  place.guests.end(own, () => undefined);
+});
 
 for (const access of ['redirect', 'alua'] as const) {
   t.test(`volumes of a group whose homes move under their copies (${access})`, async (t) => {
