@@ -24,7 +24,7 @@ import type { DiskServer } from '../scsi/disk-server.js';
 import { encodeSense, encodeSenseDescriptors, type Sense } from '../scsi/sense.js';
 import { type DeviceServer, type Refusal, type ScsiNexus, ScsiTask, type TaskPlan } from '../scsi/task.js';
 import { Errand, type Held, type Standing } from './errand.js';
-import type { Server, TaskSet } from './messages.js';
+import { NOBODY, type Server, type TaskSet } from './messages.js';
 import { AccessNexus, type NexusPlace } from './nexus.js';
 import { attentionOf, Visitors } from './visitors.js';
 
@@ -273,10 +273,16 @@ export class AccessServer implements DeviceServer, NexusPlace {
     this.homeSaysDescriptors = isSo;
   }
 
-  /** Tells the home of an initiator's sessions here, none of which may have sent it a command yet. */
-  introduce(initiatorName: string): void {
-    for (const [nexus, here] of this.nexuses)
-      if (nexus.initiatorName === initiatorName) here.introduce(() => undefined);
+  /**
+   * Tells the home of the sessions here that one before has known, or of all those of an initiator: copies come in the name
+   * of sessions that have not sent it a command yet.
+   */
+  introduce(initiatorName?: string): void {
+    for (const [nexus, here] of this.nexuses) {
+      const isMeant =
+        initiatorName === undefined ? here.servedBy !== NOBODY : nexus.initiatorName === initiatorName;
+      if (isMeant) here.introduce(() => undefined);
+    }
   }
 
   live(): number[] {

@@ -32,6 +32,8 @@ export class AccessNexus implements BlockDevice {
   /** Of one of its commands it could not be learned whether it is over. */
   isInDoubt = false;
   private introducing: ((isDone: boolean) => void)[] | null = null;
+  /** Its session is over: it is not introduced any more. */
+  isEnding = false;
   private lastCommand = 0;
 
   /** @param number names it to the home: one of this process for the unit, never used again */
@@ -88,6 +90,9 @@ export class AccessNexus implements BlockDevice {
 
   /** It is over. Calls back when nothing can reach the medium in its name, at the home either. */
   end(done: () => void): void {
+    this.isEnding = true;
+    // Or it would be known to the home for ever.
+    if (this.introducing !== null) return void this.introducing.push(() => this.end(done));
     if (this.place.standing === 'here' || this.servedBy === NOBODY) done();
     else new Farewell(this, done).go();
   }
@@ -205,12 +210,15 @@ class CommandErrand extends SessionErrand {
 
 class Introduction extends NexusErrand {
   protected readonly mayRepeat = true;
-  readonly isWanted = true;
   private to = '';
 
   constructor(owner: AccessNexus) {
     super(owner);
     this.type = PeerType.NEXUS_BEGAN;
+  }
+
+  get isWanted(): boolean {
+    return !this.owner.isEnding;
   }
 
   override go(): void {

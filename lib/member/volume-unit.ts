@@ -55,7 +55,7 @@ export class VolumeUnit implements GuestPlace {
   /** The copies that come here. */
   readonly guests: CopyGuests;
   private lastVisit = 0;
-  private wasHome: boolean;
+  private knownHome: string;
   /** When who was asked to follow the home has done so, or is not expected any more. */
   private followedAtMs = 0;
   private readonly office: HomeOffice;
@@ -92,7 +92,7 @@ export class VolumeUnit implements GuestPlace {
     this.server = this.access ?? disk;
     this.disk = disk.unit;
     this.guests = new CopyGuests(disk.unit, context.incarnation);
-    this.wasHome = this.isHome;
+    this.knownHome = place.routed.route.home;
   }
 
   epoch(): number {
@@ -135,13 +135,19 @@ export class VolumeUnit implements GuestPlace {
       this.office.close();
       this.guests.leave();
     }
-    // They are given so long to leave, and may need some time to get here.
-    if (this.isHome && !this.wasHome)
-      this.followedAtMs = this.context.clock.nowMs() + 2 * HANDOVER_DEADLINE_SECONDS * 1000;
-    this.wasHome = this.isHome;
     this.access?.stand(this.standing);
+    this.homeMayHaveMoved();
     this.office.settle();
     if (this.access !== null && this.isHome && !this.isKnown) void this.keepCatchingUp();
+  }
+
+  private homeMayHaveMoved(): void {
+    const { home } = this.place.routed.route;
+    if (home === this.knownHome) return;
+    this.knownHome = home;
+    if (!this.isHome) return this.access?.introduce();
+    // They are given so long to leave, and may need some time to get here.
+    this.followedAtMs = this.context.clock.nowMs() + 2 * HANDOVER_DEADLINE_SECONDS * 1000;
   }
 
   /** Whether no other home would meet anything of it that this member does. */
