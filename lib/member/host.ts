@@ -199,10 +199,9 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
 
   /** Resolves when nothing is under way here for a session, or a copy, at any other process than these (I8). */
   async endAbsent(present: readonly Server[]): Promise<void> {
-    const endings = [...this.byName.values()].flatMap(({ unit: { access, guests } }) => [
-      access?.visitors.endAbsent(present),
-      guests.endAbsent(present),
-    ]);
+    const units = [...this.byName.values()].map(({ unit }) => unit);
+    const endings = units.map(({ guests }) => guests.endAbsent(present));
+    for (const { access } of units) if (access !== null) endings.push(access.visitors.endAbsent(present));
     await Promise.all(endings);
   }
 
