@@ -152,7 +152,8 @@ export class VolumeUnit implements GuestPlace {
 
   /** Whether no other home would meet anything of it that this member does. */
   isVacant(hasSessions: boolean): boolean {
-    return this.access === null ? !hasSessions : this.access.standing === 'elsewhere';
+    if (this.access !== null) return this.access.standing === 'elsewhere';
+    return !hasSessions && !this.disk.nexuses.hasGuestsAtWork;
   }
 
   // ---- the home comes

@@ -145,24 +145,54 @@ t.test('a member without its lease knows no copy of others any more (I8)', async
   place.guests.end(own, () => undefined);
 });
 
+t.test('the next home meets no piece of a copy that came here', async (t) => {
+  const { rig, w } = await twoVolumes(t);
+  const copier = { from: 'm2', incarnation: 'm2-1', token: 1 };
+  const guests = rig.host.guestPlaceOf(w.record.id)?.guests;
+  t.ok(guests?.letIn(copier, HOST.initiatorName));
+  const guest = guests?.find(copier);
+  if (guest === undefined) throw new Error('it was let in');
+  w.volume.suspend();
+  const piece = submitAndWait(guest, 'write', 0, BLOCK, Buffer.alloc(BLOCK, 1));
+  await giveHome(rig, 'w');
+  t.notOk(rig.host.isVacant('w'), 'it is under way');
+  w.volume.resume();
+  await piece;
+  t.ok(rig.host.isVacant('w'));
+});
+
+/** Volume w, whose home is m1, and v, whose home is m2: one host has a session with each, and has w copy. */
+async function twoHomes(t: Test, access: 'redirect' | 'alua', blocks: number) {
+  const group = await makeGroup(t, ['m1', 'm2', 'm3'], access);
+  await group.create('m1', { name: 'w' });
+  await group.create('m2');
+  const initiatorName = 'iqn.2026-11.test:host';
+  const v = await group.at('m2', { initiatorName });
+  const url = `iscsi://${group.portalOf('m1')}/iqn.2026-11.org.blockferry:w/0`;
+  const w = await Initiator.connect(url, { initiatorName });
+  const naa = async (unit: Initiator): Promise<string> => (await unit.inquiry(0x83)).toString('hex', 8, 16);
+  const cscds = [cscd(await naa(w)), cscd(await naa(v))];
+  const copy = async (fields: Parameters<typeof segment>[0]): Promise<string> => {
+    const list = copyList(cscds, [segment({ blocks, ...fields })], { usage: 2 });
+    const cdb = Buffer.from(copyCdb(list.length).replaceAll(' ', ''), 'hex');
+    const { status, sense } = await w.execute(cdb, { dataOut: list });
+    return status === 0 ? SAID.GOOD : `${status} ${sense.toString('hex')}`;
+  };
+  return { group, v, w, copy };
+}
+
+t.test('a new home learns at once who stays where they are', async (t) => {
+  const { group, v, w, copy } = await twoHomes(t, 'alua', 100);
+  t.equal(await group.move('m3'), 'done');
+  t.equal(await copy({ source: 0, destination: 1 }), SAID.GOOD, 'no command of v has come to m3');
+  await v.close();
+  await w.close();
+});
+
 for (const access of ['redirect', 'alua'] as const) {
   t.test(`volumes of a group whose homes move under their copies (${access})`, async (t) => {
-    const group = await makeGroup(t, ['m1', 'm2', 'm3'], access);
-    await group.create('m1', { name: 'w' });
-    await group.create('m2');
-    const initiatorName = 'iqn.2026-11.test:host';
-    const v = await group.at('m2', { initiatorName });
-    const url = `iscsi://${group.portalOf('m1')}/iqn.2026-11.org.blockferry:w/0`;
-    const w = await Initiator.connect(url, { initiatorName });
-    const naa = async (unit: Initiator): Promise<string> => (await unit.inquiry(0x83)).toString('hex', 8, 16);
-    const cscds = [cscd(await naa(w)), cscd(await naa(v))];
     const blocks = 4000;
-    const copy = async (fields: Parameters<typeof segment>[0]): Promise<string> => {
-      const list = copyList(cscds, [segment({ blocks, ...fields })], { usage: 2 });
-      const cdb = Buffer.from(copyCdb(list.length).replaceAll(' ', ''), 'hex');
-      const { status, sense } = await w.execute(cdb, { dataOut: list });
-      return status === 0 ? SAID.GOOD : `${status} ${sense.toString('hex')}`;
-    };
+    const { group, v, w, copy } = await twoHomes(t, access, blocks);
     const data = pattern(blocks * 512, 9);
     for (let lba = 0; lba < blocks; lba += 1000)
       await w.write(lba, data.subarray(lba * 512, (lba + 1000) * 512));
