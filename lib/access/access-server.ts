@@ -273,16 +273,15 @@ export class AccessServer implements DeviceServer, NexusPlace {
     this.homeSaysDescriptors = isSo;
   }
 
-  /**
-   * Tells the home of the sessions here that one before has known, or of all those of an initiator: copies come in the name
-   * of sessions that have not sent it a command yet.
-   */
-  introduce(initiatorName?: string): void {
-    for (const [nexus, here] of this.nexuses) {
-      const isMeant =
-        initiatorName === undefined ? here.servedBy !== NOBODY : nexus.initiatorName === initiatorName;
-      if (isMeant) here.introduce(() => undefined);
-    }
+  /** Tells the home of an initiator's sessions here: copies come in the name of some that have sent it no command yet. */
+  introduce(initiatorName: string): void {
+    for (const [nexus, here] of this.nexuses)
+      if (nexus.initiatorName === initiatorName) here.introduce(() => undefined);
+  }
+
+  /** There is a new home: it learns of the sessions here that one before has known. */
+  introduceAll(): void {
+    for (const here of this.nexuses.values()) if (here.servedBy !== NOBODY) here.introduce(() => undefined);
   }
 
   live(): number[] {

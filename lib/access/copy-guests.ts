@@ -9,11 +9,11 @@ import { Guest } from '../scsi/copy/guest.js';
 import type { DiskUnit } from '../scsi/unit.js';
 import type { Server } from './messages.js';
 
-/** A copy; the token is its number. */
-export type Copier = Pick<IncomingRequest, 'from' | 'incarnation' | 'token'>;
+/** Which copy; the token is its number. */
+export type CopyId = Pick<IncomingRequest, 'from' | 'incarnation' | 'token'>;
 
 interface Entry {
-  readonly copier: Copier;
+  readonly copy: CopyId;
   readonly guest: Guest;
   /** Nothing of it begins any more. */
   isOver: boolean;
@@ -21,7 +21,7 @@ interface Entry {
   wasAborted: boolean;
 }
 
-function isSame(one: Copier, other: Copier): boolean {
+function isSame(one: CopyId, other: CopyId): boolean {
   return one.incarnation === other.incarnation && one.from === other.from && one.token === other.token;
 }
 
@@ -37,29 +37,37 @@ export class CopyGuests {
     return this.unit.nexuses.of(initiatorName).length > 0;
   }
 
-  find(copier: Copier): Guest | undefined {
-    for (const { copier: known, guest, isOver, wasAborted } of this.entries)
-      if ((!isOver || wasAborted) && isSame(known, copier)) return guest;
+  find(copy: CopyId): Guest | undefined {
+    for (const { copy: known, guest, isOver, wasAborted } of this.entries)
+      if ((!isOver || wasAborted) && isSame(known, copy)) return guest;
     return undefined;
   }
 
-  /** Lets it in, once. False: its initiator is not logged in, or there are more than there can be. */
-  letIn(copier: Copier, initiatorName: string): boolean {
-    if (this.find(copier) !== undefined) return true;
-    const guest = this.entries.size < COPY_GUESTS_MAX ? Guest.enter(this.unit, initiatorName) : null;
+  /** Lets it in, once. False: its initiator is not logged in. */
+  letIn(copy: CopyId, initiatorName: string): boolean {
+    if (this.find(copy) !== undefined) return true;
+    const guest = Guest.enter(this.unit, initiatorName);
     if (guest === null) return false;
-    const { from, incarnation, token } = copier;
-    this.entries.add({ copier: { from, incarnation, token }, guest, isOver: false, wasAborted: false });
+    if (this.entries.size >= COPY_GUESTS_MAX) this.forgetOldest();
+    const { from, incarnation, token } = copy;
+    this.entries.add({ copy: { from, incarnation, token }, guest, isOver: false, wasAborted: false });
     return true;
+  }
+
+  /** Most likely a link has lost its last word; one that is still there is let in again. */
+  private forgetOldest(): void {
+    const idle = [...this.entries].filter(({ guest }) => !guest.isAtWork);
+    const oldest = idle.find(({ guest }) => !guest.isAborted) ?? idle[0];
+    if (oldest !== undefined) this.forget((entry) => entry === oldest);
   }
 
   /**
    * A copy has gone from here.
    * @param done called once nothing can reach the medium in its name, with whether it had been told to end
    */
-  end(copier: Copier, done: (wasAborted: boolean) => void): void {
+  end(copy: CopyId, done: (wasAborted: boolean) => void): void {
     this.stop(
-      (entry) => isSame(entry.copier, copier),
+      (entry) => isSame(entry.copy, copy),
       (stopped) => {
         for (const entry of stopped) this.entries.delete(entry);
         done(stopped.some(({ wasAborted }) => wasAborted));
@@ -71,29 +79,33 @@ export class CopyGuests {
   endAbsent(present: readonly Server[]): Promise<void> {
     const incarnations = new Set([this.incarnation, ...present.map(({ incarnation }) => incarnation)]);
     return new Promise((resolve) => {
-      this.forget(({ copier }) => !incarnations.has(copier.incarnation), resolve);
+      this.forget(({ copy }) => !incarnations.has(copy.incarnation), resolve);
     });
   }
 
   /** A member has left the group. */
   gone(member: string): void {
-    this.forget(
-      ({ copier }) => copier.from === member,
-      () => undefined,
-    );
+    this.forget(({ copy }) => copy.from === member);
   }
 
-  /** The unit is served elsewhere from now on. Who was told to end learns of it yet, as the next home knows nothing of it. */
+  /** The unit is served elsewhere from now on. */
   leave(): void {
-    this.stop(
-      () => true,
-      (stopped) => {
-        for (const entry of stopped) if (!entry.wasAborted) this.entries.delete(entry);
-      },
-    );
+    this.partFrom(() => true);
   }
 
-  private forget(isOne: (entry: Entry) => boolean, done: () => void): void {
+  /** This member is without its lease: others take what they have sent here for undone (I8). */
+  lapse(): void {
+    this.partFrom(({ copy }) => copy.incarnation !== this.incarnation);
+  }
+
+  /** Who was told to end learns of it yet: nobody else knows, and it would be let in again. */
+  private partFrom(isOne: (entry: Entry) => boolean): void {
+    this.stop(isOne, (stopped) => {
+      for (const entry of stopped) if (!entry.wasAborted) this.entries.delete(entry);
+    });
+  }
+
+  private forget(isOne: (entry: Entry) => boolean, done: () => void = () => undefined): void {
     this.stop(isOne, (stopped) => {
       for (const entry of stopped) this.entries.delete(entry);
       done();

@@ -20,7 +20,8 @@ import { provisioningFor } from '../scsi/copy/visits.js';
 import { RefusedIo } from '../scsi/sense.js';
 import { type Refusal, ScsiStatus } from '../scsi/task.js';
 import type { DiskUnit } from '../scsi/unit.js';
-import type { Copier, CopyGuests } from './copy-guests.js';
+import type { CopyGuests, CopyId } from './copy-guests.js';
+import type { CopyLanes } from './copy-lanes.js';
 import { BUSY, Errand, type UnitPlace } from './errand.js';
 import { type CopyOf, GuestEnded, NOBODY, parseMessage, type Server } from './messages.js';
 
@@ -30,6 +31,8 @@ export interface CopyPlace extends UnitPlace {
   /** As this member has it, wherever it is served. */
   readonly disk: DiskUnit;
   readonly guests: CopyGuests;
+  /** Of this member. */
+  readonly lanes: CopyLanes;
   /** The volume is deleted, or this member ends. */
   readonly isClosed: boolean;
   /** How often this member was left behind by its group. */
@@ -42,7 +45,7 @@ export interface CopyPlace extends UnitPlace {
 }
 
 /** What a home that is left says of the copy. */
-type LastWord =
+type Parting =
   /** Nothing of it is under way there. */
   | 'over'
   /** The same, and it had been told to end. */
@@ -82,7 +85,7 @@ export class CopyVisit implements Visit {
 
   provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
     const { guests, disk } = this.place;
-    const guest = this.knowsHoles ? (guests.find(this.copier) ?? null) : null;
+    const guest = this.knowsHoles ? (guests.find(this.id) ?? null) : null;
     return provisioningFor(guest, disk, offsetBytes, lengthBytes);
   }
 
@@ -96,7 +99,7 @@ export class CopyVisit implements Visit {
     if (this.letInBy !== NOBODY) this.leave(true, () => undefined);
   }
 
-  get copier(): Copier {
+  get id(): CopyId {
     const { name: from, incarnation } = this.place.self;
     return { from, incarnation, token: this.number };
   }
@@ -129,20 +132,21 @@ export class CopyVisit implements Visit {
   }
 
   /** @param mustHear asks until the process answers, or has left the group */
-  leave(mustHear: boolean, then: (word: LastWord) => void): void {
-    const { place, copier, letInBy } = this;
-    const left = (word: LastWord): void => {
+  leave(mustHear: boolean, then: (word: Parting) => void): void {
+    const { place, id, letInBy } = this;
+    const left = (word: Parting): void => {
       if (word !== 'unheard' && this.letInBy === letInBy) this.letInBy = NOBODY;
       then(word);
     };
-    if (letInBy.incarnation !== place.self.incarnation) new Farewell(this, mustHear, left).go();
-    else place.guests.end(copier, (wasAborted) => left(wasAborted ? 'aborted' : 'over'));
+    if (letInBy.incarnation !== place.self.incarnation) new Leaving(this, mustHear, left).go();
+    else place.guests.end(id, (wasAborted) => left(wasAborted ? 'aborted' : 'over'));
   }
 }
 
 /** What an initiator is told of its copy. */
 function errorOf(refusal: Refusal): RefusedIo | NotReachable {
-  return refusal === BUSY ? new NotReachable() : new RefusedIo(refusal.status, refusal.sense);
+  const { status, sense } = refusal;
+  return status === ScsiStatus.BUSY ? new NotReachable() : new RefusedIo(status, sense);
 }
 
 function formatCopy({ copying: { initiatorName } }: CopyVisit): Buffer {
@@ -169,6 +173,7 @@ abstract class VisitErrand extends Errand {
 
 class PieceErrand extends VisitErrand {
   protected readonly mayRepeat: boolean;
+  private to = '';
 
   constructor(
     visit: CopyVisit,
@@ -186,9 +191,19 @@ class PieceErrand extends VisitErrand {
     else this.payload = io.data;
   }
 
+  protected override sendTo(home: string): void {
+    this.to = home;
+    this.visit.place.lanes.enter(home, () => super.sendTo(home));
+  }
+
+  override answered(status: number, payload: Buffer, epoch: number): void {
+    this.visit.place.lanes.leave(this.to);
+    super.answered(status, payload, epoch);
+  }
+
   protected serveHere(): void {
-    const { place, copier } = this.visit;
-    const guest = place.guests.find(copier);
+    const { place, id } = this.visit;
+    const guest = place.guests.find(id);
     if (guest === undefined) this.unknownThere();
     else guest.submit(this.io);
   }
@@ -218,6 +233,8 @@ class PieceErrand extends VisitErrand {
 class LetInErrand extends VisitErrand {
   protected readonly mayRepeat = true;
   private to = '';
+  /** The home that was told of the initiator's sessions here. */
+  private introducedTo = '';
 
   constructor(
     visit: CopyVisit,
@@ -249,7 +266,7 @@ class LetInErrand extends VisitErrand {
   protected serveHere(): void {
     const { visit } = this;
     const { place, copying } = visit;
-    if (!place.guests.letIn(visit.copier, copying.initiatorName)) return this.unknownThere();
+    if (!place.guests.letIn(visit.id, copying.initiatorName)) return this.unknownThere();
     visit.letIn(place.self);
     this.then(null);
   }
@@ -265,22 +282,30 @@ class LetInErrand extends VisitErrand {
 
   /** The initiator is not logged in there. */
   protected override unknownThere(): void {
-    const { visit } = this;
-    if (!visit.isExpected) return this.refused(BUSY);
-    visit.place.introduce(visit.copying.initiatorName);
+    if (!this.visit.isExpected) return this.refused(BUSY);
+    this.introducedTo = '';
     this.retryLater();
+  }
+
+  /** The home may only wait for who is on the way to it: so it is told who is here already. */
+  protected override retryLater(): void {
+    const { place, copying } = this.visit;
+    const home = place.home();
+    if (home !== this.introducedTo) place.introduce(copying.initiatorName);
+    this.introducedTo = home;
+    super.retryLater();
   }
 }
 
 /** GUEST_ENDED, to the process that has let the copy in, wherever the home is by now. */
-class Farewell extends PeerRequest {
+class Leaving extends PeerRequest {
   private readonly place: CopyPlace;
   private readonly to: Server;
 
   constructor(
     visit: CopyVisit,
     private readonly mustHear: boolean,
-    private readonly then: (word: LastWord) => void,
+    private readonly then: (word: Parting) => void,
   ) {
     super();
     this.place = visit.place;

@@ -100,7 +100,11 @@ export abstract class Errand extends PeerRequest implements Held {
     if (obstacle !== null) return this.refused(obstacle);
     if (standing === 'here') return this.serveHere();
     this.epoch = place.epoch();
-    place.hub.send(place.home(), this);
+    this.sendTo(place.home());
+  }
+
+  protected sendTo(home: string): void {
+    this.place.hub.send(home, this);
   }
 
   answered(status: number, payload: Buffer, epoch: number): void {

@@ -122,10 +122,13 @@ class PieceIo extends BlockIo {
   protected override completed(error: IoError | null): void {
     const { request, op, data } = this;
     if (error === null) return request.answer(PeerStatus.OK, op === 'read' ? data : undefined);
-    const { status, sense } =
-      error instanceof RefusedIo
-        ? error
-        : { status: ScsiStatus.CHECK_CONDITION, sense: senseOfIoError(error) };
+    // Held back until this member has its lease again, and dropped: it goes again, as far as the copy may go on.
+    const isRefused = error instanceof RefusedIo;
+    if (!isRefused && error.code === 'aborted' && this.guest.isAborted)
+      return request.answer(PeerStatus.UNAVAILABLE);
+    const { status, sense } = isRefused
+      ? error
+      : { status: ScsiStatus.CHECK_CONDITION, sense: senseOfIoError(error) };
     request.answer(PeerStatus.NOT_GOOD, formatNotGood({ status, sense }, false));
   }
 }

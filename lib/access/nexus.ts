@@ -34,6 +34,8 @@ export class AccessNexus implements BlockDevice {
   private introducing: ((isDone: boolean) => void)[] | null = null;
   /** Its session is over: it is not introduced any more. */
   isEnding = false;
+  /** A home was told of it, whether or not that has answered. */
+  mayBeKnown = false;
   private lastCommand = 0;
 
   /** @param number names it to the home: one of this process for the unit, never used again */
@@ -93,7 +95,7 @@ export class AccessNexus implements BlockDevice {
     this.isEnding = true;
     // Or it would be known to the home for ever.
     if (this.introducing !== null) return void this.introducing.push(() => this.end(done));
-    if (this.place.standing === 'here' || this.servedBy === NOBODY) done();
+    if (this.place.standing === 'here' || !(this.mayBeKnown || this.servedBy !== NOBODY)) done();
     else new Farewell(this, done).go();
   }
 }
@@ -227,6 +229,7 @@ class Introduction extends NexusErrand {
     const began: NexusBegan = { initiatorName, initiatorPortName, before: servedBy, live: place.live() };
     this.payload = Buffer.from(JSON.stringify(began));
     this.to = place.home();
+    this.owner.mayBeKnown ||= place.standing === 'elsewhere';
     super.go();
   }
 

@@ -3,6 +3,7 @@
  * when it is deleted. Forwarding, moves and sessions find their volumes here.
  */
 import type { AccessServer } from '../access/access-server.js';
+import { CopyLanes } from '../access/copy-lanes.js';
 import type { GuestUnits } from '../access/guest-service.js';
 import type { AccessUnits } from '../access/home-service.js';
 import type { Server } from '../access/messages.js';
@@ -22,7 +23,7 @@ import type { VolumeUnit } from './volume-unit.js';
 
 export interface VolumeHostOptions extends Omit<
   HeldVolumeContext,
-  'refresh' | 'begin' | 'vacated' | 'allUnits' | 'mayServe'
+  'refresh' | 'begin' | 'vacated' | 'allUnits' | 'mayServe' | 'lanes'
 > {
   readonly table: RoutingTable;
   /** Sessions on a target at this member. */
@@ -42,6 +43,7 @@ export interface VolumeHostOptions extends Omit<
 export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, DestinationVolumes, MovingVolumes {
   readonly incarnation: string;
   private readonly byName = new Map<string, HeldVolume>();
+  private readonly lanes = new CopyLanes();
   private readonly refreshing = new Map<string, Promise<boolean>>();
   /** Volumes that were deleted, until their files are gone. */
   private readonly leaving = new Map<string, Promise<void>>();
@@ -68,7 +70,7 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
     for (const { volume, unit } of this.byName.values()) {
       volume.suspend();
       // Once the lease is out others take what they had sent here for undone (I8).
-      void unit.guests.endAbsent([]);
+      unit.guests.lapse();
     }
   }
 
@@ -262,6 +264,7 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
       begin: (volume) => this.begin(volume),
       allUnits: () => this.allUnits(),
       mayServe: () => this.mayServe(),
+      lanes: this.lanes,
       vacated: this.leaving.get(routed.record.name) ?? Promise.resolve(),
     });
     if (this.suspended) held.volume.suspend();

@@ -5,6 +5,7 @@
  */
 import type { AccessServer } from '../access/access-server.js';
 import { CopyGuests } from '../access/copy-guests.js';
+import type { CopyLanes } from '../access/copy-lanes.js';
 import { type CopyPlace, CopyVisit } from '../access/copy-visit.js';
 import type { Standing } from '../access/errand.js';
 import type { GuestPlace } from '../access/guest-service.js';
@@ -30,6 +31,8 @@ export interface VolumeUnitContext {
   readonly self: string;
   readonly incarnation: string;
   readonly hub: PeerHub;
+  /** Of this member's copies. */
+  readonly lanes: CopyLanes;
   readonly clock: Clock;
   readonly log: Logger;
   /** Where every member serves every volume; null: its home alone does. */
@@ -57,7 +60,7 @@ export class VolumeUnit implements GuestPlace {
   private lastVisit = 0;
   private knownHome: string;
   /** When who was asked to follow the home has done so, or is not expected any more. */
-  private followedAtMs = 0;
+  private followedByMs = 0;
   private readonly office: HomeOffice;
   /** What the home before has made of it is known here. */
   private isKnown = false;
@@ -109,7 +112,7 @@ export class VolumeUnit implements GuestPlace {
   }
 
   get isNewHome(): boolean {
-    return this.isHome && this.context.clock.nowMs() < this.followedAtMs;
+    return this.isHome && this.context.clock.nowMs() < this.followedByMs;
   }
 
   /** And knows it as the home before has left it: what it does here it does nowhere else. */
@@ -145,9 +148,9 @@ export class VolumeUnit implements GuestPlace {
     const { home } = this.place.routed.route;
     if (home === this.knownHome) return;
     this.knownHome = home;
-    if (!this.isHome) return this.access?.introduce();
+    if (!this.isHome) return this.access?.introduceAll();
     // They are given so long to leave, and may need some time to get here.
-    this.followedAtMs = this.context.clock.nowMs() + 2 * HANDOVER_DEADLINE_SECONDS * 1000;
+    this.followedByMs = this.context.clock.nowMs() + 2 * HANDOVER_DEADLINE_SECONDS * 1000;
   }
 
   /** Whether no other home would meet anything of it that this member does. */
@@ -231,13 +234,13 @@ export class VolumeUnit implements GuestPlace {
   }
 
   private copyPlace(): CopyPlace {
-    const { self: name, incarnation, hub, clock, mayServe, hasLeft } = this.context;
+    const { self: name, incarnation, hub, lanes, clock, mayServe, hasLeft } = this.context;
     const { place, disk, guests } = this;
     const standing = (): Standing => this.standing;
     const isClosed = (): boolean => this.isClosed;
     const isNewHome = (): boolean => this.isNewHome;
     return {
-      ...{ hub, clock, disk, guests, mayServe, hasLeft, volumeId: place.routed.record.id },
+      ...{ hub, lanes, clock, disk, guests, mayServe, hasLeft, volumeId: place.routed.record.id },
       self: { name, incarnation },
       get standing() {
         return standing();

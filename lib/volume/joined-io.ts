@@ -32,6 +32,10 @@ export class PartIo extends BlockIo {
     this.prepare(whole.op, offsetBytes, lengthBytes, data, whole.fua);
   }
 
+  override get isWanted(): boolean {
+    return this.joined.whole.isWanted;
+  }
+
   protected override completed(error: IoError | null): void {
     this.joined.partCompleted(error);
   }

@@ -66,10 +66,14 @@ export class Volume implements BlockDevice, IoOrigin {
     this.held ??= [];
   }
 
+  /** What nobody waits for any more is not begun: it could meet what was sent since. */
   resume(): void {
     const held = this.held;
     this.held = null;
-    if (held !== null) for (const io of held) this.submit(io);
+    for (const io of held ?? []) {
+      if (io.isWanted) this.submit(io);
+      else io.complete(new IoError('aborted', 'nobody waits for it any more'));
+    }
   }
 
   private turnedAway(io: BlockIo): void {

@@ -4,12 +4,13 @@
  */
 import t, { type Test } from 'tap';
 import { CopyGuests } from '../../lib/access/copy-guests.js';
+import { CopyLanes, LANE_PIECES_MAX } from '../../lib/access/copy-lanes.js';
 import { CopyVisit, type CopyPlace } from '../../lib/access/copy-visit.js';
 import { GuestService, type GuestPlace } from '../../lib/access/guest-service.js';
 import { systemClock } from '../../lib/base/clock.js';
 import { COPY_GUESTS_MAX, PIECE_BYTES_MAX } from '../../lib/base/limits.js';
 import { SeededRandom } from '../../lib/base/random.js';
-import type { BlockIo } from '../../lib/block/device.js';
+import { IoError, type BlockIo } from '../../lib/block/device.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
 import type { Copying, Visit } from '../../lib/scsi/copy/visit.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
@@ -43,10 +44,13 @@ const soon = (): Promise<string> => new Promise((resolve) => setTimeout(resolve,
 class CommonDisk extends RamDevice {
   held: (() => void)[] | null = null;
   holds: BlockIo['op'] = 'write';
+  /** The last one that waits. */
+  private readonly last: BlockIo[] = [];
 
   override submit(io: BlockIo): void {
-    if (this.held !== null && io.op === this.holds) this.held.push(() => super.submit(io));
-    else super.submit(io);
+    if (this.held === null || io.op !== this.holds) return super.submit(io);
+    this.last.splice(0, 1, io);
+    this.held.push(() => super.submit(io));
   }
 
   /** Resolves when one waits. */
@@ -58,6 +62,14 @@ class CommonDisk extends RamDevice {
     const held = this.held ?? [];
     this.held = null;
     for (const go of held) go();
+  }
+
+  /** As a volume that was suspended drops what nobody waits for. Whether that was all. */
+  drop(): boolean {
+    const dropped = this.last.splice(0);
+    this.held = null;
+    for (const io of dropped) io.complete(new IoError('aborted', 'nobody waits for it any more'));
+    return dropped.length > 0 && dropped.every(({ isWanted }) => !isWanted);
   }
 }
 
@@ -123,6 +135,7 @@ class Place implements GuestPlace {
   timesLeftBehind = 0;
   introduced: string[] = [];
   readonly service: GuestService;
+  readonly lanes = new CopyLanes();
   private lastVisit = 0;
 
   constructor(
@@ -191,7 +204,7 @@ class Place implements GuestPlace {
     const isNewHome = () => this.isNewHome;
     return {
       ...{ disk, guests, volumeId: VOLUME, self: { name, incarnation } },
-      ...{ hub: world.peers.hub(name), clock: world.clock },
+      ...{ hub: world.peers.hub(name), clock: world.clock, lanes: this.lanes },
       get standing() {
         return standing();
       },
@@ -431,6 +444,68 @@ t.test('an abort is known at the next home, too', async (t) => {
   t.equal(outcome, DEVICE_FAILURE);
   t.ok(held(world.disk, 2 * PIECE, PIECE).equals(before), 'its last piece is not written');
   await nothingIsLeft(t, rig);
+});
+
+t.test('nor is it forgotten at a home that was without its lease', async (t) => {
+  const rig = twoHomes(t);
+  const { world, there } = rig;
+  const before = held(world.disk, 2 * PIECE, PIECE);
+  const outcome = await inTheMidst(
+    rig,
+    () => {
+      there.server.reset(() => undefined);
+      there.guests.lapse();
+      world.disk.release();
+    },
+    copyList([OWN, OTHER], [segment({ destination: 1, blocks: 3 * PIECE })]),
+  );
+  t.equal(outcome, DEVICE_FAILURE);
+  t.ok(held(world.disk, 2 * PIECE, PIECE).equals(before), 'its last piece is not written');
+  await nothingIsLeft(t, rig);
+});
+
+t.test('a new home is told of the session that stays here', async (t) => {
+  const rig = twoHomes(t);
+  const { here, there } = rig;
+  await new Promise<void>((resolve) => there.server.nexusEnded(HOST, resolve));
+  there.isNewHome = true;
+  const task = rig.begin(TO);
+  while (here.introduced.length === 0) await turn();
+  there.server.nexusBegan(HOST);
+  t.equal(await endOf(task), SAID.GOOD);
+  t.same(here.introduced, [HOST.initiatorName], 'once');
+  await nothingIsLeft(t, rig);
+});
+
+t.test('a piece that was held back without a lease goes again with it', async (t) => {
+  const rig = twoHomes(t);
+  const { world, there } = rig;
+  let isDropped = false;
+  const outcome = inTheMidst(rig, () => {
+    there.guests.lapse();
+    isDropped = world.disk.drop();
+  });
+  t.equal(await outcome, SAID.GOOD);
+  t.ok(isDropped);
+  t.ok(isCopied(rig));
+  await nothingIsLeft(t, rig);
+});
+
+t.test('many copies leave room on the link for what their pieces wait for', async (t) => {
+  const rig = twoHomes(t);
+  const { disk } = rig.world;
+  disk.held = [];
+  const list = copyList([OWN, OTHER], [segment({ destination: 1, to: 100, blocks: 2 * PIECE })], {
+    usage: 2,
+  });
+  const tasks = Array.from({ length: 3 * LANE_PIECES_MAX }, () => rig.begin(list));
+  await turns(200);
+  t.equal(disk.held.length, LANE_PIECES_MAX);
+  disk.release();
+  for (const task of tasks) t.equal(await endOf(task), SAID.GOOD);
+  t.ok(isCopied(rig));
+  await turns();
+  rig.here.lanes.enter('m2', () => t.pass('all have left'));
 });
 
 /** Breaks the link under the next requests of a type, before they are read. */
@@ -765,7 +840,9 @@ t.test('what no home would send', async (t) => {
   for (let token = 2; token <= COPY_GUESTS_MAX; token++)
     ask(GUEST_BEGAN, { ...began(HOST.initiatorName), token });
   const more = { ...began(HOST.initiatorName), token: COPY_GUESTS_MAX + 1 };
-  t.equal(ask(GUEST_BEGAN, more), NOT_FOUND, 'more than there can be');
+  t.equal(ask(GUEST_BEGAN, more), OK);
+  t.equal(ask(GUEST_READ), NOT_FOUND, 'more than there can be: the oldest comes again, if it is still there');
+  t.equal(ask(GUEST_READ, { token: 2 }), OK);
   t.equal(ask(GUEST_ENDED), REFUSED);
   t.equal(ask(GUEST_ENDED, began(HOST.initiatorName)), OK);
   t.equal(ask(GUEST_BEGAN, more), OK);

@@ -404,6 +404,28 @@ t.test('the end of a session does not wait for a home that is out of reach', asy
   t.notOk(home.access.visitors.find(sender), 'which is told all the same');
 });
 
+t.test('one whose introduction was not answered is told of its end', async (t) => {
+  const { world, home, other } = twoMembers();
+  let isLost = false;
+  world.peers.fate = (_member, { type }) => {
+    // The home has heard of it; its answer does not come.
+    if (type === PeerType.NEXUS_BEGAN && !isLost) setImmediate(() => world.peers.lose('m1'));
+    isLost ||= type === PeerType.NEXUS_BEGAN;
+    return null;
+  };
+  const session = other.session('a');
+  const saying = session.says(READY);
+  const sender = { from: 'm2', incarnation: 'm2-1', token: 1 };
+  while (!isLost) await turns(1);
+  await turns();
+  t.ok(home.access.visitors.find(sender));
+  await session.end();
+  t.equal(await saying, BUSY);
+  home.serve();
+  await soon();
+  t.notOk(home.access.visitors.find(sender));
+});
+
 t.test('but where a command may be under way there (I8)', async (t) => {
   const { world, home, other } = twoMembers();
   const session = other.session('a');

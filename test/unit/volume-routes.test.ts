@@ -7,6 +7,7 @@ import { ROUTE_CHUNK_EXTENTS, RouteChunkRecord, type RouteHeadRecord } from '../
 import { MemberIds } from '../../lib/routing/member-ids.js';
 import { Route } from '../../lib/routing/route.js';
 import { VolumeTraffic } from '../../lib/load/traffic.js';
+import { JoinedIo, PartIo } from '../../lib/volume/joined-io.js';
 import { LocalSlot } from '../../lib/volume/local-slot.js';
 import type { ExtentSlot, IoOrigin } from '../../lib/volume/slot.js';
 import { Volume } from '../../lib/volume/volume.js';
@@ -139,6 +140,33 @@ t.test('a suspended volume holds I/O and serves it when it resumes (I4)', async 
   volume.resume();
   await read;
   t.equal(here.counts.read, 1);
+});
+
+t.test('what nobody waits for by then is not begun', async (t) => {
+  const { volume, here } = scattered();
+  volume.suspend();
+  let isWanted = true;
+  class Written extends BlockIo {
+    override get isWanted(): boolean {
+      return isWanted;
+    }
+    constructor(private readonly ended: (outcome: string) => void) {
+      super();
+    }
+    protected override completed(error: IoError | null): void {
+      this.ended(error?.code ?? 'done');
+    }
+  }
+  const outcomes: string[] = [];
+  const io = new Written((outcome) => outcomes.push(outcome)).prepare('write', 0, 512, Buffer.alloc(512));
+  volume.submit(io);
+  const part = new PartIo(new JoinedIo(io, 2), 0, 256);
+  t.ok(part.isWanted);
+  isWanted = false;
+  t.notOk(part.isWanted);
+  volume.resume();
+  t.same(outcomes, ['aborted']);
+  t.equal(here.counts.write, 0);
 });
 
 /** Keeps what it is given until it is told to complete it. */

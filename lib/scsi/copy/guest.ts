@@ -81,7 +81,7 @@ export class Guest implements GuestNexus {
     const { op, offsetBytes, lengthBytes, data } = io;
     const fua = op !== 'read' && unit.writesThrough;
     this.underWay += 1;
-    const piece = new GuestIo(io, () => this.ended());
+    const piece = new GuestIo(io, this, () => this.ended());
     unit.device.submit(piece.prepare(op, offsetBytes, lengthBytes, data, fua));
   }
 
@@ -95,9 +95,14 @@ export class Guest implements GuestNexus {
 class GuestIo extends BlockIo {
   constructor(
     private readonly io: BlockIo,
+    private readonly guest: Guest,
     private readonly ended: () => void,
   ) {
     super();
+  }
+
+  override get isWanted(): boolean {
+    return !this.guest.isAborted;
   }
 
   protected override completed(error: IoError | null): void {
