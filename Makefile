@@ -13,7 +13,7 @@ compiled = $(patsubst %.ts,dist/%.js,$(wildcard $(1)))
 UNIT_JOBS ?= 4
 INTEGRATION_JOBS ?= 3
 # The longest begin first, so that none of them is alone at the end.
-LONG = $(patsubst %,test/integration/%.test.ts,conformance proofs move-live crash-recovery group-life balance-live unit-state-live)
+LONG = $(patsubst %,test/integration/%.test.ts,conformance proofs move-live crash-recovery group-life balance-live copy-live unit-state-live)
 # make bench: ROUNDS=, SECONDS= of one measurement, SIZE= of the images, ONLY='mix-qd32 move', OUT=
 ROUNDS ?= 5
 SECONDS ?= 3
@@ -109,7 +109,7 @@ format: node_modules/.package-lock.json
 	./node_modules/.bin/prettier --check --log-level=warn lib bin test '*.js' '*.json'
 
 layering: dist/.tests-built
-	$(TAP) $(call compiled,test/unit/house-layering.test.ts)
+	$(TAP) $(call compiled,test/unit/house-layering.check.test.ts)
 
 bench: build ## side by side with tgtd, QEMU's mirror and dd: a table, JSON, a picture
 	@$(BENCH)

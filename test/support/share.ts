@@ -1,7 +1,8 @@
 /**
  * Several test files in one process: to start one and load the product into it costs more than most of the files do by
  * themselves. Each file still runs by itself too. None may use the root's t.teardown: with it tap takes the first pause
- * between two files for the end of the run. A file that measures its whole process is named *.alone.test.ts.
+ * between two files for the end of the run. A file that measures its whole process is named *.alone.test.ts, and
+ * what make check runs *.check.test.ts.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
