@@ -20,4 +20,10 @@ function readVersion(): string {
   return 'unknown';
 }
 
+// Whoever reads the output has gone (`| head`): as good as Ctrl-C, which a group answers by stopping in order.
+process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
+  if (code !== 'EPIPE') throw new Error(`standard output: ${code ?? 'failed'}`);
+  process.kill(process.pid, 'SIGINT');
+});
+
 process.exitCode = await runCli(process.argv.slice(2), processDoor, commands, readVersion());

@@ -1,5 +1,6 @@
 /** Three real members measure themselves, tell each other, and know who has fallen silent. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import t from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
@@ -14,7 +15,7 @@ import { PeerType } from '../../lib/peer/contract.js';
 import type { Hub } from '../../lib/peer/hub.js';
 import { startGroup } from '../support/group.js';
 import { makeHub } from '../support/peer-rig.js';
-import { tempFolder } from '../support/process.js';
+import { BLOCKFERRY, tempFolder } from '../support/process.js';
 import { builtFile } from '../support/root.js';
 import type { LoadsView } from '../../lib/manage/api.js';
 
@@ -142,6 +143,17 @@ t.test('three boards agree, and a member that was killed is stale, then gone', a
     (await boardOf(hub, 'm1')).every(({ isFresh }) => isFresh),
     'the others are still known',
   );
+});
+
+t.test('a reader that goes ends what it reads, without a stack', async (t) => {
+  const [file, ...before] = BLOCKFERRY;
+  const child = spawn(file, [...before, 'simulate', '--configurations', '1', '--json']);
+  child.stdout.destroy();
+  let said = '';
+  child.stderr.on('data', (data: Buffer) => (said += data.toString()));
+  const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
+  t.same({ code, signal }, { code: null, signal: 'SIGINT' });
+  t.notMatch(said, /EPIPE|Error/);
 });
 
 t.test('blockferry loads, of a group as people start it', async (t) => {
