@@ -148,9 +148,12 @@ export function firstDifference(a: Buffer, b: Buffer): number {
   return at;
 }
 
-/** LBA OUT OF RANGE with the first LBA that is (SBC-3 4.18.1: INFORMATION). */
+/**
+ * LBA OUT OF RANGE with the first LBA that is (SBC-3 4.18.1: INFORMATION). One beyond 2^53 came out of the CDB inexact
+ * (cdb.ts): rather than a wrong one, none is said, and VALID stays 0.
+ */
 export function lbaOutOfRange(lba: number): Sense {
-  return { ...SENSE.LBA_OUT_OF_RANGE, information: lba };
+  return Number.isSafeInteger(lba) ? { ...SENSE.LBA_OUT_OF_RANGE, information: lba } : SENSE.LBA_OUT_OF_RANGE;
 }
 
 export function sanitizeInProgress(progress: number): Sense {

@@ -82,6 +82,28 @@ t.test('sense data in the format that D_SENSE says', async (t) => {
   t.equal(server.encodeSense(SENSE.LBA_OUT_OF_RANGE)[0], 0x70);
   t.equal(said(await select6(a, `${HEADER6} ${CONTROL(true, false)}`)), SAID.GOOD);
   t.equal(server.encodeSense(SENSE.LBA_OUT_OF_RANGE)[0], 0x72);
+  // INFORMATION, where a number has it exactly: VALID, and the LBA.
+  const commands = [
+    ...['88', '8a', '8f', '91', '90', '93'].map(
+      (opcode) => (lba: string) => `${opcode} 00 ${lba} 00000001 00 00`,
+    ),
+    (lba: string): string => `9e 12 ${lba} 00000018 00 00`,
+  ];
+  for (const cdb of commands) {
+    for (const [lba, said_] of [
+      ['00000000ffffffff', '00 0a 80 00 00 00 00 00 ff ff ff ff'],
+      ['001fffffffffffff', '00 0a 80 00 00 1f ff ff ff ff ff ff'],
+      ['0020000000000001', ''],
+      ['8000000000000000', ''],
+      ['fffffffffffffc00', ''],
+      ['ffffffffffffffff', ''],
+    ] as const) {
+      const outcome = await a(cdb(lba), Buffer.alloc(512));
+      t.equal(said(outcome), SAID.LBA_OUT_OF_RANGE, cdb(lba));
+      const sense = server.encodeSense(outcome.sense ?? SENSE.INVALID_OPCODE);
+      t.equal(sense.toString('hex', 8), said_.replaceAll(' ', ''), cdb(lba));
+    }
+  }
 });
 
 t.test('MODE SELECT takes what MODE SENSE gave', async (t) => {

@@ -245,6 +245,49 @@ t.test('functions on many tasks', async (t) => {
   }
 });
 
+t.test('who is preempted hears of its commands: TASK ABORTED, as TAS 1 says', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const mine = await rig.session({}, '800000000001');
+  const other = await rig.session({}, '800000000002');
+  const reserveOut = async (who: TargetInitiator, action: number, keys: string): Promise<number> => {
+    const data = Buffer.from(keys.padEnd(48, '0'), 'hex');
+    const cdb = Buffer.from(
+      `5f${action.toString(16).padStart(2, '0')}0100000000001800`.padEnd(32, '0'),
+      'hex',
+    );
+    who.command({ cdb, write: true, expectedBytes: 24, data });
+    return (await ready(who)).status;
+  };
+  const [A, B, NONE] = ['a'.repeat(16), 'b'.repeat(16), '0'.repeat(16)];
+  t.equal(await reserveOut(mine, 0, NONE + A), ScsiStatus.GOOD);
+  t.equal(await reserveOut(other, 0, NONE + B), ScsiStatus.GOOD);
+  rig.device.holding = true;
+  const initiatorTaskTag = mine.command(ONE_READ);
+  await until(() => rig.device.held.length === 1);
+  const preempted = reserveOut(other, 5, B + A);
+  t.ok(await other.silence(20), 'not before it has ended');
+  rig.device.release();
+  t.match(await ready(mine), { initiatorTaskTag, status: ScsiStatus.TASK_ABORTED });
+  t.equal(await preempted, ScsiStatus.GOOD);
+});
+
+t.test('an error of ours on the way of a command costs its connection, and leaves nothing', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session();
+  rig.server.prepare = () => {
+    throw new Error('planted');
+  };
+  i.command(ONE_READ);
+  t.ok(await i.closes());
+  await until(() => rig.registry.list().length === 0);
+  Reflect.deleteProperty(rig.server, 'prepare');
+  const again = await rig.session();
+  again.command(ONE_READ);
+  t.equal((await again.expect(Opcode.DATA_IN)).data.length, 512, 'the initiator comes back');
+});
+
 t.test('nobody waits for a long copy to its end', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());

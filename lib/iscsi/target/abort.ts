@@ -23,17 +23,11 @@ export function abortTask(session: Session, task: Task, fate: TaskFate, group: T
   endWithStatus(session, task, ScsiStatus.TASK_ABORTED, null);
 }
 
-/** Ends every command of a session unanswered (TAS 0, SPC-4 5.13.11.5); calls back when none is at the device. */
-export function abortTasks(session: Session, done: () => void): void {
-  abortAllOf([session], 'silence', done);
-}
-
-/** Ends every command of these sessions for an initiator elsewhere: each is answered TASK ABORTED. */
+/**
+ * Ends every command of these sessions for an initiator elsewhere: each is answered TASK ABORTED, as TAS 1 in the Control
+ * mode page says (SPC-4 7.5.8, SAM-5 5.3.1); calls back when none is at the device.
+ */
 export function abortForOthers(sessions: readonly Session[], done: () => void): void {
-  abortAllOf(sessions, 'task-aborted', done);
-}
-
-function abortAllOf(sessions: readonly Session[], fate: TaskFate, done: () => void): void {
   let left = 1;
   const taskEnded = (): void => {
     left -= 1;
@@ -42,10 +36,15 @@ function abortAllOf(sessions: readonly Session[], fate: TaskFate, done: () => vo
   for (const session of sessions) {
     for (const task of [...session.tasks.values()]) {
       left += 1;
-      abortTask(session, task, fate, { taskEnded });
+      abortTask(session, task, 'task-aborted', { taskEnded });
     }
   }
   taskEnded();
+}
+
+/** The same of one session: another initiator has preempted this one (PREEMPT AND ABORT). */
+export function abortTasks(session: Session, done: () => void): void {
+  abortForOthers([session], done);
 }
 
 /** Two functions may wait for one task. */

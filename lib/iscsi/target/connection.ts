@@ -115,6 +115,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     } catch (error) {
       this.context.log.error({ err: error, peer: this.peer }, 'connection failed');
       this.destroy('internal error');
+      this.session?.dropUnbegun();
     } finally {
       this.output.endBatch();
       this.batchEnded();

@@ -269,6 +269,11 @@ export class Session {
     if (this.tasks.size === 0) this.idle();
   }
 
+  /** After an error on the way of a command: what nobody works on would keep the session from ever being gone. */
+  dropUnbegun(): void {
+    for (const task of [...this.tasks.values()]) if (task.phase === 'preparing') this.endTask(task);
+  }
+
   /** Gives up the commands whose data is still to come, unanswered, and reads nothing any more. */
   dropWaiting(): void {
     this.link.stopReading();
