@@ -155,6 +155,24 @@ t.test('the security stage cannot be skipped or left early', async (t) => {
   t.equal(third.pdu.status, LoginStatus.AUTHENTICATION_FAILURE, 'silence is no proof');
 });
 
+t.test('AuthMethod may come after the names', async (t) => {
+  const rig = await start(t);
+  const initiator = await rig.connect();
+  const names = await initiator.loginStep(NAMES, { ...security, transit: false });
+  t.match(names.pdu, { status: LoginStatus.SUCCESS, transit: false });
+  const method = [{ key: 'AuthMethod', value: 'CHAP' }];
+  await initiator.loginStep(method, { ...security, transit: false });
+  const { keys } = await initiator.loginStep([{ key: 'CHAP_A', value: '7' }], {
+    ...security,
+    transit: false,
+  });
+  const last = await initiator.loginStep(answerTo(keys, HOST.secret), security);
+  t.match(last.pdu, { status: LoginStatus.SUCCESS, transit: true });
+  const without = await rig.connect();
+  const refused = await without.loginStep(NAMES, security);
+  t.equal(refused.pdu.status, LoginStatus.AUTHENTICATION_FAILURE, 'who would go on without it');
+});
+
 /** What an initiator may bring to the target's challenge, by each algorithm; only the first gets in. */
 const PROOFS: readonly (readonly [string, (challenge: TextPair[], earlier: TextPair[]) => TextPair[]])[] = [
   ['the right secret', (challenge) => answerTo(challenge, HOST.secret)],

@@ -90,6 +90,12 @@ t.test('refusals end the connection, each with its status', async (t) => {
     ],
     ['a name with a control character', LoginStatus.INITIATOR_ERROR, renamed('InitiatorName', 'iqn.x\n'), {}],
     ['an endless name', LoginStatus.INITIATOR_ERROR, renamed('InitiatorName', `iqn.${'x'.repeat(250)}`), {}],
+    [
+      'a session of another type',
+      LoginStatus.SESSION_TYPE_NOT_SUPPORTED,
+      renamed('SessionType', 'Other'),
+      {},
+    ],
     ['a key twice', LoginStatus.INITIATOR_ERROR, [...NAMES, ...NAMES], {}],
   ];
   for (const [what, status, keys, fields] of cases) {
@@ -110,6 +116,23 @@ t.test('another connection for a session is one too many', async (t) => {
   const second = await rig.connect();
   const answer = await second.loginStep(NAMES, { tsih: pdu.tsih });
   t.equal(answer.pdu.status, LoginStatus.TOO_MANY_CONNECTIONS);
+  const strange = await rig.connect();
+  const refused = await strange.loginStep(NAMES, { tsih: pdu.tsih, isid: '80ffffffffff' });
+  t.equal(refused.pdu.status, LoginStatus.SESSION_DOES_NOT_EXIST, 'not of this initiator port');
+});
+
+t.test('keys of extensions are not understood, and no harm', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const initiator = await rig.connect();
+  for (const key of ['X#NodeArchitecture', 'X-org.example.key', 'Y#Digest']) {
+    const { pdu, keys } = await initiator.loginStep(
+      [...(key.startsWith('X#') ? NAMES : []), { key, value: 'ExampleOS/1.0' }],
+      { csg: 1, nsg: 3, transit: false },
+    );
+    t.equal(pdu.status, LoginStatus.SUCCESS);
+    t.equal(valueOf(keys, key), 'NotUnderstood', key);
+  }
 });
 
 t.test('I10: a redirect answers the first request, with TargetAddress and nothing else', async (t) => {

@@ -149,7 +149,6 @@ function answerKey(key: string, value: string, spec: KeySpec, working: Working):
 
 function declareText(key: string, value: string, working: Working): string | undefined {
   if (value.length === 0) return 'Reject';
-  if (key === 'SessionType' && value !== 'Normal' && value !== 'Discovery') return 'Reject';
   working.declared.set(key, value);
   return undefined;
 }

@@ -17,8 +17,11 @@ export interface TextPair {
   readonly value: string;
 }
 
-/** RFC 7143 6.1 asks for a capital first, and 13.24 breaks its own rule: iSCSIProtocolLevel. */
-const KEY_PATTERN = /^[A-Za-z][A-Za-z0-9.\-+@_]*$/;
+/**
+ * RFC 7143 6.1 asks for a capital first, and 13.24 breaks its own rule: iSCSIProtocolLevel. A "#" is in the names of
+ * public extensions: X#NodeArchitecture (13.26).
+ */
+const KEY_PATTERN = /^[A-Za-z][A-Za-z0-9.\-+@_#]*$/;
 
 function malformed(detail: string): BlockferryError {
   return new BlockferryError('PROTOCOL', `malformed text: ${detail}`);

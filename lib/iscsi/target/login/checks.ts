@@ -27,7 +27,7 @@ export interface Refusal {
 /** The only version there is (11.12.4). */
 const VERSION = 0;
 
-/** @param tsihKnown a session with the request's TSIH exists */
+/** @param tsihKnown a session with the request's TSIH and ISID exists */
 export function checkFirstRequest(
   pdu: LoginRequestPdu,
   tsihKnown: boolean,
@@ -89,7 +89,10 @@ export async function identify(
   if (initiatorName === undefined) return missing('InitiatorName');
   if (!isName(initiatorName))
     return { status: LoginStatus.INITIATOR_ERROR, reason: 'InitiatorName is not a name' };
-  if (declared.get('SessionType') === 'Discovery') return { initiatorName, isid, iqn: '', target: null };
+  const sessionType = declared.get('SessionType') ?? 'Normal';
+  if (sessionType === 'Discovery') return { initiatorName, isid, iqn: '', target: null };
+  if (sessionType !== 'Normal')
+    return { status: LoginStatus.SESSION_TYPE_NOT_SUPPORTED, reason: 'SessionType is none that there is' };
   const iqn = declared.get('TargetName');
   if (iqn === undefined) return missing('TargetName');
   const answer = await directory.resolve(iqn);

@@ -114,7 +114,7 @@ export class LoginPhase {
     this.first = pdu;
     // The first request chooses where to begin (11.12.3).
     this.stage = pdu.csg;
-    const known = this.context.registry.byTsih(pdu.tsih) !== undefined;
+    const known = this.context.registry.byTsih(pdu.tsih)?.identity.isid === pdu.isid;
     return checkFirstRequest(pdu, known, this.context.authenticator.required) ?? checkStages(pdu, this.stage);
   }
 
@@ -182,6 +182,8 @@ export class LoginPhase {
     answers: TextPair[],
   ): boolean | null {
     const method = answers.find((pair) => pair.key === 'AuthMethod')?.value;
+    // AuthMethod may be in a later request: nothing is decided until one comes that has it, or would go on without.
+    if (method === undefined && this.security === null && !pdu.transit) return false;
     this.security ??= this.context.authenticator.begin(this.subject?.initiatorName ?? '');
     const step = this.security.step(method, pairs);
     answers.push(...step.answers);
