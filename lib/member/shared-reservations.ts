@@ -106,6 +106,7 @@ export class SharedReservations {
 }
 
 class SharedKeeper implements ReservationKeeper {
+  readonly survivePowerLoss = true;
   state = NO_RESERVATIONS;
   private nexuses!: Nexuses;
   /** Changes are written in the order of their commands: what ends with a nexus before what the next one asks for. */

@@ -19,6 +19,10 @@ function unitOf(ports: boolean) {
   return scsiRunner(device, new DiskServer({ device, identity: IDENTITY, options }));
 }
 
+/** MULTIP, byte 6 of INQUIRY. */
+const multip = async (run: Runner['run']): Promise<number> =>
+  ((await run('12 00 00 00ff 00')).dataIn[6] ?? 0) & 0x10;
+
 /** Byte 5 of INQUIRY, without 3PC, PROTECT and the like. */
 const tpgs = async (run: Runner['run']): Promise<number> =>
   ((await run('12 00 00 00ff 00')).dataIn[5] ?? 0) & 0x30;
@@ -38,6 +42,8 @@ t.test('REPORT TARGET PORT GROUPS, both formats', async (t) => {
 t.test('INQUIRY says TPGS 01b, and page 83h which port and group it came through', async (t) => {
   const { run } = unitOf(true);
   t.equal(await tpgs(run), 0x10);
+  t.equal(await multip(run), 0x10, 'and that there are several ports');
+  t.equal(await multip(unitOf(false).run), 0);
   const page = (await run('12 01 83 00ff 00')).dataIn.toString('hex');
   t.match(page, '5194000400000002', 'RELATIVE TARGET PORT');
   t.match(page, '5195000400000002', 'TARGET PORT GROUP');
@@ -73,6 +79,6 @@ t.test('a registration is of every port', async (t) => {
   parameters[20] = 0x04; // ALL_TG_PT
   t.equal(said(await run('5f 00 00 0000 00000018 00', parameters, 0, NEXUS)), 'GOOD');
   t.equal((await run('5e 03 0000000000 00ff 00')).dataIn[8 + 12], 0x02, 'ALL_TG_PT in READ FULL STATUS');
-  t.equal((await run('5e 02 0000000000 00ff 00')).dataIn[2], 0x1d, 'ATP_C');
+  t.equal((await run('5e 02 0000000000 00ff 00')).dataIn[2], 0x1c, 'ATP_C');
   t.equal(said(await unitOf(false).run('5f 00 00 0000 00000018 00', parameters)), '5/26/00');
 });

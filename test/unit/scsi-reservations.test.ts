@@ -4,6 +4,7 @@
  */
 import t from 'tap';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
+import { LocalKeeper } from '../../lib/scsi/reservations/keeper.js';
 import { RamDevice } from '../support/ram-device.js';
 import { COMMANDS, HARMLESS, RIGHTS } from '../support/reservation-rights.js';
 import { cdb10, hex } from '../support/scsi-rig.js';
@@ -34,10 +35,17 @@ interface Initiator extends Runner {
   says(cdb: string): Promise<string>;
 }
 
+/** As where a store keeps them. */
+class StoredKeeper extends LocalKeeper {
+  override readonly survivePowerLoss = true;
+}
+
 /** Initiators of one unit of 64 blocks. */
-function initiators(...names: string[]): Initiator[] {
+const initiators = (...names: string[]): Initiator[] => initiatorsOf(new StoredKeeper(), names);
+
+function initiatorsOf(reservations: LocalKeeper, names: readonly string[]): Initiator[] {
   const device = new RamDevice(64 * 512);
-  const server = new DiskServer({ device, identity: IDENTITY });
+  const server = new DiskServer({ device, identity: IDENTITY, reservations });
   return names.map((name) => {
     const nexus = nexusOf(`iqn.2026-11.test:${name}`);
     server.nexusBegan(nexus);
@@ -88,6 +96,11 @@ t.test('parameter lists and service actions that are none', async (t) => {
   t.equal(await run('5f 00 00 0000 00000018 00', flagged), '5/26/00');
   flagged[20] = 0x08; // SPEC_I_PT
   t.equal(await run('5f 01 01 0000 00000018 00', flagged), '5/26/00', 'for REGISTER alone');
+  for (const ignored of [0x04, 0x01]) {
+    flagged[20] = ignored; // ALL_TG_PT, APTPL
+    t.equal(await run('5f 01 01 0000 00000018 00', flagged), CONFLICT, 'ignored: it is not registered');
+  }
+  flagged[20] = 0x08;
   t.equal(await run('5f 00 00 0000 00000018 00', flagged), '5/1a/00', 'and with a list');
   t.equal(await one.out(RESERVE, NONE, NONE, 1), CONFLICT, 'not registered');
   await one.out(REGISTER, NONE, A);
@@ -225,9 +238,19 @@ t.test('PREEMPT AND ABORT answers when what it aborts has ended', async (t) => {
   t.equal(await two_.says(WRITE), 'GOOD');
 });
 
+t.test('what a process alone has does not outlive it, and is not said to', async (t) => {
+  const [one] = initiatorsOf(new LocalKeeper(), ['one']) as [Initiator];
+  t.equal((await one.in(2)).toString('hex'), '0008' + '1880' + 'ea01' + '0000', 'PTPL_C is 0');
+  const list = Buffer.from(NONE + A + '00000000' + '01000000', 'hex');
+  t.equal(said(await one.run('5f 00 00 0000 00000018 00', list)), '5/26/00', 'REGISTER with APTPL');
+  t.equal(said(await one.run('5f 06 00 0000 00000018 00', list)), '5/26/00', 'and whatever it had');
+  t.equal((await one.in(0)).toString('hex'), '00000000' + '00000000', 'nobody is registered');
+  t.equal(await one.out(REGISTER, NONE, A), 'GOOD', 'without');
+});
+
 /** SPC-4 7.6.4.6. */
 function transportId(name: string): Buffer {
-  const id = Buffer.alloc(4 + Math.ceil((name.length + 1) / 4) * 4);
+  const id = Buffer.alloc(4 + Math.ceil((Buffer.byteLength(name) + 1) / 4) * 4);
   id[0] = 0x45;
   id.writeUInt16BE(id.length - 4, 2);
   id.write(name, 4);
@@ -272,6 +295,36 @@ t.test('REGISTER AND MOVE hands the reservation on', async (t) => {
   t.equal(await one.says(WRITE), CONFLICT);
   t.equal(await two_.says(WRITE), 'GOOD');
   t.equal(await third.says(WRITE), CONFLICT);
+});
+
+t.test('REGISTER AND MOVE to one port there is, through one there is', async (t) => {
+  const [one, two_] = two();
+  await one.out(REGISTER, NONE, A);
+  await one.out(RESERVE, A, NONE, 1);
+  const id = transportId(two_.nexus.initiatorPortName);
+  const move = async (port: string, ids: Buffer): Promise<string> => {
+    const head = Buffer.from(A + C + '0000' + port + hex(ids.length, 8), 'hex');
+    const list = Buffer.concat([head, ids]);
+    return said(await one.run(`5f ${hex(MOVE, 2)} 01 0000 ${hex(list.length, 8)} 00`, list));
+  };
+  t.equal(await move('0001', Buffer.concat([id, id])), '5/26/00', 'two');
+  t.equal(await move('0009', id), '5/26/00', 'a target port that there is not');
+  t.equal(await one.says(WRITE), 'GOOD', 'nothing moved');
+  t.equal(await move('0001', id), 'GOOD');
+});
+
+t.test('ports are named as they log in, byte by byte', async (t) => {
+  for (const name of ['Host_A', 'größe', '主機']) {
+    const [one, other] = initiators('one', name) as [Initiator, Initiator];
+    await one.out(REGISTER, NONE, A);
+    await one.out(RESERVE, A, NONE, 1);
+    const id = transportId(other.nexus.initiatorPortName);
+    const list = Buffer.concat([Buffer.from(`${A}${C}00000001${hex(id.length, 8)}`, 'hex'), id]);
+    t.equal(said(await one.run(`5f ${hex(MOVE, 2)} 01 0000 ${hex(list.length, 8)} 00`, list)), 'GOOD', name);
+    t.equal(await other.says(WRITE), 'GOOD', 'it holds the reservation now');
+    const status = await one.in(3);
+    t.ok(status.includes(id), 'and is in READ FULL STATUS as it was sent');
+  }
 });
 
 t.test('RESERVE and RELEASE', async (t) => {

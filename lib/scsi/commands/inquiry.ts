@@ -22,6 +22,8 @@ const RMB = 0x80;
  * is served, and nothing about that is asymmetric.
  */
 const TPGS_IMPLICIT = 0x10;
+/** MULTIP, byte 6: there are several target ports. */
+const MULTIP = 0x10;
 /** 3PC, byte 5: EXTENDED COPY. */
 const THIRD_PARTY_COPY = 0x08;
 
@@ -39,6 +41,7 @@ function encodeStandard(unit: DiskUnit, peripheral: number): Buffer {
   data[3] = 0x12; // HISUP, RESPONSE DATA FORMAT 2
   data[4] = STANDARD_BYTES - 5; // ADDITIONAL LENGTH
   data[5] = (unit.ports === null ? 0 : TPGS_IMPLICIT) | THIRD_PARTY_COPY;
+  data[6] = unit.ports === null ? 0 : MULTIP;
   data[7] = 0x02; // CMDQUE
   data.write(unit.vendor, 8, 'latin1');
   data.write(unit.product, 16, 'latin1');

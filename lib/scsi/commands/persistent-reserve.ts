@@ -42,10 +42,11 @@ function encodeReservation(state: Reservations): Buffer {
 }
 
 /** REPORT CAPABILITIES (SPC-4 6.15.4). */
-function encodeCapabilities(state: Reservations, { ports }: DiskUnit): Buffer {
+function encodeCapabilities(state: Reservations, { ports, reservations }: DiskUnit): Buffer {
   const body = Buffer.alloc(8);
   body.writeUInt16BE(8, 0);
-  body[2] = 0x10 | 0x08 | (ports === null ? 0 : 0x04) | 0x01; // CRH, SIP_C, ATP_C, PTPL_C
+  // CRH, SIP_C, ATP_C, PTPL_C
+  body[2] = 0x10 | 0x08 | (ports === null ? 0 : 0x04) | (reservations.survivePowerLoss ? 0x01 : 0);
   body[3] = 0x80 | (state.aptpl ? 0x01 : 0); // TMV, PTPL_A
   body[4] = 0xea; // every type …
   body[5] = 0x01; // … that is not obsolete
@@ -94,6 +95,12 @@ const BASIC_BYTES = 24;
 const SPEC_I_PT = 0x08;
 const ALL_TG_PT = 0x04;
 const APTPL = 0x01;
+/** ALL_TG_PT and APTPL are ignored by the others (SPC-4 6.16.3). */
+const REGISTERS: ReadonlySet<number> = new Set([
+  ProutAction.REGISTER,
+  ProutAction.REGISTER_AND_IGNORE_EXISTING_KEY,
+  ProutAction.REGISTER_AND_MOVE,
+]);
 /** Parameter lists are short; a longer one is no TransportIDs of anybody. */
 const PARAMETER_BYTES_MAX = 64 * 1024;
 
@@ -118,6 +125,13 @@ function portsIn(bytes: Buffer): string[] | null {
   return ports;
 }
 
+/** Whether the unit has a target port of this RELATIVE TARGET PORT IDENTIFIER. */
+function hasPort({ ports }: DiskUnit, identifier: number): boolean {
+  return ports === null
+    ? identifier === RELATIVE_TARGET_PORT
+    : ports.groups().some(({ number }) => number === identifier);
+}
+
 /** Finishes the task and returns null where the parameter list is not as it should be. */
 function requestOf(unit: DiskUnit, task: ScsiTask): ProutRequest | null {
   const { cdb, dataOut } = task;
@@ -128,9 +142,13 @@ function requestOf(unit: DiskUnit, task: ScsiTask): ProutRequest | null {
   const hasPorts = isMove || (flags & SPEC_I_PT) !== 0;
   // SPC-4 6.16.3: SPEC_I_PT is for REGISTER alone.
   if (!isMove && hasPorts && action !== ProutAction.REGISTER) return refused(task, invalidParameterField(20));
-  // Of one target port there is no all.
-  if (unit.ports === null && !isMove && (flags & ALL_TG_PT) !== 0)
-    return refused(task, invalidParameterField(20));
+  if (REGISTERS.has(action)) {
+    // Of one target port there is no all.
+    const wantsAll = !isMove && (flags & ALL_TG_PT) !== 0;
+    const wantsKept = (flags & APTPL) !== 0;
+    if ((wantsAll && unit.ports === null) || (wantsKept && !unit.reservations.survivePowerLoss))
+      return refused(task, invalidParameterField(isMove ? 17 : 20));
+  }
   const listAt = isMove ? BASIC_BYTES : BASIC_BYTES + 4;
   if (!hasPorts && dataOut.length !== BASIC_BYTES) return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
   if (hasPorts && dataOut.length < listAt) return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
@@ -138,7 +156,8 @@ function requestOf(unit: DiskUnit, task: ScsiTask): ProutRequest | null {
   if (hasPorts && dataOut.readUInt32BE(listAt - 4) !== list.length)
     return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
   const ports = portsIn(list);
-  if (ports === null) return refused(task, invalidParameterField(listAt));
+  if (ports === null || (isMove && ports.length !== 1)) return refused(task, invalidParameterField(listAt));
+  if (isMove && !hasPort(unit, dataOut.readUInt16BE(18))) return refused(task, invalidParameterField(18));
   return {
     action,
     initiatorPort: task.nexus.initiatorPortName,

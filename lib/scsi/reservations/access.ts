@@ -37,7 +37,6 @@ const ACCESS = new Map<number, Access>([
   [0x4d, 'always'], // LOG SENSE
   [0x5e, 'always'], // PERSISTENT RESERVE IN
   [0x5f, 'always'], // PERSISTENT RESERVE OUT: its own rules
-  [0xa3, 'always'], // REPORT …, all of them
   [0x08, 'read'], // READ (6)
   [0x28, 'read'],
   [0xa8, 'read'],
@@ -53,16 +52,26 @@ const ACCESS = new Map<number, Access>([
   [0x5a, 'read'],
 ]);
 
+const MAINTENANCE_IN = 0xa3;
+const REPORT_SUPPORTED_OPERATION_CODES = 0x0c;
+const REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS = 0x0d;
 const SERVICE_ACTION_IN_16 = 0x9e;
 const GET_LBA_STATUS = 0x12;
+const MAINTENANCE_READS = new Set([
+  REPORT_SUPPORTED_OPERATION_CODES,
+  REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS,
+]);
 const PREVENT_ALLOW = 0x1e;
 const START_STOP_UNIT = 0x1b;
 
 function accessOf(cdb: Buffer): Access {
   const opcode = byteAt(cdb, 0);
+  const serviceAction = byteAt(cdb, 1) & 0x1f;
   switch (opcode) {
+    case MAINTENANCE_IN: // REPORT TARGET PORT GROUPS besides
+      return MAINTENANCE_READS.has(serviceAction) ? 'read' : 'always';
     case SERVICE_ACTION_IN_16: // READ CAPACITY (16) besides
-      return (byteAt(cdb, 1) & 0x1f) === GET_LBA_STATUS ? 'read' : 'always';
+      return serviceAction === GET_LBA_STATUS ? 'read' : 'always';
     case PREVENT_ALLOW: // PREVENT = 0 takes nothing from anybody
       return (byteAt(cdb, 4) & 0x03) === 0 ? 'anybody' : 'write';
     case START_STOP_UNIT: // START = 1 and no power condition

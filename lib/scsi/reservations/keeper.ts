@@ -11,6 +11,8 @@ import { NO_RESERVATIONS, type Reservations } from './state.js';
 export interface ReservationKeeper {
   /** This process among those of a group; '' where there is none. */
   readonly incarnation: string;
+  /** They are there after a loss of power: what APTPL asks for. */
+  readonly survivePowerLoss: boolean;
   /** As this member knows it; NO_RESERVATIONS itself while nothing was ever reserved, so that asking costs nothing. */
   readonly state: Reservations;
   /** The unit's nexuses at this member: before anything else. */
@@ -131,6 +133,7 @@ export function releaseOf(nexus: ScsiNexus, keeper: ReservationKeeper, nexuses: 
 
 export class LocalKeeper implements ReservationKeeper {
   readonly incarnation = '';
+  readonly survivePowerLoss: boolean = false;
   state = NO_RESERVATIONS;
   private nexuses!: Nexuses;
 

@@ -6,15 +6,17 @@ const INITIATOR_PORT = 0x45;
 const BYTES_MIN = 24;
 /** An iSCSI name of 223 bytes, ",i,0x", twelve digits and a zero, padded. */
 const BYTES_MAX = HEADER_BYTES + 244;
-const PORT = /^(?:iqn|eui|naa)\.[a-z0-9.:-]{1,219},i,0x[0-9a-f]{1,12}$/;
+/** Names as sessions may have them (iscsi/target/login/checks.ts), and an ISID with or without its leading zeros. */
+const PORT = /^([^\p{C}\s]+),i,0x([0-9a-f]{1,12})$/iu;
 
 /** As long as it needs to be: a multiple of four. */
 export function encodeTransportId(initiatorPort: string): Buffer {
-  const nameBytes = Math.max(BYTES_MIN - HEADER_BYTES, Math.ceil((initiatorPort.length + 1) / 4) * 4);
+  const portBytes = Buffer.byteLength(initiatorPort);
+  const nameBytes = Math.max(BYTES_MIN - HEADER_BYTES, Math.ceil((portBytes + 1) / 4) * 4);
   const bytes = Buffer.alloc(HEADER_BYTES + nameBytes);
   bytes[0] = INITIATOR_PORT;
   bytes.writeUInt16BE(nameBytes, 2);
-  bytes.write(initiatorPort, HEADER_BYTES, 'latin1');
+  bytes.write(initiatorPort, HEADER_BYTES, 'utf8');
   return bytes;
 }
 
@@ -34,14 +36,11 @@ export function decodeTransportId(bytes: Buffer): DecodedTransportId | null {
     lengthBytes % 4 !== 0
   )
     return null;
-  const text = bytes.toString('latin1', HEADER_BYTES, lengthBytes);
+  const text = bytes.toString('utf8', HEADER_BYTES, lengthBytes);
   const end = text.indexOf('\0');
-  const initiatorPort = canonical(end === -1 ? text : text.slice(0, end));
-  return PORT.test(initiatorPort) ? { initiatorPort, lengthBytes } : null;
-}
-
-/** ISIDs are written with and without leading zeros, in both cases: one form, the one of sessions. */
-function canonical(name: string): string {
-  const [iscsiName = '', rest] = name.toLowerCase().split(',i,0x');
-  return rest === undefined ? name : `${iscsiName},i,0x${rest.padStart(12, '0')}`;
+  const port = PORT.exec(end === -1 ? text : text.slice(0, end));
+  if (port === null) return null;
+  // The name is compared as it was logged in with; ISIDs are written in both cases: one form, the one of sessions.
+  const [, name = '', isid = ''] = port;
+  return { initiatorPort: `${name},i,0x${isid.toLowerCase().padStart(12, '0')}`, lengthBytes };
 }
