@@ -41,7 +41,7 @@ export interface ScsiNexus {
   readonly initiatorPortName: string;
   /** The process of another member that has its session; left out: this one has. */
   readonly incarnation?: string;
-  /** Ends its commands unanswered; calls back when none of them can reach the medium. */
+  /** Ends its commands, a session's with TASK ABORTED (TAS 1); calls back when none of them can reach the medium. */
   abortTasks(done: () => void): void;
 }
 

@@ -90,7 +90,7 @@ t.test('sense data in the format that D_SENSE says', async (t) => {
     (lba: string): string => `9e 12 ${lba} 00000018 00 00`,
   ];
   for (const cdb of commands) {
-    for (const [lba, said_] of [
+    for (const [lba, descriptor] of [
       ['00000000ffffffff', '00 0a 80 00 00 00 00 00 ff ff ff ff'],
       ['001fffffffffffff', '00 0a 80 00 00 1f ff ff ff ff ff ff'],
       ['0020000000000001', ''],
@@ -101,7 +101,7 @@ t.test('sense data in the format that D_SENSE says', async (t) => {
       const outcome = await a(cdb(lba), Buffer.alloc(512));
       t.equal(said(outcome), SAID.LBA_OUT_OF_RANGE, cdb(lba));
       const sense = server.encodeSense(outcome.sense ?? SENSE.INVALID_OPCODE);
-      t.equal(sense.toString('hex', 8), said_.replaceAll(' ', ''), cdb(lba));
+      t.equal(sense.toString('hex', 8), descriptor.replaceAll(' ', ''), cdb(lba));
     }
   }
 });

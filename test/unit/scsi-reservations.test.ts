@@ -327,6 +327,25 @@ t.test('ports are named as they log in, byte by byte', async (t) => {
   }
 });
 
+t.test('a name is as long as a name may be, however short its ISID is written', async (t) => {
+  for (const [bytes, expected] of [
+    [223, 'GOOD'],
+    [224, '5/26/00'],
+    [237, '5/26/00'],
+  ] as const) {
+    const keeper = new StoredKeeper();
+    const [one] = initiatorsOf(keeper, ['one']) as [Initiator];
+    const id = transportId(`${'iqn.'.padEnd(bytes, 'x')},i,0x1`);
+    const list = Buffer.concat([
+      Buffer.from(`${NONE}${A}00000000${'08000000'}${hex(id.length, 8)}`, 'hex'),
+      id,
+    ]);
+    t.equal(said(await one.run(`5f 00 00 0000 ${hex(list.length, 8)} 00`, list)), expected, `${bytes} bytes`);
+    for (const { initiatorPort } of keeper.state.registrations)
+      t.ok(Buffer.byteLength(initiatorPort) <= 245, 'as the store keeps it');
+  }
+});
+
 t.test('RESERVE and RELEASE', async (t) => {
   const [one, two_] = two();
   t.equal(await one.says('16 00 00 00 00 00'), 'GOOD');

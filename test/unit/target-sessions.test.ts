@@ -283,6 +283,14 @@ t.test('an error of ours on the way of a command costs its connection, and leave
   t.ok(await i.closes());
   await until(() => rig.registry.list().length === 0);
   Reflect.deleteProperty(rig.server, 'prepare');
+  const other = await rig.session();
+  rig.server.encodeSense = () => {
+    throw new Error('planted');
+  };
+  other.command({ cdb: Buffer.from(`9100${'ff'.repeat(8)}`.padEnd(32, '0'), 'hex') });
+  t.ok(await other.closes(), 'where it is answered, too');
+  await until(() => rig.registry.list().length === 0);
+  Reflect.deleteProperty(rig.server, 'encodeSense');
   const again = await rig.session();
   again.command(ONE_READ);
   t.equal((await again.expect(Opcode.DATA_IN)).data.length, 512, 'the initiator comes back');

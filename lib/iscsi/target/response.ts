@@ -27,11 +27,15 @@ export function residualOf(task: Task): number {
 /** Ends the task with `status`, as its fate says: answered, silently, or as aborted for another initiator's sake. */
 export function endWithStatus(session: Session, task: Task, status: number, sense: Sense | null): void {
   session.leaveWindow(task);
-  if (session.answering && task.fate !== 'silence') {
-    if (task.fate === 'task-aborted') putResponse(session, task, ScsiStatus.TASK_ABORTED, null);
-    else putResponse(session, task, status, sense);
+  try {
+    if (session.answering && task.fate !== 'silence') {
+      if (task.fate === 'task-aborted') putResponse(session, task, ScsiStatus.TASK_ABORTED, null);
+      else putResponse(session, task, status, sense);
+    }
+  } finally {
+    // Whatever goes wrong with its answer, its work is over: it must not keep the session from being gone.
+    session.endTask(task);
   }
-  session.endTask(task);
 }
 
 function putResponse(session: Session, task: Task, status: number, sense: Sense | null): void {

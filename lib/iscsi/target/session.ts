@@ -269,7 +269,10 @@ export class Session {
     if (this.tasks.size === 0) this.idle();
   }
 
-  /** After an error on the way of a command: what nobody works on would keep the session from ever being gone. */
+  /**
+   * After an error on the way of a command: what nobody works on would keep the session from ever being gone. What was
+   * given to the device or the device server stays: nobody knows whether it can still reach the medium (I8).
+   */
   dropUnbegun(): void {
     for (const task of [...this.tasks.values()]) if (task.phase === 'preparing') this.endTask(task);
   }

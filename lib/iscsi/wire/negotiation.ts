@@ -150,6 +150,8 @@ function answerKey(key: string, value: string, spec: KeySpec, working: Working):
 function declareText(key: string, value: string, working: Working): string | undefined {
   if (value.length === 0) return 'Reject';
   working.declared.set(key, value);
+  // With the names it ends the login (target/login/checks.ts); behind them it changes nothing.
+  if (key === 'SessionType' && value !== 'Normal' && value !== 'Discovery') return 'Reject';
   return undefined;
 }
 

@@ -125,11 +125,9 @@ function portsIn(bytes: Buffer): string[] | null {
   return ports;
 }
 
-/** Whether the unit has a target port of this RELATIVE TARGET PORT IDENTIFIER. */
+/** Whether the unit has a target port of this RELATIVE TARGET PORT IDENTIFIER; of several, some may be away just now. */
 function hasPort({ ports }: DiskUnit, identifier: number): boolean {
-  return ports === null
-    ? identifier === RELATIVE_TARGET_PORT
-    : ports.groups().some(({ number }) => number === identifier);
+  return ports === null ? identifier === RELATIVE_TARGET_PORT : identifier > 0;
 }
 
 /** Finishes the task and returns null where the parameter list is not as it should be. */

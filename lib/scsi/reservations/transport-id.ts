@@ -1,4 +1,5 @@
 /** TransportIDs of iSCSI initiator ports (SPC-4 7.6.4.6): "name,i,0xISID" between four bytes of header and padding. */
+import { ISCSI_NAME_BYTES_MAX } from '../../base/limits.js';
 
 const HEADER_BYTES = 4;
 /** FORMAT CODE 01b: with the ISID; PROTOCOL IDENTIFIER 5h: iSCSI. */
@@ -42,5 +43,6 @@ export function decodeTransportId(bytes: Buffer): DecodedTransportId | null {
   if (port === null) return null;
   // The name is compared as it was logged in with; ISIDs are written in both cases: one form, the one of sessions.
   const [, name = '', isid = ''] = port;
+  if (Buffer.byteLength(name) > ISCSI_NAME_BYTES_MAX) return null;
   return { initiatorPort: `${name},i,0x${isid.toLowerCase().padStart(12, '0')}`, lengthBytes };
 }
