@@ -1,6 +1,7 @@
 /** What libiscsi's suite prints, and what is made of it. */
 import t from 'tap';
-import { judge, runOnTheMove, type Verdict } from '../../lib/proof/conformance/suite.js';
+import { systemClock } from '../../lib/base/clock.js';
+import { judge, runOnTheMove, untilReady, type Verdict } from '../../lib/proof/conformance/suite.js';
 
 const printed = (body: string, word: string, failed: number, after = ''): string =>
   `Suite: Read10\n  Test: Simple ...${body}${word}${after}\n\nRun Summary:    Type  Total    Ran Passed Failed Inactive
@@ -56,4 +57,32 @@ t.test('a test that was let down by its own initiator is run again, and no other
   );
   t.same(await runs(failed), { outcome: 'failed', count: 1 });
   t.same(await runs(passed), { outcome: 'passed', count: 1 });
+});
+
+t.test('behind a test that hung, the next one begins when the unit is ready', async (t) => {
+  const asked: string[] = [];
+  const pauses: number[] = [];
+  const clock = {
+    ...systemClock,
+    after: (ms: number, callback: () => void) => {
+      pauses.push(ms);
+      return systemClock.after(0, callback);
+    },
+  };
+  const readyAfter = async (attempts: number): Promise<void> => {
+    asked.length = pauses.length = 0;
+    await untilReady(
+      ['iscsi://a'],
+      (test, urls) => {
+        asked.push(`${test} ${urls.join()}`);
+        return Promise.resolve({ outcome: asked.length > attempts ? 'passed' : 'failed', note: '' });
+      },
+      clock,
+    );
+  };
+  await readyAfter(2);
+  t.same(asked, Array(3).fill('ALL.TestUnitReady.Simple iscsi://a'));
+  t.same(pauses, [1000, 1000]);
+  await readyAfter(Infinity);
+  t.equal(asked.length, 300, 'a unit that never is ready does not hold everything up for ever');
 });

@@ -11,9 +11,19 @@ import { startGroup } from '../../bench/servers.js';
 import { alignedTable } from '../../bench/text.js';
 import { EXCEPTIONS } from './exceptions.js';
 import { KINDS, PLACES, place, type Kind, type Place } from './places.js';
-import { listTests, type Outcome, OUTCOMES, runOnTheMove, runTest, type Verdict } from './suite.js';
+import {
+  listTests,
+  type Outcome,
+  OUTCOMES,
+  runOnTheMove,
+  runTest,
+  untilReady,
+  type Verdict,
+} from './suite.js';
 
 const MEMBERS = 3;
+/** Tests from one line of progress to the next, where there is no terminal. */
+const LINE_EVERY = 100;
 /** From best to worst, for one test over the kinds of unit. */
 const RANKS: readonly Outcome[] = ['passed', 'failed', 'hung', 'skipped'];
 
@@ -48,8 +58,9 @@ export async function runConformance(args: readonly string[]): Promise<number> {
     const total = tests.length * options.places.length * options.kinds.length;
     const took = (row: Row): void => {
       rows.push(row);
-      if (process.stderr.isTTY)
-        process.stderr.write(`\r\u001b[K${rows.length}/${total} ${row.place}, ${row.kind}`);
+      const progress = `${rows.length}/${total} ${row.place}, ${row.kind}`;
+      if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${progress}`);
+      else if (rows.length % LINE_EVERY === 0) process.stderr.write(`${progress}\n`);
     };
     for (const where of options.places) {
       const moves = await runPlace(where, tests, options, workFolder, took);
@@ -83,7 +94,11 @@ async function runPlace(
         const volume = await place(group, kind, where);
         // Two ways to the unit: what tests of several paths need.
         const urls = [volume.url, volume.url];
-        for (const test of tests) took({ test, kind, place: where, ...(await run(`ALL.${test}`, urls)) });
+        for (const test of tests) {
+          const verdict = await run(`ALL.${test}`, urls);
+          took({ test, kind, place: where, ...verdict });
+          if (verdict.outcome === 'hung') await untilReady(urls);
+        }
         await volume.stop();
         moves += volume.moves();
       }

@@ -2,6 +2,7 @@
  * libiscsi's own test suite, one test a process and under a time limit, so that one which hangs or dies spoils only itself.
  * It reads what CUnit prints; it knows nothing of what is tested.
  */
+import { type Clock, sleep, systemClock } from '../../base/clock.js';
 import { Running, runToEnd } from '../../bench/process.js';
 
 export const OUTCOMES = ['passed', 'failed', 'skipped', 'hung'] as const;
@@ -19,6 +20,10 @@ const TEST_MS_MAX = 90_000;
 const ATTEMPTS_MAX = 3;
 /** What a test prints that was: see runOnTheMove. */
 const LET_DOWN = /^(Task Management function *for|LUN reset failed|ABORT TASK( SET)? failed)/;
+/** Asks whether the unit is ready, and no more. */
+const READY_TEST = 'ALL.TestUnitReady.Simple';
+const READY_PAUSE_MS = 1_000;
+const READY_ATTEMPTS_MAX = 300;
 /** What a test prints where it leaves out an assertion, and goes on. */
 const GOES_ON = ['restrictions on this LUN', 'Skipping assert'];
 
@@ -48,7 +53,23 @@ export async function runTest(test: string, urls: readonly string[]): Promise<Ve
 }
 
 /**
- * The same against a unit that moves. When libiscsi comes back after a hand-over it sends its SCSI commands again and drops
+ * What a test that hung has begun may go on without it, as a SANITIZE of the whole unit does, and would fail all those
+ * behind it. Resolves when the unit is ready again, or does not get so.
+ */
+export async function untilReady(
+  urls: readonly string[],
+  run: typeof runTest = runTest,
+  clock: Clock = systemClock,
+): Promise<void> {
+  for (let attempt = 0; attempt < READY_ATTEMPTS_MAX; attempt++) {
+    const { outcome } = await run(READY_TEST, urls);
+    if (outcome === 'passed') return;
+    await sleep(clock, READY_PAUSE_MS);
+  }
+}
+
+/**
+ * One test against a unit that moves. When libiscsi comes back after a hand-over it sends its SCSI commands again and drops
  * everything else (`iscsi_reconnect_cb`): a task management function that was asked for behind its own Logout was never
  * sent, and the test gives up. That says nothing of the target, so the test is run again.
  */
