@@ -336,10 +336,7 @@ t.test('a name is as long as a name may be, however short its ISID is written', 
     const keeper = new StoredKeeper();
     const [one] = initiatorsOf(keeper, ['one']) as [Initiator];
     const id = transportId(`${'iqn.'.padEnd(bytes, 'x')},i,0x1`);
-    const list = Buffer.concat([
-      Buffer.from(`${NONE}${A}00000000${'08000000'}${hex(id.length, 8)}`, 'hex'),
-      id,
-    ]);
+    const list = Buffer.concat([Buffer.from(`${NONE}${A}0000000008000000${hex(id.length, 8)}`, 'hex'), id]);
     t.equal(said(await one.run(`5f 00 00 0000 ${hex(list.length, 8)} 00`, list)), expected, `${bytes} bytes`);
     for (const { initiatorPort } of keeper.state.registrations)
       t.ok(Buffer.byteLength(initiatorPort) <= 245, 'as the store keeps it');

@@ -54,7 +54,7 @@ export async function runTest(test: string, urls: readonly string[]): Promise<Ve
 
 /**
  * What a test that hung has begun may go on without it, as a SANITIZE of the whole unit does, and would fail all those
- * behind it. Resolves when the unit is ready again, or does not get so.
+ * behind it. Resolves when the unit is ready again, or does not get so: where even this hangs, waiting gains nothing.
  */
 export async function untilReady(
   urls: readonly string[],
@@ -63,7 +63,7 @@ export async function untilReady(
 ): Promise<void> {
   for (let attempt = 0; attempt < READY_ATTEMPTS_MAX; attempt++) {
     const { outcome } = await run(READY_TEST, urls);
-    if (outcome === 'passed') return;
+    if (outcome === 'passed' || outcome === 'hung') return;
     await sleep(clock, READY_PAUSE_MS);
   }
 }
