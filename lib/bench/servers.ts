@@ -11,7 +11,7 @@ import { Running } from './process.js';
 import type { Scope } from './scope.js';
 
 const PROGRAM = fileURLToPath(new URL('../../bin/blockferry.cjs', import.meta.url));
-const POLL_MS = 25;
+const POLL_MS = 100;
 
 /** What a case wants of a server besides the usual. */
 export interface StartMore {
