@@ -4,6 +4,9 @@
  */
 import { Socket } from 'node:net';
 
+/** Where a socket reads to: one buffer again and again, or whichever it is told before each read. */
+export type ReadBuffer = Buffer | (() => Buffer);
+
 /** What net.Server gives to the socket it makes, and what we give on to ours. */
 interface Internals {
   /** The system's socket. */
@@ -14,11 +17,12 @@ interface Internals {
 
 /**
  * Takes the connection of a just accepted socket over, of a server with `pauseOnConnect`, and starts to read.
- * @param readBuffer may be shared by all sockets of the process: it is filled right before each `receive`
+ * @param readBuffer may be shared by all sockets of the process: it is filled right before each `receive`. A function is
+ * asked after each of them
  * @param receive given a view that holds until it returns
  * @returns the socket to use from now on; the accepted one is spent
  */
-export function readInto(accepted: Socket, readBuffer: Buffer, receive: (chunk: Buffer) => void): Socket {
+export function readInto(accepted: Socket, readBuffer: ReadBuffer, receive: (chunk: Buffer) => void): Socket {
   const shell = accepted as Socket & Internals;
   const { _handle: handle, _server: server } = shell;
   if (!handle || !server) {
@@ -29,8 +33,8 @@ export function readInto(accepted: Socket, readBuffer: Buffer, receive: (chunk: 
   }
   const onread = {
     buffer: readBuffer,
-    callback: (bytesRead: number): boolean => {
-      receive(readBuffer.subarray(0, bytesRead));
+    callback: (bytesRead: number, buffer: Buffer): boolean => {
+      receive(buffer.subarray(0, bytesRead));
       return true;
     },
   };

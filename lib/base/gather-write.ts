@@ -50,15 +50,15 @@ const PIECES_MAX = 1024;
 type Writev = (fd: number, vector: Uint32Array, count: number) => number;
 let writev: Writev | undefined;
 
-/** For this socket; null where koffi does not load or Node hides the descriptor. */
+/** For this socket, which may still be dialling; null where koffi does not load or Node hides the descriptor. */
 export function gatherWriteTo(socket: object): GatherWrite | null {
   const libc = loadLibc();
-  if (libc === null || descriptorOf(socket) < 0) return null;
+  if (libc === null || descriptorOf(socket) === undefined) return null;
   const write = (writev ??= makeWritev(libc));
   return (vector) => {
     // Asked for each time: the number of a closed socket may be another's by now.
     const fd = descriptorOf(socket);
-    if (fd < 0 || vector.count > PIECES_MAX) return 0;
+    if (fd === undefined || fd < 0 || vector.count > PIECES_MAX) return 0;
     return Math.max(0, write(fd, vector.words, vector.count));
   };
 }
@@ -67,8 +67,8 @@ function makeWritev({ library }: Libc): Writev {
   return library.func('int64_t writev(int fd, const void *iov, int count)') as Writev;
 }
 
-/** Node keeps it in the handle, which it does not document; −1 when there is none. */
-function descriptorOf(socket: object): number {
+/** Node keeps it in the handle, which it does not document; −1 while there is none, undefined where there never is. */
+function descriptorOf(socket: object): number | undefined {
   const { _handle: handle } = socket as { _handle?: { fd?: number } | null };
-  return handle?.fd ?? -1;
+  return handle === null ? -1 : handle?.fd;
 }

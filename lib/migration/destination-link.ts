@@ -2,6 +2,7 @@
  * The source's view of the destination of one extent: requests with the attempt's token, and promises for those that
  * are steps rather than I/O.
  */
+import type { PageMap } from '../block/page-map.js';
 import { PeerRequest, PeerStatus, type PeerHub, type PeerTypeCode } from '../peer/contract.js';
 
 const AWAY = new Set<number>([PeerStatus.LINK_LOST, PeerStatus.DEADLINE, PeerStatus.UNAVAILABLE]);
@@ -64,6 +65,7 @@ export interface StepFields {
   readonly offsetBytes?: number;
   readonly lengthBytes?: number;
   readonly payload?: Buffer;
+  readonly map?: PageMap;
   readonly deadlineMs?: number;
 }
 
@@ -74,7 +76,12 @@ export class DestinationLink {
     readonly volumeId: number,
   ) {}
 
-  /** Sends one step; rejects with DestinationError. */
+  /** Whether a step with so much of a mapped device may be sent. */
+  takesMapped(lengthBytes: number): boolean {
+    return this.hub.takesMapped(this.member, lengthBytes);
+  }
+
+  /** Sends one step, in this turn of the loop; rejects with DestinationError. */
   step(type: PeerTypeCode, fields: StepFields = {}): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       const request = new Step(this.member, resolve, reject);

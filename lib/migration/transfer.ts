@@ -210,13 +210,20 @@ export class Transfer {
   }
 
   private async copyData(fromBytes: number, toBytes: number): Promise<void> {
-    const { context, interceptor } = this;
+    const { context } = this;
+    const { destination } = this.interceptor;
     const lengthBytes = toBytes - fromBytes;
-    const payload = this.buffer.subarray(0, lengthBytes);
     await context.pacer.take(lengthBytes);
-    await submitAndWait(context.file, 'read', fromBytes, lengthBytes, payload);
-    const sentAtMs = context.clock.nowMs();
-    await interceptor.destination.step(PeerType.COPY, this.stepFields(fromBytes, lengthBytes, payload));
+    let sentAtMs = context.clock.nowMs();
+    const map = destination.takesMapped(lengthBytes) ? context.file.mapped?.(fromBytes, lengthBytes) : null;
+    if (map) {
+      await destination.step(PeerType.COPY, { ...this.stepFields(fromBytes, lengthBytes), map });
+    } else {
+      const payload = this.buffer.subarray(0, lengthBytes);
+      await submitAndWait(context.file, 'read', fromBytes, lengthBytes, payload);
+      sentAtMs = context.clock.nowMs();
+      await destination.step(PeerType.COPY, { ...this.stepFields(fromBytes, lengthBytes), payload });
+    }
     context.pacer.answered(context.clock.nowMs() - sentAtMs);
     context.waypoints.reached('extent.copied');
     context.stats.bytesCopied += lengthBytes;
@@ -240,9 +247,9 @@ export class Transfer {
     await this.interceptor.destination.step(PeerType.MIRROR_DISCARD, fields);
   }
 
-  private stepFields(offsetBytes: number, lengthBytes: number, payload: Buffer = NOTHING) {
+  private stepFields(offsetBytes: number, lengthBytes: number) {
     const { extent, token } = this.interceptor;
-    return { extent, token, offsetBytes, lengthBytes, payload, epoch: this.context.epoch() };
+    return { extent, token, offsetBytes, lengthBytes, epoch: this.context.epoch() };
   }
 }
 

@@ -89,6 +89,11 @@ export class Association implements LinkOwner {
     else this.wait(request);
   }
 
+  /** See PeerHub. */
+  takesMapped(lengthBytes: number): boolean {
+    return this.linkFor(lengthBytes >= BULK_BYTES_MIN)?.takesMappedPayload(lengthBytes) === true;
+  }
+
   /** Keeps a dialled link from now on. */
   want(): void {
     this.isWanted = true;
@@ -137,9 +142,16 @@ export class Association implements LinkOwner {
     const isBulk =
       request.type === PeerType.COPY ||
       chargeOf(request.type, request.payload.length, request.lengthBytes) >= BULK_BYTES_MIN;
-    const prefersDialled = isBulk !== this.context.self.name < this.member;
-    if (this.dialled === null && (prefersDialled || this.accepted === null)) this.dial();
-    return prefersDialled ? (this.dialled ?? this.accepted) : (this.accepted ?? this.dialled);
+    if (this.dialled === null && (this.prefersDialled(isBulk) || this.accepted === null)) this.dial();
+    return this.linkFor(isBulk);
+  }
+
+  private prefersDialled(isBulk: boolean): boolean {
+    return isBulk !== this.context.self.name < this.member;
+  }
+
+  private linkFor(isBulk: boolean): Link | null {
+    return this.prefersDialled(isBulk) ? (this.dialled ?? this.accepted) : (this.accepted ?? this.dialled);
   }
 
   // --- waiting for a link --------------------------------------------------------------------------------------
@@ -174,17 +186,18 @@ export class Association implements LinkOwner {
     if (isBusy || this.isClosed || address === null) return;
     this.isDialling = true;
     const { readBuffer, clock, pool, net } = this.context;
+    let link: Link | null = null; // asked for the first buffer, the socket is not there yet
     const socket = net.connect(address, {
-      buffer: readBuffer,
-      callback: (bytes) => {
-        link.receive(readBuffer.subarray(0, bytes));
+      buffer: () => link?.missing ?? readBuffer,
+      callback: (bytes, buffer) => {
+        link?.receive((buffer as Buffer).subarray(0, bytes));
         return true;
       },
     });
-    const link: Link = new Link(socket, true, this, clock, pool);
-    this.pending.add(link);
+    const dialled = (link = new Link(socket, true, this, clock, pool));
+    this.pending.add(dialled);
     socket.once('connect', () =>
-      link.sendControl(ControlType.HELLO, encodeHello(this.context.self, this.round)),
+      dialled.sendControl(ControlType.HELLO, encodeHello(this.context.self, this.round)),
     );
   }
 

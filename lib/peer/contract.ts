@@ -3,6 +3,7 @@
  * over a link and answered once. Framing, negotiation, budgets and deadlines are the business of this folder's other
  * files. Objects instead of promises, since forwarded I/O goes this way.
  */
+import type { PageMap } from '../block/page-map.js';
 
 /** Request types on the wire. Each names who serves it. */
 export const PeerType = {
@@ -147,10 +148,16 @@ export abstract class PeerRequest implements PeerHeader {
   fua = false;
   /** Sent after the header; must not change until answered. */
   payload: Buffer = NOTHING;
+  /** Instead of `payload`: the request's range of a mapped device. Only while PeerHub.takesMapped(). */
+  map: PageMap | null = null;
   /** Where a READ's bytes go; the answer's payload must be exactly this long. Empty: the payload is given to answered(). */
   into: Buffer = NOTHING;
   /** Milliseconds before it fails with DEADLINE and the link is closed; 0: the default of limits.ts. */
   deadlineMs = 0;
+
+  get payloadBytes(): number {
+    return this.map === null ? this.payload.length : this.lengthBytes;
+  }
 
   /**
    * Exactly once, and never inside send(). `payload` is what the answer carried (empty when it went to `into`); a view,
@@ -169,6 +176,10 @@ export interface IncomingRequest extends PeerHeader {
   readonly payload: Buffer;
   /** A buffer of lengthBytes for a READ's data that answer() sends without another copy. */
   allocateAnswer(): Buffer;
+  /** A READ's data can leave from where a device has it mapped, within this turn of the loop: by answerMapped(). */
+  readonly takesMapped: boolean;
+  /** Answers a READ with its range of a mapped device. Only while takesMapped. */
+  answerMapped(map: PageMap, epoch: number): void;
   answer(status: number, payload?: Buffer, epoch?: number): void;
 }
 
@@ -190,6 +201,8 @@ export interface PeerHub {
    * A member that cannot be reached answers LINK_LOST (after at most a dial deadline), one that has no address too.
    */
   send(member: string, request: PeerRequest): void;
+  /** Whether a request with so much of a mapped device would leave in this turn of the loop, and so may be sent. */
+  takesMapped(member: string, lengthBytes: number): boolean;
   /** Makes sure that we have a link that *we* dialled to this member, so that there are two with the one it dials. */
   connect(member: string): void;
   /** The address book: null forgets the member and closes its links. */

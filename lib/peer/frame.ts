@@ -62,6 +62,16 @@ export class FrameHeader {
   offsetBytes = 0;
   lengthBytes = 0;
   payloadDigest = 0;
+
+  /** Begins anew: everything else is 0. */
+  blank(type: number, payloadBytes: number): this {
+    this.payloadBytes = payloadBytes;
+    this.type = type;
+    this.isAnswer = this.fua = false;
+    this.status = this.requestId = this.volumeId = this.extent = this.token = 0;
+    this.epoch = this.offsetBytes = this.lengthBytes = 0;
+    return this;
+  }
 }
 
 /** Writes the header at `at`, without digests; the fields must be in range (a RangeError is our own defect). */

@@ -58,6 +58,7 @@ export class HolderService {
       return;
     }
     if (op === undefined) answerLookUp(request, volume);
+    else if (op === 'read' && answeredMapped(request, volume)) return;
     else new HolderIo(request, volume, op).submit();
   }
 }
@@ -66,6 +67,15 @@ function inRange(volume: Volume, request: IncomingRequest, op: BlockOp | undefin
   if (op === 'flush') return true;
   if (op === 'write' && request.payload.length !== request.lengthBytes) return false;
   return request.lengthBytes > 0 && request.offsetBytes + request.lengthBytes <= volume.sizeBytes;
+}
+
+/** Straight from the page cache, where the link can take it now: nothing is asked, waited for or copied. */
+function answeredMapped(request: IncomingRequest, volume: Volume): boolean {
+  if (!request.takesMapped) return false;
+  const map = volume.mappedHere(request.offsetBytes, request.lengthBytes);
+  if (map === null) return false;
+  request.answerMapped(map, volume.epoch);
+  return true;
 }
 
 /** One I/O for another member. Once any part of it turns out to be held elsewhere, all of it is STALE. */

@@ -19,7 +19,8 @@ import {
 } from './contract.js';
 import { ControlType, frameError } from './frame.js';
 import { encodeHello, type PeerSelf } from './hello.js';
-import { Link, type LinkOwner, type LinkStats } from './link.js';
+import { Link, type LinkOwner } from './link.js';
+import type { LinkStats } from './link-stats.js';
 
 export interface HubOptions {
   readonly group: string;
@@ -88,6 +89,10 @@ export class Hub implements PeerHub, LinkOwner {
     else association.send(request);
   }
 
+  takesMapped(member: string, lengthBytes: number): boolean {
+    return this.associations.get(member)?.takesMapped(lengthBytes) === true;
+  }
+
   connect(member: string): void {
     this.association(member).want();
   }
@@ -145,7 +150,12 @@ export class Hub implements PeerHub, LinkOwner {
   // --- the accepting side, until it is known who is there -------------------------------------------------------
 
   private accept(incoming: IncomingConnection): void {
-    const socket = incoming.take(this.context.readBuffer, (chunk) => link.receive(chunk));
+    const { readBuffer } = this.context;
+    let opened: Link | null = null; // asked for the first buffer, the socket is not there yet
+    const socket = incoming.take(
+      () => opened?.missing ?? readBuffer,
+      (chunk) => link.receive(chunk),
+    );
     // Set once it has said its name; then everything about the link is the association's.
     let owner: LinkOwner = this;
     const link: Link = new Link(
@@ -167,6 +177,7 @@ export class Hub implements PeerHub, LinkOwner {
       this.options.clock,
       this.context.pool,
     );
+    opened = link;
     this.strangers.add(link);
   }
 

@@ -1,8 +1,9 @@
 /** A request that came in over a link, as the service sees it. It keeps its own copy of the header's fields. */
 import { assert } from '../base/assert.js';
-import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
+import { PEER_BYTES_MAX, PEER_PAYLOAD_BYTES_MAX, PEER_REQUESTS_MAX } from '../base/limits.js';
+import type { PageMap } from '../block/page-map.js';
 import type { BufferPool } from './buffer-pool.js';
-import type { IncomingRequest } from './contract.js';
+import { type IncomingRequest, mustBeOver } from './contract.js';
 import { FRAME_HEADER_BYTES, type FrameHeader } from './frame.js';
 
 const NOTHING = Buffer.alloc(0);
@@ -17,6 +18,36 @@ export interface AnswerSender {
     payload: Buffer,
     epoch: number,
   ): void;
+  /** Nothing has to be computed over the data, and the socket can take it now. */
+  readonly takesMapped: boolean;
+  sendMapped(request: LinkRequest, map: PageMap, epoch: number): void;
+}
+
+/** What one link's other end has asked for and has not been answered. */
+export class InService {
+  private requests = 0;
+  private bytes = 0;
+  /** Those that must be over before newer links are served. */
+  unanswered = 0;
+
+  hasRoomFor(charge: number): boolean {
+    return this.requests < PEER_REQUESTS_MAX && this.bytes + charge <= PEER_BYTES_MAX;
+  }
+
+  began(type: number, charge: number): void {
+    this.requests += 1;
+    this.bytes += charge;
+    if (mustBeOver(type)) this.unanswered += 1;
+  }
+
+  /** @returns whether that was the last of those that must be over */
+  ended(type: number, charge: number): boolean {
+    this.requests -= 1;
+    this.bytes -= charge;
+    if (!mustBeOver(type)) return false;
+    this.unanswered -= 1;
+    return this.unanswered === 0;
+  }
 }
 
 export class LinkRequest implements IncomingRequest {
@@ -61,6 +92,16 @@ export class LinkRequest implements IncomingRequest {
     );
     this.framed = this.pool.take(FRAME_HEADER_BYTES + this.lengthBytes);
     return this.framed.subarray(FRAME_HEADER_BYTES);
+  }
+
+  get takesMapped(): boolean {
+    return this.sender.takesMapped;
+  }
+
+  answerMapped(map: PageMap, epoch: number): void {
+    assert(!this.answered, 'a peer request is answered once');
+    this.answered = true;
+    this.sender.sendMapped(this, map, epoch);
   }
 
   answer(status: number, payload: Buffer = NOTHING, epoch = 0): void {

@@ -7,16 +7,15 @@ import { assert } from '../base/assert.js';
 import type { Clock, Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import {
-  PEER_BYTES_MAX,
   PEER_HELLO_DEADLINE_MS,
   PEER_PAYLOAD_BYTES_MAX,
-  PEER_REQUESTS_MAX,
   PEER_REQUEST_DEADLINE_MS,
   PEER_SEND_QUEUE_BYTES_MAX,
 } from '../base/limits.js';
 import type { NetSocket } from '../base/net.js';
+import type { PageMap } from '../block/page-map.js';
 import type { BufferPool } from './buffer-pool.js';
-import { answerLost, isRead, mustBeOver, PeerStatus, type PeerRequest } from './contract.js';
+import { answerLost, isRead, type PeerHeader, PeerStatus, type PeerRequest } from './contract.js';
 import {
   CONTROL_TYPE_MIN,
   ControlType,
@@ -27,7 +26,8 @@ import {
   frameError,
 } from './frame.js';
 import { HELLO_BYTES_MAX, HELLO_MAGIC, type LinkTerms } from './hello.js';
-import { LinkRequest, type AnswerSender } from './incoming.js';
+import { InService, LinkRequest, type AnswerSender } from './incoming.js';
+import { LinkStats } from './link-stats.js';
 import { Outbox } from './outbox.js';
 import { FrameParser, type FrameSink } from './parser.js';
 import { Pulse, TICK_MS } from './pulse.js';
@@ -52,19 +52,8 @@ export interface LinkOwner {
   drained(link: Link): void;
 }
 
-export interface LinkStats {
-  /** Of the last ping, −1 before the first. */
-  rttMs: number;
-  bytesIn: number;
-  bytesOut: number;
-  /** Requests sent over it. */
-  requests: number;
-  /** Requests served over it. */
-  served: number;
-}
-
 export class Link implements FrameSink, AnswerSender {
-  readonly stats: LinkStats = { rttMs: -1, bytesIn: 0, bytesOut: 0, requests: 0, served: 0 };
+  readonly stats = new LinkStats();
   /** Who is at the other end, once it has said so; '' is the management process. */
   member = '';
   incarnation = '';
@@ -84,9 +73,7 @@ export class Link implements FrameSink, AnswerSender {
   private readonly out = new FrameHeader();
   /** Of the frames we send; those of the handshake always have them. */
   private withDigests = true;
-  private incoming = 0;
-  private unanswered_ = 0;
-  private incomingBytes = 0;
+  private readonly inService = new InService();
   private timer: Timer;
   private readonly pulse = new Pulse();
 
@@ -120,7 +107,7 @@ export class Link implements FrameSink, AnswerSender {
 
   /** Requests of the other end that we have not answered yet, and that must be over before newer ones are served. */
   get unanswered(): number {
-    return this.unanswered_;
+    return this.inService.unanswered;
   }
 
   // --- handshake -----------------------------------------------------------------------------------------------
@@ -128,7 +115,7 @@ export class Link implements FrameSink, AnswerSender {
   /** Sends a frame of the link itself. */
   sendControl(type: number, payload: Buffer = NOTHING, round = 0): void {
     if (this.phase === 'closed') return;
-    const header = this.blankHeader(type, payload.length);
+    const header = this.out.blank(type, payload.length);
     header.token = HELLO_MAGIC;
     header.epoch = round;
     this.write(header, payload);
@@ -168,12 +155,8 @@ export class Link implements FrameSink, AnswerSender {
 
   private transmit(id: number, request: PeerRequest): void {
     this.stats.requests += 1;
-    const header = this.out;
-    header.payloadBytes = request.payload.length;
-    header.type = request.type;
-    header.isAnswer = false;
+    const header = this.out.blank(request.type, request.payloadBytes);
     header.fua = request.fua;
-    header.status = 0;
     header.requestId = id;
     header.volumeId = request.volumeId;
     header.extent = request.extent;
@@ -181,7 +164,13 @@ export class Link implements FrameSink, AnswerSender {
     header.epoch = request.epoch;
     header.offsetBytes = request.offsetBytes;
     header.lengthBytes = request.lengthBytes;
-    this.write(header, request.payload);
+    if (request.map === null) this.write(header, request.payload);
+    else this.writeMapped(header, request.map, request);
+  }
+
+  /** See PeerHub.takesMapped. */
+  takesMappedPayload(lengthBytes: number): boolean {
+    return this.phase === 'open' && this.takesMapped && this.table.hasRoomFor(lengthBytes);
   }
 
   /** For LinkRequest. A foreign payload is copied, since its owner may use it again at once. */
@@ -192,21 +181,11 @@ export class Link implements FrameSink, AnswerSender {
     payload: Buffer,
     epoch: number,
   ): void {
-    this.incoming -= 1;
-    this.incomingBytes -= request.charge;
-    this.pool.give(request.payload);
-    const mustEnd = mustBeOver(request.type);
-    if (mustEnd) this.unanswered_ -= 1;
-    if (this.phase !== 'open') {
+    if (!this.ended(request)) {
       if (framed !== null) this.pool.give(framed);
-      if (mustEnd && this.unanswered_ === 0) this.owner.drained(this);
       return;
     }
-    const header = this.blankHeader(request.type, payload.length);
-    header.isAnswer = true;
-    header.status = status;
-    header.requestId = request.requestId;
-    header.epoch = epoch;
+    const header = this.answerHeader(request, status, payload.length, epoch);
     if (framed !== null && framed.length > INLINE_BYTES_MAX) {
       encodeHeader(header, framed, 0);
       if (this.withDigests) addDigests(framed, 0, payload);
@@ -219,14 +198,39 @@ export class Link implements FrameSink, AnswerSender {
     }
   }
 
-  private blankHeader(type: number, payloadBytes: number): FrameHeader {
-    const header = this.out;
-    header.payloadBytes = payloadBytes;
-    header.type = type;
-    header.isAnswer = false;
-    header.fua = false;
-    header.status = header.requestId = header.volumeId = header.extent = header.token = 0;
-    header.epoch = header.offsetBytes = header.lengthBytes = 0;
+  get takesMapped(): boolean {
+    return !this.withDigests && this.outbox.isDirect;
+  }
+
+  /** For LinkRequest: what a READ asks for, from a mapped device. */
+  sendMapped(request: LinkRequest, map: PageMap, epoch: number): void {
+    if (!this.ended(request)) return;
+    this.writeMapped(this.answerHeader(request, PeerStatus.OK, request.lengthBytes, epoch), map, request);
+  }
+
+  private writeMapped(header: FrameHeader, map: PageMap, { offsetBytes, lengthBytes }: PeerHeader): void {
+    assert(this.takesMapped, 'mapped bytes leave in the turn in which they were asked for');
+    encodeHeader(header, this.outbox.slab, this.outbox.reserve(FRAME_HEADER_BYTES));
+    this.outbox.appendMapped(map, offsetBytes, offsetBytes + lengthBytes);
+    this.stats.bytesOut += FRAME_HEADER_BYTES + lengthBytes;
+    this.sent();
+  }
+
+  /** A request is answered. False: nobody is there to hear it any more. */
+  private ended(request: LinkRequest): boolean {
+    this.pool.give(request.payload);
+    const isLast = this.inService.ended(request.type, request.charge);
+    if (this.phase === 'open') return true;
+    if (isLast) this.owner.drained(this);
+    return false;
+  }
+
+  private answerHeader(request: LinkRequest, status: number, bytes: number, epoch: number): FrameHeader {
+    const header = this.out.blank(request.type, bytes);
+    header.isAnswer = true;
+    header.status = status;
+    header.requestId = request.requestId;
+    header.epoch = epoch;
     return header;
   }
 
@@ -252,6 +256,11 @@ export class Link implements FrameSink, AnswerSender {
   }
 
   // --- receiving -----------------------------------------------------------------------------------------------
+
+  /** Where the socket had better read to: see FrameParser. */
+  get missing(): Buffer | null {
+    return this.parser.missing;
+  }
 
   /** Takes received bytes. */
   receive(chunk: Buffer): void {
@@ -294,9 +303,8 @@ export class Link implements FrameSink, AnswerSender {
     if (isRead(header.type) && header.lengthBytes > PEER_PAYLOAD_BYTES_MAX) {
       throw frameError(`a read of ${header.lengthBytes} bytes, at most ${PEER_PAYLOAD_BYTES_MAX}`);
     }
-    const bytes = this.incomingBytes + chargeOf(header.type, header.payloadBytes, header.lengthBytes);
-    if (this.incoming >= PEER_REQUESTS_MAX || bytes > PEER_BYTES_MAX)
-      throw frameError('more requests than agreed');
+    const charge = chargeOf(header.type, header.payloadBytes, header.lengthBytes);
+    if (!this.inService.hasRoomFor(charge)) throw frameError('more requests than agreed');
     // The service may keep the payload until it answers; what was received lives only until we return.
     return header.payloadBytes > 0 ? this.pool.take(header.payloadBytes) : null;
   }
@@ -334,9 +342,7 @@ export class Link implements FrameSink, AnswerSender {
 
   private endRequest(header: FrameHeader, payload: Buffer): void {
     const charge = chargeOf(header.type, header.payloadBytes, header.lengthBytes);
-    this.incoming += 1;
-    if (mustBeOver(header.type)) this.unanswered_ += 1;
-    this.incomingBytes += charge;
+    this.inService.began(header.type, charge);
     this.stats.served += 1;
     this.owner.serve(
       new LinkRequest(this, this.member, this.incarnation, header, payload, charge, this.pool),

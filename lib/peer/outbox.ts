@@ -1,20 +1,36 @@
 /**
  * The only writer of a peer socket: gathers the frames of one tick and hands them over in one system call. Small frames
- * are packed into a slab, large payloads go by reference.
+ * are packed into a slab, large payloads go by reference, and read data goes straight from the page cache where the
+ * socket can take it at once; what it leaves over then is copied.
  */
+import { type GatherWrite, GatherVector, gatherWriteTo } from '../base/gather-write.js';
+import { addressOf } from '../base/libc.js';
 import { BATCH_SPANS_MAX } from '../base/limits.js';
 import type { NetSocket } from '../base/net.js';
+import type { PageMap } from '../block/page-map.js';
 import type { BufferPool } from './buffer-pool.js';
 
 const SLAB_BYTES = 256 * 1024;
 
+/** One stretch of what goes out; reused. Either `bytes` or `map` is set. */
+class Part {
+  bytes: Buffer | null = null;
+  map: PageMap | null = null;
+  /** In the buffer, or on the device. */
+  start = 0;
+  end = 0;
+}
+
 export class Outbox {
   /** Where reserve() gave room. */
   slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+  private slabAddress = addressOf(this.slab);
   private sealed = 0;
   private used = 0;
-  private parts: Buffer[] = [];
-  private partBytes = 0;
+  private readonly parts: Part[] = [];
+  /** The same for the kernel, as many pieces as there are parts. */
+  private readonly vector = new GatherVector();
+  private readonly gatherWrite: GatherWrite | null;
   private scheduled = false;
   /** Complete and not yet given to the socket. */
   private frames = 0;
@@ -24,11 +40,18 @@ export class Outbox {
   constructor(
     private readonly socket: NetSocket,
     private readonly pool: BufferPool,
-  ) {}
+  ) {
+    this.gatherWrite = gatherWriteTo(socket);
+  }
 
   /** Bytes not yet taken by the kernel. */
   get queuedBytes(): number {
-    return this.socket.writableLength + this.partBytes + this.used - this.sealed;
+    return this.socket.writableLength + this.vector.lengthBytes + this.used - this.sealed;
+  }
+
+  /** What is appended now leaves within this turn of the loop, as far as the socket takes it. */
+  get isDirect(): boolean {
+    return this.gatherWrite !== null && this.socket.writableLength === 0;
   }
 
   /** Room for `bytes` (far below the slab's size) in `slab`; returns its offset. Fill it in this tick. */
@@ -36,6 +59,7 @@ export class Outbox {
     if (this.used + bytes > SLAB_BYTES) {
       this.seal();
       this.slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.slabAddress = addressOf(this.slab);
       this.sealed = this.used = 0;
     }
     const at = this.used;
@@ -47,8 +71,7 @@ export class Outbox {
   /** Sends `bytes` by reference: it must not change until the kernel has it. */
   append(bytes: Buffer): void {
     this.seal();
-    this.parts.push(bytes);
-    this.partBytes += bytes.length;
+    this.add(bytes, null, 0, bytes.length, this.gatherWrite === null ? 0 : addressOf(bytes));
     this.schedule();
   }
 
@@ -56,6 +79,13 @@ export class Outbox {
   appendLent(bytes: Buffer): void {
     this.append(bytes);
     this.lent.push(bytes);
+  }
+
+  /** Sends a range of a mapped device. Only while isDirect. */
+  appendMapped(map: PageMap, start: number, end: number): void {
+    this.seal();
+    this.add(null, map, start, end, map.address);
+    this.schedule();
   }
 
   /** A frame is complete: enough of them are sent without waiting for the tick's end, so that both ends have work. */
@@ -74,34 +104,77 @@ export class Outbox {
   flush(): void {
     this.frames = 0;
     this.seal();
-    const socket = this.socket;
-    const parts = this.parts;
-    const only = parts.length === 1 ? parts[0] : undefined;
-    this.parts = [];
-    this.partBytes = 0;
-    if (socket.destroyed || parts.length === 0) return;
-    if (only !== undefined) {
-      socket.write(only);
-    } else {
-      socket.cork();
-      for (const part of parts) socket.write(part);
-      socket.uncork();
-    }
+    if (this.vector.count === 0) return;
+    if (!this.socket.destroyed) this.send();
+    this.forgetParts();
     this.reclaim();
+  }
+
+  private send(): void {
+    const { vector, gatherWrite } = this;
+    const sentBytes = gatherWrite !== null && this.isDirect ? gatherWrite(vector) : 0;
+    if (sentBytes < vector.lengthBytes) this.queueFrom(sentBytes);
+  }
+
+  private forgetParts(): void {
+    for (let i = 0; i < this.vector.count; i++) {
+      const part = this.parts[i] as Part;
+      part.bytes = part.map = null;
+    }
+    this.vector.clear();
   }
 
   /** When nothing waits, the kernel has copied everything: the slab and lent buffers can be filled again. */
   reclaim(): void {
-    if (this.socket.writableLength > 0 || this.parts.length > 0 || this.used > this.sealed) return;
+    if (this.socket.writableLength > 0 || this.vector.count > 0 || this.used > this.sealed) return;
     this.sealed = this.used = 0;
     for (const bytes of this.lent) this.pool.give(bytes);
     this.lent.length = 0;
   }
 
+  /** Leaves to the socket's queue what the kernel did not take. */
+  private queueFrom(sentBytes: number): void {
+    const { socket, vector } = this;
+    let skipBytes = sentBytes;
+    socket.cork();
+    try {
+      for (let i = 0; i < vector.count; i++) {
+        const part = this.parts[i] as Part;
+        const skippedBytes = Math.min(skipBytes, part.end - part.start);
+        skipBytes -= skippedBytes;
+        part.start += skippedBytes;
+        if (part.start < part.end) socket.write(this.bytesOf(part));
+      }
+    } catch {
+      // A frame was begun and cannot be ended: the link is worth nothing. Another read will say what is wrong.
+      socket.destroy();
+    }
+    socket.uncork();
+  }
+
+  private bytesOf({ bytes, map, start, end }: Part): Buffer {
+    if (bytes !== null) return bytes.subarray(start, end);
+    // By the time the socket has room the page cache may be another's, or empty.
+    const copy = this.pool.take(end - start);
+    this.lent.push(copy);
+    map?.copyOut(start, copy);
+    return copy;
+  }
+
+  private add(bytes: Buffer | null, map: PageMap | null, start: number, end: number, address: number): void {
+    const { count } = this.vector;
+    const part = this.parts[count] ?? new Part();
+    if (count === this.parts.length) this.parts.push(part);
+    part.bytes = bytes;
+    part.map = map;
+    part.start = start;
+    part.end = end;
+    this.vector.add(address + start, end - start);
+  }
+
   private seal(): void {
     if (this.used === this.sealed) return;
-    this.parts.push(this.slab.subarray(this.sealed, this.used));
-    this.partBytes += this.used - this.sealed;
+    this.add(this.slab, null, this.sealed, this.used, this.slabAddress);
     this.sealed = this.used;
   }
 

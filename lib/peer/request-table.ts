@@ -15,7 +15,7 @@ export function chargeOf(type: number, payloadBytes: number, lengthBytes: number
 }
 
 function requestCharge(request: PeerRequest): number {
-  return chargeOf(request.type, request.payload.length, request.lengthBytes);
+  return chargeOf(request.type, request.payloadBytes, request.lengthBytes);
 }
 
 export class RequestTable {
@@ -45,6 +45,11 @@ export class RequestTable {
   /** Requests that wait for room. */
   get queued(): number {
     return this.queue.length - this.head;
+  }
+
+  /** Whether a request with such a payload would not have to wait. */
+  hasRoomFor(payloadBytes: number): boolean {
+    return this.queued === 0 && this.freeCount > 0 && this.bytes + payloadBytes <= PEER_BYTES_MAX;
   }
 
   /** Takes a request; returns its id, or −1: it waits, and next() will give it. */

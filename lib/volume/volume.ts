@@ -102,9 +102,16 @@ export class Volume implements BlockDevice, IoOrigin {
     else this.submitAcross(io, first, last, slot);
   }
 
-  /** Of what one slot of this member serves; whatever has to wait, be split or be forwarded is asked for by submit(). */
   mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
     if (this.held !== null || (this.guard !== null && !this.guard())) return null;
+    return this.mappedHere(offsetBytes, lengthBytes);
+  }
+
+  /**
+   * Of what one slot of this member serves, for its initiators and for other members; whatever has to wait, be split or be
+   * forwarded is asked for by submit().
+   */
+  mappedHere(offsetBytes: number, lengthBytes: number): PageMap | null {
     const end = offsetBytes + lengthBytes;
     if (offsetBytes < 0 || lengthBytes <= 0 || end > this.sizeBytes) return null;
     const extent = Math.floor(offsetBytes / this.extentBytes);

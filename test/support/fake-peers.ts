@@ -39,6 +39,7 @@ export class FakePeers {
   hub(from: string): PeerHub {
     return {
       send: (member, request) => this.send(from, member, request),
+      takesMapped: () => false,
       connect: () => undefined,
       setAddress: (_member: string, _address: PeerAddress | null) => undefined,
       close: () => Promise.resolve(),
@@ -65,6 +66,8 @@ export class FakePeers {
       incarnation,
       ...{ type, volumeId, extent, epoch, token, offsetBytes, lengthBytes, fua, from, payload },
       allocateAnswer: () => Buffer.alloc(lengthBytes),
+      takesMapped: false,
+      answerMapped: () => undefined,
       answer: (status, answerPayload = Buffer.alloc(0), answerEpoch = 0) =>
         this.later(() => this.settle(request, status, Buffer.from(answerPayload), answerEpoch)),
     };

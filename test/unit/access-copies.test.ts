@@ -807,6 +807,8 @@ t.test('what no home would send', async (t) => {
       ...{ type, from: 'm1', incarnation: 'm1-1', token: 1, volumeId: VOLUME, extent: 0, epoch: 1 },
       ...{ offsetBytes: 0, lengthBytes: BLOCK, fua: false, payload: Buffer.alloc(0) },
       allocateAnswer: () => Buffer.alloc(BLOCK),
+      takesMapped: false,
+      answerMapped: () => undefined,
       answer: (status) => (said = status),
       ...fields,
     });

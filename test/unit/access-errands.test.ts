@@ -244,6 +244,8 @@ t.test('nor is it overtaken by that while the home reads its route', async (t) =
       ...{ from: 'm2', incarnation: 'm2-1', token: 1, volumeId: 1, extent: 1, epoch: 2 },
       ...{ offsetBytes: 0, lengthBytes: 512, fua: false, payload: block(0), type: 0 },
       allocateAnswer: () => Buffer.alloc(512),
+      takesMapped: false,
+      answerMapped: () => undefined,
       answer: (status) => void answers.push(`${name} ${status}`),
       ...fields,
     });
@@ -700,6 +702,8 @@ t.test('what no member would send is refused', async (t: Test) => {
       ...{ from: 'm2', incarnation: 'm2-1', token: 1, volumeId: 1, extent: 0, epoch: 1 },
       ...{ offsetBytes: 0, lengthBytes: 512, fua: false, payload: Buffer.alloc(0), type: 0 },
       allocateAnswer: () => Buffer.alloc(512),
+      takesMapped: false,
+      answerMapped: () => undefined,
       answer: (status) => void (answered = status),
       ...fields,
     });

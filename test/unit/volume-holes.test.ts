@@ -226,7 +226,8 @@ t.test('a holder answers for what it holds, and for blocks alone', async (t) => 
       const answered = (status: number, payload: Buffer): void => resolve(`${status} ${payload.toString()}`);
       const fields = { volumeId: 1, extent: 0, epoch: 2, token: 0, fua: false, deadlineMs: 0 };
       const [payload, into] = [Buffer.alloc(0), Buffer.alloc(0)];
-      const request = { ...fields, type: PeerType.LBA_STATUS, offsetBytes, lengthBytes, payload, into };
+      const range = { offsetBytes, lengthBytes, payload, into, map: null, payloadBytes: 0 };
+      const request = { ...fields, type: PeerType.LBA_STATUS, ...range };
       peers.hub('m1').send('m2', { ...request, answered });
     });
   said.push(await send(3 * EXTENT, 5 * EXTENT)); // as far as it holds

@@ -1,0 +1,223 @@
+/**
+ * Bytes between members that nobody copies: from the page cache to the socket at one end, from the socket to their place at
+ * the other. The disk in memory behind the holder has zeros and the mapped file a pattern, so the bytes tell which way they
+ * came.
+ */
+import fs from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import t, { type Test } from 'tap';
+import { systemClock } from '../../lib/base/clock.js';
+import { PEER_BYTES_MAX, PEER_PAYLOAD_BYTES_MAX } from '../../lib/base/limits.js';
+import { loadLibc } from '../../lib/base/libc.js';
+import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
+import { FRAME_HEADER_BYTES, FrameHeader, encodeHeader } from '../../lib/peer/frame.js';
+import { HolderService } from '../../lib/peer/holder-service.js';
+import type { Hub } from '../../lib/peer/hub.js';
+import { FrameParser } from '../../lib/peer/parser.js';
+import { VolumeTraffic } from '../../lib/load/traffic.js';
+import type { FileCalls } from '../../lib/storage/doors.js';
+import { SparseFile } from '../../lib/storage/sparse-file.js';
+import { LocalSlot } from '../../lib/volume/local-slot.js';
+import { Volume } from '../../lib/volume/volume.js';
+import { Counted, echo, makeHub, write, type Handler, type HubChoices } from '../support/peer-rig.js';
+import { RamDevice } from '../support/ram-device.js';
+import { doorsWith, makeFolder, newFile, systemError } from '../support/storage-doors.js';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const FILE_BYTES = 16 * MiB;
+const EXTENT_BYTES = 4 * MiB;
+
+t.ok(loadLibc(), 'koffi loads: the tests below mean something');
+
+const content = Buffer.alloc(FILE_BYTES);
+for (let at = 0, x = 1; at < FILE_BYTES; at += 4)
+  content.writeUInt32LE((x = Math.imul(x, 0x9e3779b1) + at) >>> 0, at);
+
+async function mappedFile(t: Test, calls: Partial<FileCalls> = {}): Promise<SparseFile> {
+  const path = join(await makeFolder(t), 'mapped.img');
+  fs.writeFileSync(path, content);
+  const file = await SparseFile.open(path, { ...newFile(FILE_BYTES), create: false }, doorsWith(calls));
+  t.teardown(() => file.close());
+  return file;
+}
+
+async function makePair(t: Test, handle: Handler, choices: HubChoices = {}): Promise<Hub> {
+  const [near, far] = [makeHub('a', echo, choices), makeHub('b', handle)];
+  t.teardown(() => Promise.all([near.close(), far.close()]));
+  near.setAddress('b', await far.listen('127.0.0.1', 0));
+  await write(1, EXTENT_BYTES).through(near, 'b'); // the link is there; of an extent that b does not hold
+  return near;
+}
+
+/** b holds the even extents of a volume. */
+function holderOf(file: SparseFile): { handle: Handler; given: () => number } {
+  let given = 0;
+  const ram = new RamDevice(FILE_BYTES);
+  const local = new LocalSlot(new VolumeTraffic(systemClock, EXTENT_BYTES));
+  const mapped = (offsetBytes: number, lengthBytes: number) => {
+    given += 1;
+    return file.mapped(offsetBytes, lengthBytes);
+  };
+  local.opened(Object.assign(ram, { mapped }));
+  const geometry = { sizeBytes: FILE_BYTES, blockBytes: 512, extentBytes: EXTENT_BYTES };
+  const holders = { epoch: 1, holderAt: (extent: number) => 1 + (extent % 2), holders: [1, 2] };
+  const volume = new Volume(geometry, holders, 1, local, () => ({ submit: () => undefined }));
+  const refresh = (_id: number, done: () => void): void => void setImmediate(done);
+  const holder = new HolderService({ volumeById: () => volume, serving: true, refresh });
+  return { handle: (request) => holder.handle(request), given: () => given };
+}
+
+function readOf(offsetBytes: number, lengthBytes: number): Counted {
+  const request = new Counted();
+  Object.assign(request, { type: PeerType.READ, epoch: 1, offsetBytes, lengthBytes });
+  request.into = Buffer.alloc(lengthBytes);
+  return request;
+}
+
+t.test('forwarded reads leave the holder from its page cache', async (t) => {
+  const { handle, given } = holderOf(await mappedFile(t));
+  const near = await makePair(t, handle);
+  const places = [
+    [0, 512],
+    [4096, 4 * KiB],
+    [64 * KiB, 128 * KiB],
+    [2 * EXTENT_BYTES, MiB],
+    [3 * EXTENT_BYTES - 512, 512],
+  ] as const;
+  for (const [offsetBytes, lengthBytes] of places) {
+    const request = readOf(offsetBytes, lengthBytes);
+    await request.through(near, 'b');
+    const wanted = content.subarray(offsetBytes, offsetBytes + lengthBytes);
+    t.ok(request.into.equals(wanted), `${lengthBytes} bytes at ${offsetBytes}`);
+  }
+  t.equal(given(), places.length);
+  const elsewhere = readOf(EXTENT_BYTES, 512);
+  await elsewhere.through(near, 'b');
+  t.equal(elsewhere.status, PeerStatus.STALE, 'what is held elsewhere is not served');
+});
+
+t.test('with digests the holder computes them over a copy', async (t) => {
+  const { handle, given } = holderOf(await mappedFile(t));
+  const near = await makePair(t, handle, { digests: true });
+  const request = readOf(0, 4 * KiB);
+  await request.through(near, 'b');
+  t.ok(request.into.equals(Buffer.alloc(4 * KiB)), 'the disk behind answers');
+  t.equal(given(), 0);
+  t.equal(near.takesMapped('b', 4 * KiB), false);
+});
+
+t.test('many at once: what the socket does not take is copied, and all of it arrives', async (t) => {
+  const { handle } = holderOf(await mappedFile(t));
+  const near = await makePair(t, handle);
+  const requests = Array.from({ length: 64 }, (_, i) =>
+    readOf((i % 4) * MiB + (i % 2) * 2 * EXTENT_BYTES, MiB),
+  );
+  await Promise.all(requests.map((request) => request.through(near, 'b')));
+  for (const { offsetBytes, into, status } of requests) {
+    t.equal(status, PeerStatus.OK);
+    const isMapped = into.equals(content.subarray(offsetBytes, offsetBytes + MiB));
+    t.ok(isMapped || into.equals(Buffer.alloc(MiB)), 'whole, from the map or from the disk behind');
+  }
+});
+
+/** Sends ranges of the file in one turn of the loop, as many as may go. */
+function sendMapped(near: Hub, file: SparseFile, lengthBytes: number): Counted[] {
+  const sent: Counted[] = [];
+  for (let offsetBytes = 0; near.takesMapped('b', lengthBytes); offsetBytes += lengthBytes) {
+    const request = new Counted();
+    Object.assign(request, { type: PeerType.COPY, offsetBytes, lengthBytes });
+    request.map = file.mapped(offsetBytes, lengthBytes);
+    void request.through(near, 'b');
+    sent.push(request);
+  }
+  return sent;
+}
+
+t.test('copies leave from the page cache, as many as the link has room for', async (t) => {
+  const arrived = new Map<number, boolean>();
+  const near = await makePair(t, (request) => {
+    const { offsetBytes, lengthBytes, payload } = request;
+    if (request.type === PeerType.COPY)
+      arrived.set(offsetBytes, payload.equals(content.subarray(offsetBytes, offsetBytes + lengthBytes)));
+    setTimeout(() => request.answer(PeerStatus.OK), 1); // the payload is its own until then
+  });
+  const file = await mappedFile(t);
+  for (const lengthBytes of [4 * KiB, 256 * KiB, PEER_PAYLOAD_BYTES_MAX]) {
+    arrived.clear();
+    const sent = sendMapped(near, file, lengthBytes);
+    t.ok(sent.length > 0 && sent.length * lengthBytes <= PEER_BYTES_MAX, `${sent.length} of ${lengthBytes}`);
+    while (sent.some(({ answers }) => answers === 0)) await new Promise((resolve) => setTimeout(resolve, 1));
+    t.equal(arrived.size, sent.length);
+    t.ok([...arrived.values()].every(Boolean), 'each as it is in the file');
+  }
+  t.equal(near.takesMapped('nobody', 1), false);
+});
+
+t.test('a page that cannot be read any more costs the link, not the process', async (t) => {
+  let broken = false;
+  const file = await mappedFile(t, {
+    readSync: (...args) => {
+      if (broken) throw systemError('EIO');
+      return fs.readSync(...args);
+    },
+  });
+  const near = await makePair(t, echo);
+  broken = true;
+  const sent = sendMapped(near, file, PEER_PAYLOAD_BYTES_MAX); // more than the socket takes at once
+  while (sent.some(({ answers }) => answers === 0)) await new Promise((resolve) => setTimeout(resolve, 1));
+  t.ok(sent.some(({ status }) => status === PeerStatus.LINK_LOST));
+  t.equal(file.mapped(0, 512), null, 'nothing of the file is believed after that');
+  const next = write(8);
+  await next.through(near, 'b');
+  t.equal(next.status, PeerStatus.OK, 'the link is made again');
+});
+
+t.test('the rest of a large payload is read right to its place', async () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 0, max: 200 * KiB }), { minLength: 1, maxLength: 6 }),
+      fc.array(fc.integer({ min: 1, max: 90 * KiB }), { minLength: 1, maxLength: 30 }),
+      (sizes, cuts) => {
+        const header = new FrameHeader();
+        const frames = sizes.map((bytes, i) => {
+          const frame = Buffer.alloc(FRAME_HEADER_BYTES + bytes, i + 1);
+          encodeHeader(header.blank(PeerType.COPY, bytes), frame, 0);
+          return frame;
+        });
+        const targets: Buffer[] = [];
+        const ended: boolean[] = [];
+        const parser = new FrameParser(
+          {
+            begin: ({ payloadBytes }) => {
+              const target = Buffer.allocUnsafeSlow(payloadBytes);
+              targets.push(target);
+              return target;
+            },
+            end: (_header, payload) => {
+              const i = ended.length;
+              const isWhole = payload.equals(Buffer.alloc(sizes[i] ?? 0, i + 1));
+              ended.push(isWhole && (payload.length === 0 || payload === targets[i]));
+            },
+          },
+          MiB,
+        );
+        parser.withDigests = false;
+        const shared = Buffer.allocUnsafeSlow(64 * KiB);
+        const stream = Buffer.concat(frames);
+        let directBytes = 0;
+        for (let at = 0, turn = 0; at < stream.length; turn++) {
+          const { missing } = parser;
+          const room = missing ?? shared;
+          const taken = stream.copy(room, 0, at, at + (cuts[turn % cuts.length] ?? 1));
+          if (missing !== null) directBytes += taken;
+          parser.push(room.subarray(0, taken));
+          at += taken;
+        }
+        const isLarge = sizes.some((bytes) => bytes > 64 * KiB + 32 * KiB);
+        return ended.length === sizes.length && ended.every(Boolean) && (directBytes > 0 || !isLarge);
+      },
+    ),
+  );
+});
