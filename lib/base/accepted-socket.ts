@@ -1,5 +1,5 @@
 /**
- * Accepted sockets that read into one buffer. net.connect has `onread` for that, net.Server has not: each 'data' event
+ * Accepted sockets that read into a buffer of ours. net.connect has `onread` for that, net.Server has not: each 'data' event
  * brings a new buffer of 64 KiB, and at 2 GB/s their allocation and collection cost more than the data path itself.
  */
 import { Socket } from 'node:net';

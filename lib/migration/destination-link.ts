@@ -77,8 +77,8 @@ export class DestinationLink {
   ) {}
 
   /** Whether a step with so much of a mapped device may be sent. */
-  takesMapped(lengthBytes: number): boolean {
-    return this.hub.takesMapped(this.member, lengthBytes);
+  takesMapped(type: PeerTypeCode, lengthBytes: number): boolean {
+    return this.hub.takesMapped(this.member, type, lengthBytes);
   }
 
   /** Sends one step, in this turn of the loop; rejects with DestinationError. */

@@ -215,7 +215,8 @@ export class Transfer {
     const lengthBytes = toBytes - fromBytes;
     await context.pacer.take(lengthBytes);
     let sentAtMs = context.clock.nowMs();
-    const map = destination.takesMapped(lengthBytes) ? context.file.mapped?.(fromBytes, lengthBytes) : null;
+    const takesMapped = destination.takesMapped(PeerType.COPY, lengthBytes);
+    const map = takesMapped ? context.file.mapped?.(fromBytes, lengthBytes) : null;
     if (map) {
       await destination.step(PeerType.COPY, { ...this.stepFields(fromBytes, lengthBytes), map });
     } else {

@@ -22,7 +22,7 @@ import type { Logger } from '../base/log.js';
 import type { Net } from '../base/net.js';
 import { randomBelow, type Random } from '../base/random.js';
 import type { BufferPool } from './buffer-pool.js';
-import { answerLost, PeerType, type PeerAddress, type PeerRequest } from './contract.js';
+import { answerLost, PeerType, type PeerAddress, type PeerRequest, type PeerTypeCode } from './contract.js';
 import { ControlType, frameError } from './frame.js';
 import { decodeHello, encodeHello, negotiate, type Hello, type PeerSelf } from './hello.js';
 import { Link, type LinkOwner } from './link.js';
@@ -40,7 +40,7 @@ export interface AssociationContext {
   readonly net: Net;
   readonly random: Random;
   readonly log: Logger;
-  /** Where dialled sockets read to; shared, since received bytes are used or copied before the next read. */
+  /** Where sockets read to, but for large payloads; shared, since what is received is used or copied before the next read. */
   readonly readBuffer: Buffer;
   readonly pool: BufferPool;
   readonly serve: LinkOwner['serve'];
@@ -90,8 +90,8 @@ export class Association implements LinkOwner {
   }
 
   /** See PeerHub. */
-  takesMapped(lengthBytes: number): boolean {
-    return this.linkFor(lengthBytes >= BULK_BYTES_MIN)?.takesMappedPayload(lengthBytes) === true;
+  takesMapped(type: PeerTypeCode, lengthBytes: number): boolean {
+    return this.linkFor(isBulk(type, lengthBytes))?.takesMappedPayload(lengthBytes) === true;
   }
 
   /** Keeps a dialled link from now on. */
@@ -139,19 +139,17 @@ export class Association implements LinkOwner {
    * rest. Where there is one link, it carries all.
    */
   private choose(request: PeerRequest): Link | null {
-    const isBulk =
-      request.type === PeerType.COPY ||
-      chargeOf(request.type, request.payload.length, request.lengthBytes) >= BULK_BYTES_MIN;
-    if (this.dialled === null && (this.prefersDialled(isBulk) || this.accepted === null)) this.dial();
-    return this.linkFor(isBulk);
+    const bulk = isBulk(request.type, chargeOf(request.type, request.payloadBytes, request.lengthBytes));
+    if (this.dialled === null && (this.prefersDialled(bulk) || this.accepted === null)) this.dial();
+    return this.linkFor(bulk);
   }
 
-  private prefersDialled(isBulk: boolean): boolean {
-    return isBulk !== this.context.self.name < this.member;
+  private prefersDialled(bulk: boolean): boolean {
+    return bulk !== this.context.self.name < this.member;
   }
 
-  private linkFor(isBulk: boolean): Link | null {
-    return this.prefersDialled(isBulk) ? (this.dialled ?? this.accepted) : (this.accepted ?? this.dialled);
+  private linkFor(bulk: boolean): Link | null {
+    return this.prefersDialled(bulk) ? (this.dialled ?? this.accepted) : (this.accepted ?? this.dialled);
   }
 
   // --- waiting for a link --------------------------------------------------------------------------------------
@@ -362,4 +360,8 @@ export function readHello(self: PeerSelf, link: Link, magic: number, payload: Bu
     link.refuse(describeError(error));
     return null;
   }
+}
+
+function isBulk(type: number, chargedBytes: number): boolean {
+  return type === PeerType.COPY || chargedBytes >= BULK_BYTES_MIN;
 }

@@ -202,7 +202,7 @@ export interface PeerHub {
    */
   send(member: string, request: PeerRequest): void;
   /** Whether a request with so much of a mapped device would leave in this turn of the loop, and so may be sent. */
-  takesMapped(member: string, lengthBytes: number): boolean;
+  takesMapped(member: string, type: PeerTypeCode, lengthBytes: number): boolean;
   /** Makes sure that we have a link that *we* dialled to this member, so that there are two with the one it dials. */
   connect(member: string): void;
   /** The address book: null forgets the member and closes its links. */

@@ -16,6 +16,7 @@ import {
   type PeerHub,
   type PeerRequest,
   type PeerService,
+  type PeerTypeCode,
 } from './contract.js';
 import { ControlType, frameError } from './frame.js';
 import { encodeHello, type PeerSelf } from './hello.js';
@@ -89,8 +90,8 @@ export class Hub implements PeerHub, LinkOwner {
     else association.send(request);
   }
 
-  takesMapped(member: string, lengthBytes: number): boolean {
-    return this.associations.get(member)?.takesMapped(lengthBytes) === true;
+  takesMapped(member: string, type: PeerTypeCode, lengthBytes: number): boolean {
+    return this.associations.get(member)?.takesMapped(type, lengthBytes) === true;
   }
 
   connect(member: string): void {

@@ -148,6 +148,7 @@ export class Link implements FrameSink, AnswerSender {
       setImmediate(answerLost, request);
       return;
     }
+    assert(request.map === null || this.takesMappedPayload(request.lengthBytes), 'mapped bytes cannot wait');
     const deadlineMs = request.deadlineMs > 0 ? request.deadlineMs : PEER_REQUEST_DEADLINE_MS;
     const id = this.table.offer(request, this.pulse.nowMs + TICK_MS + deadlineMs);
     if (id >= 0) this.transmit(id, request);
@@ -209,8 +210,8 @@ export class Link implements FrameSink, AnswerSender {
   }
 
   private writeMapped(header: FrameHeader, map: PageMap, { offsetBytes, lengthBytes }: PeerHeader): void {
-    assert(this.takesMapped, 'mapped bytes leave in the turn in which they were asked for');
-    encodeHeader(header, this.outbox.slab, this.outbox.reserve(FRAME_HEADER_BYTES));
+    const at = this.outbox.reserve(FRAME_HEADER_BYTES);
+    encodeHeader(header, this.outbox.slab, at);
     this.outbox.appendMapped(map, offsetBytes, offsetBytes + lengthBytes);
     this.stats.bytesOut += FRAME_HEADER_BYTES + lengthBytes;
     this.sent();
@@ -375,8 +376,10 @@ export class Link implements FrameSink, AnswerSender {
     this.phase = 'closed';
     this.reason = reason;
     this.timer.cancel();
+    // Who is answered LINK_LOST has its memory back: the socket must not read into it then.
+    const readsInPlace = this.missing !== null;
     this.parser.stop();
-    if (isOrderly) this.endSocket();
+    if (isOrderly && !readsInPlace) this.endSocket();
     else this.socket.destroy();
     this.owner.closed(this, wasOpen);
     setImmediate(() => {

@@ -56,6 +56,7 @@ export class Outbox {
 
   /** Room for `bytes` (far below the slab's size) in `slab`; returns its offset. Fill it in this tick. */
   reserve(bytes: number): number {
+    if (this.used + bytes > SLAB_BYTES) this.reclaim(); // a socket that was never quite full tells nobody that it has gone on
     if (this.used + bytes > SLAB_BYTES) {
       this.seal();
       this.slab = Buffer.allocUnsafeSlow(SLAB_BYTES);

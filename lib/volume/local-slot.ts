@@ -109,7 +109,7 @@ export class LocalSlot implements ExtentSlot, IoPin {
     return this.traffic.began(op === 'read', offsetBytes, op === 'read' || op === 'write' ? lengthBytes : 0);
   }
 
-  /** Needs no pin: the bytes are taken before anything else can happen here. So it takes no time of the storage. */
+  /** Needs no pin: the bytes are taken within this turn of the loop. So it takes no time of the storage. */
   mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
     const map = this.backing?.mapped?.(offsetBytes, lengthBytes) ?? null;
     if (map !== null && this.traffic.began(true, offsetBytes, lengthBytes)) this.traffic.ended(0);

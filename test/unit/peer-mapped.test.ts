@@ -12,8 +12,10 @@ import { PEER_BYTES_MAX, PEER_PAYLOAD_BYTES_MAX } from '../../lib/base/limits.js
 import { loadLibc } from '../../lib/base/libc.js';
 import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
 import { FRAME_HEADER_BYTES, FrameHeader, encodeHeader } from '../../lib/peer/frame.js';
+import { BufferPool } from '../../lib/peer/buffer-pool.js';
 import { HolderService } from '../../lib/peer/holder-service.js';
 import type { Hub } from '../../lib/peer/hub.js';
+import { Outbox } from '../../lib/peer/outbox.js';
 import { FrameParser } from '../../lib/peer/parser.js';
 import { VolumeTraffic } from '../../lib/load/traffic.js';
 import type { FileCalls } from '../../lib/storage/doors.js';
@@ -43,12 +45,20 @@ async function mappedFile(t: Test, calls: Partial<FileCalls> = {}): Promise<Spar
   return file;
 }
 
+/** A hub with both of its links to b: over one goes what is bulk, over the other the rest. */
 async function makePair(t: Test, handle: Handler, choices: HubChoices = {}): Promise<Hub> {
   const [near, far] = [makeHub('a', echo, choices), makeHub('b', handle)];
   t.teardown(() => Promise.all([near.close(), far.close()]));
+  far.setAddress('a', await near.listen('127.0.0.1', 0));
   near.setAddress('b', await far.listen('127.0.0.1', 0));
-  await write(1, EXTENT_BYTES).through(near, 'b'); // the link is there; of an extent that b does not hold
+  near.connect('b');
+  far.connect('a');
+  await until(() => near.stats().length === 2);
   return near;
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 /** b holds the even extents of a volume. */
@@ -105,7 +115,7 @@ t.test('with digests the holder computes them over a copy', async (t) => {
   await request.through(near, 'b');
   t.ok(request.into.equals(Buffer.alloc(4 * KiB)), 'the disk behind answers');
   t.equal(given(), 0);
-  t.equal(near.takesMapped('b', 4 * KiB), false);
+  t.equal(near.takesMapped('b', PeerType.COPY, 4 * KiB), false);
 });
 
 t.test('many at once: what the socket does not take is copied, and all of it arrives', async (t) => {
@@ -125,7 +135,7 @@ t.test('many at once: what the socket does not take is copied, and all of it arr
 /** Sends ranges of the file in one turn of the loop, as many as may go. */
 function sendMapped(near: Hub, file: SparseFile, lengthBytes: number): Counted[] {
   const sent: Counted[] = [];
-  for (let offsetBytes = 0; near.takesMapped('b', lengthBytes); offsetBytes += lengthBytes) {
+  for (let offsetBytes = 0; near.takesMapped('b', PeerType.COPY, lengthBytes); offsetBytes += lengthBytes) {
     const request = new Counted();
     Object.assign(request, { type: PeerType.COPY, offsetBytes, lengthBytes });
     request.map = file.mapped(offsetBytes, lengthBytes);
@@ -148,11 +158,55 @@ t.test('copies leave from the page cache, as many as the link has room for', asy
     arrived.clear();
     const sent = sendMapped(near, file, lengthBytes);
     t.ok(sent.length > 0 && sent.length * lengthBytes <= PEER_BYTES_MAX, `${sent.length} of ${lengthBytes}`);
-    while (sent.some(({ answers }) => answers === 0)) await new Promise((resolve) => setTimeout(resolve, 1));
+    await until(() => sent.every(({ answers }) => answers === 1));
     t.equal(arrived.size, sent.length);
     t.ok([...arrived.values()].every(Boolean), 'each as it is in the file');
   }
-  t.equal(near.takesMapped('nobody', 1), false);
+  t.equal(near.takesMapped('nobody', PeerType.COPY, 1), false);
+});
+
+t.test('a small copy asks the link that it goes over', async (t) => {
+  const near = await makePair(t, echo);
+  t.equal(near.takesMapped('b', PeerType.COPY, 4 * KiB), true);
+  const bulk = Array.from({ length: PEER_BYTES_MAX / PEER_PAYLOAD_BYTES_MAX }, () =>
+    write(PEER_PAYLOAD_BYTES_MAX),
+  );
+  const done = bulk.map((request) => request.through(near, 'b'));
+  t.equal(near.takesMapped('b', PeerType.COPY, 4 * KiB), false, 'which is full of bulk');
+  t.equal(near.takesMapped('b', PeerType.MIRROR_WRITE, 4 * KiB), true, 'the other one is not');
+  await Promise.all(done);
+});
+
+t.test('a slab is filled anew when the socket has taken all of it, told or not', async (t) => {
+  const socket = { writableLength: 0, destroyed: false, write: () => true, cork: () => 0, uncork: () => 0 };
+  const outbox = new Outbox(socket as never, new BufferPool());
+  const { slab } = outbox;
+  outbox.reserve(slab.length - 20);
+  socket.writableLength = 1;
+  outbox.flush();
+  socket.writableLength = 0; // without 'drain', as of a socket that was never over its mark
+  t.equal(outbox.reserve(FRAME_HEADER_BYTES), 0);
+  t.equal(outbox.slab, slab);
+  socket.writableLength = 1;
+  outbox.reserve(slab.length - FRAME_HEADER_BYTES - 20);
+  t.equal(outbox.reserve(FRAME_HEADER_BYTES), 0);
+  t.not(outbox.slab, slab, 'and not before');
+});
+
+t.test('large payloads are not copied on their way in', async (t) => {
+  const near = await makePair(t, (request) => request.answer(PeerStatus.OK));
+  const { copy } = Buffer.prototype;
+  let copiedBytes = 0;
+  Buffer.prototype.copy = function (this: Buffer, ...args: Parameters<Buffer['copy']>) {
+    const bytes = copy.apply(this, args);
+    copiedBytes += bytes;
+    return bytes;
+  };
+  t.teardown(() => (Buffer.prototype.copy = copy));
+  const requests = Array.from({ length: 16 }, () => write(PEER_PAYLOAD_BYTES_MAX));
+  await Promise.all(requests.map((request) => request.through(near, 'b')));
+  const share = copiedBytes / (16 * PEER_PAYLOAD_BYTES_MAX);
+  t.ok(share < 0.25, `${Math.round(100 * share)} % were`);
 });
 
 t.test('a page that cannot be read any more costs the link, not the process', async (t) => {
@@ -166,7 +220,7 @@ t.test('a page that cannot be read any more costs the link, not the process', as
   const near = await makePair(t, echo);
   broken = true;
   const sent = sendMapped(near, file, PEER_PAYLOAD_BYTES_MAX); // more than the socket takes at once
-  while (sent.some(({ answers }) => answers === 0)) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until(() => sent.every(({ answers }) => answers === 1));
   t.ok(sent.some(({ status }) => status === PeerStatus.LINK_LOST));
   t.equal(file.mapped(0, 512), null, 'nothing of the file is believed after that');
   const next = write(8);
