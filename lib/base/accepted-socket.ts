@@ -1,11 +1,8 @@
 /**
- * Accepted sockets that read into a buffer of ours. net.connect has `onread` for that, net.Server has not: each 'data' event
+ * Accepted sockets that read into one buffer. net.connect has `onread` for that, net.Server has not: each 'data' event
  * brings a new buffer of 64 KiB, and at 2 GB/s their allocation and collection cost more than the data path itself.
  */
 import { Socket } from 'node:net';
-
-/** Where a socket reads to: one buffer again and again, or whichever it is told before each read. */
-export type ReadBuffer = Buffer | (() => Buffer);
 
 /** What net.Server gives to the socket it makes, and what we give on to ours. */
 interface Internals {
@@ -17,12 +14,11 @@ interface Internals {
 
 /**
  * Takes the connection of a just accepted socket over, of a server with `pauseOnConnect`, and starts to read.
- * @param readBuffer may be shared by all sockets of the process: it is filled right before each `receive`. A function is
- * asked after each of them
+ * @param readBuffer may be shared by all sockets of the process: it is filled right before each `receive`
  * @param receive given a view that holds until it returns
  * @returns the socket to use from now on; the accepted one is spent
  */
-export function readInto(accepted: Socket, readBuffer: ReadBuffer, receive: (chunk: Buffer) => void): Socket {
+export function readInto(accepted: Socket, readBuffer: Buffer, receive: (chunk: Buffer) => void): Socket {
   const shell = accepted as Socket & Internals;
   const { _handle: handle, _server: server } = shell;
   if (!handle || !server) {
@@ -33,8 +29,8 @@ export function readInto(accepted: Socket, readBuffer: ReadBuffer, receive: (chu
   }
   const onread = {
     buffer: readBuffer,
-    callback: (bytesRead: number, buffer: Buffer): boolean => {
-      receive(buffer.subarray(0, bytesRead));
+    callback: (bytesRead: number): boolean => {
+      receive(readBuffer.subarray(0, bytesRead));
       return true;
     },
   };

@@ -170,9 +170,8 @@ export const PEER_REQUESTS_MAX = 1024;
 export const PEER_BYTES_MAX = 16 * MiB;
 /** Bytes waiting in a peer link's send queue before it is read no further; two honest members never get there. */
 export const PEER_SEND_QUEUE_BYTES_MAX = 2 * PEER_BYTES_MAX + 4 * MiB;
-/** One read of a peer socket, but for the rest of a large payload, which is read right to its place: the more of it comes
- *  this way, the more is copied. At 1 MiB, where all of it did, a move cost a fifth more. */
-export const PEER_READ_BUFFER_BYTES = 64 * KiB;
+/** One read of a peer socket: a whole frame of bulk. Less, and TCP's window shrinks: its timers are felt beside a move. */
+export const PEER_READ_BUFFER_BYTES = 1 * MiB;
 /** Connections a peer port accepts: two per member and direction, and the management process. */
 export const PEER_CONNECTIONS_MAX = 4 * MEMBERS_MAX;
 /** A peer that has not said hello by then is closed. */

@@ -3,7 +3,7 @@
  * that a group can also run over a network that exists only in memory. It frames nothing and knows no protocol.
  */
 import { connect, createServer, type Socket } from 'node:net';
-import { type ReadBuffer, readInto } from './accepted-socket.js';
+import { readInto } from './accepted-socket.js';
 
 export interface NetAddress {
   readonly host: string;
@@ -34,16 +34,16 @@ export interface NetSocket {
   off(event: 'error', listener: (error: Error) => void): this;
 }
 
-/** Receives what a socket reads into such a buffer: false stops the reading until resume(). */
+/** Receives what a socket reads into a buffer that is used again: false stops the reading until resume(). */
 export interface SocketReader {
-  buffer: ReadBuffer;
+  buffer: Uint8Array;
   callback(bytesRead: number, buffer: Uint8Array): boolean;
 }
 
 /** A connection that has just been accepted: exactly one of the two is called, at once. */
 export interface IncomingConnection {
-  /** @param receive given views of a read buffer that hold until it returns; never called before take() has returned */
-  take(readBuffer: ReadBuffer, receive: (chunk: Buffer) => void): NetSocket;
+  /** @param receive given views of `readBuffer` that hold until it returns; never called before take() has returned */
+  take(readBuffer: Buffer, receive: (chunk: Buffer) => void): NetSocket;
   refuse(): void;
 }
 
@@ -98,7 +98,7 @@ export const tcp: Net = {
 class Accepted implements IncomingConnection {
   constructor(private readonly socket: Socket) {}
 
-  take(readBuffer: ReadBuffer, receive: (chunk: Buffer) => void): NetSocket {
+  take(readBuffer: Buffer, receive: (chunk: Buffer) => void): NetSocket {
     return readInto(this.socket, readBuffer, receive);
   }
 

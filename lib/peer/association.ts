@@ -40,7 +40,7 @@ export interface AssociationContext {
   readonly net: Net;
   readonly random: Random;
   readonly log: Logger;
-  /** Where sockets read to, but for large payloads; shared, since what is received is used or copied before the next read. */
+  /** Where dialled sockets read to; shared, since received bytes are used or copied before the next read. */
   readonly readBuffer: Buffer;
   readonly pool: BufferPool;
   readonly serve: LinkOwner['serve'];
@@ -184,18 +184,17 @@ export class Association implements LinkOwner {
     if (isBusy || this.isClosed || address === null) return;
     this.isDialling = true;
     const { readBuffer, clock, pool, net } = this.context;
-    let link: Link | null = null; // asked for the first buffer, the socket is not there yet
     const socket = net.connect(address, {
-      buffer: () => link?.missing ?? readBuffer,
-      callback: (bytes, buffer) => {
-        link?.receive((buffer as Buffer).subarray(0, bytes));
+      buffer: readBuffer,
+      callback: (bytes) => {
+        link.receive(readBuffer.subarray(0, bytes));
         return true;
       },
     });
-    const dialled = (link = new Link(socket, true, this, clock, pool));
-    this.pending.add(dialled);
+    const link: Link = new Link(socket, true, this, clock, pool);
+    this.pending.add(link);
     socket.once('connect', () =>
-      dialled.sendControl(ControlType.HELLO, encodeHello(this.context.self, this.round)),
+      link.sendControl(ControlType.HELLO, encodeHello(this.context.self, this.round)),
     );
   }
 

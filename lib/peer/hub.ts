@@ -151,12 +151,7 @@ export class Hub implements PeerHub, LinkOwner {
   // --- the accepting side, until it is known who is there -------------------------------------------------------
 
   private accept(incoming: IncomingConnection): void {
-    const { readBuffer } = this.context;
-    let opened: Link | null = null; // asked for the first buffer, the socket is not there yet
-    const socket = incoming.take(
-      () => opened?.missing ?? readBuffer,
-      (chunk) => link.receive(chunk),
-    );
+    const socket = incoming.take(this.context.readBuffer, (chunk) => link.receive(chunk));
     // Set once it has said its name; then everything about the link is the association's.
     let owner: LinkOwner = this;
     const link: Link = new Link(
@@ -178,7 +173,6 @@ export class Hub implements PeerHub, LinkOwner {
       this.options.clock,
       this.context.pool,
     );
-    opened = link;
     this.strangers.add(link);
   }
 

@@ -258,11 +258,6 @@ export class Link implements FrameSink, AnswerSender {
 
   // --- receiving -----------------------------------------------------------------------------------------------
 
-  /** Where the socket had better read to: see FrameParser. */
-  get missing(): Buffer | null {
-    return this.parser.missing;
-  }
-
   /** Takes received bytes. */
   receive(chunk: Buffer): void {
     if (this.phase === 'closed') return;
@@ -376,10 +371,8 @@ export class Link implements FrameSink, AnswerSender {
     this.phase = 'closed';
     this.reason = reason;
     this.timer.cancel();
-    // Who is answered LINK_LOST has its memory back: the socket must not read into it then.
-    const readsInPlace = this.missing !== null;
     this.parser.stop();
-    if (isOrderly && !readsInPlace) this.endSocket();
+    if (isOrderly) this.endSocket();
     else this.socket.destroy();
     this.owner.closed(this, wasOpen);
     setImmediate(() => {

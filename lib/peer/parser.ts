@@ -13,8 +13,6 @@ import {
 } from './frame.js';
 
 const NOTHING = Buffer.alloc(0);
-/** A payload that lacks as much is worth a read of its own. */
-const MISSING_BYTES_MIN = 32 * 1024;
 
 /** Who reads the frames. Both calls get the same header object, reused for every frame. */
 export interface FrameSink {
@@ -48,12 +46,6 @@ export class FrameParser {
   stop(): void {
     this.stopped = true;
     this.payload = null;
-  }
-
-  /** The rest of a large payload, for the socket to read right into: what push() finds there already is not copied. */
-  get missing(): Buffer | null {
-    const { payload, filled } = this;
-    return payload !== null && payload.length - filled >= MISSING_BYTES_MIN ? payload.subarray(filled) : null;
   }
 
   /** Takes the next bytes. Payload views given to the sink are views of `chunk`. Throws PROTOCOL. */
@@ -99,10 +91,12 @@ export class FrameParser {
 
   private takePayload(chunk: Buffer, at: number): number {
     const payload = this.payload ?? NOTHING;
-    const taken = Math.min(chunk.length - at, payload.length - this.filled);
-    const isInPlace =
-      chunk.byteOffset + at === payload.byteOffset + this.filled && chunk.buffer === payload.buffer;
-    if (!isInPlace) chunk.copy(payload, this.filled, at, at + taken);
+    const taken = chunk.copy(
+      payload,
+      this.filled,
+      at,
+      at + Math.min(chunk.length - at, payload.length - this.filled),
+    );
     this.filled += taken;
     if (this.filled === payload.length) {
       this.filled = 0;

@@ -6,7 +6,6 @@
  *                                  └── together at most KERNEL_BYTES ──┘
  */
 import { EventEmitter } from 'node:events';
-import type { ReadBuffer } from '../base/accepted-socket.js';
 import type { IncomingConnection, NetAddress, NetSocket, SocketReader } from '../base/net.js';
 import type { SimProcess } from './process.js';
 import type { Timeline } from './timeline.js';
@@ -43,7 +42,7 @@ export class SimSocket extends EventEmitter implements NetSocket, IncomingConnec
   isOpen = false;
   other!: SimSocket;
   private receive: ((chunk: Buffer) => boolean) | null = null;
-  private readBuffer: ReadBuffer | null = null;
+  private readBuffer: Buffer | null = null;
   private waiting: Waiting[] = [];
   private needsDrain = false;
   private ending = false;
@@ -69,8 +68,9 @@ export class SimSocket extends EventEmitter implements NetSocket, IncomingConnec
   ) {
     super();
     if (reader !== null) {
-      this.readBuffer = reader.buffer;
-      this.receive = (chunk) => reader.callback(chunk.length, chunk);
+      const { buffer } = reader;
+      this.readBuffer = Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+      this.receive = (chunk) => reader.callback(chunk.length, buffer);
     }
   }
 
@@ -109,7 +109,7 @@ export class SimSocket extends EventEmitter implements NetSocket, IncomingConnec
     this.destroy();
   }
 
-  take(readBuffer: ReadBuffer, receive: (chunk: Buffer) => void): NetSocket {
+  take(readBuffer: Buffer, receive: (chunk: Buffer) => void): NetSocket {
     this.readBuffer = readBuffer;
     this.receive = (chunk) => {
       receive(chunk);
@@ -267,7 +267,7 @@ export class SimSocket extends EventEmitter implements NetSocket, IncomingConnec
       if (this.finSent) this.destroy();
       else this.end(); // allowHalfOpen is off
     } else {
-      const room = (typeof this.readBuffer === 'function' ? this.readBuffer() : this.readBuffer) ?? parcel;
+      const room = this.readBuffer ?? parcel;
       const bytes = Math.min(room.length, parcel.length);
       parcel.copy(room, 0, 0, bytes);
       if (bytes < parcel.length) this.inbox.unshift(parcel.subarray(bytes));

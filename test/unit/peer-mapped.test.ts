@@ -1,22 +1,19 @@
 /**
- * Bytes between members that nobody copies: from the page cache to the socket at one end, from the socket to their place at
- * the other. The disk in memory behind the holder has zeros and the mapped file a pattern, so the bytes tell which way they
- * came.
+ * Bytes for another member that nobody copies on their way from the page cache to the socket. The disk in memory behind
+ * the holder has zeros and the mapped file a pattern, so the bytes tell which way they came.
  */
 import fs from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
 import { PEER_BYTES_MAX, PEER_PAYLOAD_BYTES_MAX } from '../../lib/base/limits.js';
 import { loadLibc } from '../../lib/base/libc.js';
 import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
-import { FRAME_HEADER_BYTES, FrameHeader, encodeHeader } from '../../lib/peer/frame.js';
+import { FRAME_HEADER_BYTES } from '../../lib/peer/frame.js';
 import { BufferPool } from '../../lib/peer/buffer-pool.js';
 import { HolderService } from '../../lib/peer/holder-service.js';
 import type { Hub } from '../../lib/peer/hub.js';
 import { Outbox } from '../../lib/peer/outbox.js';
-import { FrameParser } from '../../lib/peer/parser.js';
 import { VolumeTraffic } from '../../lib/load/traffic.js';
 import type { FileCalls } from '../../lib/storage/doors.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
@@ -193,22 +190,6 @@ t.test('a slab is filled anew when the socket has taken all of it, told or not',
   t.not(outbox.slab, slab, 'and not before');
 });
 
-t.test('large payloads are not copied on their way in', async (t) => {
-  const near = await makePair(t, (request) => request.answer(PeerStatus.OK));
-  const { copy } = Buffer.prototype;
-  let copiedBytes = 0;
-  Buffer.prototype.copy = function (this: Buffer, ...args: Parameters<Buffer['copy']>) {
-    const bytes = copy.apply(this, args);
-    copiedBytes += bytes;
-    return bytes;
-  };
-  t.teardown(() => (Buffer.prototype.copy = copy));
-  const requests = Array.from({ length: 16 }, () => write(PEER_PAYLOAD_BYTES_MAX));
-  await Promise.all(requests.map((request) => request.through(near, 'b')));
-  const share = copiedBytes / (16 * PEER_PAYLOAD_BYTES_MAX);
-  t.ok(share < 0.25, `${Math.round(100 * share)} % were`);
-});
-
 t.test('a page that cannot be read any more costs the link, not the process', async (t) => {
   let broken = false;
   const file = await mappedFile(t, {
@@ -226,52 +207,4 @@ t.test('a page that cannot be read any more costs the link, not the process', as
   const next = write(8);
   await next.through(near, 'b');
   t.equal(next.status, PeerStatus.OK, 'the link is made again');
-});
-
-t.test('the rest of a large payload is read right to its place', async () => {
-  fc.assert(
-    fc.property(
-      fc.array(fc.integer({ min: 0, max: 200 * KiB }), { minLength: 1, maxLength: 6 }),
-      fc.array(fc.integer({ min: 1, max: 90 * KiB }), { minLength: 1, maxLength: 30 }),
-      (sizes, cuts) => {
-        const header = new FrameHeader();
-        const frames = sizes.map((bytes, i) => {
-          const frame = Buffer.alloc(FRAME_HEADER_BYTES + bytes, i + 1);
-          encodeHeader(header.blank(PeerType.COPY, bytes), frame, 0);
-          return frame;
-        });
-        const targets: Buffer[] = [];
-        const ended: boolean[] = [];
-        const parser = new FrameParser(
-          {
-            begin: ({ payloadBytes }) => {
-              const target = Buffer.allocUnsafeSlow(payloadBytes);
-              targets.push(target);
-              return target;
-            },
-            end: (_header, payload) => {
-              const i = ended.length;
-              const isWhole = payload.equals(Buffer.alloc(sizes[i] ?? 0, i + 1));
-              ended.push(isWhole && (payload.length === 0 || payload === targets[i]));
-            },
-          },
-          MiB,
-        );
-        parser.withDigests = false;
-        const shared = Buffer.allocUnsafeSlow(64 * KiB);
-        const stream = Buffer.concat(frames);
-        let directBytes = 0;
-        for (let at = 0, turn = 0; at < stream.length; turn++) {
-          const { missing } = parser;
-          const room = missing ?? shared;
-          const taken = stream.copy(room, 0, at, at + (cuts[turn % cuts.length] ?? 1));
-          if (missing !== null) directBytes += taken;
-          parser.push(room.subarray(0, taken));
-          at += taken;
-        }
-        const isLarge = sizes.some((bytes) => bytes > 64 * KiB + 32 * KiB);
-        return ended.length === sizes.length && ended.every(Boolean) && (directBytes > 0 || !isLarge);
-      },
-    ),
-  );
 });
