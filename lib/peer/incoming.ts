@@ -1,4 +1,7 @@
-/** A request that came in over a link, as the service sees it. It keeps its own copy of the header's fields. */
+/**
+ * A request that came in over a link, as the service sees it, with its own copy of the header's fields; and the count of
+ * what a link has in service.
+ */
 import { assert } from '../base/assert.js';
 import { PEER_BYTES_MAX, PEER_PAYLOAD_BYTES_MAX, PEER_REQUESTS_MAX } from '../base/limits.js';
 import type { PageMap } from '../block/page-map.js';
