@@ -11,6 +11,7 @@ import { Running } from './process.js';
 import type { Scope } from './scope.js';
 
 const PROGRAM = fileURLToPath(new URL('../../bin/blockferry.cjs', import.meta.url));
+/** Each look costs both ends a millisecond of the machine that is measured; when a move ended is read from its record. */
 const POLL_MS = 100;
 
 /** What a case wants of a server besides the usual. */

@@ -214,21 +214,22 @@ export class Transfer {
     const { destination } = this.interceptor;
     const lengthBytes = toBytes - fromBytes;
     await context.pacer.take(lengthBytes);
-    let sentAtMs = context.clock.nowMs();
     const takesMapped = destination.takesMapped(PeerType.COPY, lengthBytes);
     const map = takesMapped ? context.file.mapped?.(fromBytes, lengthBytes) : null;
-    if (map) {
-      await destination.step(PeerType.COPY, { ...this.stepFields(fromBytes, lengthBytes), map });
-    } else {
-      const payload = this.buffer.subarray(0, lengthBytes);
-      await submitAndWait(context.file, 'read', fromBytes, lengthBytes, payload);
-      sentAtMs = context.clock.nowMs();
-      await destination.step(PeerType.COPY, { ...this.stepFields(fromBytes, lengthBytes), payload });
-    }
+    // A map is good until the running turn of the loop ends: from here to the step nothing waits but for a read.
+    const data = map ? { map } : { payload: await this.read(fromBytes, lengthBytes) };
+    const sentAtMs = context.clock.nowMs();
+    await destination.step(PeerType.COPY, { ...this.stepFields(fromBytes, lengthBytes), ...data });
     context.pacer.answered(context.clock.nowMs() - sentAtMs);
     context.waypoints.reached('extent.copied');
     context.stats.bytesCopied += lengthBytes;
     context.stats.bytesRecopied += this.sentBefore(fromBytes, toBytes);
+  }
+
+  private async read(fromBytes: number, lengthBytes: number): Promise<Buffer> {
+    const payload = this.buffer.subarray(0, lengthBytes);
+    await submitAndWait(this.context.file, 'read', fromBytes, lengthBytes, payload);
+    return payload;
   }
 
   private sentBefore(fromBytes: number, toBytes: number): number {

@@ -155,6 +155,7 @@ export abstract class PeerRequest implements PeerHeader {
   /** Milliseconds before it fails with DEADLINE and the link is closed; 0: the default of limits.ts. */
   deadlineMs = 0;
 
+  /** What follows the header, wherever it stands. */
   get payloadBytes(): number {
     return this.map === null ? this.payload.length : this.lengthBytes;
   }

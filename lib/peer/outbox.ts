@@ -56,7 +56,8 @@ export class Outbox {
 
   /** Room for `bytes` (far below the slab's size) in `slab`; returns its offset. Fill it in this tick. */
   reserve(bytes: number): number {
-    if (this.used + bytes > SLAB_BYTES) this.reclaim(); // a socket that was never quite full tells nobody that it has gone on
+    // A socket that was never quite full tells nobody that it has taken the rest.
+    if (this.used + bytes > SLAB_BYTES) this.reclaim();
     if (this.used + bytes > SLAB_BYTES) {
       this.seal();
       this.slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
@@ -125,8 +126,12 @@ export class Outbox {
     this.vector.clear();
   }
 
-  /** When nothing waits, the kernel has copied everything: the slab and lent buffers can be filled again. */
+  /**
+   * When nothing waits, the kernel has copied everything: the slab and lent buffers can be filled again. Not those of a
+   * socket that broke: what it had begun to write is nobody's to fill.
+   */
   reclaim(): void {
+    if (this.socket.destroyed) return;
     if (this.socket.writableLength > 0 || this.vector.count > 0 || this.used > this.sealed) return;
     this.sealed = this.used = 0;
     for (const bytes of this.lent) this.pool.give(bytes);

@@ -190,6 +190,19 @@ t.test('a slab is filled anew when the socket has taken all of it, told or not',
   t.not(outbox.slab, slab, 'and not before');
 });
 
+t.test('a socket that broke gives no memory back', async (t) => {
+  const socket = { writableLength: 0, destroyed: false, write: () => true, cork: () => 0, uncork: () => 0 };
+  const pool = new BufferPool();
+  for (const isBroken of [false, true]) {
+    const outbox = new Outbox(socket as never, pool);
+    const lent = pool.take(64 * KiB);
+    outbox.appendLent(lent);
+    socket.destroyed = isBroken;
+    outbox.flush();
+    t.equal(pool.take(64 * KiB).buffer === lent.buffer, !isBroken, isBroken ? 'broken' : 'whole');
+  }
+});
+
 t.test('a page that cannot be read any more costs the link, not the process', async (t) => {
   let broken = false;
   const file = await mappedFile(t, {
