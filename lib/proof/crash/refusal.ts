@@ -10,7 +10,7 @@ import { Initiator } from '../../iscsi/initiator/index.js';
 import type { MoveView } from '../../manage/api.js';
 import type { Line } from '../figures.js';
 import { MEMBER_OF } from './cases.js';
-import { EXTENT_BYTES, Scene, VOLUME } from './scene.js';
+import { EXTENT_BYTES, EXTENTS, Scene, VOLUME } from './scene.js';
 
 const POLL_MS = 30;
 const FIGURES_MS = 500;
@@ -30,6 +30,7 @@ async function refuse(workFolder: string, strict: boolean): Promise<Line> {
   const scope = new Scope();
   try {
     const scene = await Scene.open(workFolder, scope);
+    await scene.makeVolume(VOLUME, EXTENTS);
     await scene.spread();
     const host = new PatientHost(await Initiator.connect(scene.url(), { initiatorName: HOST_NAME }), scene);
     scope.defer(() => host.initiator.close());

@@ -34,7 +34,8 @@ export async function runResume(workFolder: string): Promise<Line[]> {
   for (const death of DEATHS) {
     const scope = new Scope();
     try {
-      const scene = await Scene.open(workFolder, scope, { extents: BATCHES * BATCH_EXTENTS });
+      const scene = await Scene.open(workFolder, scope);
+      await scene.makeVolume(VOLUME, BATCHES * BATCH_EXTENTS);
       await scene.load(scope);
       const member = death.who === 'source' ? 'm1' : 'm2';
       scene.desk.give(member, {

@@ -8,7 +8,7 @@ import { LEASE_TTL_MS } from '../../base/limits.js';
 import { Scope } from '../../bench/scope.js';
 import { MEMBER_OF, type CrashCase } from './cases.js';
 import { beginPlot, type PlotEnd } from './plots.js';
-import { Scene } from './scene.js';
+import { EXTENTS, Scene, VOLUME } from './scene.js';
 
 export interface CrashResult {
   readonly id: string;
@@ -35,8 +35,10 @@ export async function runCrash(crash: CrashCase, workFolder: string, lane = 0): 
   let recoveryMs = NaN;
   let stallMs = NaN;
   const faults: string[] = [];
+  let scene: Scene | undefined;
   try {
-    const scene = await Scene.open(workFolder, scope, { host: `127.0.1.${lane + 1}` });
+    scene = await Scene.open(workFolder, scope, { host: `127.0.1.${lane + 1}` });
+    await scene.makeVolume(VOLUME, EXTENTS);
     await scene.spread();
     await scene.load(scope);
     await sleep(systemClock, WARM_UP_MS);
@@ -51,6 +53,7 @@ export async function runCrash(crash: CrashCase, workFolder: string, lane = 0): 
   } catch (error) {
     faults.push(describeError(error));
   }
+  if (faults.length > 0 && scene !== undefined) faults.push(...scene.lastWords());
   faults.push(...(await scope.close()));
   return { id: crash.id, recoveryMs, stallMs, faults };
 }

@@ -32,6 +32,7 @@ const FLUSH_MS = 60;
 /** How long an initiator goes on trying: longer than any recovery may take. */
 const PATIENCE_MS = 60_000;
 const LOAD_SECONDS = 600;
+const LAST_WORDS = 12;
 /** On a machine with more to do than it can, members lose their leases for a while. */
 const ABSENT_MS_MAX = 15_000;
 
@@ -64,7 +65,7 @@ export class Scene {
   static async open(
     workFolder: string,
     scope: Scope,
-    { extents = EXTENTS, host = '127.0.0.1' } = {},
+    { host = '127.0.0.1' } = {},
   ): Promise<Scene> {
     const folder = await mkdtemp(join(workFolder, 'scene-'));
     scope.defer(() => rm(folder, { recursive: true, force: true }));
@@ -77,15 +78,13 @@ export class Scene {
     const running = Running.start(process.execPath, [PROGRAM, ...args], { env });
     scope.defer(() => running.stop());
     const ready = await running.readyJson<{ manage: string; portal: string }>();
-    const scene = new Scene(
-      new ManageClient(ready.manage),
-      new OrderDesk(orders),
-      data,
-      running,
-      ready.portal,
-    );
-    await scene.makeVolume(VOLUME, extents);
-    return scene;
+    return new Scene(new ManageClient(ready.manage), new OrderDesk(orders), data, running, ready.portal);
+  }
+
+  /** What the group had to say that was out of the ordinary, the latest of it: for a scene that went wrong. */
+  lastWords(): string[] {
+    const said = this.running.stderr.split('\n').filter((line) => line !== '');
+    return said.slice(-LAST_WORDS).map((line) => `the group said: ${line.slice(0, 300)}`);
   }
 
   async makeVolume(name: string, extents: number): Promise<void> {
