@@ -41,9 +41,10 @@ HANDOVERS ?= 200
 # make balance: how long a balanced group is watched
 QUIET_SECONDS ?= 120
 WORK ?= .
-DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra qemu-system-x86 ipxe-qemu sg3-utils
-# What Blockferry is measured beside; libiscsi-bin brings iscsi-perf.
-BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common
+# libisal2 is no tool: Blockferry computes digests with it where it is.
+DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra qemu-system-x86 ipxe-qemu sg3-utils libisal2
+# What Blockferry is measured beside; libiscsi-bin brings iscsi-perf, fio loads QEMU's mirror.
+BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common fio libisal2
 SOURCES := $(shell find lib bin -name '*.ts' -o -name '*.cts' 2>/dev/null)
 TEST_SOURCES := $(shell find test -name '*.ts' 2>/dev/null)
 
@@ -135,7 +136,7 @@ balance: build ## a group that balances itself under load: what it gains, and th
 	@$(NODE) dist/bin/proof.js balance --quiet-seconds $(QUIET_SECONDS) $(if $(SCENES),--scenes '$(SCENES)') --folder $(WORK)
 
 tools: PACKAGES = $(DEBIAN_PACKAGES)
-tools: WITHOUT = the suites of test/integration that use them (libiscsi, QEMU, iPXE, sg3_utils) are skipped
+tools: WITHOUT = the suites of test/integration that use them (libiscsi, QEMU, iPXE, sg3_utils) are skipped, and digests take longer
 tools: ## the Debian packages that the integration tests use
 	@$(INSTALL_PACKAGES)
 

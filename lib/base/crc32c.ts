@@ -1,8 +1,10 @@
 /**
  * CRC32C: Castagnoli's polynomial, reflected (RFC 3385). The digest of iSCSI and of the peer channel; how it is written is
- * theirs. Headers are short and get slicing-by-8 in JavaScript; data goes to a native routine.
+ * theirs. Headers are short and get slicing-by-8 in JavaScript; data goes to a native routine: Intel's ISA-L where the
+ * system has it (18 GB/s), and else one that comes with us (4 GB/s).
  */
-import { crc32c as nativeCrc32c } from '@node-rs/crc32';
+import { crc32c } from '@node-rs/crc32';
+import { loadLibc } from './libc.js';
 
 const POLYNOMIAL = 0x82f63b78;
 const SLICES = 8;
@@ -49,7 +51,59 @@ export function headerCrc32c(bytes: Uint8Array, start: number, end: number): num
   return ~crc >>> 0;
 }
 
+/**
+ * Makes the function that gives the CRC32C of two stretches in a row from theirs, the second of them `secondBytes` long:
+ * a register that goes through so many zeros is a linear function of its bits, one table for each of its bytes.
+ */
+export function crc32cJoiner(secondBytes: number): (first: number, second: number) => number {
+  const ofBit = Array.from({ length: 32 }, (_, bit) => {
+    let crc = 1 << bit;
+    for (let at = 0; at < secondBytes; at++) crc = (crc >>> 8) ^ table(0, crc & 0xff);
+    return crc;
+  });
+  const shifted = new Int32Array(4 * 256);
+  for (let at = 0; at < shifted.length; at++) {
+    for (let bit = 0; bit < 8; bit++) {
+      if ((at & (1 << bit)) !== 0)
+        shifted[at] = (shifted[at] as number) ^ (ofBit[(at >>> 8) * 8 + bit] as number);
+    }
+  }
+  return (first, second) =>
+    (shifted[first & 0xff] as number) ^
+    (shifted[256 + ((first >>> 8) & 0xff)] as number) ^
+    (shifted[512 + ((first >>> 16) & 0xff)] as number) ^
+    (shifted[768 + (first >>> 24)] as number) ^
+    second;
+}
+
+export const bundledCrc32c: DataCrc32c = (bytes, previous) => crc32c(bytes, previous);
+
+type DataCrc32c = (bytes: Uint8Array, previous: number) => number;
+
+/** Chosen when it is first needed: most processes never compute one. */
+let chosen: DataCrc32c = (bytes, previous) => {
+  chosen = loadIsal() ?? bundledCrc32c;
+  return chosen(bytes, previous);
+};
+
 /** CRC32C of data; `previous` is the digest of what came before it, to go on from. */
 export function dataCrc32c(bytes: Uint8Array, previous = 0): number {
-  return nativeCrc32c(bytes, previous);
+  return chosen(bytes, previous);
+}
+
+/** Debian: libisal2. Null where it, or koffi, is missing. Exported for tests. */
+export function loadIsal(): DataCrc32c | null {
+  try {
+    const library = loadLibc()?.koffi.load('libisal.so.2');
+    if (library === undefined) return null;
+    const isal = library.func('uint32_t crc32_iscsi(const void *bytes, int length, uint32_t before)') as (
+      bytes: Uint8Array,
+      length: number,
+      before: number,
+    ) => number;
+    // It takes and gives the bare register, which a digest is the complement of.
+    return (bytes, previous) => ~isal(bytes, bytes.length, ~previous >>> 0) >>> 0;
+  } catch {
+    return null;
+  }
 }

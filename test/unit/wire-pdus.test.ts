@@ -7,6 +7,7 @@ import { BHS_BYTES, decodeBhs, paddedLength } from '../../lib/iscsi/wire/bhs.js'
 import * as dataIn from '../../lib/iscsi/wire/data-in.js';
 import * as dataOut from '../../lib/iscsi/wire/data-out.js';
 import { describePdu } from '../../lib/iscsi/wire/describe.js';
+import { bundledCrc32c, crc32cJoiner, loadIsal } from '../../lib/base/crc32c.js';
 import { dataCrc32c, headerCrc32c, writeDigest } from '../../lib/iscsi/wire/digests.js';
 import { Framer, type FramerSink } from '../../lib/iscsi/wire/framer.js';
 import * as login from '../../lib/iscsi/wire/login.js';
@@ -182,6 +183,33 @@ t.test('CRC32C: the vectors of RFC 7143 B.4, both implementations', async (t) =>
     );
   }
 });
+
+t.test(
+  'digests of data: two routines say the same, and two stretches in a row need no third look',
+  async (t) => {
+    const isal = loadIsal();
+    if (isal === null) t.comment('libisal2 is not installed: only the routine that comes with us is tried');
+    for (const secondBytes of [1, 3, 512, 4096]) {
+      const joined = crc32cJoiner(secondBytes);
+      fc.assert(
+        fc.property(
+          fc.uint8Array({ maxLength: 300 }),
+          fc.uint8Array({ minLength: secondBytes, maxLength: secondBytes }),
+          (first, second) => {
+            const both = Buffer.concat([first, second]);
+            const crc = headerCrc32c(both, 0, both.length);
+            if (bundledCrc32c(both, 0) !== crc || bundledCrc32c(second, bundledCrc32c(first, 0)) !== crc)
+              return false;
+            if (isal !== null && (isal(both, 0) !== crc || isal(second, isal(first, 0)) !== crc))
+              return false;
+            return joined(dataCrc32c(first), dataCrc32c(second)) >>> 0 === crc;
+          },
+        ),
+        { numRuns: 50 },
+      );
+    }
+  },
+);
 
 const pduArbitrary = fc.record({
   ahsWords: fc.constantFrom(0, 0, 0, 1, 4, 255),
