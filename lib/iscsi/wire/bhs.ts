@@ -110,7 +110,7 @@ export function writeLengths(
 
 /** Zeroes all 48 bytes, then writes byte 0, byte 1 and the lengths: how every encoder begins. */
 export function beginBhs(into: Buffer, at: number, byte0: number, flags: number, lengths: PduLengths): void {
-  into.fill(0, at, at + BHS_BYTES);
+  for (let byte = at; byte < at + BHS_BYTES; byte++) into[byte] = 0; // fill() of so few takes several times as long
   into.writeUInt8(byte0, at + bhsField.opcode);
   into.writeUInt8(flags, at + bhsField.flags);
   writeLengths(into, at, lengths.totalAHSLength, lengths.dataSegmentLength);

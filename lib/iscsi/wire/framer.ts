@@ -195,9 +195,9 @@ export class Framer {
     if (available >= BHS_BYTES) {
       const needed = this.headerBytes(this.chunk, this.at);
       if (available >= needed) {
-        const header = this.chunk.subarray(this.at, this.at + needed);
+        const start = this.at;
         this.at += needed;
-        this.headerComplete(header);
+        this.headerComplete(this.chunk, start, this.at);
         return;
       }
     }
@@ -221,21 +221,21 @@ export class Framer {
     const header = this.partialHeader;
     this.partialHeader = EMPTY;
     this.partialHeaderFilled = 0;
-    this.headerComplete(header);
+    this.headerComplete(header, 0, header.length);
   }
 
   private headerBytes(bytes: Buffer, at: number): number {
     return BHS_BYTES + totalAHSLengthOf(bytes, at) * 4 + this.headerDigestBytes;
   }
 
-  private headerComplete(header: Buffer): void {
-    let bhs = header;
-    if (this.headerDigestBytes > 0) {
-      const end = header.length - DIGEST_BYTES;
+  /** It stands in bytes [start, withDigest), its digest included. */
+  private headerComplete(bytes: Buffer, start: number, withDigest: number): void {
+    const end = withDigest - this.headerDigestBytes;
+    if (end < withDigest && headerCrc32c(bytes, start, end) !== readDigest(bytes, end)) {
       // Without a header there is no knowing where the next one begins (RFC 7143 7.8, ErrorRecoveryLevel 0).
-      if (headerCrc32c(header, 0, end) !== readDigest(header, end)) return this.fail('header digest error');
-      bhs = header.subarray(0, end);
+      return this.fail('header digest error');
     }
+    const bhs = bytes.subarray(start, end);
     const length = dataSegmentLengthOf(bhs);
     if (length > this.maxDataSegmentBytes) {
       return this.fail(`data segment of ${length} bytes, over the limit of ${this.maxDataSegmentBytes}`);
@@ -281,21 +281,27 @@ export class Framer {
   }
 
   private takeTrailer(): void {
-    const end = Math.min(this.chunk.length, this.at + this.trailerBytes - this.trailerFilled);
-    const taken = this.chunk.copy(this.trailer, this.trailerFilled, this.at, end);
+    const { chunk, trailer, trailerBytes, trailerFilled } = this;
+    const end = this.at + trailerBytes - trailerFilled;
+    if (trailerFilled === 0 && end <= chunk.length) {
+      this.trailerComplete(chunk, this.at);
+      this.at = end;
+      return;
+    }
+    const taken = chunk.copy(trailer, trailerFilled, this.at, Math.min(chunk.length, end));
     this.at += taken;
     this.trailerFilled += taken;
-    if (this.trailerFilled < this.trailerBytes) return;
-    if (this.dataDigestBytes > 0) this.digestOk = this.dataDigestMatches();
-    this.stage = Stage.DELIVER;
+    if (this.trailerFilled === trailerBytes) this.trailerComplete(trailer, 0);
   }
 
   /** The digest covers the padding too (RFC 7143 11.2.4). */
-  private dataDigestMatches(): boolean {
-    const padding = this.trailerBytes - DIGEST_BYTES;
+  private trailerComplete(bytes: Buffer, at: number): void {
+    this.stage = Stage.DELIVER;
+    if (this.dataDigestBytes === 0) return;
+    const digestAt = at + this.trailerBytes - DIGEST_BYTES;
     let crc = dataCrc32c(this.data);
-    if (padding > 0) crc = dataCrc32c(this.trailer.subarray(0, padding), crc);
-    return crc === readDigest(this.trailer, padding);
+    if (digestAt > at) crc = dataCrc32c(bytes.subarray(at, digestAt), crc);
+    this.digestOk = crc === readDigest(bytes, digestAt);
   }
 
   private deliver(): void {
