@@ -57,9 +57,10 @@ export class AccessNexus implements BlockDevice {
     else new IoErrand(this, io).go();
   }
 
-  mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
+  mapped(offsetBytes: number, lengthBytes: number, withDigest: boolean): PageMap | null {
     const { standing, disk } = this.place;
-    return standing === 'here' ? (disk.device.mapped?.(offsetBytes, lengthBytes) ?? null) : null;
+    if (standing !== 'here') return null;
+    return disk.device.mapped?.(offsetBytes, lengthBytes, withDigest) ?? null;
   }
 
   command(task: ScsiTask): void {

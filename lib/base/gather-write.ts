@@ -29,6 +29,12 @@ export class GatherVector {
     this.lengthBytes += lengthBytes;
   }
 
+  /** Lets a piece, as long as it is, begin elsewhere. */
+  move(index: number, address: number): void {
+    this.words[index * 4] = address;
+    this.words[index * 4 + 1] = address / 2 ** 32;
+  }
+
   clear(): void {
     this.count = 0;
     this.lengthBytes = 0;

@@ -69,9 +69,9 @@ export class ClaimableDevice implements BlockDevice, IoCounter {
     else this.pass(io);
   }
 
-  mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
+  mapped(offsetBytes: number, lengthBytes: number, withDigest: boolean): PageMap | null {
     if (this.current?.overlaps(offsetBytes, lengthBytes) === true) return null;
-    return this.inner.mapped?.(offsetBytes, lengthBytes) ?? null;
+    return this.inner.mapped?.(offsetBytes, lengthBytes, withDigest) ?? null;
   }
 
   provisioning(offsetBytes: number, lengthBytes: number): Provisioning {

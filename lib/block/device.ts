@@ -126,8 +126,9 @@ export interface BlockDevice {
   /**
    * Where the bytes of a range stand in memory, for somebody who can send them from there before the running turn of the
    * event loop ends; null when the device has to be asked by submit(). The read is done with that: nothing completes.
+   * @param withDigest null, too, where the map could not say the range's digest now
    */
-  mapped?(offsetBytes: number, lengthBytes: number): PageMap | null;
+  mapped?(offsetBytes: number, lengthBytes: number, withDigest: boolean): PageMap | null;
   /**
    * What stands at a block-aligned offset, looking at most `lengthBytes` ahead; at once, without I/O. A device that
    * does not know its holes leaves it out: then all is mapped.

@@ -215,7 +215,7 @@ export class Transfer {
     const lengthBytes = toBytes - fromBytes;
     await context.pacer.take(lengthBytes);
     const takesMapped = destination.takesMapped(PeerType.COPY, lengthBytes);
-    const map = takesMapped ? context.file.mapped?.(fromBytes, lengthBytes) : null;
+    const map = takesMapped ? context.file.mapped?.(fromBytes, lengthBytes, false) : null;
     // A map is good until the running turn of the loop ends: from here to the step nothing waits but for a read.
     const data = map ? { map } : { payload: await this.read(fromBytes, lengthBytes) };
     const sentAtMs = context.clock.nowMs();

@@ -72,7 +72,7 @@ function inRange(volume: Volume, request: IncomingRequest, op: BlockOp | undefin
 /** Straight from the page cache, where the link can take it now: nothing is asked, waited for or copied. */
 function answeredMapped(request: IncomingRequest, volume: Volume): boolean {
   if (!request.takesMapped) return false;
-  const map = volume.mappedHere(request.offsetBytes, request.lengthBytes);
+  const map = volume.mappedHere(request.offsetBytes, request.lengthBytes, false);
   if (map === null) return false;
   request.answerMapped(map, volume.epoch);
   return true;

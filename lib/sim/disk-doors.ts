@@ -5,6 +5,7 @@
  */
 import { constants } from 'node:fs';
 import type { FileCalls, FolderCalls, StorageDoors, TransferCallback } from '../storage/doors.js';
+import { DigestSlots } from '../storage/block-digests.js';
 import { NO_DATA, type NativeCalls, type NativeExtensions } from '../storage/native.js';
 import { PoolShares } from '../storage/pool-share.js';
 import { POOL_THREADS } from '../base/limits.js';
@@ -30,6 +31,7 @@ export class DiskDoors implements StorageDoors {
   readonly native: NativeCalls;
   readonly extensions: NativeExtensions;
   readonly pool = new PoolShares(POOL_THREADS);
+  readonly digests = new DigestSlots();
   private readonly open = new Map<number, Descriptor>();
   /** What a killed process leaves in the pool: done in part, or not. */
   private readonly underway = new Set<(share: number) => void>();

@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs';
 import { promisify } from 'node:util';
+import { DigestSlots } from './block-digests.js';
 import { loadNativeCalls, loadNativeExtensions, type NativeCalls, type NativeExtensions } from './native.js';
 import { poolThreads, PoolShares } from './pool-share.js';
 
@@ -66,6 +67,8 @@ export interface StorageDoors {
   readonly extensions: NativeExtensions | null;
   /** The thread pool that the calls with a callback run in. */
   readonly pool: PoolShares;
+  /** Where files remember digests of their blocks, all of a process together. */
+  readonly digests: DigestSlots;
   /** Monotonic milliseconds with fractions, cheap enough to be asked twice per write. */
   nowMs(): number;
 }
@@ -110,6 +113,7 @@ export function systemDoors(): StorageDoors {
     native: loadNativeCalls(),
     extensions: loadNativeExtensions(),
     pool: new PoolShares(poolThreads(process.env['UV_THREADPOOL_SIZE'])),
+    digests: new DigestSlots(),
     nowMs: () => performance.now(),
   };
   return loaded;

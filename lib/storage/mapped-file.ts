@@ -12,6 +12,7 @@
 import type { IoError } from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
 import { ioErrorOf } from './io-errors.js';
+import type { BlockDigests } from './block-digests.js';
 import type { FileCalls } from './doors.js';
 import type { MapCalls } from './map-calls.js';
 import { MAPPED_MISSES_MAX, RESIDENT_MS } from '../base/limits.js';
@@ -39,20 +40,23 @@ export class MappedFile implements PageMap {
     private readonly sizeBytes: number,
     private readonly mapCalls: MapCalls,
     private readonly calls: Pick<FileCalls, 'readSync'>,
+    private readonly digests: BlockDigests | null,
   ) {}
 
   /**
    * Null when the file cannot be mapped.
    * @param fd open for writing: of a file that is not ours mincore says that all is cached
+   * @param digests null: none can be said
    */
   static open(
     fd: number,
     sizeBytes: number,
     mapCalls: MapCalls,
     calls: Pick<FileCalls, 'readSync'>,
+    digests: BlockDigests | null = null,
   ): MappedFile | null {
     const address = mapCalls.map(fd, sizeBytes);
-    return address === 0 ? null : new MappedFile(address, fd, sizeBytes, mapCalls, calls);
+    return address === 0 ? null : new MappedFile(address, fd, sizeBytes, mapCalls, calls, digests);
   }
 
   close(): void {
@@ -96,6 +100,10 @@ export class MappedFile implements PageMap {
     }
   }
 
+  digestOf(offsetBytes: number, lengthBytes: number): number {
+    return this.digests?.of(offsetBytes, lengthBytes) ?? -1;
+  }
+
   private readSome(positionBytes: number, into: Buffer, at: number): number {
     let error: IoError;
     try {
@@ -116,6 +124,7 @@ export class MappedFile implements PageMap {
     this.regionAt[place] = region;
     this.lookedAtMs[place] = nowMs;
     this.chunks[place] = 0;
+    this.digests?.age(fromBytes, nowMs);
     if (!this.mapCalls.resident(this.address + fromBytes, lengthBytes, pages)) return;
     const pageCount = Math.ceil(lengthBytes / PAGE_BYTES);
     let bits = 0;

@@ -75,10 +75,11 @@ export class FileReader {
   }
 
   /** The file's page cache, when it had all of the range a moment ago. The range has been checked. */
-  mapped(offsetBytes: number, lengthBytes: number): MappedFile | null {
+  mapped(offsetBytes: number, lengthBytes: number, withDigest: boolean): MappedFile | null {
     if (this.map === undefined) this.map = this.openMap();
     const { map } = this;
     if (map === null || !map.has(offsetBytes, lengthBytes, this.doors.nowMs())) return null;
+    if (withDigest && map.digestOf(offsetBytes, lengthBytes) < 0) return null;
     this.counters.hits += 1;
     return map;
   }

@@ -13,6 +13,7 @@ import {
   type Usage,
 } from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
+import { BlockDigests } from './block-digests.js';
 import { type IoCounters, newCounters } from './counters.js';
 import { type StorageDoors, systemDoors } from './doors.js';
 import { DurableWriter } from './durable-writer.js';
@@ -44,6 +45,7 @@ export class SparseFile implements BlockDevice {
   private readonly writer: FileWriter;
   private readonly durableWriter: DurableWriter;
   private readonly holes: HoleMap | null;
+  private readonly digests: BlockDigests | null;
   private closing: Promise<void> | null = null;
 
   private constructor(
@@ -65,6 +67,7 @@ export class SparseFile implements BlockDevice {
     const share = doors.pool.share();
     this.flusher = new Flusher(fd, doors.calls, share, this.inFlight, log);
     this.holes = this.makeHoleMap();
+    this.digests = this.makeDigests();
     const openMap = (): MappedFile | null => this.openMap();
     this.reader = new FileReader(fd, openMap, doors, share, this.holes, this.inFlight, counters, log);
     this.writer = new FileWriter(fd, doors, share, this.flusher, this.inFlight, counters, log);
@@ -92,6 +95,7 @@ export class SparseFile implements BlockDevice {
         return;
       case 'write':
         this.holes?.written(io.offsetBytes, io.lengthBytes);
+        this.digests?.changed(io.offsetBytes, io.lengthBytes);
         if (io.fua) this.durableWriter.write(io);
         else this.writer.write(io);
         return;
@@ -115,6 +119,7 @@ export class SparseFile implements BlockDevice {
 
   private clear(io: BlockIo, keepsSpace: boolean): void {
     this.holes?.discarded(io.offsetBytes, io.lengthBytes);
+    this.digests?.changed(io.offsetBytes, io.lengthBytes);
     if (keepsSpace) this.writer.fill(io);
     else this.writer.clear(io);
   }
@@ -123,12 +128,12 @@ export class SparseFile implements BlockDevice {
   private openMap(): MappedFile | null {
     const { calls, native } = this.doors;
     if (this.readOnly || native === null) return null;
-    return MappedFile.open(this.fd, this.sizeBytes, native.maps, calls);
+    return MappedFile.open(this.fd, this.sizeBytes, native.maps, calls, this.digests);
   }
 
-  mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
+  mapped(offsetBytes: number, lengthBytes: number, withDigest: boolean): PageMap | null {
     if (this.closing !== null || offsetBytes + lengthBytes > this.sizeBytes) return null;
-    return this.reader.mapped(offsetBytes, lengthBytes);
+    return this.reader.mapped(offsetBytes, lengthBytes, withDigest);
   }
 
   /**
@@ -212,12 +217,28 @@ export class SparseFile implements BlockDevice {
     }
   }
 
-  /** Only where the file is locked for us alone, and the kernel tells its holes. */
+  /** What is remembered of the content holds where the file is locked for us alone. */
+  private get isOurs(): boolean {
+    return this.doors.extensions !== null && !this.readOnly;
+  }
+
+  /** No write is queued or in the thread pool. */
+  private get isQuiet(): boolean {
+    return this.writer.isIdle && this.durableWriter.isIdle;
+  }
+
   private makeHoleMap(): HoleMap | null {
-    const { native, extensions } = this.doors;
-    if (native === null || extensions === null || this.readOnly) return null;
+    const { native } = this.doors;
+    if (native === null || !this.isOurs) return null;
     const seekData = (fromBytes: number): number => native.seekData(this.fd, fromBytes);
-    return new HoleMap(this.sizeBytes, seekData, () => this.writer.isIdle && this.durableWriter.isIdle);
+    return new HoleMap(this.sizeBytes, seekData, () => this.isQuiet);
+  }
+
+  private makeDigests(): BlockDigests | null {
+    const { native, digests, nowMs } = this.doors;
+    if (native === null || !this.isOurs) return null;
+    const { readNowait } = native;
+    return new BlockDigests(digests, { fd: this.fd, readNowait, nowMs, isQuiet: () => this.isQuiet });
   }
 
   /** Why this request cannot be served at all, or null. */

@@ -110,8 +110,8 @@ export class LocalSlot implements ExtentSlot, IoPin {
   }
 
   /** Needs no pin: the bytes are taken within this turn of the loop. So it takes no time of the storage. */
-  mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
-    const map = this.backing?.mapped?.(offsetBytes, lengthBytes) ?? null;
+  mapped(offsetBytes: number, lengthBytes: number, withDigest: boolean): PageMap | null {
+    const map = this.backing?.mapped?.(offsetBytes, lengthBytes, withDigest) ?? null;
     if (map !== null && this.traffic.began(true, offsetBytes, lengthBytes)) this.traffic.ended(0);
     return map;
   }

@@ -23,7 +23,7 @@ export interface IoOrigin {
 export interface ExtentSlot {
   submit(io: BlockIo, extent: number, origin: IoOrigin): void;
   /** See BlockDevice; a slot whose reads must be asked for leaves it out. */
-  mapped?(offsetBytes: number, lengthBytes: number): PageMap | null;
+  mapped?(offsetBytes: number, lengthBytes: number, withDigest: boolean): PageMap | null;
   /** See BlockDevice; a slot that does not know leaves it out. */
   provisioning?(offsetBytes: number, lengthBytes: number): Provisioning;
   /**

@@ -102,21 +102,21 @@ export class Volume implements BlockDevice, IoOrigin {
     else this.submitAcross(io, first, last, slot);
   }
 
-  mapped(offsetBytes: number, lengthBytes: number): PageMap | null {
+  mapped(offsetBytes: number, lengthBytes: number, withDigest: boolean): PageMap | null {
     if (this.held !== null || (this.guard !== null && !this.guard())) return null;
-    return this.mappedHere(offsetBytes, lengthBytes);
+    return this.mappedHere(offsetBytes, lengthBytes, withDigest);
   }
 
   /**
    * Of what one slot of this member serves, for its initiators and for other members; whatever has to wait, be split or be
    * forwarded is asked for by submit().
    */
-  mappedHere(offsetBytes: number, lengthBytes: number): PageMap | null {
+  mappedHere(offsetBytes: number, lengthBytes: number, withDigest: boolean): PageMap | null {
     const end = offsetBytes + lengthBytes;
     if (offsetBytes < 0 || lengthBytes <= 0 || end > this.sizeBytes) return null;
     const extent = Math.floor(offsetBytes / this.extentBytes);
     if (end > (extent + 1) * this.extentBytes) return null;
-    return this.slotAt(extent).mapped?.(offsetBytes, lengthBytes) ?? null;
+    return this.slotAt(extent).mapped?.(offsetBytes, lengthBytes, withDigest) ?? null;
   }
 
   /** The route changed under an I/O that a slot had not begun. */

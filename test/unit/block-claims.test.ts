@@ -103,8 +103,8 @@ t.test('a claim waits for what is in flight; what overlaps waits for the claim',
   const elsewhere = write(7);
   const claim = claimed(device, 0, BLOCK);
   t.notOk(await isSettled(claim), 'something is in flight');
-  t.equal(device.mapped(0, BLOCK), null, 'nothing is read past the claim');
-  t.ok(device.mapped(BLOCK, BLOCK), 'what it does not cover is');
+  t.equal(device.mapped(0, BLOCK, false), null, 'nothing is read past the claim');
+  t.ok(device.mapped(BLOCK, BLOCK, false), 'what it does not cover is');
   const overlapping = write(0);
   const beside = write(1);
   t.equal(held.length, 2, 'what overlaps is held, even before the claim is granted');

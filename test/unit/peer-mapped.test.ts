@@ -65,7 +65,7 @@ function holderOf(file: SparseFile): { handle: Handler; given: () => number } {
   const local = new LocalSlot(new VolumeTraffic(systemClock, EXTENT_BYTES));
   const mapped = (offsetBytes: number, lengthBytes: number) => {
     given += 1;
-    return file.mapped(offsetBytes, lengthBytes);
+    return file.mapped(offsetBytes, lengthBytes, false);
   };
   local.opened(Object.assign(ram, { mapped }));
   const geometry = { sizeBytes: FILE_BYTES, blockBytes: 512, extentBytes: EXTENT_BYTES };
@@ -135,7 +135,7 @@ function sendMapped(near: Hub, file: SparseFile, lengthBytes: number): Counted[]
   for (let offsetBytes = 0; near.takesMapped('b', PeerType.COPY, lengthBytes); offsetBytes += lengthBytes) {
     const request = new Counted();
     Object.assign(request, { type: PeerType.COPY, offsetBytes, lengthBytes });
-    request.map = file.mapped(offsetBytes, lengthBytes);
+    request.map = file.mapped(offsetBytes, lengthBytes, false);
     void request.through(near, 'b');
     sent.push(request);
   }
@@ -216,7 +216,7 @@ t.test('a page that cannot be read any more costs the link, not the process', as
   const sent = sendMapped(near, file, PEER_PAYLOAD_BYTES_MAX); // more than the socket takes at once
   await until(() => sent.every(({ answers }) => answers === 1));
   t.ok(sent.some(({ status }) => status === PeerStatus.LINK_LOST));
-  t.equal(file.mapped(0, 512), null, 'nothing of the file is believed after that');
+  t.equal(file.mapped(0, 512, false), null, 'nothing of the file is believed after that');
   const next = write(8);
   await next.through(near, 'b');
   t.equal(next.status, PeerStatus.OK, 'the link is made again');

@@ -9,6 +9,7 @@
  */
 import { assert } from '../../base/assert.js';
 import { ScsiStatus } from '../../scsi/task.js';
+import { MAP_DIGEST_BYTES } from '../../block/page-map.js';
 import { encodeDataIn } from '../wire/data-in.js';
 import { bytesOf } from './pdu-writer.js';
 import { endWithStatus, residualOf } from './response.js';
@@ -34,7 +35,9 @@ function sendMapped(session: Session, task: Task): boolean {
   const { writer, device } = session;
   const { span, offsetBytes, readBytes } = task;
   if (!writer.takesMapped || grantedPiece(session, task) < readBytes) return false;
-  const map = device?.mapped?.(offsetBytes, readBytes) ?? null;
+  const { dataDigest } = writer;
+  if (dataDigest && !isCutInBlocks(session, readBytes)) return false;
+  const map = device?.mapped?.(offsetBytes, readBytes, dataDigest) ?? null;
   if (map === null) return false;
   session.bytesRead += readBytes;
   while (task.sentBytes < readBytes) {
@@ -46,6 +49,13 @@ function sendMapped(session: Session, task: Task): boolean {
   }
   session.endTask(task);
   return true;
+}
+
+/** Whether each PDU of a read begins and ends where digests of a device do. */
+function isCutInBlocks(session: Session, readBytes: number): boolean {
+  const { peerMaxRecvDataSegmentLength, maxBurstLength } = session.parameters;
+  const roomBytes = Math.min(peerMaxRecvDataSegmentLength, maxBurstLength);
+  return readBytes <= roomBytes || (peerMaxRecvDataSegmentLength | maxBurstLength) % MAP_DIGEST_BYTES === 0;
 }
 
 /** Reads the next piece, as long as memory allows, or waits until the socket has taken what is queued. */

@@ -5,7 +5,8 @@
  */
 import { GatherVector } from '../../base/gather-write.js';
 import type { PageMap } from '../../block/page-map.js';
-import type { PooledBuffer } from './buffer-pool.js';
+import { dataCrc32c, writeDigest } from '../wire/digests.js';
+import type { BufferPool, PooledBuffer } from './buffer-pool.js';
 
 /** One stretch; reused. Either `buffer` or `map` is set. */
 export class Piece {
@@ -14,12 +15,16 @@ export class Piece {
   /** In the buffer, or on the device. */
   start = 0;
   end = 0;
+  /** Of a map: the next stretch begins with room for its digest. */
+  hasDigest = false;
 }
 
 export class Outgoing {
   readonly vector = new GatherVector();
   private readonly pieces: Piece[] = [];
   private last: Piece | null = null;
+  /** Some stretch has a digest that is not put behind it yet. */
+  hasDigests = false;
 
   get count(): number {
     return this.vector.count;
@@ -43,6 +48,53 @@ export class Outgoing {
     this.append(null, map, start, end, map.address);
   }
 
+  /** The digest of the mapped stretch that was just added, to be put there later; takes the hold over. */
+  addDigest(buffer: PooledBuffer, start: number, end: number): void {
+    const { last } = this;
+    if (last !== null) last.hasDigest = true;
+    this.hasDigests = true;
+    this.add(buffer, start, end);
+  }
+
+  /**
+   * Puts the digests behind what is mapped as it stands now, at the last moment: a write of the same batch may have changed
+   * it. What has no digest any more is copied, and what is copied has one.
+   * @throws IoError where it cannot be read
+   */
+  putDigests(pool: BufferPool): void {
+    this.hasDigests = false;
+    const { count } = this.vector;
+    for (let i = 0; i < count; i++) {
+      const piece = this.at(i);
+      if (!piece.hasDigest) continue;
+      const next = this.at(i + 1);
+      if (next.buffer !== null) writeDigest(next.buffer.bytes, next.start, this.digestOf(i, piece, pool));
+    }
+  }
+
+  private digestOf(index: number, piece: Piece, pool: BufferPool): number {
+    const { map, start, end } = piece;
+    if (map === null) throw new RangeError('only what is mapped has its digest put behind it');
+    const digest = map.digestOf(start, end - start);
+    return digest >= 0 ? digest : this.copied(index, piece, map, pool);
+  }
+
+  /** Copies a mapped stretch to where nobody writes. @returns its digest */
+  private copied(index: number, piece: Piece, map: PageMap, pool: BufferPool): number {
+    const lengthBytes = piece.end - piece.start;
+    const copy = pool.take(lengthBytes);
+    const bytes = copy.bytes.subarray(0, lengthBytes);
+    map.copyOut(piece.start, bytes);
+    copy.hold();
+    piece.buffer = copy;
+    piece.map = null;
+    piece.hasDigest = false;
+    piece.start = 0;
+    piece.end = lengthBytes;
+    this.vector.move(index, copy.address);
+    return dataCrc32c(bytes);
+  }
+
   private append(
     buffer: PooledBuffer | null,
     map: PageMap | null,
@@ -57,6 +109,7 @@ export class Outgoing {
     piece.map = map;
     piece.start = start;
     piece.end = end;
+    piece.hasDigest = false;
     this.last = piece;
     this.vector.add(address + start, end - start);
   }
@@ -75,6 +128,7 @@ export class Outgoing {
       piece.map = null;
     }
     this.last = null;
+    this.hasDigests = false;
     this.vector.clear();
   }
 }

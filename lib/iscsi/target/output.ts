@@ -104,12 +104,22 @@ export class Output {
     this.committed();
   }
 
-  /** Sends a range of a mapped device after everything committed before it. Only while isDirect. */
-  commitMapped(map: PageMap, start: number, end: number): void {
+  /**
+   * Sends a range of a mapped device after everything committed before it. Only while isDirect.
+   * @param digest room for its digest, which is put there when the range leaves, and follows it
+   */
+  commitMapped(map: PageMap, start: number, end: number, digest: Span | null = null): void {
     assert(this.batching, 'mapped bytes are sent within a batch');
-    if (this.dead) return;
+    if (this.dead) {
+      if (digest !== null) this.release(digest);
+      return;
+    }
     this.heldBytes_ += end - start;
     this.outgoing.addMapped(map, start, end);
+    if (digest !== null && digest.buffer !== null) {
+      this.outgoing.addDigest(digest.buffer, digest.start, digest.end);
+      digest.clear();
+    }
     this.committed();
   }
 
@@ -145,10 +155,25 @@ export class Output {
     const { outgoing, gatherWrite } = this;
     if (outgoing.count === 0 || this.dead) return;
     this.spansInBatch = 0;
+    if (outgoing.hasDigests && !this.putDigests()) return;
     const isDirect = gatherWrite !== null && this.writing.length === 0;
     const sentBytes = isDirect ? gatherWrite(outgoing.vector) : 0;
     if (sentBytes === outgoing.lengthBytes) this.allSent();
     else this.queueFrom(sentBytes);
+  }
+
+  /** Puts the digests of what is mapped behind it; false when that failed, and the connection is over. */
+  private putDigests(): boolean {
+    try {
+      this.outgoing.putDigests(this.pool);
+      return true;
+    } catch {
+      // The disk has not given what was promised, and a header may be out: the connection is worth nothing.
+      this.heldBytes_ -= this.outgoing.lengthBytes;
+      this.outgoing.letGo();
+      this.socket.destroy();
+      return false;
+    }
   }
 
   /** All of it is the kernel's. */

@@ -13,7 +13,8 @@ import type { Output } from './output.js';
 export class PduWriter {
   private headerBytes = BHS_BYTES;
   private headerDigest = false;
-  private dataDigest = false;
+  /** Data segments are followed by their digest. */
+  dataDigest = false;
   private readonly part = new Span();
 
   constructor(readonly output: Output) {}
@@ -77,21 +78,27 @@ export class PduWriter {
     this.output.commit(this.part);
   }
 
-  /** Data can go out from where a device has it mapped: nothing has to be computed over it. */
+  /** Data can go out from where a device has it mapped. */
   get takesMapped(): boolean {
-    return !this.dataDigest && this.output.isDirect;
+    return this.output.isDirect;
   }
 
-  /** Sends a header, then a range of a mapped device. Only while takesMapped. */
+  /** Sends a header, then a range of a mapped device; with digests, one that has its own. Only while takesMapped. */
   sendMapped(header: Span, map: PageMap, start: number, end: number): void {
     if (this.headerDigest) this.putHeaderDigest(bytesOf(header), header.start);
     this.output.commit(header);
+    const { part } = this;
+    if (this.dataDigest) {
+      this.output.reserve(part, DIGEST_BYTES);
+      this.output.commitMapped(map, start, end, part);
+      return;
+    }
     this.output.commitMapped(map, start, end);
     const padding = paddedLength(end - start) - (end - start);
     if (padding === 0) return;
-    this.output.reserve(this.part, padding);
-    bytesOf(this.part).fill(0, this.part.start, this.part.end);
-    this.output.commit(this.part);
+    this.output.reserve(part, padding);
+    bytesOf(part).fill(0, part.start, part.end);
+    this.output.commit(part);
   }
 
   private putHeaderDigest(bytes: Buffer, start: number): void {
