@@ -19,6 +19,7 @@ import { keys } from './group/records.js';
 import type { GroupStore } from './group/store.js';
 import { targetPortOf } from './group/target-ports.js';
 import { MemoryBudget } from './iscsi/target/memory-budget.js';
+import { BusyPoll } from './iscsi/target/busy-poll.js';
 import { Portal } from './iscsi/target/portal.js';
 import { SessionRegistry } from './iscsi/target/registry.js';
 import { Balancing } from './member/balancing.js';
@@ -59,6 +60,7 @@ export class Member {
   private readonly service: MemberService;
   private readonly waypoints: Waypoints;
   private loop!: LoopWatch;
+  private readonly poll: BusyPoll;
   private host!: VolumeHost;
   private runner!: MoveRunner;
   private table!: RoutingTable;
@@ -84,6 +86,7 @@ export class Member {
   ) {
     this.incarnation = randomToken(options.random);
     this.registry = new SessionRegistry(options.clock);
+    this.poll = new BusyPoll(options.clock, options.busyPollUs);
     this.service = new MemberService(options.log);
     this.waypoints = options.waypoints ?? noWaypoints;
   }
@@ -163,23 +166,20 @@ export class Member {
 
   private async listen(group: string): Promise<void> {
     const { options, incarnation, service } = this;
-    const { log, clock, random, name } = options;
+    const { log, clock, random, name, authenticator } = options;
     const digests = options.peerDigests === true;
     const { net } = this.doors;
     this.hub = new Hub({ group, self: { name, incarnation }, digests, service, log, clock, random, net });
     this.closers.push(() => this.hub.close());
     this.peerAddress = await this.hub.listen(options.peer.host, options.peer.port);
-    const { busyPollUs, authenticator } = options;
     const portal = new Portal({
       directory: this.door,
       registry: this.registry,
       log,
       clock,
       random,
-      memory: this.memory,
-      net,
+      ...{ memory: this.memory, poll: this.poll, net },
       options: {
-        ...(busyPollUs !== undefined && { busyPollUs }),
         ...(authenticator && { authenticator }),
         portalGroupTag: () => this.targetPort ?? 1,
       },
@@ -261,7 +261,7 @@ export class Member {
   ): void {
     const { options, ids, hub, incarnation, registry, waypoints, table } = this;
     const { log, clock, random, name: self } = options;
-    const loop = this.doors.watchLoop();
+    const loop = this.doors.watchLoop(() => this.poll.spareMs);
     this.loop = loop;
     this.closers.push(() => loop.close());
     this.everyPath = this.makeEveryPath();

@@ -56,7 +56,7 @@ function define(program: Command, door: CliDoor, waypoints: Waypoints, doors: Me
     .requiredOption('--portal <host:port>', 'where initiators reach it')
     .requiredOption('--peer <host:port>', 'where the other members reach it')
     .requiredOption('--data <folder>', 'where its volumes are kept')
-    .option('--busy-poll-us <microseconds>', 'poll this long before sleeping; 0: never')
+    .option('--busy-poll-us <microseconds>', 'poll this long at most before sleeping; 0: never')
     .option('--peer-digests', 'a CRC32C in every frame to and from other members')
     .option(
       '--disk-time <time>',

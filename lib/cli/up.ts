@@ -68,7 +68,7 @@ export function addUp(program: Command, door: CliDoor): void {
     .option('--port <port>', 'of the group portal, members at the next ones; 0: any free ones', '3260')
     .option('--manage-port <port>', 'of the management API; 0: any free one', '3280')
     .option('--volume <name=size[,kind]>', 'create it unless it is there; may be repeated', collect, [])
-    .option('--busy-poll-us <microseconds>', 'members poll this long before they sleep; 0: never')
+    .option('--busy-poll-us <microseconds>', 'members poll this long at most before they sleep; 0: never')
     .option('--peer-digests', 'a CRC32C in every frame between members')
     .option(
       '--balance <policy>',

@@ -18,8 +18,11 @@ export interface MemberDoors {
   readonly pid: number;
   /** Whether a process of this machine has ended. */
   isGone(pid: number): boolean;
-  /** Begins to watch the event loop. */
-  watchLoop(): LoopWatch;
+  /**
+   * Begins to watch the event loop.
+   * @param spareMs how long it has turned for nothing, ever: counts as idle
+   */
+  watchLoop(spareMs: () => number): LoopWatch;
 }
 
 export function memberDoors(): MemberDoors {
@@ -29,6 +32,6 @@ export function memberDoors(): MemberDoors {
     openStore,
     pid: process.pid,
     isGone: isProcessGone,
-    watchLoop: () => new LoopPause(),
+    watchLoop: (spareMs) => new LoopPause(spareMs),
   };
 }

@@ -14,7 +14,8 @@ export class LoopPause {
   /** Of what takeDelayMs() has forgotten. */
   private maxBeforeMs = 0;
 
-  constructor() {
+  /** @param spareMs how long the loop has turned for nothing, ever: see BusyPoll */
+  constructor(private readonly spareMs: () => number = () => 0) {
     this.histogram.enable();
   }
 
@@ -26,13 +27,13 @@ export class LoopPause {
 
   /** How long it has had nothing to do, ever, in milliseconds. */
   get idleMs(): number {
-    return performance.eventLoopUtilization().idle;
+    return performance.eventLoopUtilization().idle + this.spareMs();
   }
 
   /** What this process's threads have worked, ever, in milliseconds of one processor. */
   get processorMs(): number {
     const { user, system } = process.cpuUsage();
-    return (user + system) / 1000;
+    return (user + system) / 1000 - this.spareMs();
   }
 
   /** How late the timer was at most in 99 of 100 times since the last call, in milliseconds. */

@@ -21,7 +21,7 @@ export interface MemberOptions {
   readonly log: Logger;
   readonly clock: Clock;
   readonly random: Random;
-  /** How long the loop keeps turning after activity, in microseconds; 0: not at all. */
+  /** The longest that the loop keeps turning after activity, in microseconds; 0: not at all. */
   readonly busyPollUs?: number;
   /** A CRC32C in every frame between members. */
   readonly peerDigests?: boolean;

@@ -285,7 +285,11 @@ t.test('a volume maps what one slot of its own serves, and only while it serves'
   t.equal(volume.mapped(2 * MiB - BLOCK, 2 * BLOCK, false), null, 'over the end of an extent');
   t.equal(volume.mapped(8 * MiB, BLOCK, false), null, 'over the end of the volume');
   volume.moving.set(3, elsewhere);
-  t.equal(volume.mapped(3 * MiB, BLOCK, false), null, 'on the move: the interceptor counts what is in flight');
+  t.equal(
+    volume.mapped(3 * MiB, BLOCK, false),
+    null,
+    'on the move: the interceptor counts what is in flight',
+  );
   volume.suspend();
   t.equal(volume.mapped(0, BLOCK, false), null, 'without a lease');
   volume.resume();

@@ -1,35 +1,86 @@
 /**
- * The short busy poll: after activity the event loop keeps turning (setImmediate) for some 50 µs before it may sleep in
- * epoll. At queue depth 1 that halves the latency. It is bounded in time and in turns, and nothing runs when idle.
+ * The busy poll: after activity the event loop keeps turning (setImmediate) for a while before it may sleep in epoll, since
+ * being woken takes longer than a command: 20 µs on a machine of its own, 100 µs and more on a virtual one. At small queue
+ * depths that is what an initiator sees. It is bounded in time and in turns, and nothing runs when idle.
+ *
+ *     always          SHORT_US after the last activity
+ *     while it pays   up to the longest: while whoever was waited for has mostly come in that time
+ *
+ * What it polls beyond SHORT_US keeps nobody from anything and counts as idle (spareMs): a member that waits for one
+ * initiator at depth 1 is not a busy one.
  */
 import type { Clock } from '../../base/clock.js';
 
+const SHORT_US = 50;
+/** Longer than a virtual machine takes to wake an initiator that answers at once. */
+const LONGEST_US = 300;
 /** So that a clock that stands still cannot keep the loop turning. */
-const TURNS_MAX = 256;
+const TURNS_MAX = 1024;
+/** A turn that took longer had something to do. */
+const EMPTY_TURN_MS = 0.01;
+/** Long polls are made from this many points on. One that somebody ended gives a point, one in vain costs four. */
+const PAYS_FROM = 16;
+const POINTS_MAX = 32;
+const IN_VAIN_POINTS = 4;
 
 export class BusyPoll {
+  /** Ever, in milliseconds. */
+  spareMs = 0;
+  private readonly longestMs: number;
+  private readonly shortMs: number;
+  private points = PAYS_FROM;
+  private activeMs = -Infinity;
   private untilMs = 0;
+  private turnedMs = 0;
   private turns = 0;
   private turning = false;
+  private isLong = false;
   private readonly turn = (): void => {
+    const nowMs = this.clock.nowMs();
     this.turns += 1;
-    if (this.turns < TURNS_MAX && this.clock.nowMs() < this.untilMs) setImmediate(this.turn);
-    else this.turning = false;
+    if (this.isLong && nowMs - this.activeMs > this.shortMs) this.spend(nowMs - this.turnedMs);
+    this.turnedMs = nowMs;
+    if (this.turns < TURNS_MAX && nowMs < this.untilMs) this.soon(this.turn);
+    else this.ended();
   };
 
-  /** @param windowUs how long to keep turning after the last activity; 0: never */
+  /**
+   * @param longestUs 0: never
+   * @param soon calls back in the next turn of the loop
+   */
   constructor(
     private readonly clock: Clock,
-    private readonly windowUs: number,
-  ) {}
+    longestUs = LONGEST_US,
+    private readonly soon: (callback: () => void) => void = setImmediate,
+  ) {
+    this.longestMs = longestUs / 1000;
+    this.shortMs = Math.min(SHORT_US, longestUs) / 1000;
+  }
 
   /** Called once for each socket read. */
   activity(): void {
-    if (this.windowUs === 0) return;
-    this.untilMs = this.clock.nowMs() + this.windowUs / 1000;
+    if (this.longestMs === 0) return;
+    const nowMs = this.clock.nowMs();
+    // Who came soon after the loop had gone to sleep would have come in time, had it not slept.
+    if (this.turning || nowMs - this.activeMs < 2 * this.longestMs)
+      this.points = Math.min(this.points + 1, POINTS_MAX);
+    this.isLong = this.points >= PAYS_FROM && this.longestMs > this.shortMs;
+    this.activeMs = nowMs;
+    this.untilMs = nowMs + (this.isLong ? this.longestMs : this.shortMs);
     this.turns = 0;
     if (this.turning) return;
     this.turning = true;
-    setImmediate(this.turn);
+    this.turnedMs = nowMs;
+    this.soon(this.turn);
+  }
+
+  private spend(lastedMs: number): void {
+    if (lastedMs <= EMPTY_TURN_MS) this.spareMs += lastedMs;
+  }
+
+  /** Nobody came: the loop may sleep. */
+  private ended(): void {
+    this.turning = false;
+    if (this.isLong) this.points = Math.max(this.points - IN_VAIN_POINTS, 0);
   }
 }

@@ -21,11 +21,8 @@ import type { SessionRegistry } from './registry.js';
 
 /** What sessions get to finish their commands when the portal closes. */
 const CLOSE_DRAIN_MS = 1_000;
-const BUSY_POLL_US = 50;
 
 export interface PortalOptions {
-  /** How long the loop keeps turning after activity, in microseconds; 0: never. Default 50. */
-  readonly busyPollUs?: number;
   /** Who may log in. Default: everybody. */
   readonly authenticator?: Authenticator;
   /** Default 1. Asked at each login, since a member learns it from its group. */
@@ -40,6 +37,8 @@ export interface PortalParts {
   readonly random: Random;
   /** Of all sessions of this process; a portal without one has its own. */
   readonly memory?: MemoryBudget;
+  /** Of the event loop; a portal without one has its own. */
+  readonly poll?: BusyPoll;
   /** Default: TCP. */
   readonly net?: Net;
   readonly options?: PortalOptions;
@@ -54,7 +53,7 @@ export class Portal {
   private listener: Listener | null = null;
 
   constructor(parts: PortalParts) {
-    const { directory, registry, log, clock, random, memory, options } = parts;
+    const { directory, registry, log, clock, random, memory, poll, options } = parts;
     this.net = parts.net ?? tcp;
     this.context = {
       directory,
@@ -64,7 +63,7 @@ export class Portal {
       random,
       pool: new BufferPool(),
       memory: memory ?? new MemoryBudget(),
-      poll: new BusyPoll(clock, options?.busyPollUs ?? BUSY_POLL_US),
+      poll: poll ?? new BusyPoll(clock),
       authenticator: options?.authenticator ?? openAuthenticator,
       failedLogins: new FailedLogins(clock, log),
       portalGroupTag: options?.portalGroupTag ?? (() => 1),

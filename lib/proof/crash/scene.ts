@@ -62,11 +62,7 @@ export class Scene {
   ) {}
 
   /** @param host an address of its own: others that start groups just now take no port of a member that is down */
-  static async open(
-    workFolder: string,
-    scope: Scope,
-    { host = '127.0.0.1' } = {},
-  ): Promise<Scene> {
+  static async open(workFolder: string, scope: Scope, { host = '127.0.0.1' } = {}): Promise<Scene> {
     const folder = await mkdtemp(join(workFolder, 'scene-'));
     scope.defer(() => rm(folder, { recursive: true, force: true }));
     const orders = join(folder, 'orders');
