@@ -13,6 +13,14 @@ export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new InvariantError(message);
 }
 
+/**
+ * What assert throws. For the way of every I/O, behind an `if`: there a text with values in it would be put together each
+ * time, to be thrown away.
+ */
+export function violated(message: string): never {
+  throw new InvariantError(message);
+}
+
 /** The numbered invariants of ARCHITECTURE.md, so that a failure names the rule it breaks. */
 export type InvariantId = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I8' | 'I9' | 'I10' | 'I11';
 

@@ -2,7 +2,7 @@
  * Which chunks of one extent the destination does not have yet. A chunk is cleared before its bytes are sent and set
  * again when that failed, so that no crash or failure in between can lose one (rules 5 and 6).
  */
-import { assert } from '../base/assert.js';
+import { violated } from '../base/assert.js';
 import { Bitmap } from '../base/bitmap.js';
 
 export interface ByteRange {
@@ -61,7 +61,8 @@ export class DirtyMap {
   private within(fromBytes: number, toBytes: number): { from: number; to: number } {
     const from = fromBytes - this.baseBytes;
     const to = toBytes - this.baseBytes;
-    assert(from >= 0 && from < to && to <= this.lengthBytes, `range ${from}..${to} is outside the extent`);
+    if (!(from >= 0 && from < to && to <= this.lengthBytes))
+      violated(`range ${from}..${to} is outside the extent`);
     return { from, to };
   }
 }

@@ -18,7 +18,7 @@
  *
  * The nine rules of the interceptor stand in README.md of this folder; the comments below cite them by number.
  */
-import { assert, invariant } from '../base/assert.js';
+import { assert, invariant, violated } from '../base/assert.js';
 import { MOVE_CHUNK_BYTES } from '../base/limits.js';
 import type { BlockDevice, BlockIo, IoPin, Provisioning } from '../block/device.js';
 import type { LocalSlot } from '../volume/local-slot.js';
@@ -86,7 +86,7 @@ export class Interceptor implements ExtentSlot, IoPin {
   }
 
   submit(io: BlockIo, extent: number, origin: IoOrigin): void {
-    assert(!this.closed, `extent ${this.extent} gets I/O after its interceptor was taken out`);
+    if (this.closed) violated(`extent ${this.extent} gets I/O after its interceptor was taken out`);
     const held = this.gate === 'all' || (this.gate === 'writes' && io.op !== 'read');
     if (held) {
       this.queue.push({ io, extent, origin });

@@ -22,7 +22,7 @@
  * The digests are 0 where they are not agreed on (hello.ts). The header's own one stands apart, so that a header is known
  * to be right before anything in it is believed, its payloadBytes first of all.
  */
-import { assert } from '../base/assert.js';
+import { violated } from '../base/assert.js';
 import { dataCrc32c, headerCrc32c } from '../base/crc32c.js';
 import { BlockferryError } from '../base/errors.js';
 import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
@@ -76,7 +76,7 @@ export class FrameHeader {
 
 /** Writes the header at `at`, without digests; the fields must be in range (a RangeError is our own defect). */
 export function encodeHeader(header: FrameHeader, target: Buffer, at: number): void {
-  assert(header.payloadBytes <= PEER_PAYLOAD_BYTES_MAX, `peer payload of ${header.payloadBytes} bytes`);
+  if (header.payloadBytes > PEER_PAYLOAD_BYTES_MAX) violated(`peer payload of ${header.payloadBytes} bytes`);
   target.writeUInt32LE(header.payloadBytes, at);
   target[at + 4] = header.type;
   target[at + 5] = (header.isAnswer ? FLAG_ANSWER : 0) | (header.fua ? FLAG_FUA : 0);
@@ -139,7 +139,7 @@ export function decodeHeader(source: Buffer, at: number, header: FrameHeader): v
 
 function writeExact(value: number, target: Buffer, at: number): void {
   const high = Math.floor(value / HALF);
-  assert(high <= HIGH_HALF_MAX, `peer header field ${value} is not below 2^53`);
+  if (!(high <= HIGH_HALF_MAX)) violated(`peer header field ${value} is not below 2^53`);
   target.writeUInt32LE(value % HALF, at);
   target.writeUInt32LE(high, at + 4);
 }

@@ -2,7 +2,7 @@
  * One volume's route as an immutable snapshot: its home, its epoch, and who holds each extent. Lookups are two array
  * reads whatever the size; a change copies one chunk. It knows records, not the store: table.ts keeps it current.
  */
-import { assert, invariant } from '../base/assert.js';
+import { assert, invariant, violated } from '../base/assert.js';
 import { BlockferryError } from '../base/errors.js';
 import { ROUTE_CHUNK_EXTENTS, type RouteChunkRecord, type RouteHeadRecord } from '../group/records.js';
 import type { ExtentHolders } from '../volume/slot.js';
@@ -46,7 +46,7 @@ export class Route implements ExtentHolders {
 
   holderAt(extent: number): number {
     const chunk = this.chunks[Math.floor(extent / ROUTE_CHUNK_EXTENTS)];
-    assert(chunk !== undefined, `extent ${extent} is beyond the route's ${this.head.extents}`);
+    if (chunk === undefined) violated(`extent ${extent} is beyond the route's ${this.head.extents}`);
     return typeof chunk === 'number' ? chunk : (chunk[extent % ROUTE_CHUNK_EXTENTS] as number);
   }
 

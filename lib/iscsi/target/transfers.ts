@@ -7,7 +7,7 @@
  *            ├─ write ─── gather ─▶ device ───────────▶ response
  *            └─ control ─ gather ─▶ execute ─▶ Data-In or response
  */
-import { assert } from '../../base/assert.js';
+import { assert, violated } from '../../base/assert.js';
 import { TRANSFER_BYTES_MAX } from '../../base/limits.js';
 import type { IoError } from '../../block/device.js';
 import { RefusedIo, SENSE, SenseKey, type Sense, senseOfIoError } from '../../scsi/sense.js';
@@ -102,7 +102,7 @@ export const taskOwner: TaskOwner<Session> = {
     const session = sessionOf(task);
     // Data that the initiator announced still has to come before it is answered.
     if (task.phase === 'preparing') return failWith(task, status, sense);
-    assert(task.phase === 'executing', `a task finished in phase ${task.phase}`);
+    if (task.phase !== 'executing') violated(`a task finished in phase ${task.phase}`);
     const hasData = status === ScsiStatus.GOOD && task.dataIn.length > 0;
     task.actualBytes = hasData ? task.dataIn.length : movedBytes(task, status);
     if (hasData && task.expectedReadBytes > 0 && task.fate === 'answer' && session.answering) {
@@ -113,7 +113,7 @@ export const taskOwner: TaskOwner<Session> = {
 
   ioCompleted(task: Task<Session>, error: IoError | null): void {
     const session = sessionOf(task);
-    assert(task.phase === 'device', `an I/O completed in phase ${task.phase}`);
+    if (task.phase !== 'device') violated(`an I/O completed in phase ${task.phase}`);
     if (error !== null) {
       task.actualBytes = task.sentBytes;
       if (error instanceof RefusedIo) endWithStatus(session, task, error.status, error.sense);
