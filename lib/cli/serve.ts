@@ -11,7 +11,7 @@ import { readChap, withChap } from './chap.js';
 import { untilStopped, type CliDoor } from './door.js';
 import { kindOf, kindOptions, withKind } from './kind.js';
 import { createLog } from './log.js';
-import { flag, host, parseOptions, port, refuseOpenHost, size, withJson } from './options.js';
+import { flag, host, parseOptions, port, refuseOpenHost, size, whole, withJson } from './options.js';
 import { emit, table } from './output.js';
 
 const Options = z.object({
@@ -22,6 +22,7 @@ const Options = z.object({
   ...kindOptions,
   allowUnauthenticated: flag,
   chap: z.string().min(1).optional(),
+  busyPollUs: whole(0, 10_000).optional(),
 });
 
 /** The one line of JSON that says it serves. */
@@ -42,6 +43,7 @@ export function addServe(program: Command, door: CliDoor): void {
     .option('--port <port>', '0: any free one', '3260')
     .option('--size <size>', 'create images that are missing, such as 10G')
     .option('--allow-unauthenticated', 'listen where other machines can reach it')
+    .option('--busy-poll-us <microseconds>', 'poll this long at most before sleeping; 0: never')
     .action((images: string[], raw: Record<string, unknown>) => runServe(door, images, raw));
 }
 
@@ -67,6 +69,7 @@ async function runServe(
     clock: systemClock,
     random: systemRandom,
     log,
+    busyPollUs: options.busyPollUs,
     ...(chap && { authenticator: new ChapAuthenticator(chap, systemRandom) }),
   });
   emit(door, options.json, readyOf(server), describeReady);

@@ -30,7 +30,7 @@ export class LoopPause {
     return performance.eventLoopUtilization().idle + this.spareMs();
   }
 
-  /** What this process's threads have worked, ever, in milliseconds of one processor. */
+  /** What this process's threads have worked, ever, in milliseconds of one processor; turning for nothing is no work. */
   get processorMs(): number {
     const { user, system } = process.cpuUsage();
     return (user + system) / 1000 - this.spareMs();

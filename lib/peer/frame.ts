@@ -76,7 +76,8 @@ export class FrameHeader {
 
 /** Writes the header at `at`, without digests; the fields must be in range (a RangeError is our own defect). */
 export function encodeHeader(header: FrameHeader, target: Buffer, at: number): void {
-  if (header.payloadBytes > PEER_PAYLOAD_BYTES_MAX) violated(`peer payload of ${header.payloadBytes} bytes`);
+  if (!(header.payloadBytes <= PEER_PAYLOAD_BYTES_MAX))
+    violated(`peer payload of ${header.payloadBytes} bytes`);
   target.writeUInt32LE(header.payloadBytes, at);
   target[at + 4] = header.type;
   target[at + 5] = (header.isAnswer ? FLAG_ANSWER : 0) | (header.fua ? FLAG_FUA : 0);

@@ -14,6 +14,7 @@ import type {
   TargetDirectory,
 } from '../iscsi/target/directory.js';
 import type { Authenticator } from '../iscsi/target/login/security.js';
+import { BusyPoll } from '../iscsi/target/busy-poll.js';
 import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
 import { DiskServer } from '../scsi/disk-server.js';
@@ -36,6 +37,8 @@ export interface ServeOptions {
   readonly serial?: string | undefined;
   readonly vendor?: string | undefined;
   readonly product?: string | undefined;
+  /** The longest that the loop keeps turning after activity, in microseconds; 0: not at all. */
+  readonly busyPollUs?: number | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -76,6 +79,7 @@ export class ImageServer {
       const directory = new ImageDirectory(open);
       const portal = new Portal({
         ...{ directory, registry: new SessionRegistry(clock), clock, random, log },
+        poll: new BusyPoll(clock, options.busyPollUs),
         options: { ...(authenticator && { authenticator }) },
       });
       return new ImageServer(portal, await portal.listen(options.host, options.port), open);

@@ -6,12 +6,13 @@
  *     known    a bit a block: its digest stands in the slot
  *
  * Why a known digest is right: everything happens on the event loop, and changed() comes before a write is queued or
- * issued. One is computed only while no write is queued or in the thread pool. Only for files that we have for ourselves;
- * what somebody changes behind our back in spite of the lock would be refused by initiators as broken, KEPT_MS at most.
+ * issued. One is computed only while no write is queued or in the thread pool. Only for files that we have for ourselves.
+ * What changes behind our back (somebody writes in spite of the lock, a page whose write-back failed is read anew) is refused
+ * by initiators as broken until what is remembered is old: KEPT_MS, and up to RESIDENT_MS more.
  */
 import { crc32cJoiner, dataCrc32c } from '../base/crc32c.js';
 import { MAP_DIGEST_BYTES } from '../block/page-map.js';
-import type { NowaitRead } from './page-cache-read.js';
+import { type NowaitRead, UNSUPPORTED } from './page-cache-read.js';
 
 export const KEPT_MS = 60_000;
 const SLOT_BLOCKS = 512;
@@ -24,11 +25,11 @@ const STEP_A_FILE = 5087;
 /** Read at once where digests are missing. */
 const READ_BYTES_MAX = 64 * 1024;
 
-const joined = crc32cJoiner(MAP_DIGEST_BYTES);
-
 /** The digests of all files of a process. Takes memory once it is used, page by page. */
 export class DigestSlots {
   digests = new Int32Array(0);
+  /** Of two stretches in a row, the second of them a block. */
+  joined: (first: number, second: number) => number = () => 0;
   scratch = Buffer.alloc(0);
   sinceMs = new Float64Array(0);
   private known = new Uint32Array(0);
@@ -37,9 +38,10 @@ export class DigestSlots {
   private parts = new Int32Array(0);
   private filesSoFar = 0;
 
-  /** Before anything is noted. */
+  /** Takes the memory; before the first digest is noted. */
   unfold(): void {
     if (this.files.length > 0) return;
+    this.joined = crc32cJoiner(MAP_DIGEST_BYTES);
     this.digests = new Int32Array(SLOTS * SLOT_BLOCKS);
     this.scratch = Buffer.alloc(READ_BYTES_MAX);
     this.sinceMs = new Float64Array(SLOTS);
@@ -54,7 +56,7 @@ export class DigestSlots {
     return this.filesSoFar;
   }
 
-  /** Where the digests of a part of a file stand if they do. */
+  /** The only slot that a part of a file may have; isOf says whether it has it now. */
   slotOf(file: number, part: number): number {
     return (file * STEP_A_FILE + part) % SLOTS;
   }
@@ -71,12 +73,8 @@ export class DigestSlots {
     this.known.fill(0, slot * WORDS_A_SLOT, (slot + 1) * WORDS_A_SLOT);
   }
 
-  /** Forgets everything about the parts [first, last] of a file, in a time that does not grow with their number. */
-  forgetParts(file: number, first: number, last: number): void {
-    for (let slot = 0; slot < this.files.length; slot++) {
-      const part = this.parts[slot] as number;
-      if (this.files[slot] === file && part >= first && part <= last) this.files[slot] = 0;
-    }
+  takeBack(slot: number): void {
+    this.files[slot] = 0;
   }
 
   isKnown(slot: number, block: number): boolean {
@@ -107,6 +105,7 @@ export interface DigestSource {
 export class BlockDigests {
   private readonly file: number;
   private isUsed = false;
+  private isUnable = false;
 
   constructor(
     private readonly slots: DigestSlots,
@@ -128,7 +127,7 @@ export class BlockDigests {
       const isKnown = slots.isOf(slot, file, part) && slots.isKnown(slot, block);
       if (!isKnown && !this.learn(at, end)) return -1;
       const ofBlock = slots.digests[slot * SLOT_BLOCKS + block] as number;
-      digest = at === offsetBytes ? ofBlock : joined(digest, ofBlock);
+      digest = at === offsetBytes ? ofBlock : slots.joined(digest, ofBlock);
     }
     return digest >>> 0;
   }
@@ -136,13 +135,15 @@ export class BlockDigests {
   /** Reads from a block on, not over `end` or the end of its slot, and notes the digests. */
   private learn(at: number, end: number): boolean {
     const { slots, file, source } = this;
-    if (!source.isQuiet()) return false;
+    if (this.isUnable || !source.isQuiet()) return false;
     this.isUsed = true;
     slots.unfold();
     const part = Math.floor(at / SLOT_BYTES);
     const lengthBytes = Math.min(end, (part + 1) * SLOT_BYTES, at + READ_BYTES_MAX) - at;
     const { scratch } = slots;
-    if (source.readNowait(source.fd, scratch, lengthBytes, at) !== lengthBytes) return false;
+    const bytes = source.readNowait(source.fd, scratch, lengthBytes, at);
+    if (bytes === UNSUPPORTED) this.isUnable = true;
+    if (bytes !== lengthBytes) return false;
     const slot = slots.slotOf(file, part);
     if (!slots.isOf(slot, file, part)) slots.give(slot, file, part, source.nowMs());
     const first = (at % SLOT_BYTES) / MAP_DIGEST_BYTES;
@@ -159,8 +160,7 @@ export class BlockDigests {
     const end = offsetBytes + lengthBytes;
     const first = Math.floor(offsetBytes / SLOT_BYTES);
     const last = Math.floor((end - 1) / SLOT_BYTES);
-    if (last - first >= SLOTS) this.slots.forgetParts(this.file, first, last);
-    else for (let part = first; part <= last; part++) this.forgetIn(part, offsetBytes, end);
+    for (let part = first; part <= last; part++) this.forgetIn(part, offsetBytes, end);
   }
 
   private forgetIn(part: number, offsetBytes: number, end: number): void {
@@ -170,7 +170,8 @@ export class BlockDigests {
     const partBytes = part * SLOT_BYTES;
     const from = Math.max(0, Math.floor((offsetBytes - partBytes) / MAP_DIGEST_BYTES));
     const to = Math.min(SLOT_BLOCKS, Math.ceil((end - partBytes) / MAP_DIGEST_BYTES));
-    for (let block = from; block < to; block++) slots.forget(slot, block);
+    if (to - from === SLOT_BLOCKS) slots.takeBack(slot);
+    else for (let block = from; block < to; block++) slots.forget(slot, block);
   }
 
   /** Forgets what is old around a byte. */

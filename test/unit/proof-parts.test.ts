@@ -58,7 +58,9 @@ t.test('every point, role and blow is tried, or left out for a reason', async (t
     cases.map(({ victims }) => [...victims].sort().join()).filter((id) => id.includes(',')),
   );
   t.ok(pairs.size >= 5, `${pairs.size} of 6 pairs come up`);
-  const table = summaryTable([{ id: cases[0]?.id ?? '', recoveryMs: 12, stallMs: NaN, faults: ['x'] }]);
+  const table = summaryTable([
+    { id: cases[0]?.id ?? '', recoveryMs: 12, stallMs: NaN, said: [], faults: ['x'] },
+  ]);
   t.match(table, /kill +one +1 +1 +12 \/ 12/);
 });
 

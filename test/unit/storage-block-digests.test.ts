@@ -106,13 +106,13 @@ t.test('of two files, whatever is written, read, cached and cleared', async (t) 
         else if (what === 'cached') file.cached = !file.cached;
         else if (what === 'age') file.digests.age(at, (clock.atMs += KEPT_MS));
         else if (!file.saysRight(at, lengthBytes)) return false;
-        else said += 1;
+        else if (file.digests.of(at, lengthBytes) !== -1) said += 1;
       }
       return true;
     }),
-    { numRuns: 300 },
+    { numRuns: 100 },
   );
-  t.ok(said > 1000, `${said} digests`);
+  t.ok(said > 500, `${said} digests`);
 });
 
 t.test('what is known is not read again until it is changed, or old', async (t) => {
@@ -171,11 +171,11 @@ function actual(file: SparseFile, offsetBytes = AT, lengthBytes = BLOCK): number
 t.test('each way to change a file is noticed', async (t) => {
   const clock = new HandClock();
   const file = await open(t, doorsWith({}, { nowMs: clock.nowMs }));
-  let said = 0;
+  const said: string[] = [];
   const sameAs = (wanted: number, name: string): void => {
     clock.atMs += RESIDENT_MS + 1;
     const digest = digestOf(file);
-    if (digest !== -1) said += 1; // a hole is not in the page cache everywhere
+    if (digest !== -1) said.push(name); // a hole is not in the page cache everywhere
     t.ok(digest === wanted || digest === -1, name);
   };
   const fresh = (seed: number): Buffer => Buffer.alloc(BLOCK, `written ${seed} `);
@@ -196,7 +196,8 @@ t.test('each way to change a file is noticed', async (t) => {
     t.not(after, before, `${name} is a change`);
     sameAs(after, `after ${name}`);
   }
-  t.ok(said >= ways.length, `${said} digests were said`);
+  for (const name of ['a write', 'a durable write', 'a write after that'])
+    t.ok(said.includes(`after ${name}`), name);
 });
 
 t.test('nothing new is said while a write is in the pool, and nothing of what it writes', async (t) => {

@@ -200,6 +200,9 @@ t.test(
             const crc = headerCrc32c(both, 0, both.length);
             if (bundledCrc32c(both, 0) !== crc || bundledCrc32c(second, bundledCrc32c(first, 0)) !== crc)
               return false;
+            // At odd addresses, too.
+            const odd = Buffer.concat([Buffer.alloc(1), both]).subarray(1);
+            if (isal !== null && isal(odd, 0) !== crc) return false;
             if (isal !== null && (isal(both, 0) !== crc || isal(second, isal(first, 0)) !== crc))
               return false;
             return joined(dataCrc32c(first), dataCrc32c(second)) >>> 0 === crc;

@@ -4,10 +4,10 @@
  * depths that is what an initiator sees. It is bounded in time and in turns, and nothing runs when idle.
  *
  *     always          SHORT_US after the last activity
- *     while it pays   up to the longest: while whoever was waited for has mostly come in that time
+ *     while it pays   up to the longest: while who comes after SHORT_US has mostly come in that time
  *
- * What it polls beyond SHORT_US keeps nobody from anything and counts as idle (spareMs): a member that waits for one
- * initiator at depth 1 is not a busy one.
+ * What it polls beyond SHORT_US counts as idle (spareMs): a member that waits for one initiator at depth 1 is not a busy
+ * one. Others who want the processor meanwhile get it from the kernel.
  */
 import type { Clock } from '../../base/clock.js';
 
@@ -15,10 +15,10 @@ const SHORT_US = 50;
 /** Longer than a virtual machine takes to wake an initiator that answers at once. */
 const LONGEST_US = 300;
 /** So that a clock that stands still cannot keep the loop turning. */
-const TURNS_MAX = 1024;
-/** A turn that took longer had something to do. */
-const EMPTY_TURN_MS = 0.01;
-/** Long polls are made from this many points on. One that somebody ended gives a point, one in vain costs four. */
+const TURNS_MAX = 16_384;
+/** A turn is empty for as much of it as this many times the shortest; beyond that it had something to do. */
+const EMPTY_TURNS = 2;
+/** Long polls are made from this many points on. Somebody whom only a long one finds gives one, one in vain costs four. */
 const PAYS_FROM = 16;
 const POINTS_MAX = 32;
 const IN_VAIN_POINTS = 4;
@@ -32,14 +32,14 @@ export class BusyPoll {
   private activeMs = -Infinity;
   private untilMs = 0;
   private turnedMs = 0;
+  private shortestTurnMs = Infinity;
   private turns = 0;
   private turning = false;
   private isLong = false;
   private readonly turn = (): void => {
     const nowMs = this.clock.nowMs();
     this.turns += 1;
-    if (this.isLong && nowMs - this.activeMs > this.shortMs) this.spend(nowMs - this.turnedMs);
-    this.turnedMs = nowMs;
+    this.turned(nowMs);
     if (this.turns < TURNS_MAX && nowMs < this.untilMs) this.soon(this.turn);
     else this.ended();
   };
@@ -61,8 +61,9 @@ export class BusyPoll {
   activity(): void {
     if (this.longestMs === 0) return;
     const nowMs = this.clock.nowMs();
-    // Who came soon after the loop had gone to sleep would have come in time, had it not slept.
-    if (this.turning || nowMs - this.activeMs < 2 * this.longestMs)
+    const gapMs = nowMs - this.activeMs;
+    // Where the loop had gone to sleep, the gap has its waking in it: who is late by that may well be in time without.
+    if (gapMs > this.shortMs && gapMs < 2 * this.longestMs)
       this.points = Math.min(this.points + 1, POINTS_MAX);
     this.isLong = this.points >= PAYS_FROM && this.longestMs > this.shortMs;
     this.activeMs = nowMs;
@@ -74,8 +75,12 @@ export class BusyPoll {
     this.soon(this.turn);
   }
 
-  private spend(lastedMs: number): void {
-    if (lastedMs <= EMPTY_TURN_MS) this.spareMs += lastedMs;
+  private turned(nowMs: number): void {
+    const lastedMs = nowMs - this.turnedMs;
+    this.turnedMs = nowMs;
+    if (lastedMs > 0 && lastedMs < this.shortestTurnMs) this.shortestTurnMs = lastedMs;
+    const isSpare = this.isLong && nowMs - this.activeMs > this.shortMs;
+    if (isSpare) this.spareMs += Math.min(lastedMs, EMPTY_TURNS * this.shortestTurnMs);
   }
 
   /** Nobody came: the loop may sleep. */

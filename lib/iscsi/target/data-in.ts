@@ -35,9 +35,9 @@ function sendMapped(session: Session, task: Task): boolean {
   const { writer, device } = session;
   const { span, offsetBytes, readBytes } = task;
   if (!writer.takesMapped || grantedPiece(session, task) < readBytes) return false;
-  const { dataDigest } = writer;
-  if (dataDigest && !isCutInBlocks(session, readBytes)) return false;
-  const map = device?.mapped?.(offsetBytes, readBytes, dataDigest) ?? null;
+  const { hasDataDigests } = writer;
+  if (hasDataDigests && !isCutInBlocks(session, readBytes)) return false;
+  const map = device?.mapped?.(offsetBytes, readBytes, hasDataDigests) ?? null;
   if (map === null) return false;
   session.bytesRead += readBytes;
   while (task.sentBytes < readBytes) {
@@ -54,8 +54,10 @@ function sendMapped(session: Session, task: Task): boolean {
 /** Whether each PDU of a read begins and ends where digests of a device do. */
 function isCutInBlocks(session: Session, readBytes: number): boolean {
   const { peerMaxRecvDataSegmentLength, maxBurstLength } = session.parameters;
-  const roomBytes = Math.min(peerMaxRecvDataSegmentLength, maxBurstLength);
-  return readBytes <= roomBytes || (peerMaxRecvDataSegmentLength | maxBurstLength) % MAP_DIGEST_BYTES === 0;
+  return (
+    readBytes <= pduRoom(session, 0) ||
+    (peerMaxRecvDataSegmentLength | maxBurstLength) % MAP_DIGEST_BYTES === 0
+  );
 }
 
 /** Reads the next piece, as long as memory allows, or waits until the socket has taken what is queued. */

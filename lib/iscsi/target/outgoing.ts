@@ -1,12 +1,13 @@
 /**
  * What one connection has committed and not yet given to its socket, oldest first: stretches of pooled buffers and of mapped
- * devices (block/page-map.ts), and the same as a vector for the kernel. Neighbours in one buffer are one piece. It sends
- * nothing itself.
+ * devices (block/page-map.ts), and the same as a vector for the kernel. Neighbours in one buffer are one piece. What is
+ * mapped gets its digest here, as late as can be. It sends nothing itself.
  */
+import { assert } from '../../base/assert.js';
 import { GatherVector } from '../../base/gather-write.js';
 import type { PageMap } from '../../block/page-map.js';
 import { dataCrc32c, writeDigest } from '../wire/digests.js';
-import type { BufferPool, PooledBuffer } from './buffer-pool.js';
+import type { BufferPool, PooledBuffer, Span } from './buffer-pool.js';
 
 /** One stretch; reused. Either `buffer` or `map` is set. */
 export class Piece {
@@ -44,21 +45,19 @@ export class Outgoing {
     } else this.append(buffer, null, start, end, buffer.address);
   }
 
-  addMapped(map: PageMap, start: number, end: number): void {
-    this.append(null, map, start, end, map.address);
-  }
-
-  /** The digest of the mapped stretch that was just added, to be put there later; takes the hold over. */
-  addDigest(buffer: PooledBuffer, start: number, end: number): void {
-    const { last } = this;
-    if (last !== null) last.hasDigest = true;
-    this.hasDigests = true;
-    this.add(buffer, start, end);
+  /** @param digest room for its digest, right behind it; its hold is taken over */
+  addMapped(map: PageMap, start: number, end: number, digest: Span | null): void {
+    const piece = this.append(null, map, start, end, map.address);
+    if (digest === null) return;
+    assert(digest.buffer !== null, 'the digest of mapped bytes has no room');
+    piece.hasDigest = this.hasDigests = true;
+    this.add(digest.buffer, digest.start, digest.end);
   }
 
   /**
    * Puts the digests behind what is mapped as it stands now, at the last moment: a write of the same batch may have changed
-   * it. What has no digest any more is copied, and what is copied has one.
+   * it. What has no digest any more, since a write to it is under way, is copied, and what is copied has one; that may wait
+   * for as long as the write has the file.
    * @throws IoError where it cannot be read
    */
   putDigests(pool: BufferPool): void {
@@ -67,16 +66,12 @@ export class Outgoing {
     for (let i = 0; i < count; i++) {
       const piece = this.at(i);
       if (!piece.hasDigest) continue;
-      const next = this.at(i + 1);
-      if (next.buffer !== null) writeDigest(next.buffer.bytes, next.start, this.digestOf(i, piece, pool));
+      const { map, start, end } = piece;
+      const { buffer, start: digestAt } = this.at(i + 1);
+      assert(map !== null && buffer !== null, 'only what is mapped has its digest put behind it');
+      const digest = map.digestOf(start, end - start);
+      writeDigest(buffer.bytes, digestAt, digest >= 0 ? digest : this.copied(i, piece, map, pool));
     }
-  }
-
-  private digestOf(index: number, piece: Piece, pool: BufferPool): number {
-    const { map, start, end } = piece;
-    if (map === null) throw new RangeError('only what is mapped has its digest put behind it');
-    const digest = map.digestOf(start, end - start);
-    return digest >= 0 ? digest : this.copied(index, piece, map, pool);
   }
 
   /** Copies a mapped stretch to where nobody writes. @returns its digest */
@@ -101,7 +96,7 @@ export class Outgoing {
     start: number,
     end: number,
     address: number,
-  ): void {
+  ): Piece {
     const { count } = this.vector;
     const piece = this.pieces[count] ?? new Piece();
     if (count === this.pieces.length) this.pieces.push(piece);
@@ -112,6 +107,7 @@ export class Outgoing {
     piece.hasDigest = false;
     this.last = piece;
     this.vector.add(address + start, end - start);
+    return piece;
   }
 
   at(index: number): Piece {

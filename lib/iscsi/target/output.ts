@@ -115,11 +115,8 @@ export class Output {
       return;
     }
     this.heldBytes_ += end - start;
-    this.outgoing.addMapped(map, start, end);
-    if (digest !== null && digest.buffer !== null) {
-      this.outgoing.addDigest(digest.buffer, digest.start, digest.end);
-      digest.clear();
-    }
+    this.outgoing.addMapped(map, start, end, digest);
+    digest?.clear();
     this.committed();
   }
 
@@ -155,7 +152,7 @@ export class Output {
     const { outgoing, gatherWrite } = this;
     if (outgoing.count === 0 || this.dead) return;
     this.spansInBatch = 0;
-    if (outgoing.hasDigests && !this.putDigests()) return;
+    if (outgoing.hasDigests && !this.digestsStand()) return;
     const isDirect = gatherWrite !== null && this.writing.length === 0;
     const sentBytes = isDirect ? gatherWrite(outgoing.vector) : 0;
     if (sentBytes === outgoing.lengthBytes) this.allSent();
@@ -163,7 +160,7 @@ export class Output {
   }
 
   /** Puts the digests of what is mapped behind it; false when that failed, and the connection is over. */
-  private putDigests(): boolean {
+  private digestsStand(): boolean {
     try {
       this.outgoing.putDigests(this.pool);
       return true;

@@ -4,7 +4,8 @@
  *
  *   | BHS 48 | header digest 4? | data | padding 0–3 | data digest 4? |
  */
-import type { PageMap } from '../../block/page-map.js';
+import { assert } from '../../base/assert.js';
+import { MAP_DIGEST_BYTES, type PageMap } from '../../block/page-map.js';
 import { BHS_BYTES, DIGEST_BYTES, paddedLength } from '../wire/bhs.js';
 import { dataCrc32c, headerCrc32c, writeDigest } from '../wire/digests.js';
 import { type PooledBuffer, Span } from './buffer-pool.js';
@@ -13,8 +14,7 @@ import type { Output } from './output.js';
 export class PduWriter {
   private headerBytes = BHS_BYTES;
   private headerDigest = false;
-  /** Data segments are followed by their digest. */
-  dataDigest = false;
+  private dataDigest = false;
   private readonly part = new Span();
 
   constructor(readonly output: Output) {}
@@ -69,13 +69,16 @@ export class PduWriter {
     const at = this.part.start;
     trailer.fill(0, at, at + padding);
     if (this.dataDigest) {
-      const crc = dataCrc32c(
-        trailer.subarray(at, at + padding),
-        dataCrc32c(buffer.bytes.subarray(start, end)),
-      );
+      let crc = dataCrc32c(buffer.bytes.subarray(start, end));
+      if (padding > 0) crc = dataCrc32c(trailer.subarray(at, at + padding), crc);
       writeDigest(trailer, at + padding, crc);
     }
     this.output.commit(this.part);
+  }
+
+  /** Data segments are followed by their digest. */
+  get hasDataDigests(): boolean {
+    return this.dataDigest;
   }
 
   /** Data can go out from where a device has it mapped. */
@@ -89,6 +92,7 @@ export class PduWriter {
     this.output.commit(header);
     const { part } = this;
     if (this.dataDigest) {
+      assert((end - start) % MAP_DIGEST_BYTES === 0, 'mapped bytes without a digest');
       this.output.reserve(part, DIGEST_BYTES);
       this.output.commitMapped(map, start, end, part);
       return;

@@ -39,7 +39,7 @@ export async function runCrashProof(args: readonly string[]): Promise<number> {
     say(`\n${summaryTable(results)}`);
     for (const { holds, text } of lines) say(`${holds ? 'holds ' : 'MISSED'}  ${text}`);
     const failed = results.filter((result) => result.faults.length > 0);
-    for (const result of failed) say(`FAILED ${result.id}\n  ${result.faults.join('\n  ')}`);
+    for (const { id, faults, said } of failed) say(`FAILED ${id}\n  ${[...faults, ...said].join('\n  ')}`);
     if (options.json) process.stdout.write(`${JSON.stringify({ results, lines, leftOut })}\n`);
     return failed.length === 0 && lines.every(({ holds }) => holds) ? 0 : 1;
   } finally {

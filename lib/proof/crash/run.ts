@@ -18,6 +18,8 @@ export interface CrashResult {
   readonly stallMs: number;
   /** What was wrong, one line each; none: it held. */
   readonly faults: readonly string[];
+  /** What the group logged last where something was wrong. */
+  readonly said: readonly string[];
 }
 
 /** A group that has not recovered by then has not recovered. */
@@ -53,9 +55,9 @@ export async function runCrash(crash: CrashCase, workFolder: string, lane = 0): 
   } catch (error) {
     faults.push(describeError(error));
   }
-  if (faults.length > 0 && scene !== undefined) faults.push(...scene.lastWords());
   faults.push(...(await scope.close()));
-  return { id: crash.id, recoveryMs, stallMs, faults };
+  const said = faults.length > 0 ? (scene?.lastWords() ?? []) : [];
+  return { id: crash.id, recoveryMs, stallMs, faults, said };
 }
 
 interface Struck {
