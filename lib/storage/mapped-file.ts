@@ -21,7 +21,7 @@ const PAGE_BYTES = 4096;
 const CHUNK_BYTES = 64 * 1024;
 const PAGES_A_CHUNK = CHUNK_BYTES / PAGE_BYTES;
 const REGION_BYTES = 32 * CHUNK_BYTES;
-/** Regions known at a time, each at its place modulo this: 4 GiB of a file for 28 KiB of memory. */
+/** Regions known at a time, each at its place modulo this power of two: 4 GiB of a file for 28 KiB of memory. */
 const REGIONS_KNOWN = 2048;
 const NEVER = -Infinity;
 
@@ -67,10 +67,11 @@ export class MappedFile implements PageMap {
   has(offsetBytes: number, lengthBytes: number, nowMs: number): boolean {
     if (nowMs < this.distrustedUntilMs) return false;
     const region = Math.floor(offsetBytes / REGION_BYTES);
-    const first = Math.floor((offsetBytes % REGION_BYTES) / CHUNK_BYTES);
-    const last = Math.floor(((offsetBytes % REGION_BYTES) + lengthBytes - 1) / CHUNK_BYTES);
+    const withinBytes = offsetBytes - region * REGION_BYTES; // % of numbers beyond 2^31 is a call
+    const first = (withinBytes / CHUNK_BYTES) | 0;
+    const last = ((withinBytes + lengthBytes - 1) / CHUNK_BYTES) | 0;
     if (last >= 32) return false; // over the end of its region: rare, and preadv2 can do it
-    const place = region % REGIONS_KNOWN;
+    const place = region & (REGIONS_KNOWN - 1);
     if (nowMs - (this.lookedAtMs[place] as number) > RESIDENT_MS) this.look(region, place, nowMs);
     else if (this.regionAt[place] !== region) return false; // looking at each in turn would cost more than it gives
     const wanted = (0xffffffff >>> (31 - last)) & (0xffffffff << first);
@@ -80,7 +81,7 @@ export class MappedFile implements PageMap {
   /** Something in the region of this byte was not cached, so its neighbours may be leaving the page cache too. */
   missed(offsetBytes: number, nowMs: number): void {
     const region = Math.floor(offsetBytes / REGION_BYTES);
-    const place = region % REGIONS_KNOWN;
+    const place = region & (REGIONS_KNOWN - 1);
     this.regionAt[place] = region;
     this.lookedAtMs[place] = nowMs;
     this.chunks[place] = 0;
