@@ -76,9 +76,9 @@ export function crc32cJoiner(secondBytes: number): (first: number, second: numbe
     second;
 }
 
-export const bundledCrc32c: DataCrc32c = (bytes, previous) => crc32c(bytes, previous);
-
 type DataCrc32c = (bytes: Uint8Array, previous: number) => number;
+
+export const bundledCrc32c: DataCrc32c = (bytes, previous) => crc32c(bytes, previous);
 
 /** Chosen when it is first needed: most processes never compute one. */
 let chosen: DataCrc32c = (bytes, previous) => {

@@ -17,7 +17,7 @@ import { type NowaitRead, UNSUPPORTED } from './page-cache-read.js';
 export const KEPT_MS = 60_000;
 const SLOT_BLOCKS = 512;
 export const SLOT_BYTES = SLOT_BLOCKS * MAP_DIGEST_BYTES;
-/** 16 GiB that are read again and again, for 16 MiB of memory. */
+/** 16 GiB that are read again and again, for 16 MiB of memory. A power of two. */
 const SLOTS = 8192;
 const WORDS_A_SLOT = SLOT_BLOCKS / 32;
 /** Spreads the beginnings of files, which are what many of them have in use, over the slots. Prime. */
@@ -58,7 +58,7 @@ export class DigestSlots {
 
   /** The only slot that a part of a file may have; isOf says whether it has it now. */
   slotOf(file: number, part: number): number {
-    return (file * STEP_A_FILE + part) % SLOTS;
+    return (file * STEP_A_FILE + part) & (SLOTS - 1);
   }
 
   isOf(slot: number, file: number, part: number): boolean {
@@ -116,14 +116,15 @@ export class BlockDigests {
 
   /** CRC32C of a range as it stands now; −1 where that cannot be said without waiting, or for parts of blocks. */
   of(offsetBytes: number, lengthBytes: number): number {
-    if (offsetBytes % MAP_DIGEST_BYTES !== 0 || lengthBytes % MAP_DIGEST_BYTES !== 0) return -1;
+    // 4096 divides what the low 32 bits leave out; % of numbers beyond 2^31 is a call.
+    if (((offsetBytes | lengthBytes) & (MAP_DIGEST_BYTES - 1)) !== 0) return -1;
     const { slots, file } = this;
     const end = offsetBytes + lengthBytes;
     let digest = 0;
     for (let at = offsetBytes; at < end; at += MAP_DIGEST_BYTES) {
       const part = Math.floor(at / SLOT_BYTES);
       const slot = slots.slotOf(file, part);
-      const block = (at % SLOT_BYTES) / MAP_DIGEST_BYTES;
+      const block = (at - part * SLOT_BYTES) / MAP_DIGEST_BYTES;
       const isKnown = slots.isOf(slot, file, part) && slots.isKnown(slot, block);
       if (!isKnown && !this.learn(at, end)) return -1;
       const ofBlock = slots.digests[slot * SLOT_BLOCKS + block] as number;
@@ -146,7 +147,7 @@ export class BlockDigests {
     if (bytes !== lengthBytes) return false;
     const slot = slots.slotOf(file, part);
     if (!slots.isOf(slot, file, part)) slots.give(slot, file, part, source.nowMs());
-    const first = (at % SLOT_BYTES) / MAP_DIGEST_BYTES;
+    const first = (at - part * SLOT_BYTES) / MAP_DIGEST_BYTES;
     for (let done = 0; done < lengthBytes; done += MAP_DIGEST_BYTES) {
       const digest = dataCrc32c(scratch.subarray(done, done + MAP_DIGEST_BYTES));
       slots.note(slot, first + done / MAP_DIGEST_BYTES, digest);
