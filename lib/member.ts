@@ -86,7 +86,7 @@ export class Member {
   ) {
     this.incarnation = randomToken(options.random);
     this.registry = new SessionRegistry(options.clock);
-    this.poll = new BusyPoll(options.clock, options.busyPollUs);
+    this.poll = new BusyPoll(doors.storage.turns, options.busyPollUs);
     this.service = new MemberService(options.log);
     this.waypoints = options.waypoints ?? noWaypoints;
   }
@@ -261,7 +261,7 @@ export class Member {
   ): void {
     const { options, ids, hub, incarnation, registry, waypoints, table } = this;
     const { log, clock, random, name: self } = options;
-    const loop = this.doors.watchLoop(() => this.poll.spareMs);
+    const loop = this.doors.watchLoop(() => this.doors.storage.turns.spareMs);
     this.loop = loop;
     this.closers.push(() => loop.close());
     this.everyPath = this.makeEveryPath();

@@ -14,7 +14,7 @@ export class LoopPause {
   /** Of what takeDelayMs() has forgotten. */
   private maxBeforeMs = 0;
 
-  /** @param spareMs how long the loop has turned for nothing, ever: see BusyPoll */
+  /** @param spareMs how long the loop has turned for nothing, ever: see LoopTurns */
   constructor(private readonly spareMs: () => number = () => 0) {
     this.histogram.enable();
   }

@@ -19,6 +19,7 @@ import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
 import { DiskServer } from '../scsi/disk-server.js';
 import type { DiskUnit } from '../scsi/unit.js';
+import { systemDoors } from '../storage/doors.js';
 import { SparseFile } from '../storage/sparse-file.js';
 import { identifyImages, type ImageIdentity } from './image-identity.js';
 
@@ -79,7 +80,7 @@ export class ImageServer {
       const directory = new ImageDirectory(open);
       const portal = new Portal({
         ...{ directory, registry: new SessionRegistry(clock), clock, random, log },
-        poll: new BusyPoll(clock, options.busyPollUs),
+        poll: new BusyPoll(systemDoors().turns, options.busyPollUs),
         options: { ...(authenticator && { authenticator }) },
       });
       return new ImageServer(portal, await portal.listen(options.host, options.port), open);

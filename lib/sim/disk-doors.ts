@@ -9,6 +9,7 @@ import { DigestSlots } from '../storage/block-digests.js';
 import { NO_DATA, type NativeCalls, type NativeExtensions } from '../storage/native.js';
 import { PoolShares } from '../storage/pool-share.js';
 import { POOL_THREADS } from '../base/limits.js';
+import { LoopTurns } from '../base/loop-turns.js';
 import { MISS } from '../storage/page-cache-read.js';
 import type { SimDisk } from './disk.js';
 import { PAGE_BYTES, SECTOR_BYTES, type Inode } from './inode.js';
@@ -31,6 +32,7 @@ export class DiskDoors implements StorageDoors {
   readonly native: NativeCalls;
   readonly extensions: NativeExtensions;
   readonly pool = new PoolShares(POOL_THREADS);
+  readonly turns = new LoopTurns(() => this.nowMs());
   readonly digests = new DigestSlots();
   private readonly open = new Map<number, Descriptor>();
   /** What a killed process leaves in the pool: done in part, or not. */
@@ -55,6 +57,7 @@ export class DiskDoors implements StorageDoors {
         this.disk.chance.happens(this.disk.cacheHits)
           ? this.readNow(fd, data, 0, lengthBytes, positionBytes)
           : MISS,
+      beginsReads: false,
       // The kernel's memory is not simulated: reads are asked for.
       maps: { map: () => 0, unmap: () => undefined, resident: () => false },
       seekData: (fd, fromBytes) => this.seek(fd, fromBytes, 1),

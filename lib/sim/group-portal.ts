@@ -2,6 +2,7 @@
 import { sleep } from '../base/clock.js';
 import { LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import { GroupView } from '../group/membership.js';
+import { LoopTurns } from '../base/loop-turns.js';
 import { BusyPoll } from '../iscsi/target/busy-poll.js';
 import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
@@ -73,7 +74,7 @@ export class GroupPortal {
       ...{ log, clock, net: world.net.doorOf(process), random: new Chance(world.chance.uint32()) },
       directory: new PortalDirectory(table, { whenServing }),
       registry: new SessionRegistry(clock),
-      poll: new BusyPoll(clock, 0),
+      poll: new BusyPoll(new LoopTurns(() => clock.nowMs()), 0),
     });
     await portal.listen(this.host, this.port);
     this.portal = portal;

@@ -2,7 +2,7 @@
 export interface IoCounters {
   /** Reads answered at once on the event loop. */
   hits: number;
-  /** Reads that went to the thread pool. */
+  /** Reads that the disk had to answer. */
   misses: number;
   /** Writes on the event loop that took longer than SLOW_WRITE_MS. */
   slowWrites: number;

@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs';
 import { promisify } from 'node:util';
+import { LoopTurns } from '../base/loop-turns.js';
 import { DigestSlots } from './block-digests.js';
 import { loadNativeCalls, loadNativeExtensions, type NativeCalls, type NativeExtensions } from './native.js';
 import { poolThreads, PoolShares } from './pool-share.js';
@@ -67,6 +68,8 @@ export interface StorageDoors {
   readonly extensions: NativeExtensions | null;
   /** The thread pool that the calls with a callback run in. */
   readonly pool: PoolShares;
+  /** Turns the event loop while a read is about to be there. */
+  readonly turns: LoopTurns;
   /** Where files remember digests of their blocks, all of a process together. */
   readonly digests: DigestSlots;
   /** Monotonic milliseconds with fractions, cheap enough to be asked twice per write. */
@@ -98,6 +101,7 @@ const systemFolders: FolderCalls = {
 };
 
 let loaded: StorageDoors | undefined;
+const nowMs = (): number => performance.now();
 
 /** The real ones; the native helpers are loaded at the first call. */
 export function systemDoors(): StorageDoors {
@@ -113,8 +117,9 @@ export function systemDoors(): StorageDoors {
     native: loadNativeCalls(),
     extensions: loadNativeExtensions(),
     pool: new PoolShares(poolThreads(process.env['UV_THREADPOOL_SIZE'])),
+    turns: new LoopTurns(nowMs),
     digests: new DigestSlots(),
-    nowMs: () => performance.now(),
+    nowMs,
   };
   return loaded;
 }

@@ -10,6 +10,8 @@ import { makeNowaitRead, type NowaitRead } from './page-cache-read.js';
 /** System calls through koffi. Linux only. */
 export interface NativeCalls {
   readonly readNowait: NowaitRead;
+  /** What readNowait refuses is on its way from the disk then: the kernel has begun to read ahead (Linux 5.9 and newer). */
+  readonly beginsReads: boolean;
   readonly maps: MapCalls;
   /** The offset of the first data at or after `fromBytes`, `NO_DATA` if none follows, `UNKNOWN` if it cannot be said. */
   seekData(fd: number, fromBytes: number): number;
@@ -55,6 +57,7 @@ export function loadNativeCalls(): NativeCalls | null {
     };
     return {
       readNowait: makeNowaitRead(koffi, library),
+      beginsReads: true,
       maps: makeMapCalls(koffi, library),
       seekData: (fd, fromBytes) => seek(fd, fromBytes, SEEK_DATA),
       seekHole: (fd, fromBytes) => seek(fd, fromBytes, SEEK_HOLE),

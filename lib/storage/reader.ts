@@ -1,9 +1,9 @@
 /**
  * Reads of one file: what the page cache has is copied on the event loop, the rest is fetched by the thread pool.
  *
- * With koffi the kernel says which is which: preadv2(RWF_NOWAIT) reads what is cached and refuses the rest (and starts
- * read-ahead, so the pool's read that follows finds it under way). Without it, we read on the loop as long as that is fast
- * and through the pool once a read took as long as a disk does (latency-gate.ts).
+ * With koffi the kernel says which is which: preadv2(RWF_NOWAIT) reads what is cached and refuses the rest. It starts
+ * read-ahead then, so the loop asks again a moment later (late-reads.ts), or the pool's read finds it under way. Without it,
+ * we read on the loop as long as that is fast and through the pool once a read took as long as a disk does (latency-gate.ts).
  *
  * Who can take the bytes from the page cache itself gets a map of it instead (mapped-file.ts): no call, no copy.
  */
@@ -16,6 +16,7 @@ import type { HoleMap } from './hole-map.js';
 import type { InFlight } from './in-flight.js';
 import { ioErrorOf } from './io-errors.js';
 import { LatencyGate } from './latency-gate.js';
+import { type LateReader, LateReads } from './late-reads.js';
 import type { MappedFile } from './mapped-file.js';
 import { type NowaitRead, UNSUPPORTED } from './page-cache-read.js';
 import { type IoCounters, notePause } from './counters.js';
@@ -38,10 +39,12 @@ class PoolRead implements PoolWork {
   };
 }
 
-export class FileReader {
+export class FileReader implements LateReader {
   private readonly idlePoolReads: PoolRead[] = [];
   private readonly gate = new LatencyGate(SLOW_READ_MS);
   private readNowait: NowaitRead | null;
+  /** null: the kernel begins no read that it refuses. */
+  private readonly late: LateReads | null;
   /** Made when first asked for; null: there is none. */
   private map: MappedFile | null | undefined;
 
@@ -56,6 +59,7 @@ export class FileReader {
     private readonly log: Logger,
   ) {
     this.readNowait = doors.native?.readNowait ?? null;
+    this.late = doors.native?.beginsReads === true ? new LateReads(this, doors) : null;
     if (this.readNowait === null) this.sayDegraded('koffi does not load');
   }
 
@@ -102,7 +106,33 @@ export class FileReader {
       this.readNowait = null;
       this.sayDegraded('the file system does not know RWF_NOWAIT');
     }
-    this.readInPool(io, Math.max(bytes, 0));
+    if (bytes !== UNSUPPORTED && this.late?.pays === true) this.readLate(io, Math.max(bytes, 0), this.late);
+    else this.readInPool(io, Math.max(bytes, 0));
+  }
+
+  private readLate(io: BlockIo, doneBytes: number, late: LateReads): void {
+    this.counters.misses += 1;
+    this.inFlight.begin();
+    this.map?.missed(io.offsetBytes, this.doors.nowMs());
+    late.add(io, doneBytes);
+  }
+
+  askAgain(io: BlockIo, doneBytes: number): number {
+    const data = doneBytes === 0 ? io.data : io.data.subarray(doneBytes);
+    const { readNowait } = this;
+    if (readNowait === null) return 0;
+    return readNowait(this.fd, data, io.lengthBytes - doneBytes, io.offsetBytes + doneBytes);
+  }
+
+  served(io: BlockIo): void {
+    if (io.data[0] === 0) this.holes?.zerosRead(io.offsetBytes);
+    this.inFlight.end();
+    io.complete(null);
+  }
+
+  gaveUp(io: BlockIo, doneBytes: number): void {
+    this.toPool(io, doneBytes);
+    this.inFlight.end();
   }
 
   private readOnLoop(io: BlockIo): void {
@@ -127,6 +157,10 @@ export class FileReader {
 
   private readInPool(io: BlockIo, doneBytes: number): void {
     this.counters.misses += 1;
+    this.toPool(io, doneBytes);
+  }
+
+  private toPool(io: BlockIo, doneBytes: number): void {
     this.inFlight.begin();
     const read = this.idlePoolReads.pop() ?? new PoolRead(this);
     read.io = io;
@@ -157,7 +191,9 @@ export class FileReader {
       this.issue(read, io);
       return;
     }
-    this.gate.tookInPool(this.doors.nowMs() - read.startedMs);
+    const tookMs = this.doors.nowMs() - read.startedMs;
+    this.gate.tookInPool(tookMs);
+    this.late?.tookInPool(tookMs);
     const complete = read.doneBytes === io.lengthBytes;
     if (complete && io.data[0] === 0) this.holes?.zerosRead(io.offsetBytes);
     read.io = null;

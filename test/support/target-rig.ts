@@ -7,6 +7,7 @@ import { SeededRandom } from '../../lib/base/random.js';
 import type { LoginIdentity, TargetAnswer, TargetDirectory } from '../../lib/iscsi/target/directory.js';
 import { type Authenticator, openAuthenticator } from '../../lib/iscsi/target/login/security.js';
 import { MemoryBudget } from '../../lib/iscsi/target/memory-budget.js';
+import { LoopTurns } from '../../lib/base/loop-turns.js';
 import { BusyPoll } from '../../lib/iscsi/target/busy-poll.js';
 import { Portal } from '../../lib/iscsi/target/portal.js';
 import { SessionRegistry } from '../../lib/iscsi/target/registry.js';
@@ -116,7 +117,7 @@ export class TargetRig implements TargetDirectory {
       clock,
       random: new SeededRandom(1),
       memory,
-      poll: new BusyPoll(clock, 0),
+      poll: new BusyPoll(new LoopTurns(() => clock.nowMs()), 0),
       options: { authenticator },
     });
   }

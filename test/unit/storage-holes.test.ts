@@ -13,6 +13,7 @@ class FakeFile implements NativeCalls {
   walkedToHole = 0;
   constructor(private readonly blocks: readonly boolean[]) {}
   readonly readNowait = (): number => -1;
+  readonly beginsReads = false;
   readonly maps = { map: () => 0, unmap: () => undefined, resident: () => false };
 
   seekData(_fd: number, fromBytes: number): number {

@@ -1,5 +1,6 @@
 /** How long the loop keeps turning, and for whom: a loop of virtual time, a turn of it a microsecond. */
 import t from 'tap';
+import { LoopTurns } from '../../lib/base/loop-turns.js';
 import { BusyPoll } from '../../lib/iscsi/target/busy-poll.js';
 import { HandClock } from '../support/storage-doors.js';
 
@@ -9,20 +10,17 @@ const WAKE_MS = 0.15;
 
 class Loop {
   readonly clock = new HandClock();
+  readonly turns: LoopTurns;
   readonly poll: BusyPoll;
   /** Activities that found it turning. */
   inTime = 0;
   private due: (() => void) | null = null;
 
   constructor(longestUs?: number) {
-    const clock = { ...this.clock, nowMs: this.clock.nowMs, wallMs: this.clock.nowMs };
-    this.poll = new BusyPoll(
-      { ...clock, after: () => ({ cancel: () => undefined }) },
-      longestUs,
-      (callback) => {
-        this.due = callback;
-      },
-    );
+    this.turns = new LoopTurns(this.clock.nowMs, (callback) => {
+      this.due = callback;
+    });
+    this.poll = new BusyPoll(this.turns, longestUs);
   }
 
   get isTurning(): boolean {
@@ -74,9 +72,9 @@ t.test('one that does not is not waited for, and is again once it does', (t) => 
   const loop = new Loop();
   for (let i = 0; i < 20; i++) loop.comesAfter(2);
   const before = loop.clock.atMs;
-  const turnedBefore = loop.poll.spareMs;
+  const turnedBefore = loop.turns.spareMs;
   for (let i = 0; i < 500; i++) loop.comesAfter(2);
-  t.equal(loop.poll.spareMs, turnedBefore, 'no longer than the short time');
+  t.equal(loop.turns.spareMs, turnedBefore, 'no longer than the short time');
   t.ok(loop.clock.atMs - before > 1000);
   loop.inTime = 0;
   for (let i = 0; i < 100; i++) loop.comesAfter(0.1);
@@ -91,9 +89,9 @@ t.test('many that come at once and stay away are not waited for', (t) => {
     for (let i = 0; i < 8; i++) loop.comesAfter(0.005);
   };
   for (let i = 0; i < 20; i++) burst();
-  const before = loop.poll.spareMs;
+  const before = loop.turns.spareMs;
   for (let i = 0; i < 200; i++) burst();
-  t.equal(loop.poll.spareMs, before);
+  t.equal(loop.turns.spareMs, before);
   t.end();
 });
 
@@ -102,7 +100,7 @@ t.test('one that is late by little costs some polls in vain, not all of them', (
   let gapMs = 0.35;
   const from = loop.clock.atMs;
   for (let i = 0; i < 2000; i++) loop.comesAfter(gapMs);
-  const share = loop.poll.spareMs / (loop.clock.atMs - from);
+  const share = loop.turns.spareMs / (loop.clock.atMs - from);
   t.ok(share < 0.2, `it turned for nothing in ${Math.round(share * 100)} % of the time`);
   gapMs = 0.25;
   loop.inTime = 0;
@@ -115,15 +113,15 @@ t.test('turning for nothing is idle, work is not', (t) => {
   const loop = new Loop();
   loop.poll.activity();
   const turnedMs = loop.turn();
-  t.ok(Math.abs(loop.poll.spareMs - (turnedMs - 0.05)) < 0.005, 'all but the short time');
-  const before = loop.poll.spareMs;
+  t.ok(Math.abs(loop.turns.spareMs - (turnedMs - 0.05)) < 0.005, 'all but the short time');
+  const before = loop.turns.spareMs;
   for (let i = 0; i < 100; i++) loop.comesAfter(0.2); // it pays
   loop.turn(0.1);
-  const counted = loop.poll.spareMs;
+  const counted = loop.turns.spareMs;
   const workedMs = loop.turn(Infinity, 0.02);
   t.ok(counted > before);
   t.ok(workedMs > 0.1);
-  t.ok(loop.poll.spareMs - counted < workedMs / 5, 'turns of 20 us have something to do');
+  t.ok(loop.turns.spareMs - counted < workedMs / 5, 'turns of 20 us have something to do');
   t.end();
 });
 
@@ -132,7 +130,7 @@ t.test('bounds: the longest that is asked for, none, a clock that stands still',
   short.poll.activity();
   const turnedMs = short.turn();
   t.ok(turnedMs >= 0.02 && turnedMs < 0.025, `${turnedMs} ms of 0.02`);
-  t.equal(short.poll.spareMs, 0);
+  t.equal(short.turns.spareMs, 0);
   const never = new Loop(0);
   never.poll.activity();
   t.equal(never.isTurning, false);

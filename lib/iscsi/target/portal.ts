@@ -6,6 +6,7 @@ import { BlockferryError, errnoOf } from '../../base/errors.js';
 import type { Clock } from '../../base/clock.js';
 import { CONNECTIONS_MAX, READ_BUFFER_BYTES } from '../../base/limits.js';
 import type { Logger } from '../../base/log.js';
+import { LoopTurns } from '../../base/loop-turns.js';
 import { tcp, type IncomingConnection, type Listener, type Net } from '../../base/net.js';
 import type { Random } from '../../base/random.js';
 import { BufferPool } from './buffer-pool.js';
@@ -63,7 +64,7 @@ export class Portal {
       random,
       pool: new BufferPool(),
       memory: memory ?? new MemoryBudget(),
-      poll: poll ?? new BusyPoll(clock),
+      poll: poll ?? new BusyPoll(new LoopTurns(() => clock.nowMs())),
       authenticator: options?.authenticator ?? openAuthenticator,
       failedLogins: new FailedLogins(clock, log),
       portalGroupTag: options?.portalGroupTag ?? (() => 1),

@@ -1,0 +1,354 @@
+/**
+ * Reads that the disk is about to answer: asked for again on the loop for a moment, then by the pool, and only while that
+ * pays. The page cache is one that a test fills, the loop one that it turns.
+ */
+import fs from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { LoopTurns } from '../../lib/base/loop-turns.js';
+import { BlockIo, type IoError, submitAndWait } from '../../lib/block/device.js';
+import { BusyPoll } from '../../lib/iscsi/target/busy-poll.js';
+import { type FileCalls, type StorageDoors, systemDoors } from '../../lib/storage/doors.js';
+import { MISS } from '../../lib/storage/page-cache-read.js';
+import { PoolShares } from '../../lib/storage/pool-share.js';
+import { SparseFile } from '../../lib/storage/sparse-file.js';
+import { pattern } from '../support/device-suite.js';
+import { doorsWith, HandClock, makeSharedFolder, newFile } from '../support/storage-doors.js';
+
+const BLOCK = 4096;
+const BLOCKS = 64;
+const folder = makeSharedFolder();
+const content = pattern(BLOCKS * BLOCK, 9);
+let serial = 0;
+
+/** A loop that turns when it is told to. */
+class Loop {
+  readonly clock = new HandClock();
+  readonly turns: LoopTurns;
+  private due: (() => void)[] = [];
+
+  constructor() {
+    this.turns = new LoopTurns(this.clock.nowMs, (callback) => void this.due.push(callback));
+  }
+
+  get isTurning(): boolean {
+    return this.due.length > 0;
+  }
+
+  turn(ms = 0.01): void {
+    this.clock.atMs += ms;
+    for (const callback of this.due.splice(0)) callback();
+  }
+}
+
+class Read extends BlockIo {
+  constructor(private readonly then: (error: IoError | null) => void) {
+    super();
+  }
+
+  protected override completed(error: IoError | null): void {
+    this.then(error);
+  }
+}
+
+/** A file whose page cache has what the test says, and whose pool answers when it says. */
+class Disk {
+  readonly cached = new Set<number>();
+  /** Blocks that were asked of the page cache, in order. */
+  asked: number[] = [];
+  /** Reads in the pool: first block, and what it does when it is answered. */
+  readonly pool: { block: number; answer: () => void }[] = [];
+  private readonly answered: string[] = [];
+
+  private constructor(readonly file: SparseFile) {}
+
+  static async open(loop: Loop, beginsReads = true): Promise<Disk> {
+    const { native } = systemDoors();
+    if (native === null) throw new Error('koffi does not load');
+    const made: { disk?: Disk } = {};
+    const doors: StorageDoors = doorsWith(
+      { read: (...call) => made.disk?.toPool(...call) },
+      {
+        turns: loop.turns,
+        pool: new PoolShares(64),
+        nowMs: loop.clock.nowMs,
+        native: {
+          ...native,
+          beginsReads,
+          maps: { map: () => 0, unmap: () => undefined, resident: () => false },
+          readNowait: (fd, data, lengthBytes, position) =>
+            made.disk?.fromCache(fd, data, lengthBytes, position) ?? MISS,
+        },
+      },
+    );
+    const path = join(folder, `${serial++}.img`);
+    fs.writeFileSync(path, content);
+    const file = await SparseFile.open(path, { ...newFile(content.length), create: false }, doors);
+    made.disk = new Disk(file);
+    return made.disk;
+  }
+
+  private fromCache(fd: number, data: Buffer, lengthBytes: number, position: number): number {
+    const first = position / BLOCK;
+    this.asked.push(first);
+    let end = first;
+    while (this.cached.has(end) && (end - first) * BLOCK < lengthBytes) end += 1;
+    return end === first ? MISS : fs.readSync(fd, data, 0, (end - first) * BLOCK, position);
+  }
+
+  private toPool(...[fd, data, offset, length, position, done]: Parameters<FileCalls['read']>): void {
+    const answer = (): void => {
+      done(null, fs.readSync(fd, data, offset, length, position));
+    };
+    this.pool.push({ block: position / BLOCK, answer });
+  }
+
+  /** Reads some blocks; `answers` has "block" then, or what went wrong. */
+  read(block: number, blocks = 1, then: () => void = () => undefined): void {
+    const data = Buffer.alloc(blocks * BLOCK, 0xee);
+    const isRight = (): boolean => data.equals(content.subarray(block * BLOCK, (block + blocks) * BLOCK));
+    const io = new Read((error) => {
+      this.answered.push(error !== null ? error.code : isRight() ? `${block}` : `${block} WRONG`);
+      then();
+    });
+    this.file.submit(io.prepare('read', block * BLOCK, data.length, data));
+  }
+
+  /** Those answered since it was asked last. */
+  answers(): string[] {
+    return this.answered.splice(0);
+  }
+
+  /** Answers all that is in the pool. */
+  answerPool(): void {
+    for (const { answer } of this.pool.splice(0)) answer();
+  }
+}
+
+t.test('what is there a moment later never goes to the pool', async (t) => {
+  const loop = new Loop();
+  const disk = await Disk.open(loop);
+  disk.read(3);
+  t.ok(loop.isTurning, 'the loop does not sleep');
+  loop.turn();
+  loop.turn();
+  t.strictSame(disk.answers(), []);
+  disk.cached.add(3);
+  loop.turn();
+  t.strictSame(disk.answers(), ['3']);
+  t.notOk(loop.isTurning, 'nothing is waited for any more');
+  t.strictSame(disk.pool, []);
+  t.strictSame(disk.asked, [3, 3, 3, 3]);
+  t.match(disk.file.counters, { misses: 1, hits: 0 });
+  await disk.file.close();
+});
+
+t.test('what is not goes there after a millisecond, for what is missing of it', async (t) => {
+  const loop = new Loop();
+  const disk = await Disk.open(loop);
+  disk.cached.add(8);
+  disk.read(8, 4);
+  disk.cached.add(9);
+  loop.turn(0.9);
+  t.strictSame(disk.pool, [], 'not yet');
+  loop.turn(0.2);
+  t.strictSame(disk.asked, [8, 9, 10], 'each time for what has not come');
+  t.strictSame(
+    disk.pool.map(({ block }) => block),
+    [10],
+  );
+  t.notOk(loop.isTurning);
+  t.strictSame(disk.answers(), []);
+  disk.answerPool();
+  t.strictSame(disk.answers(), ['8'], 'all four blocks are right');
+  t.equal(disk.file.counters.misses, 1);
+  await disk.file.close();
+});
+
+t.test('disks do not keep the order; behind two that are not there none is asked for', async (t) => {
+  const loop = new Loop();
+  const disk = await Disk.open(loop);
+  for (const block of [1, 2, 3, 4, 5]) disk.read(block);
+  disk.asked = [];
+  loop.turn();
+  t.strictSame(disk.asked, [1, 2]);
+  disk.cached.add(2).add(4);
+  disk.asked = [];
+  loop.turn();
+  t.strictSame(disk.asked, [1, 2, 3]);
+  t.strictSame(disk.answers(), ['2']);
+  disk.cached.add(1).add(3).add(5);
+  loop.turn();
+  t.strictSame(disk.answers(), ['1', '3', '4', '5']);
+  disk.read(6);
+  disk.cached.add(6);
+  loop.turn();
+  t.strictSame(disk.answers(), ['6'], 'the list is as good as new');
+  await disk.file.close();
+});
+
+t.test('who reads on from an answer waits behind the others', async (t) => {
+  const loop = new Loop();
+  const disk = await Disk.open(loop);
+  for (const block of [1, 2, 3]) disk.read(block, 1, () => disk.read(block + 10));
+  disk.cached.add(1).add(3);
+  loop.turn();
+  t.strictSame(disk.answers(), ['1', '3']);
+  disk.cached.add(2).add(11).add(12).add(13);
+  loop.turn();
+  t.strictSame(disk.answers(), ['2', '12', '11', '13'], '12 was in the cache when it was asked for');
+  t.notOk(loop.isTurning);
+  await disk.file.close();
+});
+
+t.test('a slow disk is not waited for on the loop, until it is fast', async (t) => {
+  const loop = new Loop();
+  const disk = await Disk.open(loop);
+  disk.read(0);
+  loop.turn(2);
+  loop.clock.atMs += 5;
+  disk.answerPool();
+  for (let block = 1; block < 6; block++) {
+    disk.read(block);
+    t.notOk(loop.isTurning, 'one in vain is enough at first');
+    loop.clock.atMs += 5;
+    disk.answerPool();
+  }
+  t.equal(disk.answers().length, 6);
+  let fastOnes = 0;
+  for (; fastOnes < 100 && !loop.isTurning; fastOnes++) {
+    disk.read(20);
+    loop.clock.atMs += 0.2;
+    disk.answerPool();
+  }
+  t.equal(fastOnes, 5, 'after as many fast ones as the slow one cost');
+  disk.cached.add(20);
+  loop.turn();
+  t.equal(disk.answers().length, fastOnes);
+  t.strictSame(disk.answers(), []);
+  await disk.file.close();
+});
+
+t.test('one late page among many in time changes nothing; many do', async (t) => {
+  const loop = new Loop();
+  const disk = await Disk.open(loop);
+  for (let i = 0; i < 40; i++) {
+    disk.cached.clear();
+    disk.read(i);
+    disk.cached.add(i);
+    loop.turn();
+  }
+  for (const block of [50, 51]) disk.read(block);
+  loop.turn(2);
+  t.equal(disk.pool.length, 2);
+  disk.read(52);
+  t.ok(loop.isTurning, 'it still pays');
+  for (const block of [53, 54]) disk.read(block);
+  loop.turn(2);
+  t.equal(disk.pool.length, 5, 'all that are too late, in one turn');
+  disk.read(55);
+  t.notOk(loop.isTurning);
+  disk.answerPool();
+  await disk.file.close();
+});
+
+t.test('nobody waits behind the disk of another file', async (t) => {
+  const loop = new Loop();
+  const hanging = await Disk.open(loop);
+  const good = await Disk.open(loop);
+  for (let block = 0; block < 30; block++) hanging.read(block);
+  good.read(7);
+  good.cached.add(7);
+  loop.turn();
+  t.strictSame(good.answers(), ['7']);
+  t.strictSame(hanging.answers(), []);
+  loop.turn(2);
+  hanging.answerPool();
+  while (hanging.pool.length > 0) hanging.answerPool();
+  t.equal(hanging.answers().length, 30);
+  await Promise.all([hanging.file.close(), good.file.close()]);
+});
+
+t.test('a kernel that begins nothing, or a page that is there at once: the loop is not turned', async (t) => {
+  const loop = new Loop();
+  const disk = await Disk.open(loop, false);
+  disk.read(1);
+  t.equal(disk.pool.length, 1);
+  disk.answerPool();
+  disk.cached.add(2);
+  disk.read(2);
+  t.notOk(loop.isTurning);
+  t.strictSame(disk.answers(), ['1', '2']);
+  await disk.file.close();
+});
+
+t.test('a file is closed behind what it still waits for', async (t) => {
+  const loop = new Loop();
+  const disk = await Disk.open(loop);
+  disk.read(1);
+  disk.read(2);
+  let isClosed = false;
+  const closing = disk.file.close().then(() => (isClosed = true));
+  disk.cached.add(1);
+  loop.turn();
+  await new Promise((resolve) => setImmediate(resolve));
+  t.notOk(isClosed);
+  loop.turn(2);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.notOk(isClosed, 'nor while the pool has it');
+  disk.answerPool();
+  await closing;
+  t.strictSame(disk.answers(), ['1', '2']);
+});
+
+t.test(
+  'turns in vain are idle; those that bring something, and those of a short poll, are not',
+  async (t) => {
+    const loop = new Loop();
+    const { turns } = loop;
+    const disk = await Disk.open(loop);
+    disk.read(1);
+    for (let i = 0; i < 10; i++) loop.turn(0.01);
+    t.ok(Math.abs(turns.spareMs - 0.1) < 1e-9, `${turns.spareMs} of 0.1 ms`);
+    loop.turn(0.5);
+    t.ok(
+      Math.abs(turns.spareMs - 0.12) < 1e-9,
+      'a turn that long had something to do, but for two of the shortest',
+    );
+    disk.read(2);
+    disk.cached.add(2);
+    loop.turn(0.01);
+    t.ok(Math.abs(turns.spareMs - 0.12) < 1e-9, 'this one brought something');
+    new BusyPoll(turns).activity();
+    loop.turn(0.01);
+    t.ok(Math.abs(turns.spareMs - 0.12) < 1e-9, 'in this one, somebody else might have come');
+    for (let i = 0; i < 5; i++) loop.turn(0.01);
+    const before = turns.spareMs;
+    loop.turn(0.01);
+    t.ok(turns.spareMs > before, 'both wait in vain by now');
+    disk.cached.add(1);
+    loop.turn(0.01);
+    t.strictSame(disk.answers(), ['2', '1']);
+    for (let i = 0; i < 100 && loop.isTurning; i++) loop.turn(0.01);
+    t.notOk(loop.isTurning, 'nobody waits any more');
+    await disk.file.close();
+  },
+);
+
+t.test('the same with a real disk and a real loop', async (t) => {
+  const path = join(folder, 'real.img');
+  const blocks = 512;
+  const data = pattern(blocks * BLOCK, 4);
+  fs.writeFileSync(path, data);
+  const file = await SparseFile.open(path, { ...newFile(data.length), create: false });
+  const native = systemDoors().native;
+  t.equal(native?.beginsReads, true);
+  const inAnyOrder = Array.from({ length: blocks }, (_, i) => (i * 197) % blocks);
+  const reads = inAnyOrder.map(async (block) => {
+    const into = Buffer.alloc(BLOCK);
+    await submitAndWait(file, 'read', block * BLOCK, BLOCK, into);
+    return into.equals(data.subarray(block * BLOCK, (block + 1) * BLOCK));
+  });
+  t.ok((await Promise.all(reads)).every(Boolean));
+  await file.close();
+});
