@@ -9,7 +9,7 @@ import { LoopTurns } from '../../lib/base/loop-turns.js';
 import { BlockIo, type IoError, submitAndWait } from '../../lib/block/device.js';
 import { BusyPoll } from '../../lib/iscsi/target/busy-poll.js';
 import { type FileCalls, type StorageDoors, systemDoors } from '../../lib/storage/doors.js';
-import { MISS } from '../../lib/storage/page-cache-read.js';
+import { MISS, UNSUPPORTED } from '../../lib/storage/page-cache-read.js';
 import { PoolShares } from '../../lib/storage/pool-share.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { pattern } from '../support/device-suite.js';
@@ -18,7 +18,10 @@ import { doorsWith, HandClock, makeSharedFolder, newFile } from '../support/stor
 const BLOCK = 4096;
 const BLOCKS = 64;
 const folder = makeSharedFolder();
-const content = pattern(BLOCKS * BLOCK, 9);
+const MiB = 1024 * 1024;
+/** Some data; the file goes on as a hole. */
+const data = pattern(BLOCKS * BLOCK, 9);
+const content = Buffer.concat([data, Buffer.alloc(4 * MiB - data.length)]);
 let serial = 0;
 
 /** A loop that turns when it is told to. */
@@ -54,6 +57,8 @@ class Read extends BlockIo {
 /** A file whose page cache has what the test says, and whose pool answers when it says. */
 class Disk {
   readonly cached = new Set<number>();
+  /** What the page cache says when it has none of it. */
+  refusal = MISS;
   /** Blocks that were asked of the page cache, in order. */
   asked: number[] = [];
   /** Reads in the pool: first block, and what it does when it is answered. */
@@ -75,14 +80,19 @@ class Disk {
         native: {
           ...native,
           beginsReads,
-          maps: { map: () => 0, unmap: () => undefined, resident: () => false },
+          maps: {
+            map: () => 1,
+            unmap: () => undefined,
+            resident: (_address, _bytes, pages) => !!pages.fill(1),
+          },
           readNowait: (fd, data, lengthBytes, position) =>
             made.disk?.fromCache(fd, data, lengthBytes, position) ?? MISS,
         },
       },
     );
     const path = join(folder, `${serial++}.img`);
-    fs.writeFileSync(path, content);
+    fs.writeFileSync(path, data);
+    fs.truncateSync(path, content.length);
     const file = await SparseFile.open(path, { ...newFile(content.length), create: false }, doors);
     made.disk = new Disk(file);
     return made.disk;
@@ -93,7 +103,7 @@ class Disk {
     this.asked.push(first);
     let end = first;
     while (this.cached.has(end) && (end - first) * BLOCK < lengthBytes) end += 1;
-    return end === first ? MISS : fs.readSync(fd, data, 0, (end - first) * BLOCK, position);
+    return end === first ? this.refusal : fs.readSync(fd, data, 0, (end - first) * BLOCK, position);
   }
 
   private toPool(...[fd, data, offset, length, position, done]: Parameters<FileCalls['read']>): void {
@@ -184,6 +194,13 @@ t.test('disks do not keep the order; behind two that are not there none is asked
   disk.cached.add(6);
   loop.turn();
   t.strictSame(disk.answers(), ['6'], 'the list is as good as new');
+  for (const block of [20, 21]) disk.read(block);
+  disk.cached.add(21);
+  loop.turn();
+  disk.read(22);
+  disk.cached.add(20).add(22);
+  loop.turn();
+  t.strictSame(disk.answers(), ['21', '20', '22'], 'the last of it went first');
   await disk.file.close();
 });
 
@@ -262,11 +279,19 @@ t.test('nobody waits behind the disk of another file', async (t) => {
   loop.turn();
   t.strictSame(good.answers(), ['7']);
   t.strictSame(hanging.answers(), []);
+  const third = await Disk.open(loop);
+  good.read(8, 1, () => third.read(9));
+  good.cached.add(8);
+  loop.turn();
+  t.strictSame(good.answers(), ['8']);
+  third.cached.add(9);
+  loop.turn();
+  t.strictSame(third.answers(), ['9'], 'nor is a file lost that begins while others are looked at');
   loop.turn(2);
   hanging.answerPool();
   while (hanging.pool.length > 0) hanging.answerPool();
   t.equal(hanging.answers().length, 30);
-  await Promise.all([hanging.file.close(), good.file.close()]);
+  await Promise.all([hanging, good, third].map(({ file }) => file.close()));
 });
 
 t.test('a kernel that begins nothing, or a page that is there at once: the loop is not turned', async (t) => {
@@ -279,6 +304,44 @@ t.test('a kernel that begins nothing, or a page that is there at once: the loop 
   disk.read(2);
   t.notOk(loop.isTurning);
   t.strictSame(disk.answers(), ['1', '2']);
+  await disk.file.close();
+});
+
+t.test('nor where the file system cannot say what is cached', async (t) => {
+  const loop = new Loop();
+  const disk = await Disk.open(loop);
+  disk.refusal = UNSUPPORTED;
+  disk.read(1);
+  t.notOk(loop.isTurning);
+  t.equal(disk.pool.length, 1);
+  disk.answerPool();
+  t.strictSame(disk.answers(), ['1']);
+  await disk.file.close();
+});
+
+t.test('what is near a late read is not sent from the mapping', async (t) => {
+  const loop = new Loop();
+  const disk = await Disk.open(loop);
+  t.ok(disk.file.mapped(5 * BLOCK, BLOCK, false), 'the kernel says that all is cached');
+  disk.read(1);
+  t.notOk(disk.file.mapped(5 * BLOCK, BLOCK, false), 'but just now something was not');
+  disk.cached.add(1);
+  loop.turn();
+  t.strictSame(disk.answers(), ['1']);
+  await disk.file.close();
+});
+
+t.test('zeros that come late tell of a hole', async (t) => {
+  const loop = new Loop();
+  const disk = await Disk.open(loop);
+  const hole = (2 * MiB) / BLOCK;
+  disk.read(hole);
+  disk.cached.add(hole);
+  loop.turn();
+  disk.asked = [];
+  disk.read(hole + 1);
+  t.strictSame(disk.asked, [], 'the next one is answered from memory');
+  t.strictSame(disk.answers(), [`${hole}`, `${hole + 1}`]);
   await disk.file.close();
 });
 
