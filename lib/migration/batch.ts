@@ -25,6 +25,7 @@ import {
   MOVE_BACKOFF_MS_MAX,
   MOVE_BACKOFF_MS_MIN,
   MOVE_EXTENTS_IN_FLIGHT,
+  MOVE_EXTENTS_IN_FLIGHT_ALONE,
   MOVE_HOLD_MS_MAX,
   MOVE_STEP_MS_MAX,
   READ_BACK_RETRY_MS,
@@ -75,13 +76,18 @@ export class Batch {
     try {
       await this.install();
       do {
-        await inParallel(this.transfers, MOVE_EXTENTS_IN_FLIGHT, (transfer) => transfer.untilMirrored());
+        await inParallel(this.transfers, this.width(), (transfer) => transfer.untilMirrored());
       } while (!(await this.tryToCommit()));
     } catch (error) {
       await this.abort();
       throw error;
     }
     this.finish(); // whatever fails in there, the extents are given: nothing of them is undone any more
+  }
+
+  /** Extents to copy at the same time. */
+  private width(): number {
+    return this.context.pacer.isBesideInitiators ? MOVE_EXTENTS_IN_FLIGHT : MOVE_EXTENTS_IN_FLIGHT_ALONE;
   }
 
   private async install(): Promise<void> {

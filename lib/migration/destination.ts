@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import type { Clock, Timer } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
-import { ORPHANS_LOOK_MS } from '../base/limits.js';
+import { MOVE_BATCH_BYTES, ORPHANS_LOOK_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { Waypoints } from '../base/waypoints.js';
 import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
@@ -91,6 +91,8 @@ const OpenMessage = z.object({ volume: z.string().max(64), from: z.string().max(
 
 export class Destination {
   private readonly receptions = new Map<number, Map<number, Reception>>();
+  /** Bytes of copies that a file has taken since it was last asked to make them durable. */
+  private readonly unsynced = new WeakMap<HeldFile, number>();
   private looking: Timer | null = null;
   private isClosed = false;
 
@@ -291,7 +293,7 @@ export class Destination {
       files.add(reception.file);
     }
     try {
-      if (sync) for (const file of files) await file.sync();
+      if (sync) for (const file of files) await this.makeDurable(file);
     } catch (error) {
       await this.loseWhatIsReceived(request);
       throw error;
@@ -329,6 +331,19 @@ export class Destination {
     request.answer(PeerStatus.OK);
   }
 
+  private makeDurable(file: HeldFile): Promise<void> {
+    this.unsynced.delete(file);
+    return file.sync();
+  }
+
+  /** A batch larger than those beside initiators is made durable while it comes: its end has little left to wait for. */
+  private copied(file: HeldFile, lengthBytes: number): void {
+    const bytes = (this.unsynced.get(file) ?? 0) + lengthBytes;
+    this.unsynced.set(file, bytes);
+    // A failure is the file's from now on, and the sync at the end of the batch tells of it (storage/flusher.ts).
+    if (bytes > MOVE_BATCH_BYTES) this.makeDurable(file).catch(() => undefined);
+  }
+
   /** The bulk: copies and mirrored writes. */
   private write(request: IncomingRequest, op: BlockOp): void {
     const reception = this.receptions.get(request.volumeId)?.get(request.extent);
@@ -345,6 +360,7 @@ export class Destination {
     }
     reception.inFlight += 1;
     reception.file.submit(new ReceivedWrite(request, reception, op));
+    if (request.type === PeerType.COPY) this.copied(reception.file, request.lengthBytes);
   }
 
   private receptionsOf(volumeId: number): Map<number, Reception> {
