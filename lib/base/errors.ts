@@ -49,6 +49,11 @@ export function describeError(error: unknown): string {
   return String(error);
 }
 
+/** Any thrown thing as an Error. */
+export function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
 /** The errno name ("ENOSPC") of a Node system error, or '' for anything else. */
 export function errnoOf(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;

@@ -23,7 +23,8 @@ export interface NetSocket {
   cork(): void;
   uncork(): void;
   end(): void;
-  destroy(): void;
+  /** With an error: 'error' tells of it before 'close'. */
+  destroy(error?: Error): void;
   pause(): void;
   resume(): void;
   setNoDelay(noDelay: boolean): void;

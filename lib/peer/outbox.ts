@@ -3,6 +3,7 @@
  * are packed into a slab, large payloads go by reference, and read data goes straight from the page cache where the
  * socket can take it at once; what it leaves over then is copied.
  */
+import { asError } from '../base/errors.js';
 import { type GatherWrite, GatherVector, gatherWriteTo } from '../base/gather-write.js';
 import { addressOf } from '../base/libc.js';
 import { BATCH_SPANS_MAX } from '../base/limits.js';
@@ -151,9 +152,9 @@ export class Outbox {
         part.start += skippedBytes;
         if (part.start < part.end) socket.write(this.bytesOf(part));
       }
-    } catch {
+    } catch (error) {
       // A frame was begun and cannot be ended: the link is worth nothing. Another read will say what is wrong.
-      socket.destroy();
+      socket.destroy(asError(error));
     }
     socket.uncork();
   }

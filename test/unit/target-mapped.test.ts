@@ -5,10 +5,13 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
 import { loadLibc } from '../../lib/base/libc.js';
 import { MAPPED_MISSES_MAX, RESIDENT_MS } from '../../lib/base/limits.js';
+import { type Logger, silentLog } from '../../lib/base/log.js';
+import { openAuthenticator } from '../../lib/iscsi/target/login/security.js';
 import { MemoryBudget } from '../../lib/iscsi/target/memory-budget.js';
 import { Opcode } from '../../lib/iscsi/wire/opcodes.js';
 import type { FileCalls } from '../../lib/storage/doors.js';
@@ -43,6 +46,7 @@ const content = pattern(FILE_BYTES);
 async function start(
   t: Test,
   calls: Partial<FileCalls> = {},
+  log: Logger = silentLog,
 ): Promise<{ rig: TargetRig; file: SparseFile; memory: MemoryBudget; given: () => number }> {
   const folder = await makeFolder(t);
   const path = join(folder, 'mapped.img');
@@ -50,7 +54,7 @@ async function start(
   const options = { ...newFile(FILE_BYTES), create: false };
   const file = await SparseFile.open(path, options, doorsWith(calls));
   const memory = new MemoryBudget();
-  const rig = await TargetRig.start(systemClock, memory);
+  const rig = await TargetRig.start(systemClock, memory, openAuthenticator, log);
   t.teardown(async () => {
     await rig.stop();
     await file.close();
@@ -137,12 +141,15 @@ t.test('what the socket does not take at once is copied, and nothing is lost or 
 
 t.test('a page that cannot be read any more costs the connection, not the process', async (t) => {
   let broken = false;
-  const { rig, file, memory } = await start(t, {
+  const lines: string[] = [];
+  const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
+  const calls: Partial<FileCalls> = {
     readSync: (...args) => {
       if (broken) throw systemError('EIO');
       return fs.readSync(...args);
     },
-  });
+  };
+  const { rig, file, memory } = await start(t, calls, log);
   const initiator = await rig.session();
   const other = await rig.session({}, '800000000002');
   broken = true;
@@ -163,6 +170,10 @@ t.test('a page that cannot be read any more costs the connection, not the proces
     'others go on, and ask the device from now on',
   );
   await until(() => memory.heldBytes === 0);
+  t.ok(
+    lines.some((line) => line.includes('session ended') && line.includes('EIO')),
+    'and the log says why',
+  );
 });
 
 t.test('a file that became shorter is an error of the write, and no signal', async (t) => {

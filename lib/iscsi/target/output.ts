@@ -10,6 +10,7 @@
  * What is mapped never waits: it leaves within the batch it was committed in, or is copied then.
  */
 import { assert } from '../../base/assert.js';
+import { asError } from '../../base/errors.js';
 import { type GatherWrite, gatherWriteTo } from '../../base/gather-write.js';
 import { BATCH_BYTES_MAX, BATCH_SPANS_MAX } from '../../base/limits.js';
 import type { NetSocket } from '../../base/net.js';
@@ -164,11 +165,11 @@ export class Output {
     try {
       this.outgoing.putDigests(this.pool);
       return true;
-    } catch {
+    } catch (error) {
       // The disk has not given what was promised, and a header may be out: the connection is worth nothing.
       this.heldBytes_ -= this.outgoing.lengthBytes;
       this.outgoing.letGo();
-      this.socket.destroy();
+      this.socket.destroy(asError(error));
       return false;
     }
   }
@@ -199,10 +200,10 @@ export class Output {
         this.write(piece);
         unsentBytes -= piece.end - piece.start;
       }
-    } catch {
+    } catch (error) {
       // The PDU was begun and cannot be ended: the connection is worth nothing. Another read will say what is wrong.
       this.heldBytes_ -= unsentBytes;
-      socket.destroy();
+      socket.destroy(asError(error));
     }
     outgoing.letGo();
     socket.uncork();
