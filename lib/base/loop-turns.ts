@@ -21,7 +21,7 @@ export interface Turner {
   turn(nowMs: number): Turned;
 }
 
-/** A turn is empty for as much of it as this many times the shortest; beyond that it had something to do. */
+/** What lies between two turns was empty for as much of it as this many times the shortest; beyond that it was work. */
 const EMPTY_TURNS = 2;
 
 export class LoopTurns {
@@ -29,7 +29,8 @@ export class LoopTurns {
   spareMs = 0;
   private readonly turners: Turner[] = [];
   private isTurning = false;
-  private turnedMs = 0;
+  /** When the last turn ended; −1 before the first one. */
+  private endedMs = -1;
   private shortestMs = Infinity;
   private readonly next = (): void => this.turn();
 
@@ -47,7 +48,7 @@ export class LoopTurns {
     this.turners.push(turner);
     if (this.isTurning) return;
     this.isTurning = true;
-    this.turnedMs = this.nowMs();
+    this.endedMs = -1;
     this.soon(this.next);
   }
 
@@ -65,15 +66,16 @@ export class LoopTurns {
     }
     for (let i = count; i < turners.length; i++) turners[kept++] = turners[i] as Turner;
     turners.length = kept;
-    this.account(nowMs, isSpare);
+    this.account(nowMs, this.nowMs(), isSpare);
     this.isTurning = kept > 0;
     if (this.isTurning) this.soon(this.next);
   }
 
-  private account(nowMs: number, isSpare: boolean): void {
-    const lastedMs = nowMs - this.turnedMs;
-    this.turnedMs = nowMs;
-    if (lastedMs > 0 && lastedMs < this.shortestMs) this.shortestMs = lastedMs;
-    if (isSpare) this.spareMs += Math.min(lastedMs, EMPTY_TURNS * this.shortestMs);
+  /** Of a turn in vain, all of it was spare, and as much of the time before it as the loop needs to come round. */
+  private account(begunMs: number, endedMs: number, isSpare: boolean): void {
+    const betweenMs = this.endedMs < 0 ? 0 : begunMs - this.endedMs;
+    this.endedMs = endedMs;
+    if (betweenMs > 0 && betweenMs < this.shortestMs) this.shortestMs = betweenMs;
+    if (isSpare) this.spareMs += endedMs - begunMs + Math.min(betweenMs, EMPTY_TURNS * this.shortestMs);
   }
 }

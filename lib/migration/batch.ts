@@ -76,7 +76,7 @@ export class Batch {
     try {
       await this.install();
       do {
-        await inParallel(this.transfers, this.width(), (transfer) => transfer.untilMirrored());
+        await inParallel(this.transfers, this.width, (transfer) => transfer.untilMirrored());
       } while (!(await this.tryToCommit()));
     } catch (error) {
       await this.abort();
@@ -85,10 +85,9 @@ export class Batch {
     this.finish(); // whatever fails in there, the extents are given: nothing of them is undone any more
   }
 
-  /** Extents to copy at the same time. */
-  private width(): number {
-    return this.context.pacer.isBesideInitiators ? MOVE_EXTENTS_IN_FLIGHT : MOVE_EXTENTS_IN_FLIGHT_ALONE;
-  }
+  /** Extents to copy at the same time, now. */
+  private readonly width = (): number =>
+    this.context.pacer.isBesideInitiators ? MOVE_EXTENTS_IN_FLIGHT : MOVE_EXTENTS_IN_FLIGHT_ALONE;
 
   private async install(): Promise<void> {
     const { volume, local, file, destination } = this.context;
@@ -291,16 +290,21 @@ export class Batch {
   }
 }
 
-/** Runs `work` on every item, `width` at a time; throws the first error after all that were begun have ended. */
+/**
+ * Runs `work` on every item, `width()` at a time: what is under way when that falls is ended, and less is begun. It never
+ * falls to 0. Throws the first error after all that were begun have ended.
+ */
 async function inParallel<T>(
   items: readonly T[],
-  width: number,
+  width: () => number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
   const rest = [...items];
   let failed = false;
-  const lane = async (): Promise<void> => {
-    for (let item = rest.shift(); item !== undefined && !failed; item = rest.shift()) {
+  const lane = async (index: number): Promise<void> => {
+    while (!failed && index < width()) {
+      const item = rest.shift();
+      if (item === undefined) return;
       try {
         await work(item);
       } catch (error) {
@@ -309,6 +313,6 @@ async function inParallel<T>(
       }
     }
   };
-  const outcomes = await Promise.allSettled(Array.from({ length: width }, lane));
+  const outcomes = await Promise.allSettled(Array.from({ length: width() }, (_, index) => lane(index)));
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }

@@ -1,7 +1,8 @@
 /**
  * The destination's side of moves: receives attempts on extents it does not hold yet, writes what it is sent, and makes
- * it durable when asked. Whether an attempt is over says its source (a commit may be on its way), or the group: a source
- * that has left it commits nothing it began before (batch.ts). A member that starts again has joined anew before it cleans up.
+ * it durable when asked, and before that where it is much. Whether an attempt is over says its source (a commit may be on
+ * its way), or the group: a source that has left it commits nothing it began before (batch.ts). A member that starts again
+ * has joined anew before it cleans up.
  */
 import { z } from 'zod';
 import type { Clock, Timer } from '../base/clock.js';
@@ -336,7 +337,7 @@ export class Destination {
     return file.sync();
   }
 
-  /** A batch larger than those beside initiators is made durable while it comes: its end has little left to wait for. */
+  /** What is more than most batches beside initiators have is made durable while more comes: the end waits for the rest. */
   private copied(file: HeldFile, lengthBytes: number): void {
     const bytes = (this.unsynced.get(file) ?? 0) + lengthBytes;
     this.unsynced.set(file, bytes);

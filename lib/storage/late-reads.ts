@@ -4,8 +4,8 @@
  * read on a virtual machine, twice what the rest of it costs). So such a read is asked for again in the next turns of the
  * loop, oldest first, and goes to the pool when it is not there in time.
  *
- * Only while it pays: a slow disk's reads go to the pool at once. Each file has its own list, so that no disk is waited for
- * behind another.
+ * Only small ones, and only while it pays: a slow disk's reads go to the pool at once, but for a trial now and then. Each
+ * file has its own list, so that no disk is waited for behind another.
  */
 import { DONE, SPARE, type Turned, type Turner, USED } from '../base/loop-turns.js';
 import type { BlockIo } from '../block/device.js';
@@ -15,10 +15,16 @@ import type { StorageDoors } from './doors.js';
 const LATE_MS = 1;
 /** Disks answer nearly in the order in which they were asked: behind so many that are not there, none is likely to be. */
 const IN_VAIN_A_TURN = 2;
-/** It pays from this many points on. A read that is there in time gives one, here or in the pool; one that is not costs four. */
+/** It pays from this many points on. A read that is there in time gives one; a millisecond that gives some up costs four:
+ *  a pause of the disk, or of the machine, makes all late that wait. */
 const PAYS_FROM = 16;
+const POINTS_AT_FIRST = 20;
 const POINTS_MAX = 32;
 const TOO_LATE_POINTS = 4;
+/** How long nothing is waited for once it does not: a trial takes LATE_MS of it, or twice that. */
+const TRIAL_MS = 250;
+/** Of one read: what is larger costs more to copy than a thread to wake, and is better copied there. */
+const LATE_BYTES_MAX = 64 * 1024;
 
 /** Whose reads they are. */
 export interface LateReader {
@@ -42,7 +48,10 @@ export class LateReads implements Turner {
   private oldest: LateRead | null = null;
   private newest: LateRead | null = null;
   private readonly idle: LateRead[] = [];
-  private points = PAYS_FROM;
+  private points = POINTS_AT_FIRST;
+  /** Until then, what is late is so for a reason that has been counted. */
+  private countedUntilMs = 0;
+  private trialAtMs = 0;
   private isTurning = false;
 
   constructor(
@@ -50,9 +59,13 @@ export class LateReads implements Turner {
     private readonly doors: Pick<StorageDoors, 'turns'>,
   ) {}
 
-  /** Whether a read of this file is worth waiting for. */
-  get pays(): boolean {
-    return this.points >= PAYS_FROM;
+  /** Whether a read of so much is worth waiting for. */
+  pays(lengthBytes: number): boolean {
+    if (lengthBytes > LATE_BYTES_MAX) return false;
+    if (this.points >= PAYS_FROM) return true;
+    if (this.doors.turns.nowMs() < this.trialAtMs) return false;
+    this.points = POINTS_AT_FIRST;
+    return true;
   }
 
   /** @param doneBytes of it are there */
@@ -70,44 +83,52 @@ export class LateReads implements Turner {
     this.doors.turns.add(this);
   }
 
-  /** A read took so long by way of the thread pool. */
-  tookInPool(durationMs: number): void {
-    if (durationMs <= LATE_MS) this.points = Math.min(this.points + 1, POINTS_MAX);
-  }
-
   turn(nowMs: number): Turned {
     let inVain = 0;
-    let ended = 0;
+    let served = 0;
+    let gaveUp = 0;
     let before: LateRead | null = null;
     for (let read = this.oldest; read !== null && inVain < IN_VAIN_A_TURN;) {
       const { next } = read;
-      if (this.ends(read, before, nowMs)) ended += 1;
-      else {
+      if (this.isServed(read, before)) served += 1;
+      else if (nowMs - read.sinceMs > LATE_MS) {
+        gaveUp += 1;
+        this.giveUp(read, before);
+      } else {
         inVain += 1;
         before = read;
       }
       read = next;
     }
+    this.judge(served, gaveUp > 0, nowMs);
     this.isTurning = this.oldest !== null;
-    return !this.isTurning ? DONE : ended > 0 ? USED : SPARE;
+    return !this.isTurning ? DONE : served + gaveUp > 0 ? USED : SPARE;
   }
 
-  /** Asks for it once. @returns whether it is over here; others may have been added behind it then */
-  private ends(read: LateRead, before: LateRead | null, nowMs: number): boolean {
+  /** Asks for it once more. @returns whether it was all there; others may have been added behind it then */
+  private isServed(read: LateRead, before: LateRead | null): boolean {
     const { reader } = this;
     const io = read.io as BlockIo;
     read.doneBytes += Math.max(0, reader.askAgain(io, read.doneBytes));
-    const { doneBytes } = read;
-    if (doneBytes === io.lengthBytes) {
-      this.take(read, before);
-      this.points = Math.min(this.points + 1, POINTS_MAX);
-      reader.served(io);
-    } else if (nowMs - read.sinceMs > LATE_MS) {
-      this.take(read, before);
-      this.points = Math.max(this.points - TOO_LATE_POINTS, 0);
-      reader.gaveUp(io, doneBytes);
-    } else return false;
+    if (read.doneBytes < io.lengthBytes) return false;
+    this.take(read, before);
+    reader.served(io);
     return true;
+  }
+
+  private giveUp(read: LateRead, before: LateRead | null): void {
+    const { doneBytes } = read;
+    const io = read.io as BlockIo;
+    this.take(read, before);
+    this.reader.gaveUp(io, doneBytes);
+  }
+
+  private judge(served: number, isTooLate: boolean, nowMs: number): void {
+    this.points = Math.min(this.points + served, POINTS_MAX);
+    if (!isTooLate || nowMs < this.countedUntilMs) return;
+    this.countedUntilMs = nowMs + LATE_MS;
+    this.points = Math.max(this.points - TOO_LATE_POINTS, 0);
+    this.trialAtMs = nowMs + TRIAL_MS;
   }
 
   /** Out of the list. @param before the one in front of it */

@@ -27,6 +27,7 @@ class PoolRead implements PoolWork {
   io: BlockIo | null = null;
   doneBytes = 0;
   startedMs = 0;
+  isNews = false;
 
   constructor(private readonly reader: FileReader) {}
 
@@ -106,7 +107,8 @@ export class FileReader implements LateReader {
       this.readNowait = null;
       this.sayDegraded('the file system does not know RWF_NOWAIT');
     }
-    if (bytes !== UNSUPPORTED && this.late?.pays === true) this.readLate(io, Math.max(bytes, 0), this.late);
+    if (bytes !== UNSUPPORTED && this.late?.pays(io.lengthBytes) === true)
+      this.readLate(io, Math.max(bytes, 0), this.late);
     else this.readInPool(io, Math.max(bytes, 0));
   }
 
@@ -131,7 +133,7 @@ export class FileReader implements LateReader {
   }
 
   gaveUp(io: BlockIo, doneBytes: number): void {
-    this.toPool(io, doneBytes);
+    this.toPool(io, doneBytes, false); // the map has been told
     this.inFlight.end();
   }
 
@@ -157,14 +159,16 @@ export class FileReader implements LateReader {
 
   private readInPool(io: BlockIo, doneBytes: number): void {
     this.counters.misses += 1;
-    this.toPool(io, doneBytes);
+    this.toPool(io, doneBytes, true);
   }
 
-  private toPool(io: BlockIo, doneBytes: number): void {
+  /** @param isNews the map has not been told that something there is not cached */
+  private toPool(io: BlockIo, doneBytes: number, isNews: boolean): void {
     this.inFlight.begin();
     const read = this.idlePoolReads.pop() ?? new PoolRead(this);
     read.io = io;
     read.doneBytes = doneBytes;
+    read.isNews = isNews;
     this.share.run(read);
   }
 
@@ -172,7 +176,7 @@ export class FileReader implements LateReader {
   startInPool(read: PoolRead): void {
     assert(read.io !== null, 'a read went to the pool without its request');
     read.startedMs = this.doors.nowMs();
-    this.map?.missed(read.io.offsetBytes, read.startedMs);
+    if (read.isNews) this.map?.missed(read.io.offsetBytes, read.startedMs);
     this.issue(read, read.io);
   }
 
@@ -191,9 +195,7 @@ export class FileReader implements LateReader {
       this.issue(read, io);
       return;
     }
-    const tookMs = this.doors.nowMs() - read.startedMs;
-    this.gate.tookInPool(tookMs);
-    this.late?.tookInPool(tookMs);
+    this.gate.tookInPool(this.doors.nowMs() - read.startedMs);
     const complete = read.doneBytes === io.lengthBytes;
     if (complete && io.data[0] === 0) this.holes?.zerosRead(io.offsetBytes);
     read.io = null;

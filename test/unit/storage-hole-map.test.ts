@@ -44,6 +44,7 @@ class Watched {
       native: {
         ...native,
         readNowait: () => MISS,
+        beginsReads: false,
         seekData: (...call) => {
           this.looks += 1;
           return native.seekData(...call);

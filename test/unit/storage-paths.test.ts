@@ -208,6 +208,7 @@ await t.test('a short read goes on in the pool where it stopped', async (t) => {
     {
       native: {
         ...native,
+        beginsReads: false,
         readNowait: (fd, data, _length, position) =>
           cached === MISS ? MISS : fs.readSync(fd, data, 0, cached, position),
       },
