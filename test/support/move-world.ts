@@ -115,6 +115,8 @@ export class WorldMember {
   /** Files that it left, since they could make nothing durable. */
   renewals = 0;
   strict = false;
+  /** I/Os of initiators, ever, as the pacer of a move asks for them. */
+  operations: () => number = () => 0;
   private token = 1;
 
   constructor(
@@ -262,7 +264,11 @@ export class WorldMember {
         waypoints: noWaypoints,
         store: world.store,
         idleBuffers: [],
-        pacer: new Pacer(world.clock, null, { operations: () => 0, reads: () => 0, idleMs: () => 0 }),
+        pacer: new Pacer(world.clock, null, {
+          operations: () => this.operations(),
+          reads: () => 0,
+          idleMs: () => 0,
+        }),
       },
       destination: new DestinationLink(world.peers.hub(this.name), to, 1),
       epoch: () => volume.epoch,

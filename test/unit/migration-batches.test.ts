@@ -16,6 +16,7 @@ const MiB = 1024 * 1024;
 /** Of the second batch, which is the last one. */
 const MORE_EXTENTS = 40;
 const FIRST_EXTENTS = MOVE_BATCH_BYTES / MiB;
+const LAST_EXTENTS_FROM = FIRST_EXTENTS + 25;
 /** The pacer has looked whether initiators are at work before the first batch has ended. */
 const HURRY = 1000;
 
@@ -23,8 +24,8 @@ const HURRY = 1000;
 class Watch {
   /** "sync", or the extent that a write was for. */
   readonly asked: (number | 'sync')[] = [];
-  /** Extents with writes on their way, at most, among the first and the other ones. */
-  readonly most = { first: 0, other: 0 };
+  /** Extents with writes on their way, at most, among the first, the next, and the last ones. */
+  readonly most = { first: 0, other: 0, last: 0 };
   private readonly onTheirWay = new Map<number, number>();
 
   constructor({ file }: WorldMember) {
@@ -44,7 +45,7 @@ class Watch {
     const left = (this.onTheirWay.get(extent) ?? 0) + by;
     if (left === 0) this.onTheirWay.delete(extent);
     else this.onTheirWay.set(extent, left);
-    const part = extent < FIRST_EXTENTS ? 'first' : 'other';
+    const part = extent < FIRST_EXTENTS ? 'first' : extent < LAST_EXTENTS_FROM ? 'other' : 'last';
     this.most[part] = Math.max(this.most[part], this.onTheirWay.size);
   }
 
@@ -81,6 +82,22 @@ t.test('a large batch is made durable while it comes, a small one at its end', a
   t.equal(watch.most.first, MOVE_EXTENTS_IN_FLIGHT);
   t.ok(watch.most.other > MOVE_EXTENTS_IN_FLIGHT, `${watch.most.other} at the same time`);
   t.ok(watch.most.other <= MOVE_EXTENTS_IN_FLIGHT_ALONE, `${watch.most.other} at the same time`);
+  await world.close();
+});
+
+t.test('initiators who come meanwhile have fewer copies beside them at once', async (t) => {
+  const world = await startWorld(73);
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  const watch = new Watch(m2);
+  let operations = 0;
+  m1.operations = () => {
+    const haveCome = watch.asked.includes(FIRST_EXTENTS + 10);
+    return (operations += haveCome ? 1e6 : 0);
+  };
+  await m1.give('m2');
+  t.ok(watch.most.other > MOVE_EXTENTS_IN_FLIGHT, `${watch.most.other} before`);
+  t.equal(watch.most.last, MOVE_EXTENTS_IN_FLIGHT, 'as many as in a batch that began beside them');
+  t.ok(m2.file.durable.equals(m1.file.durable.fill(0xa5)));
   await world.close();
 });
 
