@@ -71,7 +71,10 @@ export class LoopTurns {
     if (this.isTurning) this.soon(this.next);
   }
 
-  /** Of a turn in vain, all of it was spare, and as much of the time before it as the loop needs to come round. */
+  /**
+   * Of a turn in vain, all of it was spare, with what the kernel took of it for others, and as much of the time before it as
+   * the loop needs to come round.
+   */
   private account(begunMs: number, endedMs: number, isSpare: boolean): void {
     const betweenMs = this.endedMs < 0 ? 0 : begunMs - this.endedMs;
     this.endedMs = endedMs;

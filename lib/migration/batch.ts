@@ -291,8 +291,8 @@ export class Batch {
 }
 
 /**
- * Runs `work` on every item, `width()` at a time: what is under way when that falls is ended, and less is begun. It never
- * falls to 0. Throws the first error after all that were begun have ended.
+ * Runs `work` on every item, `width()` at a time: when that falls, what is under way is ended and less is begun; when it
+ * rises, nothing changes. It is never 0. Throws the first error after all that were begun have ended.
  */
 async function inParallel<T>(
   items: readonly T[],

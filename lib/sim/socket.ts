@@ -290,9 +290,10 @@ export class SimSocket extends EventEmitter implements NetSocket, IncomingConnec
 
   // ---- the end
 
-  destroy(): void {
+  destroy(error?: Error): void {
     if (this.destroyed) return;
     this.destroyed = true;
+    if (error !== undefined) this.process.enterAfter(0, () => this.emit('error', error));
     for (const { taken } of this.waiting) {
       if (taken !== undefined) process.nextTick(taken, systemError('ERR_STREAM_DESTROYED'));
     }

@@ -15,13 +15,13 @@ import type { StorageDoors } from './doors.js';
 const LATE_MS = 1;
 /** Disks answer nearly in the order in which they were asked: behind so many that are not there, none is likely to be. */
 const IN_VAIN_A_TURN = 2;
-/** It pays from this many points on. A read that is there in time gives one; a millisecond that gives some up costs four:
- *  a pause of the disk, or of the machine, makes all late that wait. */
+/** It pays from this many points on. A read that is there in time gives one; a pause of the disk, or of the machine, costs
+ *  four, however many it makes late. */
 const PAYS_FROM = 16;
 const POINTS_AT_FIRST = 20;
 const POINTS_MAX = 32;
 const TOO_LATE_POINTS = 4;
-/** How long nothing is waited for once it does not: a trial takes LATE_MS of it, or twice that. */
+/** How long nothing is waited for once it does not: the trial after it takes LATE_MS, or twice that, where all are late. */
 const TRIAL_MS = 250;
 /** Of one read: what is larger costs more to copy than a thread to wake, and is better copied there. */
 const LATE_BYTES_MAX = 64 * 1024;
@@ -49,8 +49,8 @@ export class LateReads implements Turner {
   private newest: LateRead | null = null;
   private readonly idle: LateRead[] = [];
   private points = POINTS_AT_FIRST;
-  /** Until then, what is late is so for a reason that has been counted. */
-  private countedUntilMs = 0;
+  /** When a pause was counted last: what has waited since before is late by the same. */
+  private countedAtMs = -Infinity;
   private trialAtMs = 0;
   private isTurning = false;
 
@@ -87,12 +87,14 @@ export class LateReads implements Turner {
     let inVain = 0;
     let served = 0;
     let gaveUp = 0;
+    let lateSinceMs = -Infinity;
     let before: LateRead | null = null;
     for (let read = this.oldest; read !== null && inVain < IN_VAIN_A_TURN;) {
       const { next } = read;
       if (this.isServed(read, before)) served += 1;
       else if (nowMs - read.sinceMs > LATE_MS) {
         gaveUp += 1;
+        lateSinceMs = read.sinceMs; // of the newest of them
         this.giveUp(read, before);
       } else {
         inVain += 1;
@@ -100,7 +102,7 @@ export class LateReads implements Turner {
       }
       read = next;
     }
-    this.judge(served, gaveUp > 0, nowMs);
+    this.judge(served, nowMs, gaveUp > 0 && lateSinceMs >= this.countedAtMs);
     this.isTurning = this.oldest !== null;
     return !this.isTurning ? DONE : served + gaveUp > 0 ? USED : SPARE;
   }
@@ -123,10 +125,10 @@ export class LateReads implements Turner {
     this.reader.gaveUp(io, doneBytes);
   }
 
-  private judge(served: number, isTooLate: boolean, nowMs: number): void {
+  private judge(served: number, nowMs: number, isPause: boolean): void {
     this.points = Math.min(this.points + served, POINTS_MAX);
-    if (!isTooLate || nowMs < this.countedUntilMs) return;
-    this.countedUntilMs = nowMs + LATE_MS;
+    if (!isPause) return;
+    this.countedAtMs = nowMs;
     this.points = Math.max(this.points - TOO_LATE_POINTS, 0);
     this.trialAtMs = nowMs + TRIAL_MS;
   }
