@@ -234,14 +234,14 @@ export const MOVE_STEP_MS_MAX = 120_000;
 /** Extents of one move copied at the same time. More fill the destination's receive window, and forwarded I/O behind
  *  the copies waits for them and out TCP's timers (p99.9 of 22 ms at 8, 9 ms at 2). */
 export const MOVE_EXTENTS_IN_FLIGHT = 2;
-/** The same while no initiator is at work: 1.2 times as fast. */
-export const MOVE_EXTENTS_IN_FLIGHT_ALONE = 8;
+/** The same while no initiator is at work: a tenth faster. */
+export const MOVE_EXTENTS_IN_FLIGHT_ALONE = 4;
 /** What the copy of a move may take beside initiators who want all that the member has, and what it begins with: of 4 KiB
  *  70/30 at depth 32, on 2 cores, a third to half is kept at this, a fifth when the copy goes as fast as it can. */
 export const MOVE_BYTES_PER_SECOND_FLOOR = 104 * MiB;
 /** The same beside nothing but writes; from half of them on by their share. A write costs twice while its extent is on the
  *  move, so here a move that is over sooner is worth more than one that is gentle. */
-export const MOVE_BYTES_PER_SECOND_FLOOR_WRITES = 208 * MiB;
+export const MOVE_BYTES_PER_SECOND_FLOOR_WRITES = 256 * MiB;
 /** ... and beside initiators who want little: half of what the copy can, so that who comes next finds some of the loop
  *  free until the pace is looked at again. */
 export const MOVE_BYTES_PER_SECOND_CEILING = 256 * MiB;

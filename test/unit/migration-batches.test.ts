@@ -1,6 +1,6 @@
 /**
  * How a move goes about its batches: small ones and two extents at a time until it knows that no initiator is at work, then
- * large ones, eight at a time, which the destination makes durable while they come.
+ * large ones, four at a time, which the destination makes durable while they come.
  */
 import t from 'tap';
 import { systemClock, type Clock } from '../../lib/base/clock.js';
