@@ -7,9 +7,8 @@
  * Only small ones, and only while it pays: a slow disk's reads go to the pool at once, but for a trial now and then. Each
  * file has its own list, so that no disk is waited for behind another.
  */
-import { DONE, SPARE, type Turned, type Turner, USED } from '../base/loop-turns.js';
+import { DONE, type LoopTurns, SPARE, type Turned, type Turner, USED } from '../base/loop-turns.js';
 import type { BlockIo } from '../block/device.js';
-import type { StorageDoors } from './doors.js';
 
 /** How long a read is waited for on the loop: longer than an SSD takes behind thirty others, shorter than other disks. */
 const LATE_MS = 1;
@@ -56,14 +55,14 @@ export class LateReads implements Turner {
 
   constructor(
     private readonly reader: LateReader,
-    private readonly doors: Pick<StorageDoors, 'turns'>,
+    private readonly loop: LoopTurns,
   ) {}
 
   /** Whether a read of so much is worth waiting for. */
   pays(lengthBytes: number): boolean {
     if (lengthBytes > LATE_BYTES_MAX) return false;
     if (this.points >= PAYS_FROM) return true;
-    if (this.doors.turns.nowMs() < this.trialAtMs) return false;
+    if (this.loop.nowMs() < this.trialAtMs) return false;
     this.points = POINTS_AT_FIRST;
     return true;
   }
@@ -74,13 +73,13 @@ export class LateReads implements Turner {
     const read = this.idle.pop() ?? new LateRead();
     read.io = io;
     read.doneBytes = doneBytes;
-    read.sinceMs = this.doors.turns.nowMs();
+    read.sinceMs = this.loop.nowMs();
     this.newest = read;
     if (newest === null) this.oldest = read;
     else newest.next = read;
     if (this.isTurning) return;
     this.isTurning = true;
-    this.doors.turns.add(this);
+    this.loop.add(this);
   }
 
   turn(nowMs: number): Turned {

@@ -60,7 +60,7 @@ export class FileReader implements LateReader {
     private readonly log: Logger,
   ) {
     this.readNowait = doors.native?.readNowait ?? null;
-    this.late = doors.native?.beginsReads === true ? new LateReads(this, doors) : null;
+    this.late = doors.native?.beginsReads === true ? new LateReads(this, doors.turns) : null;
     if (this.readNowait === null) this.sayDegraded('koffi does not load');
   }
 

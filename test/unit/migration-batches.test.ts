@@ -58,7 +58,8 @@ class Watch {
   }
 }
 
-async function startWorld(seed: number): Promise<MoveWorld> {
+/** A full volume at m1, and what m2's file is asked to do once it moves there. */
+async function startWorld(seed: number) {
   const clock: Clock = {
     ...systemClock,
     nowMs: () => systemClock.nowMs() * HURRY,
@@ -66,14 +67,13 @@ async function startWorld(seed: number): Promise<MoveWorld> {
   };
   const world = Object.assign(new MoveWorld(seed, FIRST_EXTENTS + MORE_EXTENTS, MiB), { clock });
   await world.start('m1', 'm2');
-  world.member('m1').file.ram.bytes.fill(0xa5);
-  return world;
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  m1.file.ram.bytes.fill(0xa5);
+  return { world, m1, m2, watch: new Watch(m2) };
 }
 
 t.test('a large batch is made durable while it comes, a small one at its end', async (t) => {
-  const world = await startWorld(71);
-  const [m1, m2] = [world.member('m1'), world.member('m2')];
-  const watch = new Watch(m2);
+  const { world, m1, m2, watch } = await startWorld(71);
   await m1.give('m2');
   t.ok(m2.file.durable.equals(m1.file.durable.fill(0xa5)), 'all of it is there, on its disk');
   t.equal(watch.earlySyncs(0, FIRST_EXTENTS), 0);
@@ -86,9 +86,7 @@ t.test('a large batch is made durable while it comes, a small one at its end', a
 });
 
 t.test('initiators who come meanwhile have fewer copies beside them at once', async (t) => {
-  const world = await startWorld(73);
-  const [m1, m2] = [world.member('m1'), world.member('m2')];
-  const watch = new Watch(m2);
+  const { world, m1, m2, watch } = await startWorld(73);
   let operations = 0;
   m1.operations = () => {
     const haveCome = watch.asked.includes(FIRST_EXTENTS + 10);
@@ -102,9 +100,7 @@ t.test('initiators who come meanwhile have fewer copies beside them at once', as
 });
 
 t.test('a disk that fails meanwhile fails the batch, not the member (I3)', async (t) => {
-  const world = await startWorld(72);
-  const [m1, m2] = [world.member('m1'), world.member('m2')];
-  const watch = new Watch(m2);
+  const { world, m1, m2, watch } = await startWorld(72);
   let failed = 0;
   m2.file.fault = (io) => {
     if (io.op !== 'flush' || watch.earlySyncs(FIRST_EXTENTS, world.extents) === 0) return null;
