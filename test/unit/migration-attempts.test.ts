@@ -3,14 +3,13 @@
  * leaves the group with its attempts open, or was away from it for a moment. In the world of migration-world.test.ts.
  */
 import t from 'tap';
-import { systemClock, type Clock } from '../../lib/base/clock.js';
 import { ORPHANS_LOOK_MS } from '../../lib/base/limits.js';
 import { IoError, submitAndWait, type BlockIo } from '../../lib/block/device.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
 import { formatSeal } from '../../lib/migration/messages.js';
 import { ask } from '../../lib/peer/ask.js';
 import { PeerStatus, PeerType, type PeerTypeCode } from '../../lib/peer/contract.js';
-import { MoveWorld, VOLUME, type WorldMember } from '../support/move-world.js';
+import { hurriedClock, MoveWorld, VOLUME, type WorldMember } from '../support/move-world.js';
 
 const HURRY = 100;
 
@@ -24,12 +23,7 @@ async function until(isSo: () => boolean): Promise<void> {
 
 /** A world whose pauses take a hundredth of their time. */
 async function startWorld(seed: number, ...names: string[]): Promise<MoveWorld> {
-  const clock: Clock = {
-    ...systemClock,
-    nowMs: () => systemClock.nowMs() * HURRY,
-    after: (delayMs, fire) => systemClock.after(delayMs / HURRY, fire),
-  };
-  const world = Object.assign(new MoveWorld(seed, 2), { clock });
+  const world = Object.assign(new MoveWorld(seed, 2), { clock: hurriedClock(HURRY) });
   await world.start(...names);
   return world;
 }

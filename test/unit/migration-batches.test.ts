@@ -3,14 +3,13 @@
  * large ones, four at a time, which the destination makes durable while they come.
  */
 import t from 'tap';
-import { systemClock, type Clock } from '../../lib/base/clock.js';
 import {
   MOVE_BATCH_BYTES,
   MOVE_EXTENTS_IN_FLIGHT,
   MOVE_EXTENTS_IN_FLIGHT_ALONE,
 } from '../../lib/base/limits.js';
 import { IoError } from '../../lib/block/device.js';
-import { MoveWorld, type WorldMember } from '../support/move-world.js';
+import { hurriedClock, MoveWorld, type WorldMember } from '../support/move-world.js';
 
 const MiB = 1024 * 1024;
 /** Of the second batch, which is the last one. */
@@ -60,12 +59,9 @@ class Watch {
 
 /** A full volume at m1, and what m2's file is asked to do once it moves there. */
 async function startWorld(seed: number) {
-  const clock: Clock = {
-    ...systemClock,
-    nowMs: () => systemClock.nowMs() * HURRY,
-    after: (delayMs, fire) => systemClock.after(delayMs / HURRY, fire),
-  };
-  const world = Object.assign(new MoveWorld(seed, FIRST_EXTENTS + MORE_EXTENTS, MiB), { clock });
+  const world = Object.assign(new MoveWorld(seed, FIRST_EXTENTS + MORE_EXTENTS, MiB), {
+    clock: hurriedClock(HURRY),
+  });
   await world.start('m1', 'm2');
   const [m1, m2] = [world.member('m1'), world.member('m2')];
   m1.file.ram.bytes.fill(0xa5);
