@@ -241,7 +241,7 @@ export const MOVE_EXTENTS_IN_FLIGHT_ALONE = 4;
 export const MOVE_BYTES_PER_SECOND_FLOOR = 104 * MiB;
 /** The same beside nothing but writes; from half of them on by their share. A write costs twice while its extent is on the
  *  move, so here a move that is over sooner is worth more than one that is gentle. */
-export const MOVE_BYTES_PER_SECOND_FLOOR_WRITES = 256 * MiB;
+export const MOVE_BYTES_PER_SECOND_FLOOR_WRITES = 248 * MiB;
 /** ... and beside initiators who want little: half of what the copy can, so that who comes next finds some of the loop
  *  free until the pace is looked at again. */
 export const MOVE_BYTES_PER_SECOND_CEILING = 256 * MiB;
