@@ -36,11 +36,11 @@ TESTS ?=
 PDUS ?= 10000000
 KEEP ?= .
 REPLAY ?=
-# make handover: HANDOVERS= with each initiator, WORK= a folder for the groups' data
+# make handover: HANDOVERS= with each initiator, WORK= a folder for the groups' data (a run that was killed leaves it)
 HANDOVERS ?= 200
 # make balance: how long a balanced group is watched
 QUIET_SECONDS ?= 120
-WORK ?= .
+WORK ?= ./.proofs
 # libisal2 is no tool: Blockferry computes digests with it where it is.
 DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra qemu-system-x86 ipxe-qemu sg3-utils libisal2
 # What Blockferry is measured beside; libiscsi-bin brings iscsi-perf, fio loads QEMU's mirror.
@@ -162,4 +162,4 @@ $$as env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recom
 endef
 
 clean: ## remove what was built and cached (the data of 'make run' stays)
-	rm -rf dist .tap node_modules/.cache
+	rm -rf dist .tap .proofs node_modules/.cache
