@@ -170,14 +170,21 @@ export class HeldVolume implements DestinationVolume {
   /**
    * Makes holes of extents that are held elsewhere now; their I/O has ended. While others are held here that waits: a punch
    * holds the file, and every write with it, a forwarded one too. It is done when the last extent has gone, when the move
-   * is over, or when enough has gathered, and tried until it is done. A crash before that leaves bytes that the next open
-   * punches.
+   * is over, or when enough has gathered, and tried until it is done; its memory is of no use to anybody here meanwhile. A
+   * crash before that leaves bytes that the next open punches.
    */
   giveBack(extents: readonly number[]): void {
     for (const extent of extents) this.owed.add(extent);
     const waits = this.holdsAny && this.owed.size * this.extentBytes < GIVE_BACK_BYTES_MAX;
-    if (waits) this.payBackIn(GIVE_BACK_DELAY_MS);
-    else this.payBack();
+    if (!waits) {
+      this.payBack();
+      return;
+    }
+    this.payBackIn(GIVE_BACK_DELAY_MS);
+    const uncache = (file: SparseFile): void => {
+      for (const extent of extents) file.uncache(extent * this.extentBytes, this.extentBytes);
+    };
+    this.opening?.then(uncache, () => undefined); // that it cannot be opened is told by who needs it
   }
 
   /** An extent is about to be received: what it had here before is the receiver's to clear. */

@@ -59,7 +59,9 @@ export class DiskDoors implements StorageDoors {
           : MISS,
       beginsReads: false,
       // The kernel's memory is not simulated: reads are asked for.
-      maps: { map: () => 0, unmap: () => undefined, resident: () => false },
+      maps: { map: () => 0, unmap: () => undefined, forget: () => undefined, resident: () => false },
+      uncache: (_fd, _offsetBytes, _lengthBytes, done) =>
+        void this.disk.timeline.after(0, () => this.process.enter(done)),
       seekData: (fd, fromBytes) => this.seek(fd, fromBytes, 1),
       seekHole: (fd, fromBytes) => this.seek(fd, fromBytes, 0),
     };

@@ -94,6 +94,16 @@ export class MappedFile implements PageMap {
     this.distrustedUntilMs = Math.max(this.distrustedUntilMs, nowMs + RESIDENT_MS);
   }
 
+  /** The range is about to leave the page cache. */
+  forget(offsetBytes: number, lengthBytes: number): void {
+    this.mapCalls.forget(this.address + offsetBytes, lengthBytes);
+    const end = Math.ceil((offsetBytes + lengthBytes) / REGION_BYTES);
+    for (let region = Math.floor(offsetBytes / REGION_BYTES); region < end; region++) {
+      const place = region & (REGIONS_KNOWN - 1);
+      if (this.regionAt[place] === region) this.lookedAtMs[place] = NEVER;
+    }
+  }
+
   copyOut(offsetBytes: number, into: Buffer): void {
     for (let done = 0; done < into.length;) {
       const bytes = this.readSome(offsetBytes + done, into, done);

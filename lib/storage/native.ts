@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import { loadLibc } from '../base/libc.js';
+import type { Uncache } from './cache-release.js';
 import { makeMapCalls, type MapCalls } from './map-calls.js';
 import { makeNowaitRead, type NowaitRead } from './page-cache-read.js';
 
@@ -13,6 +14,7 @@ export interface NativeCalls {
   /** What readNowait refuses is on its way from the disk then: the kernel has begun to read ahead (Linux 5.9 and newer). */
   readonly beginsReads: boolean;
   readonly maps: MapCalls;
+  readonly uncache: Uncache;
   /** The offset of the first data at or after `fromBytes`, `NO_DATA` if none follows, `UNKNOWN` if it cannot be said. */
   seekData(fd: number, fromBytes: number): number;
   /** The offset of the first hole at or after `fromBytes` (the end of the file counts as one), or UNKNOWN. */
@@ -37,6 +39,7 @@ const require = createRequire(import.meta.url);
 
 const SEEK_DATA = 3; // lseek(2), Linux
 const SEEK_HOLE = 4;
+const POSIX_FADV_DONTNEED = 4; // posix_fadvise(2), Linux
 
 /** koffi's calls, or null where koffi or a call is missing. Never throws. */
 export function loadNativeCalls(): NativeCalls | null {
@@ -49,6 +52,7 @@ export function loadNativeCalls(): NativeCalls | null {
       offset: number,
       whence: number,
     ) => number;
+    const fadvise = library.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
     const { ENXIO } = koffi.os.errno;
     const seek = (fd: number, fromBytes: number, whence: number): number => {
       const at = lseek(fd, fromBytes, whence);
@@ -59,6 +63,8 @@ export function loadNativeCalls(): NativeCalls | null {
       readNowait: makeNowaitRead(koffi, library),
       beginsReads: true,
       maps: makeMapCalls(koffi, library),
+      uncache: (fd, offsetBytes, lengthBytes, done) =>
+        fadvise.async(fd, offsetBytes, lengthBytes, POSIX_FADV_DONTNEED, () => done()),
       seekData: (fd, fromBytes) => seek(fd, fromBytes, SEEK_DATA),
       seekHole: (fd, fromBytes) => seek(fd, fromBytes, SEEK_HOLE),
     };

@@ -89,6 +89,11 @@ export class FileReader implements LateReader {
     return map;
   }
 
+  /** The range is about to leave the page cache: the map holds nothing of it. */
+  forget(offsetBytes: number, lengthBytes: number): void {
+    this.map?.forget(offsetBytes, lengthBytes);
+  }
+
   /** Nobody reads any more. */
   close(): void {
     this.map?.close();

@@ -14,6 +14,7 @@ import {
 } from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
 import { BlockDigests } from './block-digests.js';
+import { CacheRelease } from './cache-release.js';
 import { type IoCounters, newCounters } from './counters.js';
 import { type StorageDoors, systemDoors } from './doors.js';
 import { DurableWriter } from './durable-writer.js';
@@ -23,6 +24,7 @@ import { type DataRange, dataRangesWithin } from './holes.js';
 import { InFlight } from './in-flight.js';
 import { MappedFile } from './mapped-file.js';
 import { type OpenedFile, openFile, type OpenOptions } from './open-file.js';
+import type { PoolShare } from './pool-share.js';
 import { FileReader } from './reader.js';
 import { FileWriter } from './writer.js';
 
@@ -44,6 +46,8 @@ export class SparseFile implements BlockDevice {
   private readonly reader: FileReader;
   private readonly writer: FileWriter;
   private readonly durableWriter: DurableWriter;
+  /** null: the system cannot be told. */
+  private readonly cacheRelease: CacheRelease | null;
   private readonly holes: HoleMap | null;
   private readonly digests: BlockDigests | null;
   private closing: Promise<void> | null = null;
@@ -72,6 +76,7 @@ export class SparseFile implements BlockDevice {
     this.reader = new FileReader(fd, openMap, doors, share, this.holes, this.inFlight, counters, log);
     this.writer = new FileWriter(fd, doors, share, this.flusher, this.inFlight, counters, log);
     this.durableWriter = new DurableWriter(durableFd, doors.calls, share, this.flusher, this.inFlight);
+    this.cacheRelease = this.makeCacheRelease(share);
   }
 
   /**
@@ -124,6 +129,14 @@ export class SparseFile implements BlockDevice {
     else this.writer.clear(io);
   }
 
+  private makeCacheRelease(share: PoolShare): CacheRelease | null {
+    const uncache = this.doors.native?.uncache;
+    if (uncache === undefined) return null;
+    const unmap = (offsetBytes: number, lengthBytes: number): void =>
+      this.reader.forget(offsetBytes, lengthBytes);
+    return new CacheRelease(this.fd, uncache, unmap, share, this.inFlight);
+  }
+
   /** A file that is open for reading alone has none: see MappedFile.open. */
   private openMap(): MappedFile | null {
     const { calls, native } = this.doors;
@@ -154,6 +167,12 @@ export class SparseFile implements BlockDevice {
     const holeBytes = Math.floor((first.fromBytes - offsetBytes) / block) * block;
     if (holeBytes > 0) return { mapped: false, lengthBytes: holeBytes };
     return { mapped: true, lengthBytes: Math.ceil((first.toBytes - offsetBytes) / block) * block };
+  }
+
+  /** A hint that nobody reads the range soon: its memory is given back, its bytes stay. */
+  uncache(offsetBytes: number, lengthBytes: number): void {
+    if (this.closing !== null) return;
+    this.cacheRelease?.add(offsetBytes, Math.min(lengthBytes, this.sizeBytes - offsetBytes));
   }
 
   /** Gives the range's space back, in any file; it reads as zeros afterwards. Rejects with IoError. */

@@ -211,6 +211,36 @@ t.test(
   },
 );
 
+t.test('what was given away leaves memory while its bytes stay', async (t) => {
+  const rig = await makeRig(t);
+  await rig.stop();
+  const { native } = rig.storage;
+  if (native === null) throw new Error('koffi does not load');
+  const uncached: number[] = [];
+  rig.storage = doorsWith(
+    {},
+    {
+      native: {
+        ...native,
+        uncache: (fd, offsetBytes, lengthBytes, done) => {
+          uncached.push(offsetBytes, lengthBytes);
+          native.uncache(fd, offsetBytes, lengthBytes, done);
+        },
+      },
+    },
+  );
+  await rig.start();
+  await rig.create();
+  const all = 3 * EXTENT_BYTES - 4096;
+  await submitAndWait(await rig.volume(1), 'write', 0, all, Buffer.alloc(all, 7));
+  await rig.table.commit(rig.routed, rig.routed.route.withHolder([0, 2], 'm2'));
+  rig.host.giveBack('v', [0, 2]);
+  await until(() => uncached.length === 4);
+  t.strictSame(uncached, [0, EXTENT_BYTES, 2 * EXTENT_BYTES, EXTENT_BYTES - 4096], 'the last is shorter');
+  const file = await rig.host.get('v')?.file();
+  t.equal(file?.dataRanges(EXTENT_BYTES, EXTENT_BYTES).length, 1);
+});
+
 t.test('a file that lost a sync is left for a new one once nothing is held in it', async (t) => {
   const rig = await makeRig(t);
   let isFailing = false;

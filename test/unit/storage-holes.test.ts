@@ -14,7 +14,8 @@ class FakeFile implements NativeCalls {
   constructor(private readonly blocks: readonly boolean[]) {}
   readonly readNowait = (): number => -1;
   readonly beginsReads = false;
-  readonly maps = { map: () => 0, unmap: () => undefined, resident: () => false };
+  readonly maps = { map: () => 0, unmap: () => undefined, forget: () => undefined, resident: () => false };
+  readonly uncache = (): void => undefined;
 
   seekData(_fd: number, fromBytes: number): number {
     this.looks += 1;

@@ -91,6 +91,7 @@ class Disk {
           maps: {
             map: () => 1,
             unmap: () => undefined,
+            forget: () => undefined,
             resident: (_address, _bytes, pages) => !!pages.fill(1),
           },
           readNowait: (fd, data, lengthBytes, position) =>

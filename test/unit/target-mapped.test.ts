@@ -213,6 +213,7 @@ t.test(
           const maps: MapCalls = {
             map: () => 4096,
             unmap: () => undefined,
+            forget: () => undefined,
             resident: (address, lengthBytes, pages) => {
               looks += 1;
               const first = (address - 4096) / 4096;
@@ -254,6 +255,7 @@ t.test(
     const maps: MapCalls = {
       map: () => 4096,
       unmap: () => undefined,
+      forget: () => undefined,
       resident: (_address, _lengthBytes, pages) => pages.fill(1) === pages,
     };
     const file = MappedFile.open(0, 4096 * MiB, maps, { readSync: () => 0 });
