@@ -170,19 +170,26 @@ export class HeldVolume implements DestinationVolume {
   /**
    * Makes holes of extents that are held elsewhere now; their I/O has ended. While others are held here that waits: a punch
    * holds the file, and every write with it, a forwarded one too. It is done when the last extent has gone, when the move
-   * is over, or when enough has gathered, and tried until it is done; its memory is of no use to anybody here meanwhile. A
-   * crash before that leaves bytes that the next open punches.
+   * is over, or when enough has gathered, and tried until it is done. A crash before that leaves bytes that the next open
+   * punches.
    */
   giveBack(extents: readonly number[]): void {
     for (const extent of extents) this.owed.add(extent);
     const waits = this.holdsAny && this.owed.size * this.extentBytes < GIVE_BACK_BYTES_MAX;
-    if (!waits) {
-      this.payBack();
-      return;
-    }
-    this.payBackIn(GIVE_BACK_DELAY_MS);
+    if (waits) this.payBackIn(GIVE_BACK_DELAY_MS);
+    else this.payBack();
+  }
+
+  /**
+   * The same of extents that were served here until now, whose memory is given back while their space waits. What was
+   * received for an attempt may not have reached the disk: it would be written first.
+   */
+  gaveAway(extents: readonly number[]): void {
+    this.giveBack(extents);
+    if (this.payment === null) return;
     const uncache = (file: SparseFile): void => {
-      for (const extent of extents) file.uncache(extent * this.extentBytes, this.extentBytes);
+      for (const extent of extents)
+        if (this.owed.has(extent)) file.uncache(extent * this.extentBytes, this.extentBytes);
     };
     this.opening?.then(uncache, () => undefined); // that it cannot be opened is told by who needs it
   }

@@ -184,7 +184,7 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
   }
 
   giveBack(name: string, extents: readonly number[]): void {
-    this.byName.get(name)?.giveBack(extents);
+    this.byName.get(name)?.gaveAway(extents);
   }
 
   sessionCount(name: string): number {

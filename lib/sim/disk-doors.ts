@@ -60,8 +60,7 @@ export class DiskDoors implements StorageDoors {
       beginsReads: false,
       // The kernel's memory is not simulated: reads are asked for.
       maps: { map: () => 0, unmap: () => undefined, forget: () => undefined, resident: () => false },
-      uncache: (_fd, _offsetBytes, _lengthBytes, done) =>
-        void this.disk.timeline.after(0, () => this.process.enter(done)),
+      uncache: (fd, _offsetBytes, _lengthBytes, done) => this.uncache(fd, done),
       seekData: (fd, fromBytes) => this.seek(fd, fromBytes, 1),
       seekHole: (fd, fromBytes) => this.seek(fd, fromBytes, 0),
     };
@@ -102,6 +101,12 @@ export class DiskDoors implements StorageDoors {
       this.underway.delete(once);
       this.process.enter(answer);
     });
+  }
+
+  /** Nobody sees what it does; a disk that hangs holds it, too. */
+  private uncache(fd: number, done: () => void): void {
+    this.inodeOf(fd);
+    this.process.enterAfter(Math.max(0, this.disk.hangsUntilMs - this.disk.timeline.nowMs), done);
   }
 
   private inodeOf(fd: number): Inode {

@@ -17,19 +17,24 @@ export type Uncache = (fd: number, offsetBytes: number, lengthBytes: number, don
 
 export class CacheRelease implements PoolWork {
   /** What is left of each range. */
-  private readonly ranges: { fromBytes: number; readonly toBytes: number }[] = [];
+  private readonly ranges: { fromBytes: number; toBytes: number }[] = [];
 
-  /** @param unmap takes a range out of this process's map: the kernel keeps what is mapped anywhere */
+  /** @param forget takes a range out of this process's map: the kernel keeps what is mapped anywhere */
   constructor(
     private readonly fd: number,
     private readonly uncache: Uncache,
-    private readonly unmap: (offsetBytes: number, lengthBytes: number) => void,
+    private readonly forget: (offsetBytes: number, lengthBytes: number) => void,
     private readonly share: PoolShare,
     private readonly inFlight: InFlight,
   ) {}
 
   add(offsetBytes: number, lengthBytes: number): void {
-    if (lengthBytes === 0) return;
+    if (lengthBytes === 0) return; // to the kernel that is all to the end of the file
+    const last = this.ranges.at(-1);
+    if (last?.toBytes === offsetBytes) {
+      last.toBytes += lengthBytes;
+      return;
+    }
     this.ranges.push({ fromBytes: offsetBytes, toBytes: offsetBytes + lengthBytes });
     if (this.ranges.length > 1) return;
     this.inFlight.begin();
@@ -43,7 +48,7 @@ export class CacheRelease implements PoolWork {
     const { fromBytes } = range;
     const lengthBytes = Math.min(PIECE_BYTES, range.toBytes - fromBytes);
     range.fromBytes += lengthBytes;
-    this.unmap(fromBytes, lengthBytes);
+    this.forget(fromBytes, lengthBytes);
     this.uncache(this.fd, fromBytes, lengthBytes, this.onDone);
   }
 

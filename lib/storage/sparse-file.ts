@@ -129,14 +129,6 @@ export class SparseFile implements BlockDevice {
     else this.writer.clear(io);
   }
 
-  private makeCacheRelease(share: PoolShare): CacheRelease | null {
-    const uncache = this.doors.native?.uncache;
-    if (uncache === undefined) return null;
-    const unmap = (offsetBytes: number, lengthBytes: number): void =>
-      this.reader.forget(offsetBytes, lengthBytes);
-    return new CacheRelease(this.fd, uncache, unmap, share, this.inFlight);
-  }
-
   /** A file that is open for reading alone has none: see MappedFile.open. */
   private openMap(): MappedFile | null {
     const { calls, native } = this.doors;
@@ -251,6 +243,14 @@ export class SparseFile implements BlockDevice {
     if (native === null || !this.isOurs) return null;
     const seekData = (fromBytes: number): number => native.seekData(this.fd, fromBytes);
     return new HoleMap(this.sizeBytes, seekData, () => this.isQuiet);
+  }
+
+  private makeCacheRelease(share: PoolShare): CacheRelease | null {
+    const uncache = this.doors.native?.uncache;
+    if (uncache === undefined) return null;
+    const forget = (offsetBytes: number, lengthBytes: number): void =>
+      this.reader.forget(offsetBytes, lengthBytes);
+    return new CacheRelease(this.fd, uncache, forget, share, this.inFlight);
   }
 
   private makeDigests(): BlockDigests | null {
