@@ -241,10 +241,10 @@ export const MOVE_EXTENTS_IN_FLIGHT_ALONE = 4;
 export const MOVE_BYTES_PER_SECOND_FLOOR = 104 * MiB;
 /** The same beside nothing but writes; from half of them on by their share. A write costs twice while its extent is on the
  *  move, so here a move that is over sooner is worth more than one that is gentle. */
-export const MOVE_BYTES_PER_SECOND_FLOOR_WRITES = 248 * MiB;
+export const MOVE_BYTES_PER_SECOND_FLOOR_WRITES = 320 * MiB;
 /** ... and beside initiators who want little: half of what the copy can, so that who comes next finds some of the loop
  *  free until the pace is looked at again. */
-export const MOVE_BYTES_PER_SECOND_CEILING = 256 * MiB;
+export const MOVE_BYTES_PER_SECOND_CEILING = 384 * MiB;
 /** Share of the source's event loop in use from which a move slows down, and below which it may go faster: at 70 % a
  *  command waits for two others on average. */
 export const MOVE_LOOP_BUSY_HIGH = 0.7;
