@@ -186,7 +186,7 @@ export class HeldVolume implements DestinationVolume {
    */
   gaveAway(extents: readonly number[]): void {
     this.giveBack(extents);
-    if (this.payment === null) return;
+    if (this.payment === null) return; // their space does not wait, and takes the memory along
     const uncache = (file: SparseFile): void => {
       for (const extent of extents)
         if (this.owed.has(extent)) file.uncache(extent * this.extentBytes, this.extentBytes);

@@ -183,7 +183,7 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
     return (await this.byName.get(name)?.unit.quieten()) ?? true;
   }
 
-  giveBack(name: string, extents: readonly number[]): void {
+  gaveAway(name: string, extents: readonly number[]): void {
     this.byName.get(name)?.gaveAway(extents);
   }
 

@@ -26,8 +26,8 @@ import { moveExtents } from './source-move.js';
 export interface MovingVolumes {
   /** The open volume; rejects when its file cannot be opened. */
   source(name: string): Promise<{ volume: Volume; local: LocalSlot; file: HeldFile }>;
-  /** Gives the local bytes of extents back that are held elsewhere now. */
-  giveBack(name: string, extents: readonly number[]): void;
+  /** These were served here and are held elsewhere now: their local bytes are given back. */
+  gaveAway(name: string, extents: readonly number[]): void;
   /** The home is being given away: until it is known whether it was, this member may be home no more (I8). */
   givingHome(name: string, isUnderWay: boolean): void;
   /** Meanwhile: resolves when no command here rests on being home; false: that takes too long now. */
@@ -238,7 +238,7 @@ export class MoveRunner {
           moveCondition: () => move.condition,
           rereadMove: () => this.reread(move).then(() => this.checkGoing(move)),
           isStopping: () => this.stopping,
-          giveBack: (given) => options.volumes.giveBack(volumeName, given),
+          giveBack: (given) => options.volumes.gaveAway(volumeName, given),
         },
         extents,
       );

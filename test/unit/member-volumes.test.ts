@@ -185,27 +185,23 @@ t.test(
   async (t) => {
     const rig = await makeRig(t);
     await rig.create();
-    const all = 3 * EXTENT_BYTES - 4096;
-    await submitAndWait(await rig.volume(1), 'write', 0, all, Buffer.alloc(all, 7));
-    const held = rig.host.get('v');
-    if (held === undefined) throw new Error('no volume');
-    const file = await held.file();
+    const { held, file } = await fillAll(rig);
     const hasBytes = (extent: number): boolean =>
       file.dataRanges(extent * EXTENT_BYTES, EXTENT_BYTES).length > 0;
     await rig.table.commit(rig.routed, rig.routed.route.withHolder([0], 'm2'));
-    rig.host.giveBack('v', [0]);
+    rig.host.gaveAway('v', [0]);
     await file.sync();
     t.ok(hasBytes(0), 'others are held here, and may be written to');
     // What begins an attempt on an extent that comes back: a punch after that would take what it received.
     await held.file();
     t.notOk(hasBytes(0), 'nothing is left to punch later');
     await rig.table.commit(rig.routed, rig.routed.route.withHolder([1], 'm2'));
-    rig.host.giveBack('v', [1]);
+    rig.host.gaveAway('v', [1]);
     await rig.table.commit(rig.routed, rig.routed.route.withHome('m2'));
     await sleep(systemClock, 100);
     t.ok(hasBytes(1), 'the home has gone, but its initiators still write here, by way of the next one');
     await rig.table.commit(rig.routed, rig.routed.route.withHolder([2], 'm2'));
-    rig.host.giveBack('v', [2]);
+    rig.host.gaveAway('v', [2]);
     for (let left = 40; (hasBytes(1) || hasBytes(2)) && left > 0; left--) await sleep(systemClock, 10);
     t.notOk(hasBytes(1) || hasBytes(2), 'nobody can write to it now: well before the delay is over');
   },
@@ -231,18 +227,14 @@ t.test('what was given away leaves memory while its bytes stay', async (t) => {
   );
   await rig.start();
   await rig.create();
-  const all = 3 * EXTENT_BYTES - 4096;
-  await submitAndWait(await rig.volume(1), 'write', 0, all, Buffer.alloc(all, 7));
-  const held = rig.host.get('v');
-  if (held === undefined) throw new Error('no volume');
-  const file = await held.file();
+  const { file } = await fillAll(rig);
   await rig.table.commit(rig.routed, rig.routed.route.withHolder([0, 2], 'm2'));
-  rig.host.giveBack('v', [0, 2]);
+  rig.host.gaveAway('v', [0, 2]);
   await until(() => uncached.length === 4);
   t.strictSame(uncached, [0, EXTENT_BYTES, 2 * EXTENT_BYTES, EXTENT_BYTES - 4096], 'the last is shorter');
   t.equal(file.dataRanges(0, 3 * EXTENT_BYTES).length, 1, 'all of them');
   await rig.table.commit(rig.routed, rig.routed.route.withHolder([1], 'm2'));
-  rig.host.giveBack('v', [1]);
+  rig.host.gaveAway('v', [1]);
   await until(() => file.dataRanges(0, 3 * EXTENT_BYTES).length === 0);
   t.equal(uncached.length, 4, 'what is punched at once has left with its space');
 });
@@ -334,7 +326,7 @@ t.test('a full volume has all of its space before it is served, and keeps it', a
   await (await rig.host.get('v')?.file())?.sync();
   t.ok((await allocatedBytes(file)) >= SIZE_BYTES, 'also after a restart');
   await rig.table.commit(rig.routed, rig.routed.route.withHolder([0], 'm2'));
-  rig.host.giveBack('v', [0]);
+  rig.host.gaveAway('v', [0]);
   await (await rig.host.get('v')?.file())?.sync();
   t.ok((await allocatedBytes(file)) <= SIZE_BYTES - EXTENT_BYTES, 'what is given away is given back');
 });
@@ -352,6 +344,14 @@ t.test('what a crash left of a full volume is allocated anew', async (t) => {
   t.ok(all.equals(Buffer.alloc(SIZE_BYTES)), 'with nothing of what was there');
   t.ok((await allocatedBytes(file)) >= SIZE_BYTES);
 });
+
+/** Writes every byte of the volume. */
+async function fillAll(rig: MemberRig) {
+  await submitAndWait(await rig.volume(1), 'write', 0, SIZE_BYTES, Buffer.alloc(SIZE_BYTES, 7));
+  const held = rig.host.get('v');
+  if (held === undefined) throw new Error('no volume');
+  return { held, file: await held.file() };
+}
 
 /** Within seconds, or it never will. */
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {

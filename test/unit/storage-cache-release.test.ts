@@ -18,14 +18,18 @@ const CHUNK = 64 * KiB;
 const PIECE_BYTES = 4 * MiB;
 const TMPFS_MAGIC = 0x01021994;
 const folder = makeSharedFolder();
-const { native } = systemDoors();
-const koffi = loadLibc()?.koffi;
-if (native === null || koffi === undefined) throw new Error('koffi does not load');
+const { native, koffi } = load();
 let serial = 0;
+
+function load() {
+  const { native } = systemDoors();
+  const libc = loadLibc();
+  if (native === null || libc === null) throw new Error('koffi does not load');
+  return { native, koffi: libc.koffi };
+}
 
 /** Pages of a file in memory, by a map of our own. */
 function residentPages(path: string, sizeBytes: number): boolean[] {
-  if (native === null) return [];
   const fd = fs.openSync(path, 'r+');
   const address = native.maps.map(fd, sizeBytes);
   const pages = new Uint8Array(sizeBytes / PAGE);
@@ -43,7 +47,6 @@ class Kernel {
   looks = 0;
 
   doors(): StorageDoors {
-    if (native === null) throw new Error('koffi does not load');
     return doorsWith(
       {},
       {
@@ -74,11 +77,9 @@ class Kernel {
   }
 }
 
-t.test('the range leaves memory, mapped or not, its neighbours and all bytes stay', async (t) => {
-  if (fs.statfsSync(folder).type === TMPFS_MAGIC) {
-    t.comment('skipped: the folder for temporary files is memory itself');
-    return;
-  }
+const isMemory = fs.statfsSync(folder).type === TMPFS_MAGIC;
+const skip = isMemory && 'the folder for temporary files is memory itself';
+t.test('the range leaves memory, mapped or not, its neighbours and all bytes stay', { skip }, async (t) => {
   const sizeBytes = 16 * MiB;
   const path = join(folder, `${serial++}.img`);
   const file = await SparseFile.open(path, newFile(sizeBytes));
