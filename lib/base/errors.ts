@@ -59,3 +59,8 @@ export function errnoOf(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === 'string' ? code : '';
 }
+
+/** The error of a listener whose address somebody else has. */
+export function isAddressInUse(error: unknown): boolean {
+  return error instanceof BlockferryError && errnoOf(error.cause) === 'EADDRINUSE';
+}

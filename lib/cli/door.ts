@@ -37,7 +37,8 @@ export const processDoor: CliDoor = {
 function ipcParent(): NonNullable<CliDoor['parent']> {
   return {
     send: (message) => {
-      if (process.connected) process.send?.(message);
+      // One that is gone by then is nobody's error: onGone says so.
+      if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
     },
     onGone: (gone) => {
       if (!process.connected) return gone();

@@ -2,12 +2,14 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { systemClock } from '../base/clock.js';
+import { isAddressInUse } from '../base/errors.js';
 import { systemRandom } from '../base/random.js';
 import { noWaypoints, type Waypoints } from '../base/waypoints.js';
 import { Access, formatAddress } from '../manage/api.js';
 import { Member } from '../member.js';
 import { memberDoors, type MemberDoors } from '../member/doors.js';
 import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
+import type { MemberWord } from '../supervisor/member-process.js';
 import { readChap, withChap } from './chap.js';
 import { untilStopped, type CliDoor } from './door.js';
 import { createLog } from './log.js';
@@ -100,15 +102,22 @@ async function runMember(
     ...(options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs }),
     ...(options.diskTime === undefined ? {} : { diskTimeMs: options.diskTime }),
   };
-  const member = await Member.start(wanted, doors);
+  const member = await Member.start(wanted, doors).catch((error: unknown) => {
+    if (isAddressInUse(error)) tell(door, { type: 'address-in-use', name: options.name });
+    throw error;
+  });
   const ready = {
     name: options.name,
     portal: formatAddress(member.portal),
     peer: formatAddress(member.peer),
     pid: process.pid,
   };
-  door.parent?.send({ type: 'ready', name: options.name });
+  tell(door, { type: 'ready', name: options.name });
   emit(door, options.json, ready, (r) => `member ${r.name} serves at ${r.portal}, peers at ${r.peer}`);
   log.info({ signal: await stopped }, 'stopping');
   await member.stop();
+}
+
+function tell(door: CliDoor, word: MemberWord): void {
+  door.parent?.send(word);
 }

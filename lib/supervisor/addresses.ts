@@ -33,6 +33,8 @@ export interface WantedAddresses {
   readonly port: number;
   readonly managePort: number;
   readonly members: number;
+  /** Wait for a port in use in a folder that was used before; false: take it at its word. */
+  readonly waitsForRelease: boolean;
 }
 
 const FILE = 'group.json';
@@ -82,7 +84,8 @@ export async function chooseAddresses(
   clock: Clock,
   random: Random,
 ): Promise<GroupAddresses> {
-  const picker = new PortPicker(wanted.host, saved !== undefined, clock, random);
+  const isPatient = wanted.waitsForRelease && saved !== undefined;
+  const picker = new PortPicker(wanted.host, isPatient, clock, random);
   const asked = (offset: number): number => (wanted.port === 0 ? 0 : wanted.port + offset);
   const count = Math.max(wanted.members, saved?.members.length ?? 0);
   const portal = await picker.choose(asked(0), saved?.portal, '--port');
@@ -104,7 +107,7 @@ class PortPicker {
 
   constructor(
     private readonly host: string,
-    private readonly isRestart: boolean,
+    private readonly isPatient: boolean,
     private readonly clock: Clock,
     private readonly random: Random,
   ) {}
@@ -135,9 +138,9 @@ class PortPicker {
     return chosen;
   }
 
-  /** Waits a little in a folder that was used before: what is left of the last run may be on its way out. */
+  /** What is left of the last run may be on its way out. */
   private async freeSoon(candidate: number): Promise<boolean> {
-    const deadlineMs = this.clock.nowMs() + (this.isRestart ? RELEASE_DEADLINE_MS : 0);
+    const deadlineMs = this.clock.nowMs() + (this.isPatient ? RELEASE_DEADLINE_MS : 0);
     while (!(await this.isFree(candidate))) {
       if (this.clock.nowMs() >= deadlineMs) return false;
       await sleep(this.clock, RELEASE_POLL_MS);

@@ -9,9 +9,9 @@ import { BlockferryError } from '../base/errors.js';
 import { POOL_THREADS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 
-/** What a member's process tells the process that watches over it, once it serves. */
-export const MemberReady = z.object({ type: z.literal('ready'), name: z.string() });
-export type MemberReady = z.infer<typeof MemberReady>;
+/** What a member's process tells the process that watches over it: it serves; it cannot, a port of its own is taken. */
+export const MemberWord = z.object({ type: z.enum(['ready', 'address-in-use']), name: z.string() });
+export type MemberWord = z.infer<typeof MemberWord>;
 
 export interface MemberProcessOptions {
   readonly name: string;
@@ -34,12 +34,14 @@ const STOP_DEADLINE_MS = 15_000;
 export class MemberProcess {
   private child: ChildProcess | undefined;
   private ready = false;
+  /** It found a port of its own taken, in the life that is or was the last. */
+  private addressInUse = false;
   private readyAtMs = 0;
   private stopping = false;
   private pauseMs = RESTART_MS_MIN;
   private restartTimer: Timer | undefined;
   private exited: (() => void) | undefined;
-  private readonly awaiting = new Set<() => void>();
+  private readonly awaiting = new Set<(isReady: boolean) => void>();
 
   constructor(private readonly options: MemberProcessOptions) {}
 
@@ -63,19 +65,26 @@ export class MemberProcess {
     return new Promise((resolve) => {
       const answer = (isReady: boolean): void => {
         timer.cancel();
-        this.awaiting.delete(served);
+        this.awaiting.delete(answer);
         resolve(isReady);
       };
-      const served = (): void => answer(true);
       const timer = this.options.clock.after(patienceMs, () => answer(false));
-      this.awaiting.add(served);
+      this.awaiting.add(answer);
     });
   }
 
-  /** Starts it, and goes on starting it until stop(). Throws UNAVAILABLE when it is not there in time; its stderr says why. */
+  /**
+   * Starts it, and goes on starting it until stop().
+   * @throws BUSY at once when a port of its own is taken, UNAVAILABLE when it is not there in time; its stderr says why
+   */
   async start(): Promise<void> {
     this.spawn();
     if (await this.whenReady(START_DEADLINE_MS)) return;
+    if (this.addressInUse) {
+      throw new BlockferryError('BUSY', `a port of member ${this.name} is in use`, undefined, {
+        cause: { code: 'EADDRINUSE' },
+      });
+    }
     throw new BlockferryError(
       'UNAVAILABLE',
       `member ${this.name} does not start`,
@@ -87,6 +96,7 @@ export class MemberProcess {
   async stop(): Promise<void> {
     this.stopping = true;
     this.restartTimer?.cancel();
+    this.answerAwaiting(false);
     const { child } = this;
     if (child === undefined) return;
     const gone = new Promise<void>((resolve) => (this.exited = resolve));
@@ -109,8 +119,11 @@ export class MemberProcess {
       env: { ...process.env, UV_THREADPOOL_SIZE: String(POOL_THREADS) },
     });
     this.child = child;
+    this.addressInUse = false;
     child.on('message', (message) => {
-      if (MemberReady.safeParse(message).success) this.becameReady();
+      const word = MemberWord.safeParse(message).data;
+      if (word?.type === 'ready') this.becameReady();
+      else if (word?.type === 'address-in-use') this.foundAddressInUse();
     });
     child.once('error', (error) => {
       log.error({ member: this.name, err: error }, 'the member cannot be started');
@@ -123,7 +136,18 @@ export class MemberProcess {
     this.ready = true;
     this.readyAtMs = this.options.clock.nowMs();
     this.options.log.info({ member: this.name, memberPid: this.pid }, 'the member serves');
-    for (const served of [...this.awaiting]) served();
+    this.answerAwaiting(true);
+  }
+
+  /** A member that has served keeps its address, and gets it back; one that has not may be given another. */
+  private foundAddressInUse(): void {
+    this.addressInUse = true;
+    if (this.readyAtMs !== 0) return;
+    this.answerAwaiting(false);
+  }
+
+  private answerAwaiting(isReady: boolean): void {
+    for (const answer of [...this.awaiting]) answer(isReady);
   }
 
   private left(how: string): void {

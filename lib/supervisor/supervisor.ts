@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.js';
-import { describeError } from '../base/errors.js';
+import { describeError, isAddressInUse } from '../base/errors.js';
 import { LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomToken, type Random } from '../base/random.js';
@@ -54,6 +54,9 @@ export interface SupervisorOptions {
   readonly log: Logger;
 }
 
+/** Losing a port so often by chance happens to nobody. */
+const START_ATTEMPTS = 5;
+
 /** How to undo one step of the start. */
 type Undo = () => Promise<void> | void;
 
@@ -63,14 +66,21 @@ export class Supervisor {
     private readonly undos: Undo[],
   ) {}
 
-  /** Resolves when every member serves and every wanted volume is there; on failure nothing is left running. */
+  /**
+   * Resolves when every member serves and every wanted volume is there; on failure nothing is left running. A port that
+   * was free when it was chosen can be somebody's when it is listened at, such as another group's that starts too: all
+   * begins again then, and what was asked for by number is refused by its option's name.
+   */
   static async start(options: SupervisorOptions): Promise<Supervisor> {
-    const undos: Undo[] = [];
-    try {
-      return new Supervisor(await start(options, undos), undos);
-    } catch (error) {
-      await undoAll(undos, options.log);
-      throw error;
+    for (let attempt = 1; ; attempt++) {
+      const undos: Undo[] = [];
+      try {
+        return new Supervisor(await start(options, attempt > 1, undos), undos);
+      } catch (error) {
+        await undoAll(undos, options.log);
+        if (!isAddressInUse(error) || attempt === START_ATTEMPTS) throw error;
+        options.log.warn({ error: describeError(error) }, 'a chosen port was taken; choosing again');
+      }
     }
   }
 
@@ -84,11 +94,11 @@ export class Supervisor {
   }
 }
 
-async function start(options: SupervisorOptions, undos: Undo[]): Promise<GroupDesk> {
+async function start(options: SupervisorOptions, isRetry: boolean, undos: Undo[]): Promise<GroupDesk> {
   const { clock, random, log, host, authenticator } = options;
   const folder = await DataFolder.open(options.dataFolder, { log });
   undos.push(() => folder.close());
-  const addresses = await settleAddresses(folder.path, options);
+  const addresses = await settleAddresses(folder.path, options, isRetry);
   const storeUrl = `embedded:${join(folder.path, 'store')}`;
   const store = await openStore(storeUrl, { clock, random, log });
   undos.push(() => store.close());
@@ -145,9 +155,14 @@ function watchedView(
   };
 }
 
-async function settleAddresses(folder: string, options: SupervisorOptions): Promise<GroupAddresses> {
+async function settleAddresses(
+  folder: string,
+  options: SupervisorOptions,
+  isRetry: boolean,
+): Promise<GroupAddresses> {
   const saved = await loadAddresses(folder);
-  const addresses = await chooseAddresses(options, saved, options.clock, options.random);
+  const wanted = { ...options, waitsForRelease: !isRetry };
+  const addresses = await chooseAddresses(wanted, saved, options.clock, options.random);
   await saveAddresses(folder, addresses);
   return addresses;
 }

@@ -1,10 +1,12 @@
 /** A group as its operator sees it: start, bad input, death of a member, stop, start again. */
+import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/initiator/index.js';
 import { askJson } from '../../lib/peer/ask.js';
 import { PeerType } from '../../lib/peer/contract.js';
+import { loadAddresses, type GroupAddresses } from '../../lib/supervisor/addresses.js';
 import { BACKGROUND_OPS_PER_SECOND, killMember, startGroup } from '../support/group.js';
 import { makeHub } from '../support/peer-rig.js';
 import { blockferry, promisedHere, Running, tempFolder } from '../support/process.js';
@@ -125,6 +127,60 @@ t.test('a port in use', async (t) => {
     ended.stderr,
     new RegExp(`^blockferry: port ${port} of 127.0.0.1 is in use; choose another --port[^\n]*\n$`),
   );
+});
+
+/** Listens at one of a starting group's ports as soon as it is chosen: before the group does. */
+async function takeChosenPort(
+  t: Test,
+  dataFolder: string,
+  which: (chosen: GroupAddresses) => number | undefined,
+): Promise<number> {
+  for (;;) {
+    const chosen = await loadAddresses(dataFolder);
+    if (chosen !== undefined) {
+      const port = which(chosen);
+      const taker = createServer();
+      t.teardown(() => taker.close());
+      taker.listen(port, '127.0.0.1');
+      await once(taker, 'listening');
+      return port ?? 0;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+t.test('a port that somebody takes after it was chosen', async (t) => {
+  const chosenPorts = {
+    'of the group portal': ({ portal }: GroupAddresses) => portal,
+    'of the management API': ({ manage }: GroupAddresses) => manage,
+    "of a member's portal": ({ members }: GroupAddresses) => members[1]?.portal,
+    'of a member to its peers': ({ members }: GroupAddresses) => members[1]?.peer,
+  };
+  for (const [what, which] of Object.entries(chosenPorts)) {
+    const dataFolder = join(await tempFolder(t), 'data');
+    const [group, port] = await Promise.all([
+      startGroup(t, { members: 2, volumes: { disk: '32M' }, dataFolder }),
+      takeChosenPort(t, dataFolder, which),
+    ]);
+    const used = await loadAddresses(dataFolder);
+    t.not(used && which(used), port, `${what}: another is chosen, and kept for the next start`);
+    t.match(group.process.stderr, /"a chosen port was taken; choosing again"/, 'which the log says');
+    const initiator = await Initiator.connect(group.url('disk'));
+    await initiator.close();
+    await group.stop();
+  }
+
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+  const { port } = taken.address() as { port: number };
+  await new Promise((resolve) => taken.close(resolve));
+  const dataFolder = join(await tempFolder(t), 'data');
+  const [ended] = await Promise.all([
+    blockferry(['up', '--data', dataFolder, '--port', String(port), '--manage-port', '0', '--json']),
+    takeChosenPort(t, dataFolder, ({ members }) => members[0]?.portal),
+  ]);
+  t.equal(ended.code, 1, 'one that was asked for by number is not replaced');
+  t.match(ended.stderr, new RegExp(`port ${port + 1} of 127.0.0.1 is in use; choose another --port`));
 });
 
 t.test('a group that is started again is the same group', async (t) => {

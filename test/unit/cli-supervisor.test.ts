@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
+import { isAddressInUse } from '../../lib/base/errors.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import { identifyImages } from '../../lib/serve/image-identity.js';
@@ -47,7 +48,7 @@ t.test('ports', async (t) => {
     saved?: Awaited<ReturnType<typeof loadAddresses>>,
   ) =>
     chooseAddresses(
-      { host: HOST, port: 0, managePort: 0, members: 2, ...wanted },
+      { host: HOST, port: 0, managePort: 0, members: 2, waitsForRelease: true, ...wanted },
       saved,
       systemClock,
       random,
@@ -157,4 +158,44 @@ t.test('a process that cannot be made is tried again, and can be stopped', { tim
   await starting;
   await member.stop();
   t.equal(member.pid, 0);
+});
+
+t.test('a process whose port is taken', { timeout: 10_000 }, async (t) => {
+  withoutLoaders(t);
+  const program = join(folder, 'taken.mjs');
+  const lives = join(folder, 'taken-lives');
+  const say = (type: string): string => `process.send({ type: '${type}', name: 'm1' });`;
+  const makeMember = async (script: string): Promise<MemberProcess> => {
+    await writeFile(
+      program,
+      `process.on('disconnect', () => process.exit()); if (!process.connected) process.exit(); ${script}`,
+    );
+    return new MemberProcess({ name: 'm1', program, args: [lives], clock: systemClock, log: silentLog });
+  };
+
+  const fresh = await makeMember(`${say('address-in-use')} setInterval(() => undefined, 1000);`);
+  const refused = await fresh.start().catch((error: unknown) => error);
+  t.match(refused, { code: 'BUSY' }, 'its first start fails at once');
+  t.equal(isAddressInUse(refused), true, 'for a reason that another choice mends');
+  await fresh.stop();
+
+  const served = await makeMember(
+    `import { appendFileSync, readFileSync } from 'node:fs';
+     appendFileSync(process.argv[2], '.');
+     if (readFileSync(process.argv[2]).length === 2) { ${say('address-in-use')} setTimeout(process.exit, 50); }
+     else { ${say('ready')} setInterval(() => undefined, 1000); }`,
+  );
+  await served.start();
+  process.kill(served.pid, 'SIGKILL');
+  while (served.isReady) await new Promise((resolve) => setTimeout(resolve, 5));
+  t.equal(await served.whenReady(5_000), true, 'one that has served is started until it has its port again');
+  t.equal((await readFile(lives, 'utf8')).length, 3);
+  await served.stop();
+
+  const silent = await makeMember('setInterval(() => undefined, 1000);');
+  const starting = t.rejects(silent.start(), { code: 'UNAVAILABLE' });
+  const waiting = silent.whenReady(60_000);
+  await silent.stop();
+  t.equal(await waiting, false, 'nobody waits for one that is stopped');
+  await starting;
 });
