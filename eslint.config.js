@@ -37,6 +37,11 @@ export default tseslint.config(
     },
   },
   {
+    // CommonJS, and says so.
+    files: ['**/*.cts'],
+    rules: { '@typescript-eslint/no-require-imports': ['error', { allowAsImport: true }] },
+  },
+  {
     files: ['test/**/*.ts'],
     rules: { 'no-console': 'off', '@typescript-eslint/no-namespace': 'off' },
   },
