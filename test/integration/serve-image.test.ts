@@ -10,12 +10,10 @@ import { join } from 'node:path';
 import t from 'tap';
 import { POOL_THREADS } from '../../lib/base/limits.js';
 import { BLOCKFERRY, promisedHere } from '../support/process.js';
-import { ROOT, builtFile } from '../support/root.js';
+import { ROOT } from '../support/root.js';
 
 const MiB = 1024 * 1024;
 const [FILE, ...BEFORE] = BLOCKFERRY;
-const BARE_NODE = BEFORE.slice(0, -1);
-const PROGRAM = builtFile('bin/blockferry.cjs');
 /** What DESIGN promises. The best of many starts is judged, since other tests share the processors. */
 const READY_MS = 500;
 const READY_ATTEMPTS = 30;
@@ -228,19 +226,6 @@ await t.test('says in one line what is wrong', { skip }, async (t) => {
   t.match(runFailing('--size', '1G', image), { code: 1, stderr: /^blockferry: .*67108864 bytes.*\n$/ });
   t.match(runFailing('--size', 'huge', image), { code: 2, stderr: /^blockferry: .*\n$/ });
   t.match(runFailing(), { code: 2, stderr: /^blockferry: .*\n$/ });
-});
-
-/** Garbage that outlives collections by the thousand, as a wave of logins makes it. */
-const CHURN = `
-  require(process.argv[1]);
-  const kept = [];
-  for (let i = 0; i < 1e6; i++) kept[i % 20_000] = { i };
-  const young = require('node:v8').getHeapSpaceStatistics().find((space) => space.space_name === 'new_space');
-  process.stdout.write(young.space_size + '\\n');`;
-
-await t.test('the young part of the heap does not grow', async (t) => {
-  const [youngBytes] = (await run(FILE, [...BARE_NODE, '-e', CHURN, PROGRAM, '--version'])).split('\n');
-  t.ok(Number(youngBytes) <= 2 * MiB, `${youngBytes} bytes, two halves of 1 MiB`);
 });
 
 await t.test(`ready within ${READY_MS} ms`, { skip }, async (t) => {
