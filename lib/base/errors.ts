@@ -60,7 +60,7 @@ export function errnoOf(error: unknown): string {
   return typeof code === 'string' ? code : '';
 }
 
-/** The error of a listener whose address somebody else has. */
-export function isAddressInUse(error: unknown): boolean {
+/** The error of a listener whose address somebody else has, or of who was told of it. */
+export function isAddressInUse(error: unknown): error is BlockferryError {
   return error instanceof BlockferryError && errnoOf(error.cause) === 'EADDRINUSE';
 }

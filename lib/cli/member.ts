@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { systemClock } from '../base/clock.js';
-import { isAddressInUse } from '../base/errors.js';
+import { asError, isAddressInUse } from '../base/errors.js';
 import { systemRandom } from '../base/random.js';
 import { noWaypoints, type Waypoints } from '../base/waypoints.js';
 import { Access, formatAddress } from '../manage/api.js';
@@ -103,7 +103,8 @@ async function runMember(
     ...(options.diskTime === undefined ? {} : { diskTimeMs: options.diskTime }),
   };
   const member = await Member.start(wanted, doors).catch((error: unknown) => {
-    if (isAddressInUse(error)) tell(door, { type: 'address-in-use', name: options.name });
+    if (isAddressInUse(error))
+      tell(door, { type: 'address-in-use', name: options.name, detail: asError(error).message });
     throw error;
   });
   const ready = {

@@ -44,6 +44,8 @@ const PICK_ATTEMPTS = 1000;
 /** After a kill -9 the members of the last run need a moment to notice and go. */
 const RELEASE_DEADLINE_MS = 3_000;
 const RELEASE_POLL_MS = 50;
+/** Somebody else's look at the same port is over by then. */
+const PROBE_PASSES_MS = 50;
 
 /** What the last run in this folder used, or undefined. Throws INVALID when the file is not ours. */
 export async function loadAddresses(dataFolder: string): Promise<GroupAddresses | undefined> {
@@ -140,7 +142,7 @@ class PortPicker {
 
   /** What is left of the last run may be on its way out. */
   private async freeSoon(candidate: number): Promise<boolean> {
-    const deadlineMs = this.clock.nowMs() + (this.isPatient ? RELEASE_DEADLINE_MS : 0);
+    const deadlineMs = this.clock.nowMs() + (this.isPatient ? RELEASE_DEADLINE_MS : PROBE_PASSES_MS);
     while (!(await this.isFree(candidate))) {
       if (this.clock.nowMs() >= deadlineMs) return false;
       await sleep(this.clock, RELEASE_POLL_MS);

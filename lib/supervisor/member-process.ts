@@ -1,6 +1,6 @@
 /**
  * One member as a process of its own: started, watched, started again when it dies, stopped in order. Knows nothing of
- * what a member does; it hears "ready" over the channel to the child and sees it exit.
+ * what a member does; it hears over the channel to the child that it serves, or cannot, and sees it exit.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { z } from 'zod';
@@ -9,8 +9,11 @@ import { BlockferryError } from '../base/errors.js';
 import { POOL_THREADS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 
-/** What a member's process tells the process that watches over it: it serves; it cannot, a port of its own is taken. */
-export const MemberWord = z.object({ type: z.enum(['ready', 'address-in-use']), name: z.string() });
+/** What a member's process tells the process that watches over it: it serves, or cannot, since a port of its is taken. */
+export const MemberWord = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('ready'), name: z.string() }),
+  z.object({ type: z.literal('address-in-use'), name: z.string(), detail: z.string() }),
+]);
 export type MemberWord = z.infer<typeof MemberWord>;
 
 export interface MemberProcessOptions {
@@ -34,8 +37,8 @@ const STOP_DEADLINE_MS = 15_000;
 export class MemberProcess {
   private child: ChildProcess | undefined;
   private ready = false;
-  /** It found a port of its own taken, in the life that is or was the last. */
-  private addressInUse = false;
+  /** What it said of a port of its own that is taken, in the life that is or was the last. */
+  private addressInUse: string | null = null;
   private readyAtMs = 0;
   private stopping = false;
   private pauseMs = RESTART_MS_MIN;
@@ -75,15 +78,15 @@ export class MemberProcess {
 
   /**
    * Starts it, and goes on starting it until stop().
-   * @throws BUSY at once when a port of its own is taken, UNAVAILABLE when it is not there in time; its stderr says why
+   * @throws BUSY at once, and gives up, when a port of its own is taken; UNAVAILABLE when it is not there in time, its
+   *   stderr says why
    */
   async start(): Promise<void> {
     this.spawn();
     if (await this.whenReady(START_DEADLINE_MS)) return;
-    if (this.addressInUse) {
-      throw new BlockferryError('BUSY', `a port of member ${this.name} is in use`, undefined, {
-        cause: { code: 'EADDRINUSE' },
-      });
+    if (this.addressInUse !== null) {
+      const cause = { code: 'EADDRINUSE' };
+      throw new BlockferryError('BUSY', `member ${this.name}: ${this.addressInUse}`, undefined, { cause });
     }
     throw new BlockferryError(
       'UNAVAILABLE',
@@ -119,11 +122,11 @@ export class MemberProcess {
       env: { ...process.env, UV_THREADPOOL_SIZE: String(POOL_THREADS) },
     });
     this.child = child;
-    this.addressInUse = false;
+    this.addressInUse = null;
     child.on('message', (message) => {
       const word = MemberWord.safeParse(message).data;
       if (word?.type === 'ready') this.becameReady();
-      else if (word?.type === 'address-in-use') this.foundAddressInUse();
+      else if (word?.type === 'address-in-use') this.foundAddressInUse(word.detail);
     });
     child.once('error', (error) => {
       log.error({ member: this.name, err: error }, 'the member cannot be started');
@@ -140,10 +143,13 @@ export class MemberProcess {
   }
 
   /** A member that has served keeps its address, and gets it back; one that has not may be given another. */
-  private foundAddressInUse(): void {
-    this.addressInUse = true;
-    if (this.readyAtMs !== 0) return;
-    this.answerAwaiting(false);
+  private foundAddressInUse(detail: string): void {
+    this.addressInUse = detail;
+    if (!this.hasServed) this.answerAwaiting(false);
+  }
+
+  private get hasServed(): boolean {
+    return this.readyAtMs !== 0;
   }
 
   private answerAwaiting(isReady: boolean): void {
@@ -156,7 +162,7 @@ export class MemberProcess {
     this.child = undefined;
     this.ready = false;
     this.exited?.();
-    if (this.stopping) return;
+    if (this.stopping || (this.addressInUse !== null && !this.hasServed)) return;
     this.options.log.warn(
       { member: this.name, how, pauseMs: this.pauseMs },
       'the member died; starting it again',

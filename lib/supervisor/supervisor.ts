@@ -54,8 +54,8 @@ export interface SupervisorOptions {
   readonly log: Logger;
 }
 
-/** Losing a port so often by chance happens to nobody. */
-const START_ATTEMPTS = 5;
+/** Who loses a port so often does not lose it by chance. */
+const START_ATTEMPTS = 3;
 
 /** How to undo one step of the start. */
 type Undo = () => Promise<void> | void;
@@ -79,7 +79,7 @@ export class Supervisor {
       } catch (error) {
         await undoAll(undos, options.log);
         if (!isAddressInUse(error) || attempt === START_ATTEMPTS) throw error;
-        options.log.warn({ error: describeError(error) }, 'a chosen port was taken; choosing again');
+        options.log.warn({ error: error.message }, 'a chosen port was taken; choosing again');
       }
     }
   }

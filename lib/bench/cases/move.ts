@@ -38,6 +38,7 @@ export const moveCases: readonly BenchCase[] = [
       // One initiator for all rounds, as initiators live long: a new one is compiled anew after its first re-login, on the
       // processors that are measured.
       const load = await LoadClient.start({ urls: [url], spec: FOREGROUND, digests: false }, scope);
+      scope.defer(() => load.stop());
       return async (round) => {
         const cached = new Scope();
         await pinFolderInCache(group.folder, cached);
