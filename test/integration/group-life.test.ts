@@ -21,6 +21,8 @@ const PROGRAM = builtFile('bin/blockferry.cjs');
 /** What DESIGN.md promises. The best of many starts is judged, since other tests share the processors. */
 const READY_MS = 2000;
 const READY_ATTEMPTS = 15;
+/** Two halves of 1 MiB, and what V8 adds while other processes take its helpers' time; unbounded it is 16 to 32 MiB here. */
+const YOUNG_BYTES = 8 * MiB;
 /** In which a group that starts has chosen its ports. */
 const CHOSEN_MS = 20_000;
 
@@ -222,7 +224,7 @@ t.test('the young part of the heap stays small in what stays', async (t) => {
     const file = join(folder, String(pid));
     while (!existsSync(file) || statSync(file).size === 0) await new Promise((next) => setTimeout(next, 10));
     const youngBytes = Number(readFileSync(file, 'utf8'));
-    t.ok(youngBytes > 0 && youngBytes <= 2 * MiB, `${youngBytes} bytes, two halves of 1 MiB`);
+    t.ok(youngBytes > 0 && youngBytes <= YOUNG_BYTES, `${youngBytes} bytes of young heap`);
   }
 });
 
