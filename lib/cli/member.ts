@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { systemClock } from '../base/clock.js';
-import { asError, isAddressInUse } from '../base/errors.js';
+import { isAddressInUse } from '../base/errors.js';
 import { systemRandom } from '../base/random.js';
 import { noWaypoints, type Waypoints } from '../base/waypoints.js';
 import { Access, formatAddress } from '../manage/api.js';
@@ -104,7 +104,7 @@ async function runMember(
   };
   const member = await Member.start(wanted, doors).catch((error: unknown) => {
     if (isAddressInUse(error))
-      tell(door, { type: 'address-in-use', name: options.name, detail: asError(error).message });
+      tell(door, { type: 'address-in-use', name: options.name, detail: error.message });
     throw error;
   });
   const ready = {

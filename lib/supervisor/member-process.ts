@@ -37,7 +37,7 @@ const STOP_DEADLINE_MS = 15_000;
 export class MemberProcess {
   private child: ChildProcess | undefined;
   private ready = false;
-  /** What it said of a port of its own that is taken, in the life that is or was the last. */
+  /** What it said of a port of its own that was taken before it had ever served: it is not started again. */
   private addressInUse: string | null = null;
   private readyAtMs = 0;
   private stopping = false;
@@ -122,7 +122,6 @@ export class MemberProcess {
       env: { ...process.env, UV_THREADPOOL_SIZE: String(POOL_THREADS) },
     });
     this.child = child;
-    this.addressInUse = null;
     child.on('message', (message) => {
       const word = MemberWord.safeParse(message).data;
       if (word?.type === 'ready') this.becameReady();
@@ -144,12 +143,9 @@ export class MemberProcess {
 
   /** A member that has served keeps its address, and gets it back; one that has not may be given another. */
   private foundAddressInUse(detail: string): void {
+    if (this.readyAtMs !== 0) return;
     this.addressInUse = detail;
-    if (!this.hasServed) this.answerAwaiting(false);
-  }
-
-  private get hasServed(): boolean {
-    return this.readyAtMs !== 0;
+    this.answerAwaiting(false);
   }
 
   private answerAwaiting(isReady: boolean): void {
@@ -162,7 +158,7 @@ export class MemberProcess {
     this.child = undefined;
     this.ready = false;
     this.exited?.();
-    if (this.stopping || (this.addressInUse !== null && !this.hasServed)) return;
+    if (this.stopping || this.addressInUse !== null) return;
     this.options.log.warn(
       { member: this.name, how, pauseMs: this.pauseMs },
       'the member died; starting it again',

@@ -1,8 +1,9 @@
 /**
  * A disk that has no room for one write: a member's files, as the kernel has them, until an order says that the next write
- * into a range fails. The order is a file, FOLDER/m3.full, taken away before the write fails, so that it is one.
+ * into a range fails. The order is a file, FOLDER/m3.full, taken away before the write fails, so that it is one; taken back
+ * unmet, it is FOLDER/m3.full.unmet.
  */
-import { readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { memberDoors, type MemberDoors } from '../../member/doors.js';
@@ -21,6 +22,21 @@ export function fillDisk(folder: string, full: FullDisk): void {
   const path = pathOf(folder, full.member);
   writeFileSync(`${path}.new`, JSON.stringify(full));
   renameSync(`${path}.new`, path);
+}
+
+/** There is room from now on, if no write has met the full disk yet. */
+export function takeBack(folder: string, member: string): void {
+  const path = pathOf(folder, member);
+  try {
+    renameSync(path, unmetPathOf(path));
+  } catch {
+    // A write has met it, and taken it away.
+  }
+}
+
+/** It was taken back. */
+export function wasUnmet(folder: string, member: string): boolean {
+  return existsSync(unmetPathOf(pathOf(folder, member)));
 }
 
 /** The doors of a member whose disk can be full. */
@@ -43,6 +59,10 @@ export function fillableDoors(folder: string, member: string): MemberDoors {
 
 function pathOf(folder: string, member: string): string {
   return join(folder, `${member}.full`);
+}
+
+function unmetPathOf(path: string): string {
+  return `${path}.unmet`;
 }
 
 function takesNot(path: string, position: number, length: number): boolean {

@@ -10,7 +10,7 @@ import { appendFileSync, existsSync, readFileSync, renameSync, unlinkSync, write
 import { join } from 'node:path';
 import { z } from 'zod';
 import { WAYPOINTS, type Waypoint, type Waypoints } from '../../base/waypoints.js';
-import { FullDisk, fillDisk } from './full-disk.js';
+import { FullDisk, fillDisk, takeBack, wasUnmet } from './full-disk.js';
 
 /** Names the folder to every process of the group. */
 export const ORDERS_VARIABLE = 'BLOCKFERRY_CRASH_ORDERS';
@@ -21,8 +21,8 @@ const Order = z.object({
   nth: z.number().int().min(1),
   /** In this order; the member itself (pid 0) goes last, since nothing comes after. */
   victims: z.array(z.object({ pid: z.number().int().min(0), signal: z.enum(['SIGKILL', 'SIGSTOP']) })),
-  /** A member's disk refuses a write from then on. */
-  fullDisk: FullDisk.optional(),
+  /** A member's disk refuses a write from then on, until this member comes by another point. */
+  fullDisk: FullDisk.extend({ until: z.enum(WAYPOINTS) }).optional(),
 });
 export type Order = z.infer<typeof Order>;
 
@@ -50,6 +50,11 @@ export class OrderDesk {
       .filter((line) => line === point).length;
   }
 
+  /** No write met the member's full disk while it was to be one. */
+  wasUnmet(member: string): boolean {
+    return wasUnmet(this.folder, member);
+  }
+
   private path(member: string, kind: string): string {
     return join(this.folder, `${member}.${kind}`);
   }
@@ -58,6 +63,7 @@ export class OrderDesk {
 /** The member's side. */
 export class OrderedWaypoints implements Waypoints {
   private readonly seen = new Map<Waypoint, number>();
+  private fullDisk: NonNullable<Order['fullDisk']> | null = null;
 
   constructor(
     private readonly folder: string,
@@ -66,6 +72,7 @@ export class OrderedWaypoints implements Waypoints {
 
   reached(point: Waypoint): void {
     appendFileSync(join(this.folder, `${this.member}.passed`), `${point}\n`);
+    if (this.fullDisk?.until === point) takeBack(this.folder, this.fullDisk.member);
     const order = this.read();
     if (order === undefined || order.point !== point) return;
     const times = (this.seen.get(point) ?? 0) + 1;
@@ -73,7 +80,10 @@ export class OrderedWaypoints implements Waypoints {
     if (times < order.nth) return;
     unlinkSync(join(this.folder, `${this.member}.order`));
     writeFileSync(join(this.folder, `${this.member}.carried`), String(Date.now()));
-    if (order.fullDisk !== undefined) fillDisk(this.folder, order.fullDisk);
+    if (order.fullDisk !== undefined) {
+      this.fullDisk = order.fullDisk;
+      fillDisk(this.folder, order.fullDisk);
+    }
     for (const { pid, signal } of order.victims) strike(pid, signal);
   }
 
