@@ -84,6 +84,8 @@ export const SENSE = {
   INLINE_DATA_LENGTH_EXCEEDED: outcome(SenseKey.ILLEGAL_REQUEST, 0x26, 0x0b),
   /** A list identifier is in use. */
   OPERATION_IN_PROGRESS: outcome(SenseKey.ILLEGAL_REQUEST, 0x00, 0x16),
+  /** "Invalid message error". */
+  INVALID_MESSAGE_ERROR: outcome(SenseKey.ILLEGAL_REQUEST, 0x49, 0x00),
   MEDIUM_REMOVAL_PREVENTED: outcome(SenseKey.ILLEGAL_REQUEST, 0x53, 0x02),
   /** "Not ready to ready change, medium may have changed". */
   MEDIUM_MAY_HAVE_CHANGED: outcome(SenseKey.UNIT_ATTENTION, 0x28, 0x00),

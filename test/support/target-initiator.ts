@@ -15,7 +15,7 @@ import {
 } from '../../lib/iscsi/wire/login.js';
 import { encodeLogoutRequest } from '../../lib/iscsi/wire/logout.js';
 import { encodeNopOut } from '../../lib/iscsi/wire/nop.js';
-import { LoginStage, nameOf, Opcode, RESERVED_TAG } from '../../lib/iscsi/wire/opcodes.js';
+import { LoginStage, nameOf, Opcode, RESERVED_TAG, TaskAttribute } from '../../lib/iscsi/wire/opcodes.js';
 import { encodeScsiCommand } from '../../lib/iscsi/wire/scsi.js';
 import { encodeTaskManagementRequest } from '../../lib/iscsi/wire/task-management.js';
 import { encodeTextRequest } from '../../lib/iscsi/wire/text.js';
@@ -39,6 +39,8 @@ export interface CommandOptions {
   readonly data?: Buffer;
   readonly final?: boolean;
   readonly immediate?: boolean;
+  /** TaskAttribute; SIMPLE by default. */
+  readonly attr?: number;
   readonly cmdSN?: number;
 }
 
@@ -240,7 +242,7 @@ export class TargetInitiator implements FramerSink {
         final: options.final ?? true,
         read,
         write,
-        attr: 1,
+        attr: options.attr ?? TaskAttribute.SIMPLE,
         totalAHSLength: 0,
         dataSegmentLength: data.length,
         lunHigh: 0,

@@ -120,7 +120,7 @@ t.test('standard INQUIRY data', async (t) => {
 
 t.test('vital product data', async (t) => {
   const page = async (code: string): Promise<string> => shown((await run(`12 01 ${code} 0400 00`)).dataIn);
-  t.equal(await page('00'), '00 00 00 07 00 80 83 8f b0 b1 b2');
+  t.equal(await page('00'), '00 00 00 08 00 80 83 86 8f b0 b1 b2');
   t.equal(await page('80'), `00 80 00 10 ${ascii('a1b2c3d4e5f60718')}`);
   t.equal(
     await page('83'),
@@ -133,6 +133,8 @@ t.test('vital product data', async (t) => {
       `53 a8 00 18 ${ascii('iqn.2026-11.test:disk')} 00 00 00`,
     ].join(' '),
   );
+  // HEADSUP, ORDSUP, SIMPSUP; V_SUP
+  t.equal(await page('86'), `00 86 00 3c 00 07 01${' 00'.repeat(57)}`);
   t.equal(
     await page('b0'),
     // 255 blocks of COMPARE AND WRITE; granularity 8; maximum 16384 blocks; 1 Mi blocks in 256 descriptors; 8; UGAVALID; 65535 blocks of WRITE SAME

@@ -4,6 +4,11 @@ import { endWithStatus } from './response.js';
 import type { Session } from './session.js';
 import type { Task, TaskFate, TaskGroup } from './task.js';
 
+/** A group that is told beforehand of each of its tasks. */
+export interface CountingGroup extends TaskGroup {
+  count(): void;
+}
+
 /** @param group told exactly once, now or when the task's I/O has ended */
 export function abortTask(session: Session, task: Task, fate: TaskFate, group: TaskGroup): void {
   const earlier = task.group;
@@ -15,7 +20,7 @@ export function abortTask(session: Session, task: Task, fate: TaskFate, group: T
     task.letGo();
     return endWithStatus(session, task, ScsiStatus.TASK_ABORTED, null);
   }
-  if (task.phase !== 'gathering' && task.phase !== 'parked') return;
+  if (task.phase !== 'gathering' && task.phase !== 'parked' && task.phase !== 'dormant') return;
   // The framer may be copying into its buffer: that one is left to the garbage collector.
   task.writeBuffer = null;
   forget(session.parked, task);
@@ -29,17 +34,31 @@ export function abortTask(session: Session, task: Task, fate: TaskFate, group: T
  */
 export function abortForOthers(sessions: readonly Session[], done: () => void): void {
   let left = 1;
-  const taskEnded = (): void => {
-    left -= 1;
-    if (left === 0) done();
+  const group = {
+    count: () => void (left += 1),
+    taskEnded: () => {
+      left -= 1;
+      if (left === 0) done();
+    },
   };
-  for (const session of sessions) {
-    for (const task of [...session.tasks.values()]) {
-      left += 1;
-      abortTask(session, task, 'task-aborted', { taskEnded });
+  abortAll(sessions, () => 'task-aborted', group);
+  group.taskEnded();
+}
+
+/** Ends every command of these sessions, which are of one unit: none of them begins because another has gone. */
+export function abortAll(
+  sessions: readonly Session[],
+  fateIn: (session: Session) => TaskFate,
+  group: CountingGroup,
+): void {
+  sessions[0]?.taskSet.together(() => {
+    for (const session of sessions) {
+      for (const task of [...session.tasks.values()]) {
+        group.count();
+        abortTask(session, task, fateIn(session), group);
+      }
     }
-  }
-  taskEnded();
+  });
 }
 
 /** The same of one session: another initiator has preempted this one (PREEMPT AND ABORT). */

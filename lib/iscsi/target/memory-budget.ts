@@ -13,7 +13,7 @@
  * came, and nobody passes them.
  *
  * Why nobody waits for ever. What is held is held by one of four:
- *   - I/O at the device, which ends by itself;
+ *   - I/O at the device, which ends by itself, and commands that wait for their turn after such (task-set.ts);
  *   - answers in an output, which go when that initiator reads, and nobody's share depends on them;
  *   - writes whose data was asked for: they have all of their memory, and their session's socket is read in any case;
  *   - writes that wait in the line with a first burst in hand. Were all the memory theirs, nobody could go on: so the

@@ -21,6 +21,7 @@ import type { PduWriter } from './pdu-writer.js';
 import type { SessionMemory } from './session-memory.js';
 import { blankDataIn, type EarlyPdu, type SessionLink, type TextExchange } from './session-parts.js';
 import { Task, type TaskOwner } from './task.js';
+import { TaskSet } from './task-set.js';
 import { CommandWindow } from './window.js';
 
 export type SessionState = 'active' | 'told' | 'leaving' | 'closing' | 'gone';
@@ -56,6 +57,8 @@ export class Session {
   readonly nexus: ScsiNexus;
   /** Where its tasks move their data; null in a discovery session. */
   device: BlockDevice | null = null;
+  /** Of its logical unit: the other sessions' too, once it is in the registry. */
+  taskSet = new TaskSet();
   readonly window: CommandWindow;
   readonly tasks = new Map<number, Task>();
   /** By CmdSN; null: a command that was aborted before it came (RFC 7143 11.6.1). */
@@ -185,6 +188,7 @@ export class Session {
   /** The last of a task: buffers go back, whoever waited for it is told. */
   endTask(task: Task): void {
     const { group } = task;
+    this.taskSet.left(task);
     this.setPhase(task, 'free');
     this.tasks.delete(task.initiatorTaskTag);
     if (task.budgetBytes > 0) this.memory.writeBytes -= task.budgetBytes;
@@ -199,6 +203,7 @@ export class Session {
     if (this.free.length < COMMAND_WINDOW) this.free.push(task);
     group?.taskEnded();
     if (this.tasks.size === 0 && (this.onIdle.length > 0 || !this.answering)) this.idle();
+    if (this.taskSet.hasDormant) this.taskSet.enableNext();
   }
 
   // ---- pressure (I11): memory is bounded by not reading and by not letting the window grow
@@ -262,8 +267,9 @@ export class Session {
     this.dropWaiting();
     for (const task of [...this.tasks.values()]) {
       task.markEnding();
-      if (task.letGo === null) continue;
-      task.letGo();
+      const { letGo } = task;
+      if (letGo === null && task.phase !== 'dormant') continue;
+      letGo?.();
       this.endTask(task);
     }
     if (this.tasks.size === 0) this.idle();

@@ -2,8 +2,8 @@
  * One SCSI command in flight, as a pooled object: the ScsiTask the device server sees, the BlockIo the device sees, and
  * the state of its transfers. It decides nothing: what happens next is its owner's business (transfers.ts).
  *
- *   free → preparing → gathering ─┬→ device ────┬→ ended → free
- *                   ↘  parked ↗   └→ executing ─┘
+ *   free → preparing → gathering ─┬──────────┬┬→ device ────┬→ ended → free
+ *                   ↘  parked ↗   └→ dormant ┘└→ executing ─┘
  */
 import { BlockIo, type IoError } from '../../block/device.js';
 import { ScsiTask, type TaskPlan } from '../../scsi/task.js';
@@ -18,6 +18,7 @@ export type TaskPhase =
   | 'preparing' // the device server looks at the CDB
   | 'parked' // waits for memory or for the socket, before its data goes on
   | 'gathering' // waits for Data-Out
+  | 'dormant' // has its data, and waits for its turn (task-set.ts)
   | 'device' // its I/O is at the device
   | 'executing'; // the device server works on it
 
@@ -28,6 +29,8 @@ export type TaskFate = 'answer' | 'silence' | 'task-aborted';
 export interface TaskOwner<S = unknown> {
   finished(task: Task<S>, status: number, sense: Sense | null): void;
   ioCompleted(task: Task<S>, error: IoError | null): void;
+  /** It was dormant, and is no more. */
+  turnCame(task: Task<S>): void;
   /** Whether its session still answers. */
   answers(task: Task<S>): boolean;
 }
@@ -68,6 +71,10 @@ export class Task<S = unknown> extends ScsiTask {
   // ---- from the SCSI Command PDU
   initiatorTaskTag = 0;
   cmdSN = 0;
+  /** TaskAttribute; kept by its task set, as isDormant is. */
+  attribute = 0;
+  /** Its turn has not come: nothing of it is carried out. */
+  isDormant = false;
   /** Immediate commands take no place in the window. */
   immediate = false;
   lunHigh = 0;

@@ -2,10 +2,12 @@
  * The way of one command: prepared by the device server, its data gathered, its work done at the device or by the
  * device server, its answer sent. The steps are in data-in.ts, data-out.ts and response.ts; here is their order.
  *
- *   prepare ─┬─ finished ─────────────────────────────▶ response
- *            ├─ read ─────── device ─▶ Data-In … with status
- *            ├─ write ─── gather ─▶ device ───────────▶ response
- *            └─ control ─ gather ─▶ execute ─▶ Data-In or response
+ *   prepare ─┬─ finished ─────────────┬───────────────────▶ response
+ *            ├─ read ────────────── its turn ─ device ─▶ Data-In … with status
+ *            ├─ write ─── gather ─▶ its turn ─ device ───────▶ response
+ *            └─ control ─ gather ─▶ its turn ─ execute ─▶ Data-In or response
+ *
+ * Its turn has nearly always come by then: only tasks that are not SIMPLE make others wait (task-set.ts).
  */
 import { assert, violated } from '../../base/assert.js';
 import { TRANSFER_BYTES_MAX } from '../../base/limits.js';
@@ -38,9 +40,9 @@ export function startTask(session: Session, task: Task, immediate: Buffer, final
   const plan = target.server.prepare(task);
   task.plan = plan;
   if (plan === 'read')
-    return settleEarlyData(session, task, immediate, final) ? startRead(session, task) : undefined;
+    return settleEarlyData(session, task, immediate, final) ? complete(session, task) : undefined;
   if (plan !== 'finished') wantData(session, task, plan === 'write' ? task.transferBytes : task.dataOutBytes);
-  if (task.expectedDataOutBytes === 0 && task.wantedBytes === 0) return work(session, task);
+  if (task.expectedDataOutBytes === 0 && task.wantedBytes === 0) return complete(session, task);
   gathered(session, task, beginGather(session, task, immediate, final));
 }
 
@@ -68,15 +70,25 @@ function wantData(session: Session, task: Task, neededBytes: number): void {
 
 /** Another step of gathering is done. */
 export function gathered(session: Session, task: Task, state: Gathered): void {
-  if (state === 'waiting') return;
-  if (task.failed) endWithStatus(session, task, task.failedStatus, task.failure);
+  if (state === 'complete') complete(session, task);
+}
+
+/** All data is here. */
+function complete(session: Session, task: Task): void {
+  if (task.isDormant) session.setPhase(task, 'dormant');
+  else if (task.failed) endWithStatus(session, task, task.failedStatus, task.failure);
   else if (task.plan === 'read') startRead(session, task);
   else work(session, task);
 }
 
-/** All data is here. */
+/** Its turn has come after others: much may be different by now. */
+function completeLate(session: Session, task: Task): void {
+  const refusal = task.plan === 'read' ? session.target?.server.refusalOf(task, 'read') : null;
+  if (refusal) failWith(task, refusal.status, refusal.sense);
+  complete(session, task);
+}
+
 function work(session: Session, task: Task): void {
-  if (task.failed) return endWithStatus(session, task, task.failedStatus, task.failure);
   const { target, device } = session;
   assert(target !== null && device !== null, 'a command in a discovery session');
   if (task.plan === 'control') {
@@ -124,6 +136,14 @@ export const taskOwner: TaskOwner<Session> = {
       if (task.plan === 'write') session.bytesWritten += task.wantedBytes;
       endWithStatus(session, task, ScsiStatus.GOOD, null);
     }
+    afterActivity(session);
+  },
+
+  turnCame(task: Task<Session>): void {
+    const session = sessionOf(task);
+    if (task.phase !== 'dormant') return; // its data is still to come
+    if (!session.answering) return session.endTask(task);
+    completeLate(session, task);
     afterActivity(session);
   },
 

@@ -3,6 +3,7 @@ import type { DiskUnit } from '../unit.js';
 import { encodeBlockLimits } from './block-limits.js';
 import { encodeDeviceIdentification } from './device-identification.js';
 import { encodeBlockDeviceCharacteristics, encodeLogicalBlockProvisioning } from './provisioning.js';
+import { encodeExtendedInquiryData } from './extended-inquiry.js';
 import { encodeThirdPartyCopy } from './third-party-copy.js';
 
 /** A page's bytes after the four-byte header. */
@@ -15,6 +16,7 @@ const PAGES: ReadonlyMap<number, EncodeBody> = new Map<number, EncodeBody>([
   [0x00, (unit) => Buffer.from([...PAGES.keys()].filter((pageCode) => isPageOf(unit, pageCode)))],
   [0x80, (unit) => Buffer.from(unit.serial, 'latin1')],
   [0x83, encodeDeviceIdentification],
+  [0x86, encodeExtendedInquiryData],
   [0x8f, encodeThirdPartyCopy],
   [0xb0, encodeBlockLimits],
   [0xb1, encodeBlockDeviceCharacteristics],

@@ -4,8 +4,14 @@ import { decodeLun } from '../../../scsi/lun.js';
 import { SENSE } from '../../../scsi/sense.js';
 import { ScsiStatus } from '../../../scsi/task.js';
 import { initiatorTaskTagOf, isFinal, isImmediate } from '../../wire/bhs.js';
-import { RejectReason, RESERVED_TAG } from '../../wire/opcodes.js';
-import { CDB_BYTES, COMMAND_READ_BIT, COMMAND_WRITE_BIT, scsiCommandField } from '../../wire/scsi.js';
+import { RejectReason, RESERVED_TAG, TaskAttribute } from '../../wire/opcodes.js';
+import {
+  CDB_BYTES,
+  COMMAND_ATTR_MASK,
+  COMMAND_READ_BIT,
+  COMMAND_WRITE_BIT,
+  scsiCommandField,
+} from '../../wire/scsi.js';
 import { beginGather, failWith } from '../data-out.js';
 import { putReject } from '../reject.js';
 import type { Session } from '../session.js';
@@ -35,6 +41,8 @@ export function scsiCommand(session: Session, bhs: Buffer, data: Buffer): void {
   const expectedBytes = bhs.readUInt32BE(scsiCommandField.expectedDataTransferLength);
   const writes = (flags & COMMAND_WRITE_BIT) !== 0;
   const reads = (flags & COMMAND_READ_BIT) !== 0;
+  const attribute = flags & COMMAND_ATTR_MASK;
+  session.taskSet.enter(task, attribute);
   task.immediate = immediate;
   task.cmdSN = bhs.readUInt32BE(scsiCommandField.cmdSN);
   task.lunHigh = bhs.readUInt32BE(scsiCommandField.lunHigh);
@@ -46,9 +54,11 @@ export function scsiCommand(session: Session, bhs: Buffer, data: Buffer): void {
   for (let i = 0; i < CDB_BYTES; i++) task.cdbBytes[i] = bhs[scsiCommandField.cdb + i] as number;
   session.commands += 1;
   const final = isFinal(bhs) || !writes;
-  if (reads && writes) {
-    // Bidirectional commands need an AHS we do not read (RFC 7143 11.3.4): none of ours is one.
-    failWith(task, ScsiStatus.CHECK_CONDITION, SENSE.INVALID_FIELD_IN_CDB);
+  if ((reads && writes) || attribute >= TaskAttribute.ACA) {
+    // Bidirectional commands need an AHS we do not read (RFC 7143 11.3.4): none of ours is one. There is never an ACA
+    // condition (NACA is refused), so that nothing can be sent while one lasts (SAM-5 8.6.5).
+    const sense = reads && writes ? SENSE.INVALID_FIELD_IN_CDB : SENSE.INVALID_MESSAGE_ERROR;
+    failWith(task, ScsiStatus.CHECK_CONDITION, sense);
     gathered(session, task, beginGather(session, task, data, final));
   } else startTask(session, task, data, final);
 }

@@ -15,19 +15,18 @@ import {
   taskManagementField,
   type TaskManagementRequestPdu,
 } from '../../wire/task-management.js';
-import { abortTask } from '../abort.js';
+import { abortAll, abortTask, type CountingGroup } from '../abort.js';
 import { Span } from '../buffer-pool.js';
 import type { PortalContext } from '../context.js';
 import { drop } from '../departure.js';
 import { bytesOf } from '../pdu-writer.js';
 import { putReject } from '../reject.js';
 import type { Session } from '../session.js';
-import type { TaskGroup } from '../task.js';
 
 const NOTHING_AFTER = (): void => undefined;
 
 /** The answer to one request: given when every task it ended is done at the device. */
-class PendingFunction implements TaskGroup {
+class PendingFunction implements CountingGroup {
   private left = 1; // ours, until everything is counted
   private isRejected = false;
 
@@ -69,7 +68,7 @@ export function taskManagement(session: Session, bhs: Buffer, context: PortalCon
     case Function.ABORT_TASK:
       return abortOne(session, pdu);
     case Function.ABORT_TASK_SET:
-      return abortAll(new PendingFunction(session, pdu, NOTHING_AFTER), session, [session]);
+      return abortTheirs(new PendingFunction(session, pdu, NOTHING_AFTER), session, [session]);
     case Function.CLEAR_TASK_SET:
       return clearTaskSet(session, pdu, sessions);
     case Function.LOGICAL_UNIT_RESET:
@@ -103,13 +102,8 @@ function abortOne(session: Session, pdu: TaskManagementRequestPdu): void {
   putTaskManagementResponse(session, pdu, due ? Response.COMPLETE : Response.NO_TASK);
 }
 
-function abortAll(pending: PendingFunction, session: Session, sessions: readonly Session[]): void {
-  for (const other of sessions) {
-    for (const task of [...other.tasks.values()]) {
-      pending.count();
-      abortTask(other, task, other === session ? 'silence' : 'task-aborted', pending);
-    }
-  }
+function abortTheirs(pending: PendingFunction, session: Session, sessions: readonly Session[]): void {
+  abortAll(sessions, (other) => (other === session ? 'silence' : 'task-aborted'), pending);
   pending.taskEnded();
 }
 
@@ -118,7 +112,7 @@ function clearTaskSet(session: Session, pdu: TaskManagementRequestPdu, sessions:
   const pending = new PendingFunction(session, pdu, NOTHING_AFTER);
   pending.count();
   session.target?.server.clearTaskSet(pending.serverEnded);
-  abortAll(pending, session, sessions);
+  abortTheirs(pending, session, sessions);
 }
 
 /**
@@ -134,7 +128,7 @@ function reset(
   const pending = new PendingFunction(session, pdu, after);
   pending.count();
   session.target?.server.reset(pending.serverEnded);
-  abortAll(pending, session, sessions);
+  abortTheirs(pending, session, sessions);
 }
 
 function putTaskManagementResponse(session: Session, pdu: TaskManagementRequestPdu, response: number): void {
