@@ -4,10 +4,32 @@
  */
 import { connect, createServer, type Socket } from 'node:net';
 import { readInto } from './accepted-socket.js';
+import { BlockferryError, describeError, errnoOf } from './errors.js';
 
 export interface NetAddress {
   readonly host: string;
   readonly port: number;
+}
+
+/** HOST:PORT, with brackets around an IPv6 host, as RFC 7143 13.8 writes it too. */
+export function formatAddress({ host, port }: NetAddress): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/**
+ * BUSY or IO: why nobody can listen there.
+ * @param port what it is: "peer port"
+ * @param option the one that chooses another
+ */
+export function listenError(port: string, at: NetAddress, option: string, cause: unknown): BlockferryError {
+  const where = `${port} ${formatAddress(at)}`;
+  if (errnoOf(cause) === 'EADDRINUSE') {
+    const hint = `stop what listens there, or choose another with ${option}, 0 for any`;
+    return new BlockferryError('BUSY', `${where} is in use`, hint, { cause });
+  }
+  return new BlockferryError('IO', `cannot open ${where}: ${describeError(cause)}`, 'check the address', {
+    cause,
+  });
 }
 
 /** What is used of a net.Socket, as it behaves there. */

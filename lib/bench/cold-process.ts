@@ -1,8 +1,9 @@
 /** An image served by a process that also tells how long its event loop stood still. Only benchmarks start it. */
 import { pino } from 'pino';
 import { systemClock } from '../base/clock.js';
+import { formatAddress } from '../base/net.js';
 import { systemRandom } from '../base/random.js';
-import { formatAddress, volumeUrl } from '../manage/api.js';
+import { volumeUrl } from '../manage/api.js';
 import { LoopPause } from '../member/loop-pause.js';
 import { ImageServer } from '../serve/images.js';
 

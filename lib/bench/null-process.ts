@@ -1,6 +1,7 @@
 /** Devices behind the real portal and nothing else, such as store nothing: what the transport could do at best. Only benchmarks start it. */
 import { pino } from 'pino';
 import { systemClock } from '../base/clock.js';
+import { formatAddress } from '../base/net.js';
 import { systemRandom } from '../base/random.js';
 import type { BlockDevice } from '../block/device.js';
 import { NullDevice } from '../block/null-device.js';
@@ -12,7 +13,7 @@ import type {
 } from '../iscsi/target/directory.js';
 import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
-import { formatAddress, volumeUrl } from '../manage/api.js';
+import { volumeUrl } from '../manage/api.js';
 import { DiskServer } from '../scsi/disk-server.js';
 import { identifyImages, type ImageIdentity } from '../serve/image-identity.js';
 

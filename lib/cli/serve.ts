@@ -2,9 +2,10 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { systemClock } from '../base/clock.js';
+import { formatAddress } from '../base/net.js';
 import { systemRandom } from '../base/random.js';
 import { formatSize } from '../base/units.js';
-import { formatAddress, volumeUrl } from '../manage/api.js';
+import { volumeUrl } from '../manage/api.js';
 import { ImageServer } from '../serve/images.js';
 import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
 import { readChap, withChap } from './chap.js';

@@ -271,11 +271,6 @@ export const ErrorAnswer = z.object({
   error: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }),
 });
 
-/** HOST:PORT, with brackets around an IPv6 host. */
-export function formatAddress(address: { readonly host: string; readonly port: number }): string {
-  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
-}
-
 /** What initiators (libiscsi's tools, QEMU) take as the name of a disk. */
 export function volumeUrl(portal: string, iqn: string): string {
   return `iscsi://${portal}/${iqn}/0`;

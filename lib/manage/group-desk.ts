@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
 import { EXTENT_BYTES_DEFAULT } from '../base/limits.js';
+import { formatAddress } from '../base/net.js';
 import type { Random } from '../base/random.js';
 import {
   balanceOrNone,
@@ -34,7 +35,6 @@ import { DatedVectors } from '../load/vector.js';
 import type { PeerHub } from '../peer/contract.js';
 import type { RoutedVolume, RoutingTable } from '../routing/table.js';
 import {
-  formatAddress,
   volumeUrl,
   type BalanceView,
   type CreateMove,

@@ -5,10 +5,11 @@
 import { isIP } from 'node:net';
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { z } from 'zod';
-import { BlockferryError, errnoOf, type ErrorCode } from '../base/errors.js';
+import { BlockferryError, type ErrorCode } from '../base/errors.js';
 import { MANAGE_BODY_BYTES_MAX, MANAGE_REQUEST_DEADLINE_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
-import { CreateMove, CreateVolume, SetBalance, SetVolume, TraceAfter, formatAddress } from './api.js';
+import { formatAddress, listenError } from '../base/net.js';
+import { CreateMove, CreateVolume, SetBalance, SetVolume, TraceAfter } from './api.js';
 import type { ManageDesk } from './desk.js';
 
 export interface ManageServerOptions {
@@ -44,7 +45,7 @@ export class ManageServer {
     try {
       await http.listen({ host: options.host, port: options.port });
     } catch (cause) {
-      throw listenError(options, cause);
+      throw listenError('management port', options, '--manage-port', cause);
     }
     const bound = http.addresses()[0];
     const url = `http://${formatAddress({ host: options.host, port: typeof bound === 'object' ? bound.port : options.port })}`;
@@ -54,18 +55,6 @@ export class ManageServer {
   async stop(): Promise<void> {
     await this.http.close();
   }
-}
-
-function listenError(options: ManageServerOptions, cause: unknown): Error {
-  const where = formatAddress(options);
-  if (errnoOf(cause) === 'EADDRINUSE') {
-    return new BlockferryError('BUSY', `${where} is in use`, 'choose another --manage-port, or 0 for any', {
-      cause,
-    });
-  }
-  return new BlockferryError('IO', `cannot listen on ${where}: ${(cause as Error).message}`, undefined, {
-    cause,
-  });
 }
 
 function buildServer(options: ManageServerOptions): FastifyInstance {

@@ -3,10 +3,10 @@
  * and connections to associations; it keeps no request itself.
  */
 import type { Clock } from '../base/clock.js';
-import { BlockferryError, describeError, errnoOf } from '../base/errors.js';
+import { describeError } from '../base/errors.js';
 import { PEER_CONNECTIONS_MAX, PEER_READ_BUFFER_BYTES } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
-import { tcp, type IncomingConnection, type Listener, type Net } from '../base/net.js';
+import { listenError, tcp, type IncomingConnection, type Listener, type Net } from '../base/net.js';
 import type { Random } from '../base/random.js';
 import { Association, readHello, type AssociationContext } from './association.js';
 import { BufferPool } from './buffer-pool.js';
@@ -80,7 +80,7 @@ export class Hub implements PeerHub, LinkOwner {
       );
       return { host, port: this.listener.port };
     } catch (cause) {
-      throw listenError(host, port, cause as Error);
+      throw listenError('peer port', { host, port }, '--peer', cause);
     }
   }
 
@@ -205,14 +205,4 @@ export class Hub implements PeerHub, LinkOwner {
   serve(): void {}
   closed(): void {}
   drained(): void {}
-}
-
-function listenError(host: string, port: number, cause: Error): BlockferryError {
-  const where = `peer port ${host}:${port}`;
-  if (errnoOf(cause) === 'EADDRINUSE') {
-    return new BlockferryError('BUSY', `${where} is taken`, 'choose another with --peer, or port 0', {
-      cause,
-    });
-  }
-  return new BlockferryError('IO', `${where}: ${cause.message}`, 'check the address', { cause });
 }

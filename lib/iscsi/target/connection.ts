@@ -14,7 +14,7 @@ import {
   TURN_BYTES_MAX,
   TURN_REST_BYTES_MAX,
 } from '../../base/limits.js';
-import type { NetSocket } from '../../base/net.js';
+import { formatAddress, type NetSocket } from '../../base/net.js';
 import { opcodeOf } from '../wire/bhs.js';
 import { Framer, type FramerSink } from '../wire/framer.js';
 import { encodeLoginResponse, type LoginResponsePdu } from '../wire/login.js';
@@ -23,7 +23,6 @@ import { abortTasks } from './abort.js';
 import { Span } from './buffer-pool.js';
 import type { PortalContext } from './context.js';
 import { drop } from './departure.js';
-import { formatAddress } from './discovery.js';
 import { placeData, receivePdu } from './handlers/index.js';
 import type { Refusal } from './login/checks.js';
 import { type EstablishedLogin, LoginPhase, type LoginPort } from './login/phase.js';
@@ -79,7 +78,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     private readonly context: PortalContext,
     private readonly onClosed: (connection: Connection) => void,
   ) {
-    this.peer = formatAddress(plainHost(socket.remoteAddress), socket.remotePort ?? 0);
+    this.peer = formatAddress({ host: plainHost(socket.remoteAddress), port: socket.remotePort ?? 0 });
     this.localHost = plainHost(socket.localAddress);
     this.localPort = socket.localPort ?? 0;
     this.output = new Output(socket, context.pool, () => this.drained());

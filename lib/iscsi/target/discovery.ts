@@ -1,4 +1,5 @@
 /** The answer to SendTargets (RFC 7143 Appendix C) as text pairs. Which targets there are is the directory's to say. */
+import { formatAddress } from '../../base/net.js';
 import type { TextPair } from '../wire/text-keys.js';
 import type { DirectoryEntry } from './directory.js';
 
@@ -23,12 +24,7 @@ export function answerSendTargets(
 function pairsOf(entry: DirectoryEntry): TextPair[] {
   const addresses = entry.addresses.map(({ host, port, portalGroupTag }) => ({
     key: 'TargetAddress',
-    value: `${formatAddress(host, port)},${portalGroupTag}`,
+    value: `${formatAddress({ host, port })},${portalGroupTag}`,
   }));
   return [{ key: 'TargetName', value: entry.iqn }, ...addresses];
-}
-
-/** host:port as RFC 7143 13.8 writes it: IPv6 in brackets. */
-export function formatAddress(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

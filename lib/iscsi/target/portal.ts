@@ -2,12 +2,11 @@
  * The listener: accepts connections at one address and ends them in order. A member's portal and the group portal are
  * the same but for their directory. What happens on a connection is the connection's business.
  */
-import { BlockferryError, errnoOf } from '../../base/errors.js';
 import type { Clock } from '../../base/clock.js';
 import { CONNECTIONS_MAX, READ_BUFFER_BYTES } from '../../base/limits.js';
 import type { Logger } from '../../base/log.js';
 import { LoopTurns } from '../../base/loop-turns.js';
-import { tcp, type IncomingConnection, type Listener, type Net } from '../../base/net.js';
+import { listenError, tcp, type IncomingConnection, type Listener, type Net } from '../../base/net.js';
 import type { Random } from '../../base/random.js';
 import { BufferPool } from './buffer-pool.js';
 import { BusyPoll } from './busy-poll.js';
@@ -85,7 +84,7 @@ export class Portal {
         (error) => this.context.log.warn({ err: error }, 'the portal cannot accept'),
       );
     } catch (cause) {
-      throw listenError(cause as Error, host, port);
+      throw listenError('iSCSI port', { host, port }, '--port', cause);
     }
     return { host, port: this.listener.port };
   }
@@ -119,21 +118,4 @@ export class Portal {
     timer.cancel();
     connection.destroy('the portal closes');
   }
-}
-
-function listenError(cause: Error, host: string, port: number): BlockferryError {
-  const where = `${host}:${port}`;
-  if (errnoOf(cause) === 'EADDRINUSE') {
-    return new BlockferryError(
-      'BUSY',
-      `${where} is in use`,
-      'stop what listens there, or choose another --port',
-      {
-        cause,
-      },
-    );
-  }
-  return new BlockferryError('IO', `cannot listen at ${where}: ${cause.message}`, 'check --host and --port', {
-    cause,
-  });
 }

@@ -4,11 +4,11 @@
  */
 import { isIP } from 'node:net';
 import { assert } from '../../base/assert.js';
+import { formatAddress } from '../../base/net.js';
 import type { TextPair } from '../wire/text-keys.js';
-import { formatAddress } from './discovery.js';
 
 export function redirectKeys(host: string, port: number): TextPair[] {
   // A name that does not resolve wedges libiscsi for good.
   assert(isIP(host) !== 0, `I10: a redirect to ${host}, which is not a numeric address`);
-  return [{ key: 'TargetAddress', value: formatAddress(host, port) }];
+  return [{ key: 'TargetAddress', value: formatAddress({ host, port }) }];
 }
