@@ -51,8 +51,8 @@ function page(
 const PAGES: readonly ModePage[] = [
   // Caching (SBC-3 6.5.6): WCE, while a write is acknowledged before it is durable.
   page(0x08, 0, 18, {}, [{ at: 2, mask: 0x04, mode: 'writeCache' }]),
-  // Control (SPC-4 7.5.8): QUEUE ALGORITHM MODIFIER 1: SIMPLE tasks may be reordered. TAS 1: one aborted by another
-  // initiator ends with TASK ABORTED.
+  // Control (SPC-4 7.5.8): QUEUE ALGORITHM MODIFIER 1: SIMPLE tasks may be reordered. TAS 1: a task aborted by
+  // another initiator ends with TASK ABORTED.
   page(0x0a, 0, 10, { 3: 0x10, 5: 0x40 }, [
     { at: 2, mask: 0x04, mode: 'descriptorSense' },
     { at: 4, mask: 0x08, mode: 'writeProtected' },

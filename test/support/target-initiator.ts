@@ -41,6 +41,8 @@ export interface CommandOptions {
   readonly immediate?: boolean;
   /** TaskAttribute; SIMPLE by default. */
   readonly attr?: number;
+  /** The first half of the LUN field; 0 by default. */
+  readonly lunHigh?: number;
   readonly cmdSN?: number;
 }
 
@@ -245,7 +247,7 @@ export class TargetInitiator implements FramerSink {
         attr: options.attr ?? TaskAttribute.SIMPLE,
         totalAHSLength: 0,
         dataSegmentLength: data.length,
-        lunHigh: 0,
+        lunHigh: options.lunHigh ?? 0,
         lunLow: 0,
         initiatorTaskTag: tag,
         expectedDataTransferLength: options.expectedBytes ?? data.length,

@@ -1,6 +1,8 @@
-/** Task attributes (SAM-5 8.6): what waits for what in a logical unit's task set, and what becomes of who waits. */
+/** Task attributes (SAM-5 8.6): what waits for what in a session's task set, and what becomes of who waits. */
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { systemClock } from '../../lib/base/clock.js';
+import { MemoryBudget } from '../../lib/iscsi/target/memory-budget.js';
 import { Task } from '../../lib/iscsi/target/task.js';
 import { TaskSet } from '../../lib/iscsi/target/task-set.js';
 import {
@@ -14,7 +16,7 @@ import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import { decodeTaskManagementResponse } from '../../lib/iscsi/wire/task-management.js';
 import { ScsiStatus } from '../../lib/scsi/task.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { TargetRig, until } from '../support/target-rig.js';
+import { IQN, TargetRig, until } from '../support/target-rig.js';
 
 const { SIMPLE, ORDERED, HEAD_OF_QUEUE, ACA, UNTAGGED } = TaskAttribute;
 const BLOCK = 512;
@@ -30,7 +32,6 @@ const write = (lba: number, byte: number, attr: number = SIMPLE) =>
   }) as const;
 const read = (lba: number, attr: number = SIMPLE) =>
   ({ cdb: read10(lba, 1), read: true, expectedBytes: BLOCK, attr }) as const;
-const READY = Buffer.alloc(16); // TEST UNIT READY
 
 /** What is held at the device, as "write 3": in the order in which it began. */
 const begun = (rig: TargetRig): string[] => rig.device.held.map((io) => `${io.op} ${io.offsetBytes / BLOCK}`);
@@ -60,6 +61,9 @@ t.test('any task set: nothing begins before what it has to wait for, and everyth
   interface Model {
     task: Task;
     attribute: number;
+    cameAt: number;
+    waited: boolean;
+    /** 0: aborted before its turn. */
     begunAt: number;
     endedAt: number;
   }
@@ -69,6 +73,7 @@ t.test('any task set: nothing begins before what it has to wait for, and everyth
       { weight: 1, arbitrary: fc.constantFrom(UNTAGGED, ORDERED, HEAD_OF_QUEUE) },
       { weight: 5, arbitrary: fc.record({ end: fc.nat(1000) }) },
       { weight: 1, arbitrary: fc.record({ abort: fc.nat(1000) }) },
+      { weight: 1, arbitrary: fc.constant('abort all' as const) },
     ),
     { maxLength: 120 },
   );
@@ -83,8 +88,7 @@ t.test('any task set: nothing begins before what it has to wait for, and everyth
     };
     const begin = (one: Model): void => {
       one.begunAt = ++time;
-      // Some end within the call that lets them begin.
-      if (endsAtOnce && one.attribute !== SIMPLE) over(one);
+      if (endsAtOnce) over(one); // within the call that lets it begin
     };
     const owner = {
       finished: () => undefined,
@@ -95,10 +99,16 @@ t.test('any task set: nothing begins before what it has to wait for, and everyth
     const pick = (from: Model[], n: number): Model | undefined => from[n % Math.max(from.length, 1)];
     for (const step of steps) {
       if (typeof step === 'number') {
-        const one = { task: new Task(owner), attribute: step, begunAt: 0, endedAt: 0 };
+        const task = new Task(owner);
+        const one = { task, attribute: step, cameAt: ++time, waited: false, begunAt: 0, endedAt: 0 };
         all.push(one);
-        set.enter(one.task, step);
-        if (!one.task.isDormant) begin(one);
+        set.enter(task, step);
+        one.waited = task.isDormant;
+        if (!one.waited) begin(one);
+      } else if (step === 'abort all') {
+        const before = all.filter((one) => one.begunAt > 0).length;
+        set.together(() => all.filter((one) => one.endedAt === 0).forEach(over));
+        if (all.filter((one) => one.begunAt > 0).length !== before) return false;
       } else {
         const open = all.filter((one) => one.endedAt === 0);
         const chosen =
@@ -156,7 +166,7 @@ t.test('an ORDERED command waits for what is older, and what is younger waits fo
   mine.command(read(5));
   mine.command(read(6));
   await until(() => rig.device.held.length === 2);
-  t.pass('and order is forgotten with the last that asked for it');
+  t.pass('then they go side by side again');
 });
 
 t.test('a HEAD OF QUEUE command waits for nobody, and nobody passes it', async (t) => {
@@ -180,80 +190,198 @@ t.test('a HEAD OF QUEUE command waits for nobody, and nobody passes it', async (
   t.strictSame(begun(rig), ['write 4']);
 });
 
-t.test('the data of who waits is asked for, and may come later than its turn', async (t) => {
-  const { rig, mine } = await startHolding(t);
+t.test('who waits is asked for no data, and keeps what comes unasked', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const mine = await rig.session({ ImmediateData: 'Yes', InitialR2T: 'No', FirstBurstLength: '1024' });
+  rig.device.holding = true;
+  const data = Buffer.concat([2, 3, 4, 5].map((byte) => Buffer.alloc(BLOCK, byte)));
   mine.command(write(1, 1));
-  const { data: _, ...asked } = write(2, 2, ORDERED);
-  const early = mine.command(asked);
-  const late = mine.command({ ...asked, cdb: write10(3, 1) });
-  const tags = new Map<number, number>();
-  for (let i = 0; i < 2; i++) {
-    const { initiatorTaskTag, targetTransferTag } = decodeR2t((await mine.expect(Opcode.R2T)).bhs);
-    tags.set(initiatorTaskTag, targetTransferTag);
-  }
-  mine.dataOut({ tag: early, targetTransferTag: tags.get(early) ?? 0, data: Buffer.alloc(BLOCK, 2) });
+  const tag = mine.command({
+    ...{ cdb: write10(2, 4), write: true, expectedBytes: 4 * BLOCK, attr: ORDERED },
+    ...{ data: data.subarray(0, BLOCK), final: false },
+  });
+  mine.dataOut({ tag, offset: BLOCK, data: data.subarray(BLOCK, 2 * BLOCK) });
+  await until(() => rig.device.held.length === 1);
   t.ok(await mine.silence());
-  t.strictSame(begun(rig), ['write 1']);
+  t.equal(rig.memory.heldBytes, 3 * BLOCK);
   doOne(rig);
-  await answered(mine);
-  t.strictSame(begun(rig), ['write 2']);
-  doOne(rig);
-  t.match(await answered(mine), { tag: early, status: ScsiStatus.GOOD });
-  t.ok(await mine.silence());
-  t.strictSame(begun(rig), []);
-  mine.dataOut({ tag: late, targetTransferTag: tags.get(late) ?? 0, data: Buffer.alloc(BLOCK, 3) });
+  t.match(await answered(mine), { status: ScsiStatus.GOOD });
+  const { targetTransferTag, bufferOffset } = decodeR2t((await mine.expect(Opcode.R2T)).bhs);
+  t.equal(bufferOffset, 2 * BLOCK);
+  mine.dataOut({ tag, targetTransferTag, offset: 2 * BLOCK, data: data.subarray(2 * BLOCK) });
   await until(() => rig.device.held.length === 1);
   doOne(rig);
-  t.match(await answered(mine), { tag: late, status: ScsiStatus.GOOD });
-  t.equal(rig.device.ram.bytes[2 * BLOCK], 2);
-  t.equal(rig.device.ram.bytes[3 * BLOCK], 3);
+  t.match(await answered(mine), { tag, status: ScsiStatus.GOOD });
+  t.ok(rig.device.ram.bytes.subarray(2 * BLOCK, 6 * BLOCK).equals(data));
 });
 
-t.test('a command that fails, or moves nothing, is answered in its turn', async (t) => {
-  const { rig, mine } = await startHolding(t);
-  const first = mine.command(write(1, 1));
-  const failing = mine.command({ ...read(0, ORDERED), cdb: read10(0x7fffffff, 1) });
-  const asking = mine.command({ cdb: READY, attr: ORDERED });
+t.test('a turn that comes before the last of what comes unasked', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const mine = await rig.session({ ImmediateData: 'Yes', InitialR2T: 'No' });
+  rig.device.holding = true;
+  mine.command(write(1, 1));
+  const tag = mine.command({
+    cdb: write10(2, 1),
+    write: true,
+    expectedBytes: BLOCK,
+    attr: ORDERED,
+    final: false,
+  });
   await until(() => rig.device.held.length === 1);
-  t.ok(await mine.silence());
-  rig.device.release();
-  t.match(await answered(mine), { tag: first, status: ScsiStatus.GOOD });
+  doOne(rig);
+  t.match(await answered(mine), { status: ScsiStatus.GOOD });
+  mine.dataOut({ tag, data: Buffer.alloc(BLOCK, 2) });
+  await until(() => rig.device.held.length === 1);
+  t.strictSame(begun(rig), ['write 2']);
+});
+
+t.test('those that wait hold no memory that those before them need', async (t) => {
+  const MiB = 1024 * 1024;
+  const memory = new MemoryBudget(2 * MiB);
+  const rig = await TargetRig.start(systemClock, memory);
+  t.teardown(() => rig.stop());
+  const mine = await rig.session({ ImmediateData: 'Yes', InitialR2T: 'Yes' });
+  const other = await rig.session({ InitialR2T: 'Yes' }, '800000000002');
+  const large = { cdb: write10(0, 4096), write: true, expectedBytes: 2 * MiB } as const;
+  const data = Buffer.alloc(256 * 1024, 9);
+  /** Sends what is asked for, until all of a session's commands are answered. */
+  const serve = async (host: TargetInitiator, answers: number): Promise<number[]> => {
+    const tags: number[] = [];
+    while (tags.length < answers) {
+      const pdu = await host.next();
+      if (pdu === null) throw new Error('the session has ended');
+      if (pdu.opcode === Opcode.R2T) {
+        const {
+          initiatorTaskTag: tag,
+          targetTransferTag,
+          bufferOffset,
+          desiredDataTransferLength,
+        } = decodeR2t(pdu.bhs);
+        const end = bufferOffset + desiredDataTransferLength;
+        for (let at = bufferOffset, dataSN = 0; at < end; at += data.length, dataSN++) {
+          const part = data.subarray(0, Math.min(data.length, end - at));
+          const final = at + part.length === end;
+          host.dataOut({ tag, targetTransferTag, offset: at, dataSN, data: part, final });
+        }
+      } else {
+        const { initiatorTaskTag, status } = decodeScsiResponse(pdu.bhs);
+        t.equal(status, ScsiStatus.GOOD);
+        tags.push(initiatorTaskTag);
+      }
+    }
+    return tags;
+  };
+  const tags = [SIMPLE, ORDERED, SIMPLE, ORDERED, SIMPLE, SIMPLE].map((attr) =>
+    mine.command({ ...large, attr }),
+  );
+  const others = [SIMPLE, ORDERED, SIMPLE, ORDERED].map((attr) => other.command({ ...large, attr }));
+  mine.command({ ...large, attr: HEAD_OF_QUEUE });
+  const [ended, endedOthers] = await Promise.all([serve(mine, 7), serve(other, 4)]);
+  t.strictSame(endedOthers, others);
+  t.strictSame(
+    ended.filter((tag) => tags.slice(0, 4).includes(tag)),
+    tags.slice(0, 4),
+  );
+  t.equal(memory.heldBytes, 0);
+});
+
+t.test('what is refused is refused at once, and is no barrier', async (t) => {
+  const { rig, mine } = await startHolding(t);
+  mine.command(write(1, 1));
+  const failing = mine.command({ ...read(0, ORDERED), cdb: read10(0x7fffffff, 1) });
   t.match(await answered(mine), { tag: failing, status: ScsiStatus.CHECK_CONDITION, asc: '2100' });
-  t.match(await answered(mine), { tag: asking, status: ScsiStatus.GOOD });
+  mine.command(write(2, 2));
+  await until(() => rig.device.held.length === 2);
+  t.strictSame(begun(rig), ['write 1', 'write 2']);
+  mine.command({
+    cdb: Buffer.from('120000002400', 'hex'),
+    read: true,
+    expectedBytes: 36,
+    attr: ORDERED,
+    lunHigh: 0x00050000,
+  });
+  await mine.expect(Opcode.DATA_IN); // INQUIRY
+  const absent = mine.command({ ...read(1, ORDERED), lunHigh: 0x00050000 });
+  t.match(await answered(mine), { tag: absent, status: ScsiStatus.CHECK_CONDITION, asc: '2500' });
 });
 
 t.test('what has changed by its turn counts', async (t) => {
   const { rig, mine } = await startHolding(t);
+  const caching = (writeCache: boolean): Buffer =>
+    Buffer.from(`000000000812${writeCache ? '04' : '00'}${'00'.repeat(17)}`, 'hex').subarray(0, 24);
+  const select = (data: Buffer) =>
+    ({
+      cdb: Buffer.from('151000001800', 'hex'),
+      write: true,
+      expectedBytes: 24,
+      data,
+      attr: ORDERED,
+    }) as const;
   mine.command(write(1, 1));
-  const ordered = mine.command(read(1, ORDERED));
+  mine.command(select(caching(false)));
+  mine.command(write(2, 2));
+  await until(() => rig.device.held.length === 1);
+  doOne(rig);
+  t.match(await answered(mine), { status: ScsiStatus.GOOD });
+  await until(() => rig.device.held.length === 1);
+  t.equal(rig.device.held[0]?.op, 'flush', 'the cache is emptied as it is turned off');
+  doOne(rig);
+  t.match(await answered(mine), { status: ScsiStatus.GOOD });
+  await until(() => rig.device.held.length === 1);
+  t.match(rig.device.held[0], { op: 'write', fua: true }, 'and what waited for that is durable');
+  doOne(rig);
+  t.match(await answered(mine), { status: ScsiStatus.GOOD });
+
+  mine.command(write(1, 1));
+  const ordered = mine.command(write(3, 3, ORDERED));
   await until(() => rig.device.held.length === 1);
   mine.command({ cdb: Buffer.from('48820000000000000000', 'hex'), attr: HEAD_OF_QUEUE }); // BLOCK ERASE, IMMED
   t.match(await answered(mine), { status: ScsiStatus.GOOD });
   doOne(rig);
   t.match(await answered(mine), { status: ScsiStatus.GOOD });
-  t.match(await answered(mine), { tag: ordered, status: ScsiStatus.CHECK_CONDITION, asc: '041b' });
+  const { bhs, data } = await mine.expect(Opcode.SCSI_RESPONSE);
+  t.match(decodeScsiResponse(bhs), { initiatorTaskTag: ordered, residualCount: BLOCK });
+  t.equal(data.toString('hex', 2 + 12, 2 + 14), '041b');
 });
 
-t.test('the task set is the unit’s: sessions wait for each other, and not for who is gone', async (t) => {
+t.test('sessions do not wait for each other, and nothing that waits outlives its own', async (t) => {
   const { rig, mine } = await startHolding(t);
   const other = await rig.session({}, '800000000002');
   other.command(write(1, 1));
-  await until(() => rig.device.held.length === 1);
-  mine.command(write(2, 2, ORDERED));
+  mine.command(write(2, 2));
+  mine.command(write(3, 3, ORDERED));
   mine.command(write(4, 4));
-  await until(() => rig.registry.list().some(({ commands }) => commands === 2));
-  t.ok(await mine.silence());
-  other.command(write(3, 3));
-  t.ok(await other.silence());
-  t.strictSame(begun(rig), ['write 1']);
-  mine.close();
   await until(() => rig.device.held.length === 2);
-  t.strictSame(begun(rig), ['write 1', 'write 3']);
-  await until(() => rig.registry.list().length === 1);
+  other.command(write(5, 5));
+  await until(() => rig.device.held.length === 3);
+  t.same(begun(rig).sort(), ['write 1', 'write 2', 'write 5']);
+  mine.close();
+  await until(() => rig.registry.list().some(({ state }) => state === 'closing'));
   rig.device.release();
+  await until(() => rig.registry.list().length === 1);
   await answered(other);
   await answered(other);
-  for (const lba of [2, 4]) t.equal(rig.device.ram.bytes[lba * BLOCK], 0, 'what had not begun never does');
+  for (const lba of [3, 4]) t.equal(rig.device.ram.bytes[lba * BLOCK], 0, 'what had not begun never does');
+});
+
+t.test('I7: who is dropped sends again what waited, in its order', async (t) => {
+  const { rig, mine } = await startHolding(t);
+  const first = mine.command(write(1, 1));
+  const asked = mine.command({ cdb: write10(2, 1), write: true, expectedBytes: BLOCK, attr: ORDERED });
+  mine.command(write(2, 0x77));
+  mine.command(read(3));
+  await until(() => rig.device.held.length === 1);
+  t.ok(await mine.silence());
+  doOne(rig);
+  t.match(await answered(mine), { tag: first, status: ScsiStatus.GOOD });
+  t.match(decodeR2t((await mine.expect(Opcode.R2T)).bhs), { initiatorTaskTag: asked });
+  rig.registry.requestLogout(IQN, 1, 'drop');
+  await mine.expect(Opcode.ASYNC_MESSAGE);
+  t.ok(await mine.closes(), 'nothing else is answered');
+  await until(() => rig.registry.list().length === 0);
+  t.equal(rig.device.ram.bytes[2 * BLOCK], 0, 'nor done: its elder would come after it');
 });
 
 t.test('one that waits can be aborted, and all of them', async (t) => {

@@ -45,20 +45,20 @@ export function abortForOthers(sessions: readonly Session[], done: () => void): 
   group.taskEnded();
 }
 
-/** Ends every command of these sessions, which are of one unit: none of them begins because another has gone. */
+/** Ends every command of these sessions: none of them begins because another has gone. */
 export function abortAll(
   sessions: readonly Session[],
   fateIn: (session: Session) => TaskFate,
   group: CountingGroup,
 ): void {
-  sessions[0]?.taskSet.together(() => {
-    for (const session of sessions) {
+  for (const session of sessions) {
+    session.taskSet.together(() => {
       for (const task of [...session.tasks.values()]) {
         group.count();
         abortTask(session, task, fateIn(session), group);
       }
-    }
-  });
+    });
+  }
 }
 
 /** The same of one session: another initiator has preempted this one (PREEMPT AND ABORT). */

@@ -1,7 +1,8 @@
 /**
  * Data from the initiator: immediate, unsolicited up to FirstBurstLength, and solicited by R2Ts (RFC 7143 4.2.4.2,
  * 11.7, 11.8). It gathers what a command wants, in order, and says when all is there or what was wrong. A command that
- * fails meanwhile is answered only when the data already asked for has come (RFC 7143 7.8).
+ * fails meanwhile is answered only when the data already asked for has come (RFC 7143 7.8). For a command whose turn has not
+ * come (task-set.ts) nothing is asked.
  *
  *      0 ── immediate ── unsolicited Data-Out … F ── R2T ─ Data-Out … F ── R2T …      wanted
  *      └────────────── receivedBytes grows ──────────────────────────────────────────▶│ the rest is dropped
@@ -40,6 +41,12 @@ export function beginGather(session: Session, task: Task, immediate: Buffer, fin
   return goOn(session, task);
 }
 
+/** Goes on where a command that was dormant had come to. */
+export function resumeGather(session: Session, task: Task): Gathered {
+  session.setPhase(task, 'gathering');
+  return goOn(session, task);
+}
+
 /** What is kept of the data that comes before any R2T. */
 function unaskedBytes(task: Task, immediate: Buffer): number {
   return Math.min(task.wantedBytes, task.unsolicited ? task.unsolicitedEnd : immediate.length);
@@ -68,7 +75,8 @@ function keepImmediate(session: Session, task: Task, immediate: Buffer): void {
     session.immediateBuffer = null;
     return;
   }
-  const whole = session.memory.hasRoom(task.wantedBytes) && session.memory.mayTake(task.wantedBytes);
+  const whole =
+    !task.isDormant && session.memory.hasRoom(task.wantedBytes) && session.memory.mayTake(task.wantedBytes);
   takeBuffer(session, task, whole ? task.wantedBytes : Math.max(unaskedBytes(task, immediate), 1));
   immediate.copy(task.writeData);
 }
@@ -102,6 +110,10 @@ function goOn(session: Session, task: Task, overdraw = false): Gathered {
   if (task.unsolicited) return 'waiting';
   if (!task.failed) {
     if (task.receivedBytes >= task.wantedBytes) return 'complete';
+    if (task.isDormant) {
+      session.setPhase(task, 'dormant');
+      return 'waiting';
+    }
     if (task.writeData.length < task.wantedBytes) {
       if (!overdraw && !mayTakeAll(session, task)) return park(session, task);
       growBuffer(session, task);

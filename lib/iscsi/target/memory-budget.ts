@@ -13,10 +13,10 @@
  * came, and nobody passes them.
  *
  * Why nobody waits for ever. What is held is held by one of four:
- *   - I/O at the device, which ends by itself, and commands that wait for their turn after such (task-set.ts);
+ *   - I/O at the device, which ends by itself;
  *   - answers in an output, which go when that initiator reads, and nobody's share depends on them;
  *   - writes whose data was asked for: they have all of their memory, and their session's socket is read in any case;
- *   - writes that wait in the line with a first burst in hand. Were all the memory theirs, nobody could go on: so the
+ *   - writes that wait in the line, or for their turn (task-set.ts), with a first burst in hand. Were all the memory theirs, nobody could go on: so the
  *     first in line may go beyond the budget, one command at a time, whatever is held.
  * An initiator that was asked for data and does not send it keeps what it has until its session is ended (overdue-data.ts);
  * the others live on what it leaves free.

@@ -133,9 +133,6 @@ export class SessionRegistry {
   /** Enters a session that has just logged in; it leaves by itself once it is gone. */
   add(session: Session): void {
     const { nexus, target } = session;
-    for (const { identity, taskSet } of this.sessions) {
-      if (identity.iqn === session.identity.iqn) session.taskSet = taskSet;
-    }
     this.sessions.add(session);
     session.device = target?.server.nexusBegan(nexus) ?? null;
     session.whenGone(() => {

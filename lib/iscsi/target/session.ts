@@ -57,8 +57,7 @@ export class Session {
   readonly nexus: ScsiNexus;
   /** Where its tasks move their data; null in a discovery session. */
   device: BlockDevice | null = null;
-  /** Of its logical unit: the other sessions' too, once it is in the registry. */
-  taskSet = new TaskSet();
+  readonly taskSet = new TaskSet();
   readonly window: CommandWindow;
   readonly tasks = new Map<number, Task>();
   /** By CmdSN; null: a command that was aborted before it came (RFC 7143 11.6.1). */
@@ -267,9 +266,8 @@ export class Session {
     this.dropWaiting();
     for (const task of [...this.tasks.values()]) {
       task.markEnding();
-      const { letGo } = task;
-      if (letGo === null && task.phase !== 'dormant') continue;
-      letGo?.();
+      if (task.letGo === null) continue;
+      task.letGo();
       this.endTask(task);
     }
     if (this.tasks.size === 0) this.idle();
@@ -283,7 +281,10 @@ export class Session {
     for (const task of [...this.tasks.values()]) if (task.phase === 'preparing') this.endTask(task);
   }
 
-  /** Gives up the commands whose data is still to come, unanswered, and reads nothing any more. */
+  /**
+   * Gives up the commands whose data is still to come, unanswered, and reads nothing any more. Those that wait for their
+   * turn behind them as well: the initiator sends all of them again, in their order.
+   */
   dropWaiting(): void {
     this.link.stopReading();
     this.early.clear();
@@ -291,9 +292,12 @@ export class Session {
     this.memory.leaveLine();
     this.stalled.length = 0;
     this.parked.length = 0;
-    for (const task of [...this.tasks.values()]) {
-      if (task.phase === 'gathering' || task.phase === 'parked') this.endTask(task);
-    }
+    this.taskSet.together(() => {
+      for (const task of [...this.tasks.values()]) {
+        const { phase } = task;
+        if (phase === 'gathering' || phase === 'parked' || phase === 'dormant') this.endTask(task);
+      }
+    });
     this.memory.settle();
   }
 

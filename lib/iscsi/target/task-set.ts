@@ -1,12 +1,14 @@
 /**
- * The task set of one logical unit (SAM-5 8): the commands of all its sessions here, and whose turn it is. A command whose
- * turn has not come is dormant: its data is gathered, and nothing of it is carried out (transfers.ts).
+ * The task set of one session (SAM-5 8): its commands to the unit, and whose turn it is. A command whose turn has not come
+ * is dormant: nothing of it is carried out, and of its data only what came unasked is taken (data-out.ts), so that who waits
+ * holds no memory that the one it waits for may need.
  *
- *     SIMPLE         begins when no older ORDERED task is left                       (SAM-5 8.6.2)
- *     ORDERED        begins when no older task is left; the younger ones wait for it (8.6.3)
- *     HEAD OF QUEUE  begins at once; while it lasts, nobody else does                (8.6.4)
+ *     SIMPLE         begins when no older ORDERED or HEAD OF QUEUE task is left  (SAM-5 8.6.2)
+ *     ORDERED        begins when no older task is left                           (8.6.3)
+ *     HEAD OF QUEUE  begins at once                                              (8.6.4)
  *
- * What reached the unit through another member is in that member's task set, and is not waited for.
+ * To the letter there is one set for all sessions of a unit (TST 000b). A host whose ordered command does not get its data,
+ * or its answer read, would then stop all the others; and hosts go by the order of their own commands.
  */
 import { assert } from '../../base/assert.js';
 import { TaskAttribute } from '../wire/opcodes.js';
@@ -15,7 +17,7 @@ import type { Task } from './task.js';
 export class TaskSet {
   /** Tasks whose turn has come, and that have not ended. */
   private enabled = 0;
-  /** Of them, those that nobody else may begin beside. */
+  /** Of them, those beside which none of those that wait may begin. */
   private headsOfQueue = 0;
   private isOrdered = false;
   /** In the order they came. */
@@ -38,8 +40,8 @@ export class TaskSet {
       return;
     }
     this.isSimple = false;
-    task.isDormant = this.hasDormant || !this.mayBegin(task);
-    if (attribute === TaskAttribute.HEAD_OF_QUEUE) task.isDormant = false;
+    const waits = this.hasDormant || !this.mayBegin(task);
+    task.isDormant = waits && attribute !== TaskAttribute.HEAD_OF_QUEUE;
     if (task.isDormant) this.dormant.push(task);
     else this.enable(task);
   }

@@ -2,8 +2,9 @@
  * One SCSI command in flight, as a pooled object: the ScsiTask the device server sees, the BlockIo the device sees, and
  * the state of its transfers. It decides nothing: what happens next is its owner's business (transfers.ts).
  *
- *   free → preparing → gathering ─┬──────────┬┬→ device ────┬→ ended → free
- *                   ↘  parked ↗   └→ dormant ┘└→ executing ─┘
+ *   free → preparing ⇄ gathering ─┬→ device ────┬→ ended → free
+ *             ⇅     ↘  parked ↗   └→ executing ─┘
+ *          dormant
  */
 import { BlockIo, type IoError } from '../../block/device.js';
 import { ScsiTask, type TaskPlan } from '../../scsi/task.js';
@@ -18,7 +19,7 @@ export type TaskPhase =
   | 'preparing' // the device server looks at the CDB
   | 'parked' // waits for memory or for the socket, before its data goes on
   | 'gathering' // waits for Data-Out
-  | 'dormant' // has its data, and waits for its turn (task-set.ts)
+  | 'dormant' // waits for its turn (task-set.ts), with what came of its data unasked
   | 'device' // its I/O is at the device
   | 'executing'; // the device server works on it
 

@@ -7,7 +7,8 @@
  *            ├─ write ─── gather ─▶ its turn ─ device ───────▶ response
  *            └─ control ─ gather ─▶ its turn ─ execute ─▶ Data-In or response
  *
- * Its turn has nearly always come by then: only tasks that are not SIMPLE make others wait (task-set.ts).
+ * Its turn has nearly always come by then: only tasks that are not SIMPLE make others wait (task-set.ts). One that has
+ * waited is prepared again, since much may be different by then. What is refused is refused at once.
  */
 import { assert, violated } from '../../base/assert.js';
 import { TRANSFER_BYTES_MAX } from '../../base/limits.js';
@@ -15,7 +16,7 @@ import type { IoError } from '../../block/device.js';
 import { RefusedIo, SENSE, SenseKey, type Sense, senseOfIoError } from '../../scsi/sense.js';
 import { ScsiStatus } from '../../scsi/task.js';
 import { grantedPiece, readPiece, pieceRead, sendControlData, startRead } from './data-in.js';
-import { beginGather, failWith, type Gathered, unpark } from './data-out.js';
+import { beginGather, failWith, type Gathered, resumeGather, unpark } from './data-out.js';
 import { putWindow } from './nop-in.js';
 import { endWithStatus } from './response.js';
 import type { Session } from './session.js';
@@ -75,17 +76,10 @@ export function gathered(session: Session, task: Task, state: Gathered): void {
 
 /** All data is here. */
 function complete(session: Session, task: Task): void {
-  if (task.isDormant) session.setPhase(task, 'dormant');
-  else if (task.failed) endWithStatus(session, task, task.failedStatus, task.failure);
+  if (task.failed) endWithStatus(session, task, task.failedStatus, task.failure);
+  else if (task.isDormant) session.setPhase(task, 'dormant');
   else if (task.plan === 'read') startRead(session, task);
   else work(session, task);
-}
-
-/** Its turn has come after others: much may be different by now. */
-function completeLate(session: Session, task: Task): void {
-  const refusal = task.plan === 'read' ? session.target?.server.refusalOf(task, 'read') : null;
-  if (refusal) failWith(task, refusal.status, refusal.sense);
-  complete(session, task);
 }
 
 function work(session: Session, task: Task): void {
@@ -141,9 +135,12 @@ export const taskOwner: TaskOwner<Session> = {
 
   turnCame(task: Task<Session>): void {
     const session = sessionOf(task);
-    if (task.phase !== 'dormant') return; // its data is still to come
-    if (!session.answering) return session.endTask(task);
-    completeLate(session, task);
+    const { target } = session;
+    assert(target !== null, 'a command in a discovery session');
+    session.setPhase(task, 'preparing');
+    task.plan = target.server.prepare(task);
+    if (task.plan === 'finished') task.actualBytes = 0;
+    gathered(session, task, resumeGather(session, task));
     afterActivity(session);
   },
 

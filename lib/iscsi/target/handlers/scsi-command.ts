@@ -41,8 +41,6 @@ export function scsiCommand(session: Session, bhs: Buffer, data: Buffer): void {
   const expectedBytes = bhs.readUInt32BE(scsiCommandField.expectedDataTransferLength);
   const writes = (flags & COMMAND_WRITE_BIT) !== 0;
   const reads = (flags & COMMAND_READ_BIT) !== 0;
-  const attribute = flags & COMMAND_ATTR_MASK;
-  session.taskSet.enter(task, attribute);
   task.immediate = immediate;
   task.cmdSN = bhs.readUInt32BE(scsiCommandField.cmdSN);
   task.lunHigh = bhs.readUInt32BE(scsiCommandField.lunHigh);
@@ -50,6 +48,9 @@ export function scsiCommand(session: Session, bhs: Buffer, data: Buffer): void {
   task.lun = (task.lunHigh | task.lunLow) === 0 ? 0 : decodeLun(bhs, scsiCommandField.lunHigh);
   task.expectedReadBytes = reads && !writes ? expectedBytes : 0;
   task.expectedDataOutBytes = writes ? expectedBytes : 0;
+  // Where there is no unit there is no order to keep.
+  const attribute = task.lun === 0 ? flags & COMMAND_ATTR_MASK : TaskAttribute.SIMPLE;
+  session.taskSet.enter(task, attribute);
   // copy() of so few bytes takes several times as long.
   for (let i = 0; i < CDB_BYTES; i++) task.cdbBytes[i] = bhs[scsiCommandField.cdb + i] as number;
   session.commands += 1;
