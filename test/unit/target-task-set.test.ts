@@ -16,7 +16,7 @@ import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import { decodeTaskManagementResponse } from '../../lib/iscsi/wire/task-management.js';
 import { ScsiStatus } from '../../lib/scsi/task.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { IQN, TargetRig, until } from '../support/target-rig.js';
+import { IQN, ManualClock, TargetRig, until } from '../support/target-rig.js';
 
 const { SIMPLE, ORDERED, HEAD_OF_QUEUE, ACA, UNTAGGED } = TaskAttribute;
 const BLOCK = 512;
@@ -125,11 +125,14 @@ t.test('any task set: nothing begins before what it has to wait for, and everyth
       over(open);
     if (set.hasDormant || all.some((one) => one.endedAt === 0)) return false;
     return all.every((one, index) => {
-      if (one.begunAt === 0 || one.attribute === HEAD_OF_QUEUE) return true;
+      if (one.attribute === HEAD_OF_QUEUE) return !one.waited;
       const isBarrier = ({ attribute }: Model): boolean =>
         attribute === ORDERED || attribute === HEAD_OF_QUEUE;
       const older = all.slice(0, index);
       const waitedFor = one.attribute === ORDERED ? older : older.filter(isBarrier);
+      // Who waits has somebody to wait for, and who begins has nobody.
+      if (one.waited !== waitedFor.some((other) => other.endedAt > one.cameAt)) return false;
+      if (one.begunAt === 0) return true;
       return waitedFor.every((other) => other.endedAt < one.begunAt);
     });
   });
@@ -273,12 +276,14 @@ t.test('those that wait hold no memory that those before them need', async (t) =
     }
     return tags;
   };
-  const tags = [SIMPLE, ORDERED, SIMPLE, ORDERED, SIMPLE, SIMPLE].map((attr) =>
-    mine.command({ ...large, attr }),
-  );
-  const others = [SIMPLE, ORDERED, SIMPLE, ORDERED].map((attr) => other.command({ ...large, attr }));
+  // Their first bursts alone are more than the budget.
+  const first = data.subarray(0, 64 * 1024);
+  const send = (host: TargetInitiator, attributes: number[]): number[] =>
+    attributes.map((attr) => host.command({ ...large, attr, data: first }));
+  const tags = send(mine, [SIMPLE, ORDERED, SIMPLE, ORDERED, ...new Array<number>(20).fill(SIMPLE)]);
+  const others = send(other, [SIMPLE, ORDERED, SIMPLE, ORDERED, ...new Array<number>(20).fill(ORDERED)]);
   mine.command({ ...large, attr: HEAD_OF_QUEUE });
-  const [ended, endedOthers] = await Promise.all([serve(mine, 7), serve(other, 4)]);
+  const [ended, endedOthers] = await Promise.all([serve(mine, 25), serve(other, 24)]);
   t.strictSame(endedOthers, others);
   t.strictSame(
     ended.filter((tag) => tags.slice(0, 4).includes(tag)),
@@ -287,24 +292,90 @@ t.test('those that wait hold no memory that those before them need', async (t) =
   t.equal(memory.heldBytes, 0);
 });
 
-t.test('what is refused is refused at once, and is no barrier', async (t) => {
+t.test('a command that fails, or moves nothing, is answered in its turn', async (t) => {
+  const { rig, mine } = await startHolding(t);
+  const first = mine.command(write(1, 1));
+  const failing = mine.command({ ...read(0, ORDERED), cdb: read10(0x7fffffff, 1) });
+  const asking = mine.command({ cdb: Buffer.alloc(6), attr: ORDERED }); // TEST UNIT READY
+  await until(() => rig.device.held.length === 1);
+  t.ok(await mine.silence());
+  rig.device.release();
+  t.match(await answered(mine), { tag: first, status: ScsiStatus.GOOD });
+  t.match(await answered(mine), { tag: failing, status: ScsiStatus.CHECK_CONDITION, asc: '2100' });
+  t.match(await answered(mine), { tag: asking, status: ScsiStatus.GOOD });
+});
+
+t.test('where there is no unit there is no order', async (t) => {
   const { rig, mine } = await startHolding(t);
   mine.command(write(1, 1));
-  const failing = mine.command({ ...read(0, ORDERED), cdb: read10(0x7fffffff, 1) });
-  t.match(await answered(mine), { tag: failing, status: ScsiStatus.CHECK_CONDITION, asc: '2100' });
-  mine.command(write(2, 2));
-  await until(() => rig.device.held.length === 2);
-  t.strictSame(begun(rig), ['write 1', 'write 2']);
-  mine.command({
-    cdb: Buffer.from('120000002400', 'hex'),
-    read: true,
-    expectedBytes: 36,
+  mine.command(write(2, 2, ORDERED));
+  await until(() => rig.device.held.length === 1);
+  for (const attr of [SIMPLE, ORDERED, HEAD_OF_QUEUE]) {
+    const tag = mine.command({ ...read(1, attr), lunHigh: 0x00050000 });
+    t.match(await answered(mine), { tag, status: ScsiStatus.CHECK_CONDITION, asc: '2500' });
+  }
+  t.strictSame(begun(rig), ['write 1']);
+  doOne(rig);
+  t.match(await answered(mine), { status: ScsiStatus.GOOD });
+  t.strictSame(begun(rig), ['write 2']);
+});
+
+t.test('data of a command that turns out to want less, or none', async (t) => {
+  const { rig, mine } = await startHolding(t);
+  const data = Buffer.alloc(2 * BLOCK, 7);
+  mine.command(write(1, 1));
+  const less = mine.command({
+    cdb: write10(2, 1),
+    write: true,
+    expectedBytes: 2 * BLOCK,
+    data,
     attr: ORDERED,
-    lunHigh: 0x00050000,
   });
-  await mine.expect(Opcode.DATA_IN); // INQUIRY
-  const absent = mine.command({ ...read(1, ORDERED), lunHigh: 0x00050000 });
-  t.match(await answered(mine), { tag: absent, status: ScsiStatus.CHECK_CONDITION, asc: '2500' });
+  const none = mine.command({
+    cdb: Buffer.alloc(6),
+    write: true,
+    expectedBytes: 2 * BLOCK,
+    data,
+    attr: ORDERED,
+  });
+  await until(() => rig.device.held.length === 1);
+  rig.device.release();
+  t.match(await answered(mine), { status: ScsiStatus.GOOD });
+  const { bhs } = await mine.expect(Opcode.SCSI_RESPONSE);
+  t.match(decodeScsiResponse(bhs), { initiatorTaskTag: less, status: ScsiStatus.GOOD, residualCount: BLOCK });
+  t.equal(rig.device.ram.bytes[2 * BLOCK], 7);
+  t.equal(rig.device.ram.bytes[3 * BLOCK], 0);
+  const { bhs: last } = await mine.expect(Opcode.SCSI_RESPONSE);
+  t.match(decodeScsiResponse(last), { initiatorTaskTag: none, residualCount: 2 * BLOCK });
+  rig.device.holding = true;
+  mine.command(write(1, 1));
+  const asking = { cdb: read10(1, 4), write: true, expectedBytes: 4 * BLOCK, attr: ORDERED } as const;
+  const wrongWay = mine.command({ ...asking, data: data.subarray(0, BLOCK) });
+  await until(() => rig.device.held.length === 1);
+  rig.device.release();
+  t.match(await answered(mine), { status: ScsiStatus.GOOD });
+  t.match(await answered(mine), { tag: wrongWay, status: ScsiStatus.GOOD }, 'a read wants none of it');
+});
+
+t.test('what goes wrong in a turn costs its own session', async (t) => {
+  const { rig, mine } = await startHolding(t);
+  const other = await rig.session({}, '800000000002');
+  const prepare = rig.server.prepare.bind(rig.server);
+  rig.server.prepare = (task) => {
+    if (task.cdb[0] === 0xff) throw new Error('on purpose');
+    return prepare(task);
+  };
+  mine.command(write(1, 1));
+  mine.command({ cdb: Buffer.from('ff', 'hex'), attr: ORDERED });
+  mine.command(write(2, 2));
+  await until(() => rig.device.held.length === 1);
+  doOne(rig);
+  await until(() => rig.registry.list().length === 1);
+  t.strictSame(begun(rig), []);
+  other.command(write(3, 3));
+  await until(() => rig.device.held.length === 1);
+  doOne(rig);
+  t.match(await answered(other), { status: ScsiStatus.GOOD });
 });
 
 t.test('what has changed by its turn counts', async (t) => {
@@ -411,11 +482,17 @@ t.test('one that waits can be aborted, and all of them', async (t) => {
   t.match(await answered(mine), { status: ScsiStatus.GOOD }, 'and it goes on');
 });
 
-t.test('I7: who logs out is answered what waits', async (t) => {
-  const { rig, mine } = await startHolding(t);
+t.test('I7: who logs out is answered what waits, however long', async (t) => {
+  const clock = new ManualClock();
+  const rig = await TargetRig.start(clock);
+  t.teardown(() => rig.stop());
+  const mine = await rig.session();
+  rig.device.holding = true;
   const tags = [mine.command(write(1, 1)), mine.command(write(2, 2, ORDERED)), mine.command(write(3, 3))];
   await until(() => rig.device.held.length === 1);
   mine.logout();
+  await until(() => rig.registry.list().some(({ state }) => state === 'leaving'));
+  for (let i = 0; i < 5; i++) clock.move(250);
   t.ok(await mine.silence());
   rig.device.release();
   for (const tag of tags) t.match(await answered(mine), { tag, status: ScsiStatus.GOOD });

@@ -106,19 +106,22 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     if (this.session !== null) this.yieldIfDue(this.session);
   }
 
-  /** Whatever goes wrong in here costs this connection, and no other. */
   private run(work: () => void): void {
     this.output.beginBatch();
     try {
       work();
     } catch (error) {
-      this.context.log.error({ err: error, peer: this.peer }, 'connection failed');
-      this.destroy('internal error');
-      this.session?.dropUnbegun();
+      this.failed(error);
     } finally {
       this.output.endBatch();
       this.batchEnded();
     }
+  }
+
+  failed(error: unknown): void {
+    this.context.log.error({ err: error, peer: this.peer }, 'connection failed');
+    this.destroy('internal error');
+    this.session?.dropUnbegun();
   }
 
   /** The socket may have taken all there was, at once: who waited for room goes on, in another turn of the loop. */

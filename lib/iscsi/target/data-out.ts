@@ -41,9 +41,10 @@ export function beginGather(session: Session, task: Task, immediate: Buffer, fin
   return goOn(session, task);
 }
 
-/** Goes on where a command that was dormant had come to. */
+/** Goes on where a command that was dormant had come to: it is known by now how much of its data is wanted. */
 export function resumeGather(session: Session, task: Task): Gathered {
   session.setPhase(task, 'gathering');
+  if (task.writeData.length > task.wantedBytes) task.writeData = task.writeData.subarray(0, task.wantedBytes);
   return goOn(session, task);
 }
 

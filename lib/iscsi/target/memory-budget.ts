@@ -14,7 +14,7 @@
  *
  * Why nobody waits for ever. What is held is held by one of four:
  *   - I/O at the device, which ends by itself;
- *   - answers in an output, which go when that initiator reads, and nobody's share depends on them;
+ *   - answers in an output, which go when that initiator reads, and no other's share depends on them;
  *   - writes whose data was asked for: they have all of their memory, and their session's socket is read in any case;
  *   - writes that wait in the line, or for their turn (task-set.ts), with a first burst in hand. Were all the memory theirs, nobody could go on: so the
  *     first in line may go beyond the budget, one command at a time, whatever is held.

@@ -25,6 +25,8 @@ export interface SessionLink {
   finish(ageMs?: number): void;
   /** Closes at once. */
   destroy(reason: string): void;
+  /** Something went wrong in what the session does: it costs this connection, and no other. */
+  failed(error: unknown): void;
 }
 
 /** A negotiation in full feature phase, while it takes more than one PDU. */

@@ -243,6 +243,11 @@ export class Session {
     return false;
   }
 
+  /** Data that was announced, or asked for or will be, is still to come. */
+  get waitsForData(): boolean {
+    return this.answering && (this.gathering > 0 || this.parked.length > 0);
+  }
+
   /** Only room in the socket's queue lets it go on. */
   get waitsForSocket(): boolean {
     return this.answering && (this.stalled.length > 0 || this.paused);

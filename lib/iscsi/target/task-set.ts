@@ -1,11 +1,11 @@
 /**
  * The task set of one session (SAM-5 8): its commands to the unit, and whose turn it is. A command whose turn has not come
- * is dormant: nothing of it is carried out, and of its data only what came unasked is taken (data-out.ts), so that who waits
- * holds no memory that the one it waits for may need.
+ * is dormant: nobody looks at it, and of its data only what comes unasked is taken (data-out.ts), so that who waits holds no
+ * memory that the one it waits for may need.
  *
  *     SIMPLE         begins when no older ORDERED or HEAD OF QUEUE task is left  (SAM-5 8.6.2)
  *     ORDERED        begins when no older task is left                           (8.6.3)
- *     HEAD OF QUEUE  begins at once                                              (8.6.4)
+ *     HEAD OF QUEUE  begins at once, and before all that still wait              (8.6.4)
  *
  * To the letter there is one set for all sessions of a unit (TST 000b). A host whose ordered command does not get its data,
  * or its answer read, would then stop all the others; and hosts go by the order of their own commands.
@@ -48,6 +48,7 @@ export class TaskSet {
 
   /** A command is over, whether its turn had come or not. Call enableNext() when all of it is put away. */
   left(task: Task): void {
+    if (task.attribute < 0) return;
     if (task.isDormant) {
       const index = this.dormant.indexOf(task);
       assert(index >= 0, 'a dormant task is in its task set');

@@ -2,7 +2,7 @@
  * One SCSI command in flight, as a pooled object: the ScsiTask the device server sees, the BlockIo the device sees, and
  * the state of its transfers. It decides nothing: what happens next is its owner's business (transfers.ts).
  *
- *   free → preparing ⇄ gathering ─┬→ device ────┬→ ended → free
+ *   free → preparing → gathering ─┬→ device ────┬→ ended → free
  *             ⇅     ↘  parked ↗   └→ executing ─┘
  *          dormant
  */
@@ -72,8 +72,8 @@ export class Task<S = unknown> extends ScsiTask {
   // ---- from the SCSI Command PDU
   initiatorTaskTag = 0;
   cmdSN = 0;
-  /** TaskAttribute; kept by its task set, as isDormant is. */
-  attribute = 0;
+  /** TaskAttribute, −1 in no task set; kept by its task set, as isDormant is. */
+  attribute = -1;
   /** Its turn has not come: nothing of it is carried out. */
   isDormant = false;
   /** Immediate commands take no place in the window. */
@@ -144,6 +144,7 @@ export class Task<S = unknown> extends ScsiTask {
   reset(): void {
     this.session = null;
     this.phase = 'free';
+    this.attribute = -1;
     this.fate = 'answer';
     this.group = null;
     this.letGo = this.whenEnding = null;

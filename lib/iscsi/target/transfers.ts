@@ -2,13 +2,13 @@
  * The way of one command: prepared by the device server, its data gathered, its work done at the device or by the
  * device server, its answer sent. The steps are in data-in.ts, data-out.ts and response.ts; here is their order.
  *
- *   prepare ─┬─ finished ─────────────┬───────────────────▶ response
- *            ├─ read ────────────── its turn ─ device ─▶ Data-In … with status
- *            ├─ write ─── gather ─▶ its turn ─ device ───────▶ response
- *            └─ control ─ gather ─▶ its turn ─ execute ─▶ Data-In or response
+ *   prepare ─┬─ finished ─────────────────────────────▶ response
+ *            ├─ read ─────── device ─▶ Data-In … with status
+ *            ├─ write ─── gather ─▶ device ───────────▶ response
+ *            └─ control ─ gather ─▶ execute ─▶ Data-In or response
  *
- * Its turn has nearly always come by then: only tasks that are not SIMPLE make others wait (task-set.ts). One that has
- * waited is prepared again, since much may be different by then. What is refused is refused at once.
+ * A command whose turn has not come (task-set.ts), which only others than SIMPLE ones bring about, is prepared when it has:
+ * its elders may change what becomes of it.
  */
 import { assert, violated } from '../../base/assert.js';
 import { TRANSFER_BYTES_MAX } from '../../base/limits.js';
@@ -35,16 +35,29 @@ const INVALID_EXPECTED_LENGTH: Sense = Object.freeze({
  * @param final no unsolicited Data-Out follows
  */
 export function startTask(session: Session, task: Task, immediate: Buffer, final: boolean): void {
+  prepare(session, task);
+  if (task.plan === 'read')
+    return settleEarlyData(session, task, immediate, final) ? complete(session, task) : undefined;
+  if (task.expectedDataOutBytes === 0 && task.wantedBytes === 0) return complete(session, task);
+  gathered(session, task, beginGather(session, task, immediate, final));
+}
+
+/** The same for a command whose turn has not come: what comes of its data unasked is kept. */
+export function keepForLater(session: Session, task: Task, immediate: Buffer, final: boolean): void {
+  task.plan = 'finished';
+  task.wantedBytes = task.expectedDataOutBytes;
+  gathered(session, task, beginGather(session, task, immediate, final));
+}
+
+/** What the command is to do, and how much of the initiator's data it needs for that. */
+function prepare(session: Session, task: Task): void {
   const { target } = session;
   assert(target !== null, 'a command in a discovery session');
   task.plan = 'finished';
   const plan = target.server.prepare(task);
   task.plan = plan;
-  if (plan === 'read')
-    return settleEarlyData(session, task, immediate, final) ? complete(session, task) : undefined;
-  if (plan !== 'finished') wantData(session, task, plan === 'write' ? task.transferBytes : task.dataOutBytes);
-  if (task.expectedDataOutBytes === 0 && task.wantedBytes === 0) return complete(session, task);
-  gathered(session, task, beginGather(session, task, immediate, final));
+  if (plan === 'write') wantData(session, task, task.transferBytes);
+  else if (plan === 'control') wantData(session, task, task.dataOutBytes);
 }
 
 /** Data that comes with a command that reads is nobody's; it is waited for where more of it is announced. */
@@ -135,13 +148,16 @@ export const taskOwner: TaskOwner<Session> = {
 
   turnCame(task: Task<Session>): void {
     const session = sessionOf(task);
-    const { target } = session;
-    assert(target !== null, 'a command in a discovery session');
-    session.setPhase(task, 'preparing');
-    task.plan = target.server.prepare(task);
-    if (task.plan === 'finished') task.actualBytes = 0;
-    gathered(session, task, resumeGather(session, task));
-    afterActivity(session);
+    if (task.failed) return; // it ends with the last of what comes unasked
+    try {
+      session.setPhase(task, 'preparing');
+      task.wantedBytes = 0;
+      prepare(session, task);
+      gathered(session, task, resumeGather(session, task));
+      afterActivity(session);
+    } catch (error) {
+      session.link.failed(error); // whoever let it come may be another's
+    }
   },
 
   answers: (task: Task<Session>): boolean => sessionOf(task).answering,

@@ -33,9 +33,11 @@ export function logout(session: Session, bhs: Buffer, context: PortalContext): v
 
 function leave(session: Session, pdu: LogoutRequestPdu, context: PortalContext): void {
   session.markLeaving();
-  const grace = context.clock.after(DATA_GRACE_MS, () => {
-    if (session.answering) session.dropWaiting();
-  });
+  const graceEnds = (): void => {
+    if (session.waitsForData) session.dropWaiting();
+    else if (session.taskSet.hasDormant) grace = context.clock.after(DATA_GRACE_MS, graceEnds);
+  };
+  let grace = context.clock.after(DATA_GRACE_MS, graceEnds);
   session.whenIdle(() => {
     grace.cancel();
     if (!session.answering) return;

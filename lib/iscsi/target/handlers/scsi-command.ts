@@ -15,7 +15,7 @@ import {
 import { beginGather, failWith } from '../data-out.js';
 import { putReject } from '../reject.js';
 import type { Session } from '../session.js';
-import { gathered, startTask } from '../transfers.js';
+import { gathered, keepForLater, startTask } from '../transfers.js';
 
 /** Where a command's immediate data goes: it outlives what was received, since the device may take its time. */
 export function placeImmediateData(session: Session, lengthBytes: number): Buffer | null {
@@ -48,9 +48,8 @@ export function scsiCommand(session: Session, bhs: Buffer, data: Buffer): void {
   task.lun = (task.lunHigh | task.lunLow) === 0 ? 0 : decodeLun(bhs, scsiCommandField.lunHigh);
   task.expectedReadBytes = reads && !writes ? expectedBytes : 0;
   task.expectedDataOutBytes = writes ? expectedBytes : 0;
-  // Where there is no unit there is no order to keep.
-  const attribute = task.lun === 0 ? flags & COMMAND_ATTR_MASK : TaskAttribute.SIMPLE;
-  session.taskSet.enter(task, attribute);
+  const attribute = flags & COMMAND_ATTR_MASK;
+  if (task.lun === 0) session.taskSet.enter(task, attribute); // where there is no unit there is no order to keep
   // copy() of so few bytes takes several times as long.
   for (let i = 0; i < CDB_BYTES; i++) task.cdbBytes[i] = bhs[scsiCommandField.cdb + i] as number;
   session.commands += 1;
@@ -61,7 +60,8 @@ export function scsiCommand(session: Session, bhs: Buffer, data: Buffer): void {
     const sense = reads && writes ? SENSE.INVALID_FIELD_IN_CDB : SENSE.INVALID_MESSAGE_ERROR;
     failWith(task, ScsiStatus.CHECK_CONDITION, sense);
     gathered(session, task, beginGather(session, task, data, final));
-  } else startTask(session, task, data, final);
+  } else if (task.isDormant) keepForLater(session, task, data, final);
+  else startTask(session, task, data, final);
 }
 
 /** RejectReason, or 0. */
