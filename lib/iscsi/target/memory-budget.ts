@@ -16,8 +16,8 @@
  *   - I/O at the device, which ends by itself;
  *   - answers in an output, which go when that initiator reads, and no other's share depends on them;
  *   - writes whose data was asked for: they have all of their memory, and their session's socket is read in any case;
- *   - writes that wait in the line, or for their turn (task-set.ts), with a first burst in hand. Were all the memory theirs, nobody could go on: so the
- *     first in line may go beyond the budget, one command at a time, whatever is held.
+ *   - writes that wait in the line, or for their turn (task-set.ts), with a first burst in hand. Were all the memory theirs,
+ *     nobody could go on: so the first in line may go beyond the budget, one command at a time, whatever is held.
  * An initiator that was asked for data and does not send it keeps what it has until its session is ended (overdue-data.ts);
  * the others live on what it leaves free.
  */
