@@ -13,7 +13,8 @@ import { MAPPED_MISSES_MAX, RESIDENT_MS } from '../../lib/base/limits.js';
 import { type Logger, silentLog } from '../../lib/base/log.js';
 import { openAuthenticator } from '../../lib/iscsi/target/login/security.js';
 import { MemoryBudget } from '../../lib/iscsi/target/memory-budget.js';
-import { Opcode } from '../../lib/iscsi/wire/opcodes.js';
+import { Opcode, TaskAttribute } from '../../lib/iscsi/wire/opcodes.js';
+import { decodeR2t } from '../../lib/iscsi/wire/r2t.js';
 import type { FileCalls } from '../../lib/storage/doors.js';
 import type { MapCalls } from '../../lib/storage/map-calls.js';
 import { MappedFile } from '../../lib/storage/mapped-file.js';
@@ -23,7 +24,7 @@ import { LocalSlot } from '../../lib/volume/local-slot.js';
 import type { ExtentSlot } from '../../lib/volume/slot.js';
 import { Volume } from '../../lib/volume/volume.js';
 import { doorsWith, HandClock, makeFolder, newFile, systemError } from '../support/storage-doors.js';
-import { read10, type TargetInitiator } from '../support/target-initiator.js';
+import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
 import { TargetRig, until } from '../support/target-rig.js';
 
 const KiB = 1024;
@@ -113,6 +114,46 @@ t.test('any size and place, in PDUs of any size, with and without header digests
     }
   }
   t.equal(given(), reads, 'all of them from the map');
+});
+
+t.test('a write whose turn is after a read does not show in it (SAM-5 8.6.3)', async (t) => {
+  const { rig, file, given } = await start(t);
+  rig.device.submit = (io) => file.submit(io);
+  const initiator = await rig.session();
+  const blocks = 8;
+  const bytes = blocks * BLOCK;
+  const { SIMPLE, ORDERED, HEAD_OF_QUEUE } = TaskAttribute;
+  const write = (lba: number, attr: number): void => {
+    const data = Buffer.alloc(bytes, 0xee);
+    initiator.command({ cdb: write10(lba, blocks), write: true, expectedBytes: bytes, data, attr });
+  };
+  const read = (lba: number, attr: number): void => {
+    initiator.command({ cdb: read10(lba, blocks), read: true, expectedBytes: bytes, attr });
+  };
+  for (const [index, [ofRead, ofWrite]] of [
+    [SIMPLE, ORDERED],
+    [ORDERED, SIMPLE],
+    [HEAD_OF_QUEUE, SIMPLE],
+    [HEAD_OF_QUEUE, ORDERED],
+  ].entries()) {
+    const lba = index * blocks;
+    initiator.socket.cork(); // both come at once
+    read(lba, ofRead as number);
+    write(lba, ofWrite as number);
+    initiator.socket.uncork();
+    t.ok((await nextRead(initiator, bytes)).equals(expected(lba, blocks)), 'as it was before the write');
+    await initiator.expect(Opcode.SCSI_RESPONSE);
+  }
+  t.equal(given(), 1, 'who waits for nobody, and has nobody wait, needs no copy');
+
+  const tag = initiator.command({ cdb: write10(100, 1), write: true, expectedBytes: BLOCK, attr: ORDERED });
+  const { targetTransferTag } = decodeR2t((await initiator.expect(Opcode.R2T)).bhs);
+  read(200, SIMPLE); // its turn comes with the end of that
+  write(200, ORDERED); // and this one's with its own
+  initiator.dataOut({ tag, targetTransferTag, data: Buffer.alloc(BLOCK) });
+  await initiator.expect(Opcode.SCSI_RESPONSE);
+  t.ok((await nextRead(initiator, bytes)).equals(expected(200, blocks)), 'nor where both have waited');
+  await initiator.expect(Opcode.SCSI_RESPONSE);
 });
 
 t.test('what the socket does not take at once is copied, and nothing is lost or doubled', async (t) => {

@@ -292,6 +292,34 @@ t.test('those that wait hold no memory that those before them need', async (t) =
   t.equal(memory.heldBytes, 0);
 });
 
+t.test('an initiator with many that wait is still heard', async (t) => {
+  const rig = await TargetRig.start(systemClock, new MemoryBudget(1024 * 1024));
+  t.teardown(() => rig.stop());
+  const mine = await rig.session({ ImmediateData: 'Yes' });
+  rig.device.holding = true;
+  const first = mine.command(write(1, 1));
+  const blocks = 128;
+  const data = Buffer.alloc(blocks * BLOCK, 2);
+  const large = {
+    cdb: write10(8, blocks),
+    write: true,
+    expectedBytes: data.length,
+    data,
+    attr: ORDERED,
+  } as const;
+  const waiting = Array.from({ length: 12 }, () => mine.command(large));
+  await until(() => rig.registry.list()[0]?.commands === 13);
+  t.ok(rig.memory.heldBytes > 8 * data.length, 'they have spent the budget');
+  mine.ping();
+  await mine.expect(Opcode.NOP_IN);
+  for (const tag of waiting) {
+    mine.taskManagement(Function.ABORT_TASK, { tag });
+    await mine.expect(Opcode.TASK_MANAGEMENT_RESPONSE);
+  }
+  rig.device.release();
+  t.match(await answered(mine), { tag: first, status: ScsiStatus.GOOD });
+});
+
 t.test('a command that fails, or moves nothing, is answered in its turn', async (t) => {
   const { rig, mine } = await startHolding(t);
   const first = mine.command(write(1, 1));
@@ -347,6 +375,17 @@ t.test('data of a command that turns out to want less, or none', async (t) => {
   t.equal(rig.device.ram.bytes[3 * BLOCK], 0);
   const { bhs: last } = await mine.expect(Opcode.SCSI_RESPONSE);
   t.match(decodeScsiResponse(last), { initiatorTaskTag: none, residualCount: 2 * BLOCK });
+  rig.device.holding = true;
+  mine.command(write(1, 1));
+  const nothing = mine.command({ cdb: Buffer.alloc(6), write: true, final: false, attr: ORDERED });
+  await until(() => rig.device.held.length === 1);
+  rig.device.release();
+  t.match(await answered(mine), { status: ScsiStatus.GOOD });
+  t.match(
+    await answered(mine),
+    { tag: nothing, status: ScsiStatus.GOOD },
+    'where none is expected none is awaited',
+  );
   rig.device.holding = true;
   mine.command(write(1, 1));
   const asking = { cdb: read10(1, 4), write: true, expectedBytes: 4 * BLOCK, attr: ORDERED } as const;
@@ -482,22 +521,44 @@ t.test('one that waits can be aborted, and all of them', async (t) => {
   t.match(await answered(mine), { status: ScsiStatus.GOOD }, 'and it goes on');
 });
 
-t.test('I7: who logs out is answered what waits, however long', async (t) => {
-  const clock = new ManualClock();
-  const rig = await TargetRig.start(clock);
-  t.teardown(() => rig.stop());
-  const mine = await rig.session();
-  rig.device.holding = true;
-  const tags = [mine.command(write(1, 1)), mine.command(write(2, 2, ORDERED)), mine.command(write(3, 3))];
-  await until(() => rig.device.held.length === 1);
-  mine.logout();
-  await until(() => rig.registry.list().some(({ state }) => state === 'leaving'));
-  for (let i = 0; i < 5; i++) clock.move(250);
-  t.ok(await mine.silence());
-  rig.device.release();
-  for (const tag of tags) t.match(await answered(mine), { tag, status: ScsiStatus.GOOD });
-  await mine.expect(Opcode.LOGOUT_RESPONSE);
-});
+t.test(
+  'I7: who logs out is answered what waits, however long, but not for data that never comes',
+  async (t) => {
+    const clock = new ManualClock();
+    const rig = await TargetRig.start(clock);
+    t.teardown(() => rig.stop());
+    const mine = await rig.session({ ImmediateData: 'Yes', InitialR2T: 'Yes' });
+    const isLeaving = (): boolean => rig.registry.list().some(({ state }) => state === 'leaving');
+    rig.device.holding = true;
+    const { data, ...asked } = write(2, 2, ORDERED);
+    const tags = [mine.command(write(1, 1)), mine.command(asked), mine.command(write(3, 3))];
+    await until(() => rig.device.held.length === 1);
+    mine.logout();
+    await until(isLeaving);
+    for (let i = 0; i < 5; i++) clock.move(200);
+    t.ok(await mine.silence());
+    clock.move(190);
+    doOne(rig);
+    t.match(await answered(mine), { tag: tags[0], status: ScsiStatus.GOOD });
+    const { targetTransferTag } = decodeR2t((await mine.expect(Opcode.R2T)).bhs);
+    clock.move(20); // its time is from here
+    mine.dataOut({ tag: tags[1] as number, targetTransferTag, data });
+    await until(() => rig.device.held.length === 1);
+    rig.device.release();
+    for (const tag of tags.slice(1)) t.match(await answered(mine), { tag, status: ScsiStatus.GOOD });
+    await mine.expect(Opcode.LOGOUT_RESPONSE);
+
+    const again = await rig.session({ ImmediateData: 'Yes', InitialR2T: 'Yes' }, '800000000003');
+    again.command(asked);
+    again.command(write(3, 0x33));
+    await again.expect(Opcode.R2T);
+    again.logout();
+    await until(isLeaving);
+    for (let i = 0; i < 3; i++) clock.move(200);
+    await again.expect(Opcode.LOGOUT_RESPONSE);
+    t.equal(rig.device.ram.bytes[3 * BLOCK], 3);
+  },
+);
 
 t.test('there is no ACA condition that a command could be sent in', async (t) => {
   const { rig, mine } = await startHolding(t);

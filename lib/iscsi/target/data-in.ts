@@ -11,6 +11,7 @@ import { assert } from '../../base/assert.js';
 import { ScsiStatus } from '../../scsi/task.js';
 import { MAP_DIGEST_BYTES } from '../../block/page-map.js';
 import { encodeDataIn } from '../wire/data-in.js';
+import { TaskAttribute } from '../wire/opcodes.js';
 import { bytesOf } from './pdu-writer.js';
 import { endWithStatus, residualOf } from './response.js';
 import type { Session } from './session.js';
@@ -24,7 +25,12 @@ export function startRead(session: Session, task: Task): void {
   task.actualBytes = task.transferBytes;
   task.readBytes = Math.min(task.expectedReadBytes, task.transferBytes);
   if (task.readBytes === 0) endWithStatus(session, task, ScsiStatus.GOOD, null);
-  else if (task.isUnjudged || !sendMapped(session, task)) readPiece(session, task);
+  else if (mustBeRead(task) || !sendMapped(session, task)) readPiece(session, task);
+}
+
+/** Nobody has judged it, or younger ones wait for it: they may begin once it has ended, and not show in it. */
+function mustBeRead({ isUnjudged, attribute }: Task): boolean {
+  return isUnjudged || attribute > TaskAttribute.SIMPLE;
 }
 
 /**

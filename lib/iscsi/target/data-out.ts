@@ -78,7 +78,9 @@ function keepImmediate(session: Session, task: Task, immediate: Buffer): void {
   }
   const whole =
     !task.isDormant && session.memory.hasRoom(task.wantedBytes) && session.memory.mayTake(task.wantedBytes);
-  takeBuffer(session, task, whole ? task.wantedBytes : Math.max(unaskedBytes(task, immediate), 1));
+  const unasked = unaskedBytes(task, immediate);
+  if (unasked === 0 && task.isDormant) return;
+  takeBuffer(session, task, whole ? task.wantedBytes : Math.max(unasked, 1));
   immediate.copy(task.writeData);
 }
 

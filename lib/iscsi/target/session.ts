@@ -205,6 +205,14 @@ export class Session {
     if (this.taskSet.hasDormant) this.taskSet.enableNext();
   }
 
+  /**
+   * What has been read reaches the kernel: data that is sent from the page cache itself (data-in.ts) is until then what the
+   * cache has, and would show a write that begins now.
+   */
+  settleReads(): void {
+    this.writer.output.flush();
+  }
+
   // ---- pressure (I11): memory is bounded by not reading and by not letting the window grow
 
   /** A buffer for a piece of read data that takes several PDUs. */
@@ -226,12 +234,14 @@ export class Session {
 
   /**
    * Pauses reading, holds the window, or takes either back, as the budgets say. With Data-Out on the way reading goes
-   * on although the write budget is spent: only that data frees it.
+   * on although the write budget is spent: only that data frees it; and with commands that wait for their turn, which may
+   * be a long time: what the initiator says meanwhile is heard.
    * @returns true when the window opened, which an initiator with nothing outstanding has to be told
    */
   balance(): boolean {
     const { writeFull, sendQueueFull } = this.memory;
-    const pause = sendQueueFull || (writeFull && this.gathering === 0 && this.busy > 0);
+    const waitsForDevice = this.gathering === 0 && this.busy > 0 && !this.taskSet.hasDormant;
+    const pause = sendQueueFull || (writeFull && waitsForDevice);
     if (pause !== this.paused) {
       this.paused = pause;
       this.link.setPaused(pause);
@@ -245,7 +255,7 @@ export class Session {
 
   /** Data that was announced, or asked for or will be, is still to come. */
   get waitsForData(): boolean {
-    return this.answering && (this.gathering > 0 || this.parked.length > 0);
+    return this.gathering > 0 || this.parked.length > 0;
   }
 
   /** Only room in the socket's queue lets it go on. */

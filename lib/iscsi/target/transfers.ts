@@ -45,6 +45,7 @@ export function startTask(session: Session, task: Task, immediate: Buffer, final
 /** The same for a command whose turn has not come: what comes of its data unasked is kept. */
 export function keepForLater(session: Session, task: Task, immediate: Buffer, final: boolean): void {
   task.plan = 'finished';
+  if (task.expectedDataOutBytes === 0) return session.setPhase(task, 'dormant');
   task.wantedBytes = task.expectedDataOutBytes;
   gathered(session, task, beginGather(session, task, immediate, final));
 }
@@ -150,6 +151,7 @@ export const taskOwner: TaskOwner<Session> = {
     const session = sessionOf(task);
     if (task.failed) return; // it ends with the last of what comes unasked
     try {
+      session.settleReads();
       session.setPhase(task, 'preparing');
       task.wantedBytes = 0;
       prepare(session, task);

@@ -3,6 +3,7 @@
  * behind it the FIN (I7): an initiator that has to wait for either stalls, but for one whose session is young, which would be
  * lost by it (LOGOUT_FIN_AGE_MS).
  */
+import type { Timer } from '../../../base/clock.js';
 import { LOGOUT_FIN_AGE_MS } from '../../../base/limits.js';
 import { decodeLogoutRequest, encodeLogoutResponse, type LogoutRequestPdu } from '../../wire/logout.js';
 import { LogoutReason, LogoutResponseCode, RejectReason } from '../../wire/opcodes.js';
@@ -33,11 +34,17 @@ export function logout(session: Session, bhs: Buffer, context: PortalContext): v
 
 function leave(session: Session, pdu: LogoutRequestPdu, context: PortalContext): void {
   session.markLeaving();
-  const graceEnds = (): void => {
-    if (session.waitsForData) session.dropWaiting();
-    else if (session.taskSet.hasDormant) grace = context.clock.after(DATA_GRACE_MS, graceEnds);
+  let grace: Timer;
+  const allow = (hadDormant: boolean, tasks: number): void => {
+    grace = context.clock.after(DATA_GRACE_MS, () => {
+      if (!session.answering) return;
+      // Commands that wait for their turn go on waiting, unless it is for data that does not come.
+      const isStuck = session.waitsForData && session.tasks.size === tasks;
+      if (hadDormant && !isStuck) allow(session.taskSet.hasDormant, session.tasks.size);
+      else session.dropWaiting();
+    });
   };
-  let grace = context.clock.after(DATA_GRACE_MS, graceEnds);
+  allow(session.taskSet.hasDormant, session.tasks.size);
   session.whenIdle(() => {
     grace.cancel();
     if (!session.answering) return;

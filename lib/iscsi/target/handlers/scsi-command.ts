@@ -49,6 +49,7 @@ export function scsiCommand(session: Session, bhs: Buffer, data: Buffer): void {
   task.expectedReadBytes = reads && !writes ? expectedBytes : 0;
   task.expectedDataOutBytes = writes ? expectedBytes : 0;
   const attribute = flags & COMMAND_ATTR_MASK;
+  if (attribute > TaskAttribute.SIMPLE) session.settleReads();
   if (task.lun === 0) session.taskSet.enter(task, attribute); // where there is no unit there is no order to keep
   // copy() of so few bytes takes several times as long.
   for (let i = 0; i < CDB_BYTES; i++) task.cdbBytes[i] = bhs[scsiCommandField.cdb + i] as number;
