@@ -4,11 +4,6 @@ import { endWithStatus } from './response.js';
 import type { Session } from './session.js';
 import type { Task, TaskFate, TaskGroup } from './task.js';
 
-/** A group that is told beforehand of each of its tasks. */
-export interface CountingGroup extends TaskGroup {
-  count(): void;
-}
-
 /** @param group told exactly once, now or when the task's I/O has ended */
 export function abortTask(session: Session, task: Task, fate: TaskFate, group: TaskGroup): void {
   const earlier = task.group;
@@ -29,36 +24,36 @@ export function abortTask(session: Session, task: Task, fate: TaskFate, group: T
 }
 
 /**
- * Ends every command of these sessions for an initiator elsewhere: each is answered TASK ABORTED, as TAS 1 in the Control
- * mode page says (SPC-4 7.5.8, SAM-5 5.3.1); calls back when none is at the device.
+ * Ends every command of these sessions, and lets none of them begin because another has gone; calls back when none is at the
+ * device.
  */
-export function abortForOthers(sessions: readonly Session[], done: () => void): void {
-  let left = 1;
-  const group = {
-    count: () => void (left += 1),
-    taskEnded: () => {
-      left -= 1;
-      if (left === 0) done();
-    },
-  };
-  abortAll(sessions, () => 'task-aborted', group);
-  group.taskEnded();
-}
-
-/** Ends every command of these sessions: none of them begins because another has gone. */
 export function abortAll(
   sessions: readonly Session[],
   fateIn: (session: Session) => TaskFate,
-  group: CountingGroup,
+  done: () => void,
 ): void {
+  let left = 1; // ours, until everything is counted
+  const taskEnded = (): void => {
+    left -= 1;
+    if (left === 0) done();
+  };
   for (const session of sessions) {
     session.taskSet.together(() => {
       for (const task of [...session.tasks.values()]) {
-        group.count();
-        abortTask(session, task, fateIn(session), group);
+        left += 1;
+        abortTask(session, task, fateIn(session), { taskEnded });
       }
     });
   }
+  taskEnded();
+}
+
+/**
+ * The same for an initiator elsewhere: each command is answered TASK ABORTED, as TAS 1 in the Control mode page says
+ * (SPC-4 7.5.8, SAM-5 5.3.1).
+ */
+export function abortForOthers(sessions: readonly Session[], done: () => void): void {
+  abortAll(sessions, () => 'task-aborted', done);
 }
 
 /** The same of one session: another initiator has preempted this one (PREEMPT AND ABORT). */

@@ -298,7 +298,7 @@ export class Session {
 
   /**
    * Gives up the commands whose data is still to come, unanswered, and reads nothing any more. Those that wait for their
-   * turn behind them as well: the initiator sends all of them again, in their order.
+   * turn as well: were they done, an elder that is sent again would come after them.
    */
   dropWaiting(): void {
     this.link.stopReading();

@@ -158,7 +158,7 @@ export const taskOwner: TaskOwner<Session> = {
       gathered(session, task, resumeGather(session, task));
       afterActivity(session);
     } catch (error) {
-      session.link.failed(error); // whoever let it come may be another's
+      session.link.failed(error); // what let it come may be the doing of another session, or of a device
     }
   },
 

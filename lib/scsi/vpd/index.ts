@@ -2,8 +2,8 @@
 import type { DiskUnit } from '../unit.js';
 import { encodeBlockLimits } from './block-limits.js';
 import { encodeDeviceIdentification } from './device-identification.js';
-import { encodeBlockDeviceCharacteristics, encodeLogicalBlockProvisioning } from './provisioning.js';
 import { encodeExtendedInquiryData } from './extended-inquiry.js';
+import { encodeBlockDeviceCharacteristics, encodeLogicalBlockProvisioning } from './provisioning.js';
 import { encodeThirdPartyCopy } from './third-party-copy.js';
 
 /** A page's bytes after the four-byte header. */

@@ -15,19 +15,20 @@ import {
   taskManagementField,
   type TaskManagementRequestPdu,
 } from '../../wire/task-management.js';
-import { abortAll, abortTask, type CountingGroup } from '../abort.js';
+import { abortAll, abortTask } from '../abort.js';
 import { Span } from '../buffer-pool.js';
 import type { PortalContext } from '../context.js';
 import { drop } from '../departure.js';
 import { bytesOf } from '../pdu-writer.js';
 import { putReject } from '../reject.js';
 import type { Session } from '../session.js';
+import type { TaskFate, TaskGroup } from '../task.js';
 
 const NOTHING_AFTER = (): void => undefined;
 
 /** The answer to one request: given when every task it ended is done at the device. */
-class PendingFunction implements CountingGroup {
-  private left = 1; // ours, until everything is counted
+class PendingFunction implements TaskGroup {
+  private left = 1; // the tasks
   private isRejected = false;
 
   constructor(
@@ -36,7 +37,8 @@ class PendingFunction implements CountingGroup {
     private readonly after: () => void,
   ) {}
 
-  count(): void {
+  /** The device server has something to do with it, too. */
+  countServer(): void {
     this.left += 1;
   }
 
@@ -48,7 +50,6 @@ class PendingFunction implements CountingGroup {
     this.after();
   }
 
-  /** What the device server has to do with it. */
   readonly serverEnded = (isDone: boolean): void => {
     if (!isDone) this.isRejected = true;
     this.taskEnded();
@@ -88,10 +89,7 @@ export function taskManagement(session: Session, bhs: Buffer, context: PortalCon
 function abortOne(session: Session, pdu: TaskManagementRequestPdu): void {
   const task = session.tasks.get(pdu.referencedTaskTag);
   if (task !== undefined) {
-    const pending = new PendingFunction(session, pdu, NOTHING_AFTER);
-    pending.count();
-    abortTask(session, task, 'silence', pending);
-    return pending.taskEnded();
+    return abortTask(session, task, 'silence', new PendingFunction(session, pdu, NOTHING_AFTER));
   }
   // A command that has not come, but is due before this request, counts as received and aborted (11.6.1).
   const due = session.window.verdict(pdu.refCmdSN) !== 'outside' && serialLess(pdu.refCmdSN, pdu.cmdSN);
@@ -103,14 +101,14 @@ function abortOne(session: Session, pdu: TaskManagementRequestPdu): void {
 }
 
 function abortTheirs(pending: PendingFunction, session: Session, sessions: readonly Session[]): void {
-  abortAll(sessions, (other) => (other === session ? 'silence' : 'task-aborted'), pending);
-  pending.taskEnded();
+  const fateIn = (other: Session): TaskFate => (other === session ? 'silence' : 'task-aborted');
+  abortAll(sessions, fateIn, () => pending.taskEnded());
 }
 
 /** The server ends the tasks of sessions that are not here; those that are here end with it. */
 function clearTaskSet(session: Session, pdu: TaskManagementRequestPdu, sessions: readonly Session[]): void {
   const pending = new PendingFunction(session, pdu, NOTHING_AFTER);
-  pending.count();
+  pending.countServer();
   session.target?.server.clearTaskSet(pending.serverEnded);
   abortTheirs(pending, session, sessions);
 }
@@ -126,7 +124,7 @@ function reset(
   after = NOTHING_AFTER,
 ): void {
   const pending = new PendingFunction(session, pdu, after);
-  pending.count();
+  pending.countServer();
   session.target?.server.reset(pending.serverEnded);
   abortTheirs(pending, session, sessions);
 }
