@@ -23,6 +23,7 @@
  * to be right before anything in it is believed, its payloadBytes first of all.
  */
 import { violated } from '../base/assert.js';
+import { putUint32Le, uint32Le } from '../base/bytes.js';
 import { dataCrc32c, headerCrc32c } from '../base/crc32c.js';
 import { BlockferryError } from '../base/errors.js';
 import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
@@ -78,31 +79,31 @@ export class FrameHeader {
 export function encodeHeader(header: FrameHeader, target: Buffer, at: number): void {
   if (!(header.payloadBytes <= PEER_PAYLOAD_BYTES_MAX))
     violated(`peer payload of ${header.payloadBytes} bytes`);
-  target.writeUInt32LE(header.payloadBytes, at);
+  putUint32Le(target, header.payloadBytes, at);
   target[at + 4] = header.type;
   target[at + 5] = (header.isAnswer ? FLAG_ANSWER : 0) | (header.fua ? FLAG_FUA : 0);
   target[at + 6] = header.status;
   target[at + 7] = 0;
-  target.writeUInt32LE(header.requestId, at + 8);
-  target.writeUInt32LE(header.volumeId, at + 12);
-  target.writeUInt32LE(header.extent, at + 16);
-  target.writeUInt32LE(header.token, at + 20);
+  putUint32Le(target, header.requestId, at + 8);
+  putUint32Le(target, header.volumeId, at + 12);
+  putUint32Le(target, header.extent, at + 16);
+  putUint32Le(target, header.token, at + 20);
   writeExact(header.epoch, target, at + 24);
   writeExact(header.offsetBytes, target, at + 32);
-  target.writeUInt32LE(header.lengthBytes, at + 40);
-  target.writeUInt32LE(0, at + PAYLOAD_DIGEST_AT);
-  target.writeUInt32LE(0, at + HEADER_DIGEST_AT);
+  putUint32Le(target, header.lengthBytes, at + 40);
+  putUint32Le(target, 0, at + PAYLOAD_DIGEST_AT);
+  putUint32Le(target, 0, at + HEADER_DIGEST_AT);
 }
 
 /** Puts the digests into a header that is written. */
 export function addDigests(target: Buffer, at: number, payload: Buffer): void {
-  if (payload.length > 0) target.writeUInt32LE(dataCrc32c(payload), at + PAYLOAD_DIGEST_AT);
-  target.writeUInt32LE(headerCrc32c(target, at, at + HEADER_DIGEST_AT), at + HEADER_DIGEST_AT);
+  if (payload.length > 0) putUint32Le(target, dataCrc32c(payload), at + PAYLOAD_DIGEST_AT);
+  putUint32Le(target, headerCrc32c(target, at, at + HEADER_DIGEST_AT), at + HEADER_DIGEST_AT);
 }
 
 /** Throws PROTOCOL when the header at `at` is not what was sent. */
 export function checkHeaderDigest(source: Buffer, at: number): void {
-  const digest = source.readUInt32LE(at + HEADER_DIGEST_AT);
+  const digest = uint32Le(source, at + HEADER_DIGEST_AT);
   if (headerCrc32c(source, at, at + HEADER_DIGEST_AT) !== digest) throw digestError('header');
 }
 
@@ -121,34 +122,34 @@ function digestError(part: string): BlockferryError {
 
 /** Reads the header at `at` into `header`. Throws PROTOCOL for what no Blockferry sends. */
 export function decodeHeader(source: Buffer, at: number, header: FrameHeader): void {
-  header.payloadBytes = source.readUInt32LE(at);
+  header.payloadBytes = uint32Le(source, at);
   header.type = source[at + 4] ?? 0;
   const flags = source[at + 5] ?? 0;
   header.isAnswer = (flags & FLAG_ANSWER) !== 0;
   header.fua = (flags & FLAG_FUA) !== 0;
   header.status = source[at + 6] ?? 0;
-  header.requestId = source.readUInt32LE(at + 8);
-  header.volumeId = source.readUInt32LE(at + 12);
-  header.extent = source.readUInt32LE(at + 16);
-  header.token = source.readUInt32LE(at + 20);
+  header.requestId = uint32Le(source, at + 8);
+  header.volumeId = uint32Le(source, at + 12);
+  header.extent = uint32Le(source, at + 16);
+  header.token = uint32Le(source, at + 20);
   header.epoch = readExact(source, at + 24);
   header.offsetBytes = readExact(source, at + 32);
-  header.lengthBytes = source.readUInt32LE(at + 40);
-  header.payloadDigest = source.readUInt32LE(at + PAYLOAD_DIGEST_AT);
+  header.lengthBytes = uint32Le(source, at + 40);
+  header.payloadDigest = uint32Le(source, at + PAYLOAD_DIGEST_AT);
   if ((flags & ~(FLAG_ANSWER | FLAG_FUA)) !== 0) throw frameError(`unknown flags ${flags}`);
 }
 
 function writeExact(value: number, target: Buffer, at: number): void {
   const high = Math.floor(value / HALF);
   if (!(high <= HIGH_HALF_MAX)) violated(`peer header field ${value} is not below 2^53`);
-  target.writeUInt32LE(value % HALF, at);
-  target.writeUInt32LE(high, at + 4);
+  putUint32Le(target, value % HALF, at);
+  putUint32Le(target, high, at + 4);
 }
 
 function readExact(source: Buffer, at: number): number {
-  const high = source.readUInt32LE(at + 4);
+  const high = uint32Le(source, at + 4);
   if (high > HIGH_HALF_MAX) throw frameError('a 64-bit field is not below 2^53');
-  return high * HALF + source.readUInt32LE(at);
+  return high * HALF + uint32Le(source, at);
 }
 
 /** What a peer sent makes no sense: the link is closed with this. */

@@ -5,22 +5,6 @@ export function byteAt(bytes: Buffer, at: number): number {
   return bytes[at] ?? 0;
 }
 
-/** Three bytes, big-endian. */
-export function uint24(bytes: Buffer, at: number): number {
-  return (byteAt(bytes, at) << 16) | bytes.readUInt16BE(at + 1);
-}
-
-/** Eight bytes as a number. Beyond 2^53 it is inexact, which is harmless: no unit has such an LBA. */
-export function uint64(bytes: Buffer, at: number): number {
-  return bytes.readUInt32BE(at) * 0x1_0000_0000 + bytes.readUInt32BE(at + 4);
-}
-
-/** Writes eight bytes; `value` below 2^53. */
-export function putUint64(into: Buffer, value: number, at: number): void {
-  into.writeUInt32BE(Math.floor(value / 0x1_0000_0000), at);
-  into.writeUInt32BE(value % 0x1_0000_0000, at + 4);
-}
-
 /** Where the CONTROL byte stands, by group code, the top three bits of the operation code (SPC-4 table 18, SAM-5 5.2). */
 const CONTROL_AT = [5, 9, 9, 1, 15, 11, 5, 5];
 

@@ -2,6 +2,7 @@
  * The mode pages (SPC-4 7.5, SBC-3 6.5): their bytes, which fields of them can be changed, and how a list of pages that
  * an initiator sends becomes modes. It knows neither MODE SENSE nor MODE SELECT, which wrap such lists.
  */
+import { uint16 } from '../base/bytes.js';
 import { byteAt } from './cdb.js';
 import { invalidParameterField, type Sense, SENSE } from './sense.js';
 import { DEFAULT_MODES, type Modes } from './state.js';
@@ -124,7 +125,7 @@ export function applyModePages(
     if (at + headerBytes > list.length) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
     // PS, bit 7, says something in MODE SENSE alone.
     const [modePage] = selectPages(unit, byteAt(list, at) & 0x3f, hasSubpage ? byteAt(list, at + 1) : 0);
-    const length = hasSubpage ? list.readUInt16BE(at + 2) : byteAt(list, at + 1);
+    const length = hasSubpage ? uint16(list, at + 2) : byteAt(list, at + 1);
     if (modePage === undefined || (byteAt(list, at) & 0x3f) === ALL_PAGES) return invalidParameterField(at);
     if (length !== modePage.fixed.length) return invalidParameterField(at + headerBytes / 2);
     const parametersAt = at + headerBytes;

@@ -2,6 +2,7 @@
  * Named outcomes of commands and their bytes: sense data in fixed and descriptor format (SPC-4 4.5).
  * It decides nothing; commands choose the outcome, the transport carries it.
  */
+import { putUint16, putUint32 } from '../base/bytes.js';
 import { IoError } from '../block/device.js';
 
 /** SPC-4 4.5.6 */
@@ -200,12 +201,12 @@ const FIXED_BYTES = 18;
 function putSpecific(into: Buffer, at: number, { field, progress }: Sense): void {
   if (progress !== undefined) {
     into[at] = 0x80;
-    into.writeUInt16BE(progress, at + 1);
+    putUint16(into, progress, at + 1);
   }
   if (field === undefined) return;
   const bitPointer = field.bit === undefined ? 0 : 0x08 | field.bit;
   into[at] = 0x80 | (field.inCdb ? 0x40 : 0) | (field.inSegment === true ? 0x20 : 0) | bitPointer;
-  into.writeUInt16BE(field.byte, at + 1);
+  putUint16(into, field.byte, at + 1);
 }
 
 /** Current sense data in fixed format, 70h, 18 bytes (SPC-4 4.5.3). */
@@ -216,7 +217,7 @@ export function encodeSense(sense: Sense): Buffer {
   // INFORMATION has four bytes here; a larger value cannot be said and VALID stays 0 (SPC-4 4.5.3).
   if (sense.information !== undefined && sense.information <= 0xffffffff) {
     bytes[0] |= 0x80;
-    bytes.writeUInt32BE(sense.information, 3);
+    putUint32(bytes, sense.information, 3);
   }
   bytes[7] = FIXED_BYTES - 8;
   bytes[12] = sense.asc;
@@ -227,7 +228,7 @@ export function encodeSense(sense: Sense): Buffer {
 
 /** COMMAND-SPECIFIC INFORMATION of COPY ABORTED, and behind the rest the status and sense that it points at (SPC-4 5.16). */
 function withCopyFailure(bytes: Buffer, { segment, answer }: CopyFailure): Buffer {
-  bytes.writeUInt16BE(segment, 10);
+  putUint16(bytes, segment, 10);
   if (answer === undefined) return bytes;
   bytes[answer.by === 'source' ? 8 : 9] = bytes.length;
   const whole = Buffer.concat([bytes, Buffer.from([answer.status]), senseOfAnswer(answer)]);
@@ -244,7 +245,7 @@ function copyDescriptors({ segment, answer }: CopyFailure): Buffer[] {
   const specific = Buffer.alloc(12);
   specific[0] = 0x01;
   specific[1] = 0x0a;
-  specific.writeUInt16BE(segment, 10);
+  putUint16(specific, segment, 10);
   if (answer === undefined) return [specific];
   const forwarded = senseOfAnswer(answer);
   const source = answer.by === 'source' ? 1 : 2;

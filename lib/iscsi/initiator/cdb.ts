@@ -2,6 +2,7 @@
  * Commands as an initiator writes them (SBC-3, SPC-4), into sixteen bytes, and the answers it reads. On purpose not the
  * target's own tables: what checks a target must not share its mistakes.
  */
+import { putUint16, putUint32, uint32, uint8 } from '../../base/bytes.js';
 import { BlockferryError } from '../../base/errors.js';
 
 const TWO_32 = 0x100000000;
@@ -12,9 +13,9 @@ function begin(cdb: Buffer, opcode: number): void {
 }
 
 function writeLbaAndCount(cdb: Buffer, lba: number, blocks: number): void {
-  cdb.writeUInt32BE(Math.floor(lba / TWO_32), 2);
-  cdb.writeUInt32BE(lba % TWO_32, 6);
-  cdb.writeUInt32BE(blocks, 10);
+  putUint32(cdb, Math.floor(lba / TWO_32), 2);
+  putUint32(cdb, lba % TWO_32, 6);
+  putUint32(cdb, blocks, 10);
 }
 
 /** SBC-3 5.13 */
@@ -46,7 +47,7 @@ export function writeSame16(cdb: Buffer, lba: number, blocks: number, unmap: boo
 /** SBC-3 5.28 */
 export function unmapCdb(cdb: Buffer, parameterBytes: number): void {
   begin(cdb, 0x42);
-  cdb.writeUInt16BE(parameterBytes, 7);
+  putUint16(cdb, parameterBytes, 7);
 }
 
 export interface LbaRange {
@@ -57,13 +58,13 @@ export interface LbaRange {
 /** The parameter list of UNMAP (SBC-3 5.28.2). */
 export function unmapParameters(ranges: readonly LbaRange[]): Buffer {
   const list = Buffer.alloc(8 + ranges.length * 16);
-  list.writeUInt16BE(list.length - 2, 0);
-  list.writeUInt16BE(ranges.length * 16, 2);
+  putUint16(list, list.length - 2, 0);
+  putUint16(list, ranges.length * 16, 2);
   ranges.forEach(({ lba, blocks }, index) => {
     const at = 8 + index * 16;
-    list.writeUInt32BE(Math.floor(lba / TWO_32), at);
-    list.writeUInt32BE(lba % TWO_32, at + 4);
-    list.writeUInt32BE(blocks, at + 8);
+    putUint32(list, Math.floor(lba / TWO_32), at);
+    putUint32(list, lba % TWO_32, at + 4);
+    putUint32(list, blocks, at + 8);
   });
   return list;
 }
@@ -72,7 +73,7 @@ export function unmapParameters(ranges: readonly LbaRange[]): Buffer {
 export function readCapacity16(cdb: Buffer, allocationLength: number): void {
   begin(cdb, 0x9e);
   cdb[1] = 0x10;
-  cdb.writeUInt32BE(allocationLength, 10);
+  putUint32(cdb, allocationLength, 10);
 }
 
 /** SPC-4 6.6; `page` undefined: the standard data. */
@@ -82,7 +83,7 @@ export function inquiryCdb(cdb: Buffer, page: number | undefined, allocationLeng
     cdb[1] = 0x01;
     cdb[2] = page;
   }
-  cdb.writeUInt16BE(allocationLength, 3);
+  putUint16(cdb, allocationLength, 3);
 }
 
 /** SPC-4 6.47 */
@@ -105,15 +106,15 @@ export interface Capacity {
 export function parseCapacity(data: Buffer): Capacity {
   if (data.length < 16)
     throw new BlockferryError('PROTOCOL', `READ CAPACITY(16) brought ${data.length} bytes`);
-  const blocks = data.readUInt32BE(0) * TWO_32 + data.readUInt32BE(4) + 1;
-  const blockBytes = data.readUInt32BE(8);
-  const thin = (data.readUInt8(14) & 0x80) !== 0;
+  const blocks = uint32(data, 0) * TWO_32 + uint32(data, 4) + 1;
+  const blockBytes = uint32(data, 8);
+  const thin = (uint8(data, 14) & 0x80) !== 0;
   return {
     blocks,
     blockBytes,
     sizeBytes: blocks * blockBytes,
     thin,
-    blocksPerPhysical: 1 << (data.readUInt8(13) & 15),
+    blocksPerPhysical: 1 << (uint8(data, 13) & 15),
   };
 }
 
@@ -127,10 +128,10 @@ export interface SenseSummary {
 export function parseSense(sense: Buffer): SenseSummary | undefined {
   const code = (sense[0] ?? 0) & 0x7f;
   if (code >= 0x72 && sense.length >= 4) {
-    return { key: sense.readUInt8(1) & 15, asc: sense.readUInt8(2), ascq: sense.readUInt8(3) };
+    return { key: uint8(sense, 1) & 15, asc: uint8(sense, 2), ascq: uint8(sense, 3) };
   }
   if (code < 0x70 || sense.length < 14) return undefined;
-  return { key: sense.readUInt8(2) & 15, asc: sense.readUInt8(12), ascq: sense.readUInt8(13) };
+  return { key: uint8(sense, 2) & 15, asc: uint8(sense, 12), ascq: uint8(sense, 13) };
 }
 
 const STATUS_NAMES: Readonly<Record<number, string>> = {

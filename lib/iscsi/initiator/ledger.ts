@@ -10,6 +10,7 @@
  * acknowledged and issued, a little-endian word per block each.
  */
 import { open, readFile, rename } from 'node:fs/promises';
+import { putUint32Le, putUint8, uint32Le, uint8 } from '../../base/bytes.js';
 import { BlockferryError, errnoOf } from '../../base/errors.js';
 import { claimedGeneration, describeContent, inspectBlock, isBlock } from './pattern.js';
 
@@ -145,10 +146,10 @@ export class Ledger {
   async save(path: string): Promise<void> {
     const header = Buffer.alloc(FILE_HEADER_BYTES);
     header.write(FILE_MAGIC, 0, 'latin1');
-    header.writeUInt32LE(this.geometry.seed >>> 0, 32);
-    header.writeUInt32LE(this.geometry.blockBytes, 36);
+    putUint32Le(header, this.geometry.seed >>> 0, 32);
+    putUint32Le(header, this.geometry.blockBytes, 36);
     header.writeDoubleLE(this.geometry.blocks, 40);
-    header.writeUInt8(this.interrupted ? 1 : 0, 48);
+    putUint8(header, this.interrupted ? 1 : 0, 48);
     const temporary = `${path}.new`;
     const file = await open(temporary, 'w');
     try {
@@ -180,8 +181,8 @@ export class Ledger {
         'give the file that an earlier run wrote',
       );
     }
-    const ledger = new Ledger({ seed: bytes.readUInt32LE(32), blockBytes: bytes.readUInt32LE(36), blocks });
-    ledger.interrupted = bytes.readUInt8(48) !== 0;
+    const ledger = new Ledger({ seed: uint32Le(bytes, 32), blockBytes: uint32Le(bytes, 36), blocks });
+    ledger.interrupted = uint8(bytes, 48) !== 0;
     for (const [index, part] of [ledger.acknowledged, ledger.issued].entries()) {
       bytes.copy(Buffer.from(part.buffer), 0, FILE_HEADER_BYTES + index * blocks * 4);
     }

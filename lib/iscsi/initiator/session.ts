@@ -4,6 +4,7 @@
  *
  *   queue ──pump()── window open? ── send ──▶ outstanding (by task tag) ── Data-In / R2T / Response ──▶ completed
  */
+import { uint16, uint32 } from '../../base/bytes.js';
 import { serialAdd, serialLess, serialLessOrEqual } from '../../base/serial.js';
 import { decodeAsyncMessage, type AsyncMessagePdu } from '../wire/async-message.js';
 import { BHS_BYTES, bhsField, opcodeOf } from '../wire/bhs.js';
@@ -144,7 +145,7 @@ export class Session implements ConnectionSink {
     const task = this.taskOf(bhs);
     this.dataTask = task;
     if (task === null) return Buffer.allocUnsafe(dataSegmentLength);
-    const offset = bhs.readUInt32BE(dataInField.bufferOffset);
+    const offset = uint32(bhs, dataInField.bufferOffset);
     const { dataIn } = task;
     if (offset + dataSegmentLength > dataIn.length) {
       this.fail(`Data-In beyond the expected length: ${describePdu(bhs)}`);
@@ -183,22 +184,22 @@ export class Session implements ConnectionSink {
 
   /** RFC 7143 4.2.2.1: the window only grows, and one that makes no sense is ignored. */
   private takeWindow(bhs: Buffer): void {
-    const expCmdSN = bhs.readUInt32BE(bhsField.expCmdSN);
-    const maxCmdSN = bhs.readUInt32BE(bhsField.maxCmdSN);
+    const expCmdSN = uint32(bhs, bhsField.expCmdSN);
+    const maxCmdSN = uint32(bhs, bhsField.maxCmdSN);
     if (serialLess(maxCmdSN, serialAdd(expCmdSN, -1))) return;
     if (serialLess(this.maxCmdSN, maxCmdSN)) this.maxCmdSN = maxCmdSN;
   }
 
   /** One connection, so statuses come in order, each exactly once. */
   private takeStatSN(bhs: Buffer): void {
-    const statSN = bhs.readUInt32BE(bhsField.statSN);
+    const statSN = uint32(bhs, bhsField.statSN);
     if (statSN !== this.expStatSN)
       this.owner.violation(`StatSN ${this.expStatSN} expected: ${describePdu(bhs)}`);
     this.expStatSN = serialAdd(statSN, 1);
   }
 
   private taskOf(bhs: Buffer): InitiatorTask | null {
-    return this.tasks.find(bhs.readUInt32BE(bhsField.initiatorTaskTag));
+    return this.tasks.find(uint32(bhs, bhsField.initiatorTaskTag));
   }
 
   private takeDataIn(bhs: Buffer, data: Buffer): void {
@@ -206,14 +207,14 @@ export class Session implements ConnectionSink {
     this.dataTask = null;
     if (task === null) return this.owner.violation(`data for an unknown task: ${describePdu(bhs)}`);
     task.receivedBytes += data.length;
-    const dataSN = bhs.readUInt32BE(dataInField.dataSN);
+    const dataSN = uint32(bhs, dataInField.dataSN);
     if (dataSN !== task.expDataSN)
       this.owner.violation(`DataSN ${task.expDataSN} expected: ${describePdu(bhs)}`);
     task.expDataSN = dataSN + 1;
     const flags = bhs[bhsField.flags] as number;
     if ((flags & DATA_IN_STATUS_BIT) === 0) return;
     this.takeStatSN(bhs);
-    this.answer(task, bhs[dataInField.status] as number, flags, bhs.readUInt32BE(dataInField.residualCount));
+    this.answer(task, bhs[dataInField.status] as number, flags, uint32(bhs, dataInField.residualCount));
   }
 
   private takeResponse(bhs: Buffer, data: Buffer): void {
@@ -222,10 +223,10 @@ export class Session implements ConnectionSink {
     if (task === null) return this.owner.violation(`an answer for an unknown task: ${describePdu(bhs)}`);
     const response = bhs[scsiResponseField.response] as number;
     if (response !== 0) this.owner.violation(`a failed delivery: ${describePdu(bhs)}`);
-    if (data.length >= 2) task.sense = data.subarray(2, 2 + data.readUInt16BE(0));
+    if (data.length >= 2) task.sense = data.subarray(2, 2 + uint16(data, 0));
     const flags = bhs[bhsField.flags] as number;
     const status = response === 0 ? (bhs[scsiResponseField.status] as number) : 0x02;
-    this.answer(task, status, flags, bhs.readUInt32BE(scsiResponseField.residualCount));
+    this.answer(task, status, flags, uint32(bhs, scsiResponseField.residualCount));
   }
 
   private answer(task: InitiatorTask, status: number, flags: number, residualCount: number): void {
@@ -315,7 +316,7 @@ export class Session implements ConnectionSink {
   }
 
   private takeControlAnswer(bhs: Buffer, data: Buffer): void {
-    const tag = bhs.readUInt32BE(bhsField.initiatorTaskTag);
+    const tag = uint32(bhs, bhsField.initiatorTaskTag);
     if (!this.controls.answered(tag, bhs, data))
       this.owner.violation(`an answer to nothing: ${describePdu(bhs)}`);
   }

@@ -1,4 +1,5 @@
 /** How a session's commands and write data are laid into PDUs; which task, and when, is the session's affair. */
+import { putUint32 } from '../../base/bytes.js';
 import { BHS_BYTES, FINAL_BIT, bhsField, writeLengths } from '../wire/bhs.js';
 import { dataOutField } from '../wire/data-out.js';
 import type { OperationalParameters } from '../wire/negotiation-rules.js';
@@ -33,11 +34,11 @@ export class Transmitter {
       TaskAttribute.SIMPLE;
     writeLengths(bhs, 0, 0, immediate);
     const expected = dataOut.length > 0 ? dataOut.length : dataIn.length;
-    bhs.writeUInt32BE(this.lunHigh, bhsField.lunHigh);
-    bhs.writeUInt32BE(task.initiatorTaskTag, bhsField.initiatorTaskTag);
-    bhs.writeUInt32BE(expected, scsiCommandField.expectedDataTransferLength);
-    bhs.writeUInt32BE(task.cmdSN, bhsField.cmdSN);
-    bhs.writeUInt32BE(expStatSN, bhsField.expStatSN);
+    putUint32(bhs, this.lunHigh, bhsField.lunHigh);
+    putUint32(bhs, task.initiatorTaskTag, bhsField.initiatorTaskTag);
+    putUint32(bhs, expected, scsiCommandField.expectedDataTransferLength);
+    putUint32(bhs, task.cmdSN, bhsField.cmdSN);
+    putUint32(bhs, expStatSN, bhsField.expStatSN);
     const at = this.outbox.headerAt();
     bhs.copy(this.outbox.buffer, at);
     this.outbox.addPdu(immediate === dataOut.length ? dataOut : dataOut.subarray(0, immediate));
@@ -74,12 +75,12 @@ export class Transmitter {
       into[header] = Opcode.DATA_OUT;
       into[header + bhsField.flags] = at + bytes === end ? FINAL_BIT : 0;
       writeLengths(into, header, 0, bytes);
-      if (targetTransferTag !== RESERVED_TAG) into.writeUInt32BE(this.lunHigh, header + bhsField.lunHigh);
-      into.writeUInt32BE(task.initiatorTaskTag, header + bhsField.initiatorTaskTag);
-      into.writeUInt32BE(targetTransferTag, header + bhsField.targetTransferTag);
-      into.writeUInt32BE(expStatSN, header + bhsField.expStatSN);
-      into.writeUInt32BE(dataSN, header + dataOutField.dataSN);
-      into.writeUInt32BE(at, header + dataOutField.bufferOffset);
+      if (targetTransferTag !== RESERVED_TAG) putUint32(into, this.lunHigh, header + bhsField.lunHigh);
+      putUint32(into, task.initiatorTaskTag, header + bhsField.initiatorTaskTag);
+      putUint32(into, targetTransferTag, header + bhsField.targetTransferTag);
+      putUint32(into, expStatSN, header + bhsField.expStatSN);
+      putUint32(into, dataSN, header + dataOutField.dataSN);
+      putUint32(into, at, header + dataOutField.bufferOffset);
       this.outbox.addPdu(task.dataOut.subarray(at, at + bytes));
       at += bytes;
     }

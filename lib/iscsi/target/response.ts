@@ -2,6 +2,7 @@
  * SCSI Response: the end of a command that its last Data-In does not end (RFC 7143 11.4), and the residual count that
  * both carry. Nothing here decides which status a command gets.
  */
+import { putUint16 } from '../../base/bytes.js';
 import { ScsiStatus } from '../../scsi/task.js';
 import type { Sense } from '../../scsi/sense.js';
 import { ScsiResponseCode } from '../wire/opcodes.js';
@@ -69,7 +70,7 @@ function putResponse(session: Session, task: Task, status: number, sense: Sense 
   );
   if (senseBytes !== null) {
     const at = session.writer.dataStart(span);
-    bytes.writeUInt16BE(senseBytes.length, at);
+    putUint16(bytes, senseBytes.length, at);
     senseBytes.copy(bytes, at + SENSE_LENGTH_BYTES);
   }
   session.writer.send(span, dataBytes);

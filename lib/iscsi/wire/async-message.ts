@@ -1,4 +1,5 @@
 /** Asynchronous Message (RFC 7143 11.9): the target asks for a logout, or announces that it drops something. */
+import { putUint16, putUint32, putUint8, uint16, uint32, uint8 } from '../../base/bytes.js';
 import { FINAL_BIT, beginBhs, bhsField, dataSegmentLengthOf, totalAHSLengthOf, writeLun } from './bhs.js';
 import type { PduLengths, RawLun } from './bhs.js';
 import { Opcode, RESERVED_TAG } from './opcodes.js';
@@ -29,29 +30,29 @@ export function decodeAsyncMessage(bhs: Buffer, at = 0): AsyncMessagePdu {
   return {
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    lunHigh: bhs.readUInt32BE(at + asyncMessageField.lunHigh),
-    lunLow: bhs.readUInt32BE(at + asyncMessageField.lunLow),
-    statSN: bhs.readUInt32BE(at + asyncMessageField.statSN),
-    expCmdSN: bhs.readUInt32BE(at + asyncMessageField.expCmdSN),
-    maxCmdSN: bhs.readUInt32BE(at + asyncMessageField.maxCmdSN),
-    asyncEvent: bhs.readUInt8(at + asyncMessageField.asyncEvent),
-    asyncVCode: bhs.readUInt8(at + asyncMessageField.asyncVCode),
-    parameter1: bhs.readUInt16BE(at + asyncMessageField.parameter1),
-    parameter2: bhs.readUInt16BE(at + asyncMessageField.parameter2),
-    parameter3: bhs.readUInt16BE(at + asyncMessageField.parameter3),
+    lunHigh: uint32(bhs, at + asyncMessageField.lunHigh),
+    lunLow: uint32(bhs, at + asyncMessageField.lunLow),
+    statSN: uint32(bhs, at + asyncMessageField.statSN),
+    expCmdSN: uint32(bhs, at + asyncMessageField.expCmdSN),
+    maxCmdSN: uint32(bhs, at + asyncMessageField.maxCmdSN),
+    asyncEvent: uint8(bhs, at + asyncMessageField.asyncEvent),
+    asyncVCode: uint8(bhs, at + asyncMessageField.asyncVCode),
+    parameter1: uint16(bhs, at + asyncMessageField.parameter1),
+    parameter2: uint16(bhs, at + asyncMessageField.parameter2),
+    parameter3: uint16(bhs, at + asyncMessageField.parameter3),
   };
 }
 
 export function encodeAsyncMessage(pdu: AsyncMessagePdu, into: Buffer, at = 0): void {
   beginBhs(into, at, Opcode.ASYNC_MESSAGE, FINAL_BIT, pdu);
   writeLun(into, at, pdu);
-  into.writeUInt32BE(RESERVED_TAG, at + asyncMessageField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.statSN, at + asyncMessageField.statSN);
-  into.writeUInt32BE(pdu.expCmdSN, at + asyncMessageField.expCmdSN);
-  into.writeUInt32BE(pdu.maxCmdSN, at + asyncMessageField.maxCmdSN);
-  into.writeUInt8(pdu.asyncEvent, at + asyncMessageField.asyncEvent);
-  into.writeUInt8(pdu.asyncVCode, at + asyncMessageField.asyncVCode);
-  into.writeUInt16BE(pdu.parameter1, at + asyncMessageField.parameter1);
-  into.writeUInt16BE(pdu.parameter2, at + asyncMessageField.parameter2);
-  into.writeUInt16BE(pdu.parameter3, at + asyncMessageField.parameter3);
+  putUint32(into, RESERVED_TAG, at + asyncMessageField.initiatorTaskTag);
+  putUint32(into, pdu.statSN, at + asyncMessageField.statSN);
+  putUint32(into, pdu.expCmdSN, at + asyncMessageField.expCmdSN);
+  putUint32(into, pdu.maxCmdSN, at + asyncMessageField.maxCmdSN);
+  putUint8(into, pdu.asyncEvent, at + asyncMessageField.asyncEvent);
+  putUint8(into, pdu.asyncVCode, at + asyncMessageField.asyncVCode);
+  putUint16(into, pdu.parameter1, at + asyncMessageField.parameter1);
+  putUint16(into, pdu.parameter2, at + asyncMessageField.parameter2);
+  putUint16(into, pdu.parameter3, at + asyncMessageField.parameter3);
 }

@@ -8,6 +8,7 @@
  *  16 | Initiator Task Tag                                |
  *  20 | Opcode-specific up to byte 47                     |
  */
+import { putUint32, putUint8, uint32, uint8 } from '../../base/bytes.js';
 
 export const BHS_BYTES = 48;
 export const DIGEST_BYTES = 4;
@@ -67,35 +68,35 @@ export function decodeBhs(bhs: Buffer, at = 0): Bhs {
     final: isFinal(bhs, at),
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    lunHigh: bhs.readUInt32BE(at + bhsField.lunHigh),
-    lunLow: bhs.readUInt32BE(at + bhsField.lunLow),
+    lunHigh: uint32(bhs, at + bhsField.lunHigh),
+    lunLow: uint32(bhs, at + bhsField.lunLow),
     initiatorTaskTag: initiatorTaskTagOf(bhs, at),
   };
 }
 
 export function opcodeOf(bhs: Buffer, at = 0): number {
-  return bhs.readUInt8(at) & OPCODE_MASK;
+  return uint8(bhs, at) & OPCODE_MASK;
 }
 
 export function isImmediate(bhs: Buffer, at = 0): boolean {
-  return (bhs.readUInt8(at) & IMMEDIATE_BIT) !== 0;
+  return (uint8(bhs, at) & IMMEDIATE_BIT) !== 0;
 }
 
 export function isFinal(bhs: Buffer, at = 0): boolean {
-  return (bhs.readUInt8(at + bhsField.flags) & FINAL_BIT) !== 0;
+  return (uint8(bhs, at + bhsField.flags) & FINAL_BIT) !== 0;
 }
 
 /** In four-byte words. */
 export function totalAHSLengthOf(bhs: Buffer, at = 0): number {
-  return bhs.readUInt8(at + bhsField.totalAHSLength);
+  return uint8(bhs, at + bhsField.totalAHSLength);
 }
 
 export function dataSegmentLengthOf(bhs: Buffer, at = 0): number {
-  return bhs.readUInt32BE(at + bhsField.totalAHSLength) & 0xffffff;
+  return uint32(bhs, at + bhsField.totalAHSLength) & 0xffffff;
 }
 
 export function initiatorTaskTagOf(bhs: Buffer, at = 0): number {
-  return bhs.readUInt32BE(at + bhsField.initiatorTaskTag);
+  return uint32(bhs, at + bhsField.initiatorTaskTag);
 }
 
 /** Both lengths in one write: TotalAHSLength (words) in the high byte. */
@@ -105,20 +106,20 @@ export function writeLengths(
   totalAHSLength: number,
   dataSegmentLength: number,
 ): void {
-  into.writeUInt32BE(((totalAHSLength << 24) | dataSegmentLength) >>> 0, at + bhsField.totalAHSLength);
+  putUint32(into, ((totalAHSLength << 24) | dataSegmentLength) >>> 0, at + bhsField.totalAHSLength);
 }
 
 /** Zeroes all 48 bytes, then writes byte 0, byte 1 and the lengths: how every encoder begins. */
 export function beginBhs(into: Buffer, at: number, byte0: number, flags: number, lengths: PduLengths): void {
   for (let byte = at; byte < at + BHS_BYTES; byte++) into[byte] = 0; // fill() of so few takes several times as long
-  into.writeUInt8(byte0, at + bhsField.opcode);
-  into.writeUInt8(flags, at + bhsField.flags);
+  putUint8(into, byte0, at + bhsField.opcode);
+  putUint8(into, flags, at + bhsField.flags);
   writeLengths(into, at, lengths.totalAHSLength, lengths.dataSegmentLength);
 }
 
 export function writeLun(into: Buffer, at: number, lun: RawLun): void {
-  into.writeUInt32BE(lun.lunHigh, at + bhsField.lunHigh);
-  into.writeUInt32BE(lun.lunLow, at + bhsField.lunLow);
+  putUint32(into, lun.lunHigh, at + bhsField.lunHigh);
+  putUint32(into, lun.lunLow, at + bhsField.lunLow);
 }
 
 /** Data segments are padded to whole words (RFC 7143 11.2.3). */

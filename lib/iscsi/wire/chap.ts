@@ -3,6 +3,7 @@
  * Whose secret it is, and who may be asked for it, is the two sides' own affair.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { putUint32 } from '../../base/bytes.js';
 import { BINARY_VALUE_BYTES_MAX } from '../../base/limits.js';
 import type { Random } from '../../base/random.js';
 import { parseBinary, parseNumber } from './text-keys.js';
@@ -54,7 +55,7 @@ export function isSameResponse(a: Buffer, b: Buffer): boolean {
 /** As long as the strongest response, so that nothing is gained by guessing it. */
 export function makeChallenge(random: Random): Buffer {
   const challenge = Buffer.alloc(32);
-  for (let at = 0; at < challenge.length; at += 4) challenge.writeUInt32BE(random.uint32(), at);
+  for (let at = 0; at < challenge.length; at += 4) putUint32(challenge, random.uint32(), at);
   return challenge;
 }
 

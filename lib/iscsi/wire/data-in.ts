@@ -1,4 +1,5 @@
 /** SCSI Data-In (RFC 7143 11.7): read data, and with S set the status that ends the command. */
+import { putUint32, putUint8, uint32, uint8 } from '../../base/bytes.js';
 import {
   FINAL_BIT,
   beginBhs,
@@ -43,26 +44,26 @@ export interface DataInPdu extends PduLengths, RawLun {
 }
 
 export function decodeDataIn(bhs: Buffer, at = 0): DataInPdu {
-  const flags = bhs.readUInt8(at + dataInField.flags);
+  const flags = uint8(bhs, at + dataInField.flags);
   return {
     final: isFinal(bhs, at),
     acknowledge: (flags & DATA_IN_ACKNOWLEDGE_BIT) !== 0,
     overflow: (flags & OVERFLOW_BIT) !== 0,
     underflow: (flags & UNDERFLOW_BIT) !== 0,
     hasStatus: (flags & DATA_IN_STATUS_BIT) !== 0,
-    status: bhs.readUInt8(at + dataInField.status),
+    status: uint8(bhs, at + dataInField.status),
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    lunHigh: bhs.readUInt32BE(at + dataInField.lunHigh),
-    lunLow: bhs.readUInt32BE(at + dataInField.lunLow),
-    initiatorTaskTag: bhs.readUInt32BE(at + dataInField.initiatorTaskTag),
-    targetTransferTag: bhs.readUInt32BE(at + dataInField.targetTransferTag),
-    statSN: bhs.readUInt32BE(at + dataInField.statSN),
-    expCmdSN: bhs.readUInt32BE(at + dataInField.expCmdSN),
-    maxCmdSN: bhs.readUInt32BE(at + dataInField.maxCmdSN),
-    dataSN: bhs.readUInt32BE(at + dataInField.dataSN),
-    bufferOffset: bhs.readUInt32BE(at + dataInField.bufferOffset),
-    residualCount: bhs.readUInt32BE(at + dataInField.residualCount),
+    lunHigh: uint32(bhs, at + dataInField.lunHigh),
+    lunLow: uint32(bhs, at + dataInField.lunLow),
+    initiatorTaskTag: uint32(bhs, at + dataInField.initiatorTaskTag),
+    targetTransferTag: uint32(bhs, at + dataInField.targetTransferTag),
+    statSN: uint32(bhs, at + dataInField.statSN),
+    expCmdSN: uint32(bhs, at + dataInField.expCmdSN),
+    maxCmdSN: uint32(bhs, at + dataInField.maxCmdSN),
+    dataSN: uint32(bhs, at + dataInField.dataSN),
+    bufferOffset: uint32(bhs, at + dataInField.bufferOffset),
+    residualCount: uint32(bhs, at + dataInField.residualCount),
   };
 }
 
@@ -74,14 +75,14 @@ export function encodeDataIn(pdu: DataInPdu, into: Buffer, at = 0): void {
     (pdu.underflow ? UNDERFLOW_BIT : 0) |
     (pdu.hasStatus ? DATA_IN_STATUS_BIT : 0);
   beginBhs(into, at, Opcode.DATA_IN, flags, pdu);
-  into.writeUInt8(pdu.status, at + dataInField.status);
+  putUint8(into, pdu.status, at + dataInField.status);
   writeLun(into, at, pdu);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + dataInField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.targetTransferTag, at + dataInField.targetTransferTag);
-  into.writeUInt32BE(pdu.statSN, at + dataInField.statSN);
-  into.writeUInt32BE(pdu.expCmdSN, at + dataInField.expCmdSN);
-  into.writeUInt32BE(pdu.maxCmdSN, at + dataInField.maxCmdSN);
-  into.writeUInt32BE(pdu.dataSN, at + dataInField.dataSN);
-  into.writeUInt32BE(pdu.bufferOffset, at + dataInField.bufferOffset);
-  into.writeUInt32BE(pdu.residualCount, at + dataInField.residualCount);
+  putUint32(into, pdu.initiatorTaskTag, at + dataInField.initiatorTaskTag);
+  putUint32(into, pdu.targetTransferTag, at + dataInField.targetTransferTag);
+  putUint32(into, pdu.statSN, at + dataInField.statSN);
+  putUint32(into, pdu.expCmdSN, at + dataInField.expCmdSN);
+  putUint32(into, pdu.maxCmdSN, at + dataInField.maxCmdSN);
+  putUint32(into, pdu.dataSN, at + dataInField.dataSN);
+  putUint32(into, pdu.bufferOffset, at + dataInField.bufferOffset);
+  putUint32(into, pdu.residualCount, at + dataInField.residualCount);
 }

@@ -1,4 +1,5 @@
 /** SCSI Data-Out (RFC 7143 11.7): write data, solicited by an R2T or within the first burst. */
+import { putUint32, uint32 } from '../../base/bytes.js';
 import {
   FINAL_BIT,
   beginBhs,
@@ -32,22 +33,22 @@ export function decodeDataOut(bhs: Buffer, at = 0): DataOutPdu {
     final: isFinal(bhs, at),
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    lunHigh: bhs.readUInt32BE(at + dataOutField.lunHigh),
-    lunLow: bhs.readUInt32BE(at + dataOutField.lunLow),
-    initiatorTaskTag: bhs.readUInt32BE(at + dataOutField.initiatorTaskTag),
-    targetTransferTag: bhs.readUInt32BE(at + dataOutField.targetTransferTag),
-    expStatSN: bhs.readUInt32BE(at + dataOutField.expStatSN),
-    dataSN: bhs.readUInt32BE(at + dataOutField.dataSN),
-    bufferOffset: bhs.readUInt32BE(at + dataOutField.bufferOffset),
+    lunHigh: uint32(bhs, at + dataOutField.lunHigh),
+    lunLow: uint32(bhs, at + dataOutField.lunLow),
+    initiatorTaskTag: uint32(bhs, at + dataOutField.initiatorTaskTag),
+    targetTransferTag: uint32(bhs, at + dataOutField.targetTransferTag),
+    expStatSN: uint32(bhs, at + dataOutField.expStatSN),
+    dataSN: uint32(bhs, at + dataOutField.dataSN),
+    bufferOffset: uint32(bhs, at + dataOutField.bufferOffset),
   };
 }
 
 export function encodeDataOut(pdu: DataOutPdu, into: Buffer, at = 0): void {
   beginBhs(into, at, Opcode.DATA_OUT, pdu.final ? FINAL_BIT : 0, pdu);
   writeLun(into, at, pdu);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + dataOutField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.targetTransferTag, at + dataOutField.targetTransferTag);
-  into.writeUInt32BE(pdu.expStatSN, at + dataOutField.expStatSN);
-  into.writeUInt32BE(pdu.dataSN, at + dataOutField.dataSN);
-  into.writeUInt32BE(pdu.bufferOffset, at + dataOutField.bufferOffset);
+  putUint32(into, pdu.initiatorTaskTag, at + dataOutField.initiatorTaskTag);
+  putUint32(into, pdu.targetTransferTag, at + dataOutField.targetTransferTag);
+  putUint32(into, pdu.expStatSN, at + dataOutField.expStatSN);
+  putUint32(into, pdu.dataSN, at + dataOutField.dataSN);
+  putUint32(into, pdu.bufferOffset, at + dataOutField.bufferOffset);
 }

@@ -1,5 +1,6 @@
 /** Login Request and Login Response (RFC 7143 11.12, 11.13): layout only; the keys they carry are text-keys.ts's. */
 import { assert } from '../../base/assert.js';
+import { putUint16, putUint32, putUint8, uint16, uint32, uint8 } from '../../base/bytes.js';
 import {
   FINAL_BIT,
   IMMEDIATE_BIT,
@@ -57,18 +58,18 @@ export interface LoginRequestPdu extends LoginCommon {
 }
 
 function decodeCommon(bhs: Buffer, at: number): LoginCommon {
-  const flags = bhs.readUInt8(at + loginField.flags);
+  const flags = uint8(bhs, at + loginField.flags);
   return {
     transit: (flags & TRANSIT_BIT) !== 0,
     continues: (flags & CONTINUE_BIT) !== 0,
     csg: (flags >> 2) & 3,
     nsg: flags & 3,
-    versionMax: bhs.readUInt8(at + loginField.versionMax),
+    versionMax: uint8(bhs, at + loginField.versionMax),
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
     isid: bhs.toString('hex', at + loginField.isid, at + loginField.isid + ISID_BYTES),
-    tsih: bhs.readUInt16BE(at + loginField.tsih),
-    initiatorTaskTag: bhs.readUInt32BE(at + loginField.initiatorTaskTag),
+    tsih: uint16(bhs, at + loginField.tsih),
+    initiatorTaskTag: uint32(bhs, at + loginField.initiatorTaskTag),
   };
 }
 
@@ -80,29 +81,29 @@ function encodeCommon(pdu: LoginCommon, byte0: number, into: Buffer, at: number)
     ((pdu.csg & 3) << 2) |
     (pdu.nsg & 3);
   beginBhs(into, at, byte0, flags, pdu);
-  into.writeUInt8(pdu.versionMax, at + loginField.versionMax);
+  putUint8(into, pdu.versionMax, at + loginField.versionMax);
   into.write(pdu.isid, at + loginField.isid, ISID_BYTES, 'hex');
-  into.writeUInt16BE(pdu.tsih, at + loginField.tsih);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + loginField.initiatorTaskTag);
+  putUint16(into, pdu.tsih, at + loginField.tsih);
+  putUint32(into, pdu.initiatorTaskTag, at + loginField.initiatorTaskTag);
 }
 
 export function decodeLoginRequest(bhs: Buffer, at = 0): LoginRequestPdu {
   return {
     ...decodeCommon(bhs, at),
-    versionMin: bhs.readUInt8(at + loginField.versionMin),
-    cid: bhs.readUInt16BE(at + loginField.cid),
-    cmdSN: bhs.readUInt32BE(at + loginField.cmdSN),
-    expStatSN: bhs.readUInt32BE(at + loginField.expStatSN),
+    versionMin: uint8(bhs, at + loginField.versionMin),
+    cid: uint16(bhs, at + loginField.cid),
+    cmdSN: uint32(bhs, at + loginField.cmdSN),
+    expStatSN: uint32(bhs, at + loginField.expStatSN),
   };
 }
 
 /** A Login Request is always immediate. */
 export function encodeLoginRequest(pdu: LoginRequestPdu, into: Buffer, at = 0): void {
   encodeCommon(pdu, Opcode.LOGIN_REQUEST | IMMEDIATE_BIT, into, at);
-  into.writeUInt8(pdu.versionMin, at + loginField.versionMin);
-  into.writeUInt16BE(pdu.cid, at + loginField.cid);
-  into.writeUInt32BE(pdu.cmdSN, at + loginField.cmdSN);
-  into.writeUInt32BE(pdu.expStatSN, at + loginField.expStatSN);
+  putUint8(into, pdu.versionMin, at + loginField.versionMin);
+  putUint16(into, pdu.cid, at + loginField.cid);
+  putUint32(into, pdu.cmdSN, at + loginField.cmdSN);
+  putUint32(into, pdu.expStatSN, at + loginField.expStatSN);
 }
 
 export interface LoginResponsePdu extends LoginCommon {
@@ -117,19 +118,19 @@ export interface LoginResponsePdu extends LoginCommon {
 export function decodeLoginResponse(bhs: Buffer, at = 0): LoginResponsePdu {
   return {
     ...decodeCommon(bhs, at),
-    versionActive: bhs.readUInt8(at + loginField.versionActive),
-    statSN: bhs.readUInt32BE(at + loginField.statSN),
-    expCmdSN: bhs.readUInt32BE(at + loginField.expCmdSN),
-    maxCmdSN: bhs.readUInt32BE(at + loginField.maxCmdSN),
-    status: bhs.readUInt16BE(at + loginField.status),
+    versionActive: uint8(bhs, at + loginField.versionActive),
+    statSN: uint32(bhs, at + loginField.statSN),
+    expCmdSN: uint32(bhs, at + loginField.expCmdSN),
+    maxCmdSN: uint32(bhs, at + loginField.maxCmdSN),
+    status: uint16(bhs, at + loginField.status),
   };
 }
 
 export function encodeLoginResponse(pdu: LoginResponsePdu, into: Buffer, at = 0): void {
   encodeCommon(pdu, Opcode.LOGIN_RESPONSE, into, at);
-  into.writeUInt8(pdu.versionActive, at + loginField.versionActive);
-  into.writeUInt32BE(pdu.statSN, at + loginField.statSN);
-  into.writeUInt32BE(pdu.expCmdSN, at + loginField.expCmdSN);
-  into.writeUInt32BE(pdu.maxCmdSN, at + loginField.maxCmdSN);
-  into.writeUInt16BE(pdu.status, at + loginField.status);
+  putUint8(into, pdu.versionActive, at + loginField.versionActive);
+  putUint32(into, pdu.statSN, at + loginField.statSN);
+  putUint32(into, pdu.expCmdSN, at + loginField.expCmdSN);
+  putUint32(into, pdu.maxCmdSN, at + loginField.maxCmdSN);
+  putUint16(into, pdu.status, at + loginField.status);
 }

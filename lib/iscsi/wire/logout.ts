@@ -1,4 +1,5 @@
 /** Logout Request and Logout Response (RFC 7143 11.14, 11.15): the orderly end of a session or connection. */
+import { putUint16, putUint32, putUint8, uint16, uint32, uint8 } from '../../base/bytes.js';
 import {
   FINAL_BIT,
   IMMEDIATE_BIT,
@@ -35,23 +36,23 @@ export interface LogoutRequestPdu extends PduLengths {
 export function decodeLogoutRequest(bhs: Buffer, at = 0): LogoutRequestPdu {
   return {
     immediate: isImmediate(bhs, at),
-    reason: bhs.readUInt8(at + logoutField.flags) & REASON_MASK,
+    reason: uint8(bhs, at + logoutField.flags) & REASON_MASK,
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    initiatorTaskTag: bhs.readUInt32BE(at + logoutField.initiatorTaskTag),
-    cid: bhs.readUInt16BE(at + logoutField.cid),
-    cmdSN: bhs.readUInt32BE(at + logoutField.cmdSN),
-    expStatSN: bhs.readUInt32BE(at + logoutField.expStatSN),
+    initiatorTaskTag: uint32(bhs, at + logoutField.initiatorTaskTag),
+    cid: uint16(bhs, at + logoutField.cid),
+    cmdSN: uint32(bhs, at + logoutField.cmdSN),
+    expStatSN: uint32(bhs, at + logoutField.expStatSN),
   };
 }
 
 export function encodeLogoutRequest(pdu: LogoutRequestPdu, into: Buffer, at = 0): void {
   const byte0 = Opcode.LOGOUT_REQUEST | (pdu.immediate ? IMMEDIATE_BIT : 0);
   beginBhs(into, at, byte0, FINAL_BIT | (pdu.reason & REASON_MASK), pdu);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + logoutField.initiatorTaskTag);
-  into.writeUInt16BE(pdu.cid, at + logoutField.cid);
-  into.writeUInt32BE(pdu.cmdSN, at + logoutField.cmdSN);
-  into.writeUInt32BE(pdu.expStatSN, at + logoutField.expStatSN);
+  putUint32(into, pdu.initiatorTaskTag, at + logoutField.initiatorTaskTag);
+  putUint16(into, pdu.cid, at + logoutField.cid);
+  putUint32(into, pdu.cmdSN, at + logoutField.cmdSN);
+  putUint32(into, pdu.expStatSN, at + logoutField.expStatSN);
 }
 
 export interface LogoutResponsePdu extends PduLengths {
@@ -69,25 +70,25 @@ export interface LogoutResponsePdu extends PduLengths {
 
 export function decodeLogoutResponse(bhs: Buffer, at = 0): LogoutResponsePdu {
   return {
-    response: bhs.readUInt8(at + logoutField.response),
+    response: uint8(bhs, at + logoutField.response),
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    initiatorTaskTag: bhs.readUInt32BE(at + logoutField.initiatorTaskTag),
-    statSN: bhs.readUInt32BE(at + logoutField.statSN),
-    expCmdSN: bhs.readUInt32BE(at + logoutField.expCmdSN),
-    maxCmdSN: bhs.readUInt32BE(at + logoutField.maxCmdSN),
-    time2Wait: bhs.readUInt16BE(at + logoutField.time2Wait),
-    time2Retain: bhs.readUInt16BE(at + logoutField.time2Retain),
+    initiatorTaskTag: uint32(bhs, at + logoutField.initiatorTaskTag),
+    statSN: uint32(bhs, at + logoutField.statSN),
+    expCmdSN: uint32(bhs, at + logoutField.expCmdSN),
+    maxCmdSN: uint32(bhs, at + logoutField.maxCmdSN),
+    time2Wait: uint16(bhs, at + logoutField.time2Wait),
+    time2Retain: uint16(bhs, at + logoutField.time2Retain),
   };
 }
 
 export function encodeLogoutResponse(pdu: LogoutResponsePdu, into: Buffer, at = 0): void {
   beginBhs(into, at, Opcode.LOGOUT_RESPONSE, FINAL_BIT, pdu);
-  into.writeUInt8(pdu.response, at + logoutField.response);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + logoutField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.statSN, at + logoutField.statSN);
-  into.writeUInt32BE(pdu.expCmdSN, at + logoutField.expCmdSN);
-  into.writeUInt32BE(pdu.maxCmdSN, at + logoutField.maxCmdSN);
-  into.writeUInt16BE(pdu.time2Wait, at + logoutField.time2Wait);
-  into.writeUInt16BE(pdu.time2Retain, at + logoutField.time2Retain);
+  putUint8(into, pdu.response, at + logoutField.response);
+  putUint32(into, pdu.initiatorTaskTag, at + logoutField.initiatorTaskTag);
+  putUint32(into, pdu.statSN, at + logoutField.statSN);
+  putUint32(into, pdu.expCmdSN, at + logoutField.expCmdSN);
+  putUint32(into, pdu.maxCmdSN, at + logoutField.maxCmdSN);
+  putUint16(into, pdu.time2Wait, at + logoutField.time2Wait);
+  putUint16(into, pdu.time2Retain, at + logoutField.time2Retain);
 }

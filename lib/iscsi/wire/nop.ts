@@ -1,4 +1,5 @@
 /** NOP-Out and NOP-In (RFC 7143 11.18, 11.19): "are you there?", either way, with data to be echoed. */
+import { putUint32, uint32 } from '../../base/bytes.js';
 import {
   FINAL_BIT,
   IMMEDIATE_BIT,
@@ -29,22 +30,22 @@ export function decodeNopOut(bhs: Buffer, at = 0): NopOutPdu {
     immediate: isImmediate(bhs, at),
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    lunHigh: bhs.readUInt32BE(at + nopField.lunHigh),
-    lunLow: bhs.readUInt32BE(at + nopField.lunLow),
-    initiatorTaskTag: bhs.readUInt32BE(at + nopField.initiatorTaskTag),
-    targetTransferTag: bhs.readUInt32BE(at + nopField.targetTransferTag),
-    cmdSN: bhs.readUInt32BE(at + nopField.cmdSN),
-    expStatSN: bhs.readUInt32BE(at + nopField.expStatSN),
+    lunHigh: uint32(bhs, at + nopField.lunHigh),
+    lunLow: uint32(bhs, at + nopField.lunLow),
+    initiatorTaskTag: uint32(bhs, at + nopField.initiatorTaskTag),
+    targetTransferTag: uint32(bhs, at + nopField.targetTransferTag),
+    cmdSN: uint32(bhs, at + nopField.cmdSN),
+    expStatSN: uint32(bhs, at + nopField.expStatSN),
   };
 }
 
 export function encodeNopOut(pdu: NopOutPdu, into: Buffer, at = 0): void {
   beginBhs(into, at, Opcode.NOP_OUT | (pdu.immediate ? IMMEDIATE_BIT : 0), FINAL_BIT, pdu);
   writeLun(into, at, pdu);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + nopField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.targetTransferTag, at + nopField.targetTransferTag);
-  into.writeUInt32BE(pdu.cmdSN, at + nopField.cmdSN);
-  into.writeUInt32BE(pdu.expStatSN, at + nopField.expStatSN);
+  putUint32(into, pdu.initiatorTaskTag, at + nopField.initiatorTaskTag);
+  putUint32(into, pdu.targetTransferTag, at + nopField.targetTransferTag);
+  putUint32(into, pdu.cmdSN, at + nopField.cmdSN);
+  putUint32(into, pdu.expStatSN, at + nopField.expStatSN);
 }
 
 export interface NopInPdu extends PduLengths, RawLun {
@@ -62,22 +63,22 @@ export function decodeNopIn(bhs: Buffer, at = 0): NopInPdu {
   return {
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    lunHigh: bhs.readUInt32BE(at + nopField.lunHigh),
-    lunLow: bhs.readUInt32BE(at + nopField.lunLow),
-    initiatorTaskTag: bhs.readUInt32BE(at + nopField.initiatorTaskTag),
-    targetTransferTag: bhs.readUInt32BE(at + nopField.targetTransferTag),
-    statSN: bhs.readUInt32BE(at + nopField.statSN),
-    expCmdSN: bhs.readUInt32BE(at + nopField.expCmdSN),
-    maxCmdSN: bhs.readUInt32BE(at + nopField.maxCmdSN),
+    lunHigh: uint32(bhs, at + nopField.lunHigh),
+    lunLow: uint32(bhs, at + nopField.lunLow),
+    initiatorTaskTag: uint32(bhs, at + nopField.initiatorTaskTag),
+    targetTransferTag: uint32(bhs, at + nopField.targetTransferTag),
+    statSN: uint32(bhs, at + nopField.statSN),
+    expCmdSN: uint32(bhs, at + nopField.expCmdSN),
+    maxCmdSN: uint32(bhs, at + nopField.maxCmdSN),
   };
 }
 
 export function encodeNopIn(pdu: NopInPdu, into: Buffer, at = 0): void {
   beginBhs(into, at, Opcode.NOP_IN, FINAL_BIT, pdu);
   writeLun(into, at, pdu);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + nopField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.targetTransferTag, at + nopField.targetTransferTag);
-  into.writeUInt32BE(pdu.statSN, at + nopField.statSN);
-  into.writeUInt32BE(pdu.expCmdSN, at + nopField.expCmdSN);
-  into.writeUInt32BE(pdu.maxCmdSN, at + nopField.maxCmdSN);
+  putUint32(into, pdu.initiatorTaskTag, at + nopField.initiatorTaskTag);
+  putUint32(into, pdu.targetTransferTag, at + nopField.targetTransferTag);
+  putUint32(into, pdu.statSN, at + nopField.statSN);
+  putUint32(into, pdu.expCmdSN, at + nopField.expCmdSN);
+  putUint32(into, pdu.maxCmdSN, at + nopField.maxCmdSN);
 }

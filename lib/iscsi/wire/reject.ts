@@ -1,4 +1,5 @@
 /** Reject (RFC 7143 11.17): the target refuses a PDU, whose header comes back as the data segment. */
+import { putUint32, putUint8, uint32, uint8 } from '../../base/bytes.js';
 import { FINAL_BIT, beginBhs, bhsField, dataSegmentLengthOf, totalAHSLengthOf } from './bhs.js';
 import type { PduLengths } from './bhs.js';
 import { Opcode, RESERVED_TAG } from './opcodes.js';
@@ -21,22 +22,22 @@ export interface RejectPdu extends PduLengths {
 
 export function decodeReject(bhs: Buffer, at = 0): RejectPdu {
   return {
-    reason: bhs.readUInt8(at + rejectField.reason),
+    reason: uint8(bhs, at + rejectField.reason),
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    statSN: bhs.readUInt32BE(at + rejectField.statSN),
-    expCmdSN: bhs.readUInt32BE(at + rejectField.expCmdSN),
-    maxCmdSN: bhs.readUInt32BE(at + rejectField.maxCmdSN),
-    dataSN: bhs.readUInt32BE(at + rejectField.dataSN),
+    statSN: uint32(bhs, at + rejectField.statSN),
+    expCmdSN: uint32(bhs, at + rejectField.expCmdSN),
+    maxCmdSN: uint32(bhs, at + rejectField.maxCmdSN),
+    dataSN: uint32(bhs, at + rejectField.dataSN),
   };
 }
 
 export function encodeReject(pdu: RejectPdu, into: Buffer, at = 0): void {
   beginBhs(into, at, Opcode.REJECT, FINAL_BIT, pdu);
-  into.writeUInt8(pdu.reason, at + rejectField.reason);
-  into.writeUInt32BE(RESERVED_TAG, at + rejectField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.statSN, at + rejectField.statSN);
-  into.writeUInt32BE(pdu.expCmdSN, at + rejectField.expCmdSN);
-  into.writeUInt32BE(pdu.maxCmdSN, at + rejectField.maxCmdSN);
-  into.writeUInt32BE(pdu.dataSN, at + rejectField.dataSN);
+  putUint8(into, pdu.reason, at + rejectField.reason);
+  putUint32(into, RESERVED_TAG, at + rejectField.initiatorTaskTag);
+  putUint32(into, pdu.statSN, at + rejectField.statSN);
+  putUint32(into, pdu.expCmdSN, at + rejectField.expCmdSN);
+  putUint32(into, pdu.maxCmdSN, at + rejectField.maxCmdSN);
+  putUint32(into, pdu.dataSN, at + rejectField.dataSN);
 }

@@ -1,5 +1,6 @@
 /** SCSI Command and SCSI Response (RFC 7143 11.3, 11.4): layout only, nothing of what a CDB means. */
 import { assert } from '../../base/assert.js';
+import { putUint32, putUint8, uint32, uint8 } from '../../base/bytes.js';
 import {
   IMMEDIATE_BIT,
   FINAL_BIT,
@@ -44,7 +45,7 @@ export interface ScsiCommandPdu extends PduLengths, RawLun {
 }
 
 export function decodeScsiCommand(bhs: Buffer, at = 0): ScsiCommandPdu {
-  const flags = bhs.readUInt8(at + scsiCommandField.flags);
+  const flags = uint8(bhs, at + scsiCommandField.flags);
   return {
     immediate: isImmediate(bhs, at),
     final: isFinal(bhs, at),
@@ -53,12 +54,12 @@ export function decodeScsiCommand(bhs: Buffer, at = 0): ScsiCommandPdu {
     attr: flags & COMMAND_ATTR_MASK,
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    lunHigh: bhs.readUInt32BE(at + scsiCommandField.lunHigh),
-    lunLow: bhs.readUInt32BE(at + scsiCommandField.lunLow),
-    initiatorTaskTag: bhs.readUInt32BE(at + scsiCommandField.initiatorTaskTag),
-    expectedDataTransferLength: bhs.readUInt32BE(at + scsiCommandField.expectedDataTransferLength),
-    cmdSN: bhs.readUInt32BE(at + scsiCommandField.cmdSN),
-    expStatSN: bhs.readUInt32BE(at + scsiCommandField.expStatSN),
+    lunHigh: uint32(bhs, at + scsiCommandField.lunHigh),
+    lunLow: uint32(bhs, at + scsiCommandField.lunLow),
+    initiatorTaskTag: uint32(bhs, at + scsiCommandField.initiatorTaskTag),
+    expectedDataTransferLength: uint32(bhs, at + scsiCommandField.expectedDataTransferLength),
+    cmdSN: uint32(bhs, at + scsiCommandField.cmdSN),
+    expStatSN: uint32(bhs, at + scsiCommandField.expStatSN),
     cdb: bhs.subarray(at + scsiCommandField.cdb, at + scsiCommandField.cdb + CDB_BYTES),
   };
 }
@@ -72,10 +73,10 @@ export function encodeScsiCommand(pdu: ScsiCommandPdu, into: Buffer, at = 0): vo
     (pdu.attr & COMMAND_ATTR_MASK);
   beginBhs(into, at, Opcode.SCSI_COMMAND | (pdu.immediate ? IMMEDIATE_BIT : 0), flags, pdu);
   writeLun(into, at, pdu);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + scsiCommandField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.expectedDataTransferLength, at + scsiCommandField.expectedDataTransferLength);
-  into.writeUInt32BE(pdu.cmdSN, at + scsiCommandField.cmdSN);
-  into.writeUInt32BE(pdu.expStatSN, at + scsiCommandField.expStatSN);
+  putUint32(into, pdu.initiatorTaskTag, at + scsiCommandField.initiatorTaskTag);
+  putUint32(into, pdu.expectedDataTransferLength, at + scsiCommandField.expectedDataTransferLength);
+  putUint32(into, pdu.cmdSN, at + scsiCommandField.cmdSN);
+  putUint32(into, pdu.expStatSN, at + scsiCommandField.expStatSN);
   pdu.cdb.copy(into, at + scsiCommandField.cdb);
 }
 
@@ -115,24 +116,24 @@ export interface ScsiResponsePdu extends PduLengths {
 }
 
 export function decodeScsiResponse(bhs: Buffer, at = 0): ScsiResponsePdu {
-  const flags = bhs.readUInt8(at + scsiResponseField.flags);
+  const flags = uint8(bhs, at + scsiResponseField.flags);
   return {
     bidirectionalOverflow: (flags & BIDI_OVERFLOW_BIT) !== 0,
     bidirectionalUnderflow: (flags & BIDI_UNDERFLOW_BIT) !== 0,
     overflow: (flags & OVERFLOW_BIT) !== 0,
     underflow: (flags & UNDERFLOW_BIT) !== 0,
-    response: bhs.readUInt8(at + scsiResponseField.response),
-    status: bhs.readUInt8(at + scsiResponseField.status),
+    response: uint8(bhs, at + scsiResponseField.response),
+    status: uint8(bhs, at + scsiResponseField.status),
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    initiatorTaskTag: bhs.readUInt32BE(at + scsiResponseField.initiatorTaskTag),
-    snackTag: bhs.readUInt32BE(at + scsiResponseField.snackTag),
-    statSN: bhs.readUInt32BE(at + scsiResponseField.statSN),
-    expCmdSN: bhs.readUInt32BE(at + scsiResponseField.expCmdSN),
-    maxCmdSN: bhs.readUInt32BE(at + scsiResponseField.maxCmdSN),
-    expDataSN: bhs.readUInt32BE(at + scsiResponseField.expDataSN),
-    bidirectionalReadResidualCount: bhs.readUInt32BE(at + scsiResponseField.bidirectionalReadResidualCount),
-    residualCount: bhs.readUInt32BE(at + scsiResponseField.residualCount),
+    initiatorTaskTag: uint32(bhs, at + scsiResponseField.initiatorTaskTag),
+    snackTag: uint32(bhs, at + scsiResponseField.snackTag),
+    statSN: uint32(bhs, at + scsiResponseField.statSN),
+    expCmdSN: uint32(bhs, at + scsiResponseField.expCmdSN),
+    maxCmdSN: uint32(bhs, at + scsiResponseField.maxCmdSN),
+    expDataSN: uint32(bhs, at + scsiResponseField.expDataSN),
+    bidirectionalReadResidualCount: uint32(bhs, at + scsiResponseField.bidirectionalReadResidualCount),
+    residualCount: uint32(bhs, at + scsiResponseField.residualCount),
   };
 }
 
@@ -144,17 +145,14 @@ export function encodeScsiResponse(pdu: ScsiResponsePdu, into: Buffer, at = 0): 
     (pdu.overflow ? OVERFLOW_BIT : 0) |
     (pdu.underflow ? UNDERFLOW_BIT : 0);
   beginBhs(into, at, Opcode.SCSI_RESPONSE, flags, pdu);
-  into.writeUInt8(pdu.response, at + scsiResponseField.response);
-  into.writeUInt8(pdu.status, at + scsiResponseField.status);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + scsiResponseField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.snackTag, at + scsiResponseField.snackTag);
-  into.writeUInt32BE(pdu.statSN, at + scsiResponseField.statSN);
-  into.writeUInt32BE(pdu.expCmdSN, at + scsiResponseField.expCmdSN);
-  into.writeUInt32BE(pdu.maxCmdSN, at + scsiResponseField.maxCmdSN);
-  into.writeUInt32BE(pdu.expDataSN, at + scsiResponseField.expDataSN);
-  into.writeUInt32BE(
-    pdu.bidirectionalReadResidualCount,
-    at + scsiResponseField.bidirectionalReadResidualCount,
-  );
-  into.writeUInt32BE(pdu.residualCount, at + scsiResponseField.residualCount);
+  putUint8(into, pdu.response, at + scsiResponseField.response);
+  putUint8(into, pdu.status, at + scsiResponseField.status);
+  putUint32(into, pdu.initiatorTaskTag, at + scsiResponseField.initiatorTaskTag);
+  putUint32(into, pdu.snackTag, at + scsiResponseField.snackTag);
+  putUint32(into, pdu.statSN, at + scsiResponseField.statSN);
+  putUint32(into, pdu.expCmdSN, at + scsiResponseField.expCmdSN);
+  putUint32(into, pdu.maxCmdSN, at + scsiResponseField.maxCmdSN);
+  putUint32(into, pdu.expDataSN, at + scsiResponseField.expDataSN);
+  putUint32(into, pdu.bidirectionalReadResidualCount, at + scsiResponseField.bidirectionalReadResidualCount);
+  putUint32(into, pdu.residualCount, at + scsiResponseField.residualCount);
 }

@@ -1,4 +1,5 @@
 /** Task Management Function Request and Response (RFC 7143 11.5, 11.6): layout only. */
+import { putUint32, putUint8, uint32, uint8 } from '../../base/bytes.js';
 import {
   FINAL_BIT,
   IMMEDIATE_BIT,
@@ -39,17 +40,17 @@ export interface TaskManagementRequestPdu extends PduLengths, RawLun {
 export function decodeTaskManagementRequest(bhs: Buffer, at = 0): TaskManagementRequestPdu {
   return {
     immediate: isImmediate(bhs, at),
-    function: bhs.readUInt8(at + taskManagementField.flags) & FUNCTION_MASK,
+    function: uint8(bhs, at + taskManagementField.flags) & FUNCTION_MASK,
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    lunHigh: bhs.readUInt32BE(at + taskManagementField.lunHigh),
-    lunLow: bhs.readUInt32BE(at + taskManagementField.lunLow),
-    initiatorTaskTag: bhs.readUInt32BE(at + taskManagementField.initiatorTaskTag),
-    referencedTaskTag: bhs.readUInt32BE(at + taskManagementField.referencedTaskTag),
-    cmdSN: bhs.readUInt32BE(at + taskManagementField.cmdSN),
-    expStatSN: bhs.readUInt32BE(at + taskManagementField.expStatSN),
-    refCmdSN: bhs.readUInt32BE(at + taskManagementField.refCmdSN),
-    expDataSN: bhs.readUInt32BE(at + taskManagementField.expDataSN),
+    lunHigh: uint32(bhs, at + taskManagementField.lunHigh),
+    lunLow: uint32(bhs, at + taskManagementField.lunLow),
+    initiatorTaskTag: uint32(bhs, at + taskManagementField.initiatorTaskTag),
+    referencedTaskTag: uint32(bhs, at + taskManagementField.referencedTaskTag),
+    cmdSN: uint32(bhs, at + taskManagementField.cmdSN),
+    expStatSN: uint32(bhs, at + taskManagementField.expStatSN),
+    refCmdSN: uint32(bhs, at + taskManagementField.refCmdSN),
+    expDataSN: uint32(bhs, at + taskManagementField.expDataSN),
   };
 }
 
@@ -57,12 +58,12 @@ export function encodeTaskManagementRequest(pdu: TaskManagementRequestPdu, into:
   const byte0 = Opcode.TASK_MANAGEMENT_REQUEST | (pdu.immediate ? IMMEDIATE_BIT : 0);
   beginBhs(into, at, byte0, FINAL_BIT | (pdu.function & FUNCTION_MASK), pdu);
   writeLun(into, at, pdu);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + taskManagementField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.referencedTaskTag, at + taskManagementField.referencedTaskTag);
-  into.writeUInt32BE(pdu.cmdSN, at + taskManagementField.cmdSN);
-  into.writeUInt32BE(pdu.expStatSN, at + taskManagementField.expStatSN);
-  into.writeUInt32BE(pdu.refCmdSN, at + taskManagementField.refCmdSN);
-  into.writeUInt32BE(pdu.expDataSN, at + taskManagementField.expDataSN);
+  putUint32(into, pdu.initiatorTaskTag, at + taskManagementField.initiatorTaskTag);
+  putUint32(into, pdu.referencedTaskTag, at + taskManagementField.referencedTaskTag);
+  putUint32(into, pdu.cmdSN, at + taskManagementField.cmdSN);
+  putUint32(into, pdu.expStatSN, at + taskManagementField.expStatSN);
+  putUint32(into, pdu.refCmdSN, at + taskManagementField.refCmdSN);
+  putUint32(into, pdu.expDataSN, at + taskManagementField.expDataSN);
 }
 
 export interface TaskManagementResponsePdu extends PduLengths {
@@ -76,21 +77,21 @@ export interface TaskManagementResponsePdu extends PduLengths {
 
 export function decodeTaskManagementResponse(bhs: Buffer, at = 0): TaskManagementResponsePdu {
   return {
-    response: bhs.readUInt8(at + taskManagementField.response),
+    response: uint8(bhs, at + taskManagementField.response),
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    initiatorTaskTag: bhs.readUInt32BE(at + taskManagementField.initiatorTaskTag),
-    statSN: bhs.readUInt32BE(at + taskManagementField.statSN),
-    expCmdSN: bhs.readUInt32BE(at + taskManagementField.expCmdSN),
-    maxCmdSN: bhs.readUInt32BE(at + taskManagementField.maxCmdSN),
+    initiatorTaskTag: uint32(bhs, at + taskManagementField.initiatorTaskTag),
+    statSN: uint32(bhs, at + taskManagementField.statSN),
+    expCmdSN: uint32(bhs, at + taskManagementField.expCmdSN),
+    maxCmdSN: uint32(bhs, at + taskManagementField.maxCmdSN),
   };
 }
 
 export function encodeTaskManagementResponse(pdu: TaskManagementResponsePdu, into: Buffer, at = 0): void {
   beginBhs(into, at, Opcode.TASK_MANAGEMENT_RESPONSE, FINAL_BIT, pdu);
-  into.writeUInt8(pdu.response, at + taskManagementField.response);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + taskManagementField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.statSN, at + taskManagementField.statSN);
-  into.writeUInt32BE(pdu.expCmdSN, at + taskManagementField.expCmdSN);
-  into.writeUInt32BE(pdu.maxCmdSN, at + taskManagementField.maxCmdSN);
+  putUint8(into, pdu.response, at + taskManagementField.response);
+  putUint32(into, pdu.initiatorTaskTag, at + taskManagementField.initiatorTaskTag);
+  putUint32(into, pdu.statSN, at + taskManagementField.statSN);
+  putUint32(into, pdu.expCmdSN, at + taskManagementField.expCmdSN);
+  putUint32(into, pdu.maxCmdSN, at + taskManagementField.maxCmdSN);
 }

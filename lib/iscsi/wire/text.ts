@@ -1,4 +1,5 @@
 /** Text Request and Text Response (RFC 7143 11.10, 11.11): key=value pairs in full feature phase; SendTargets. */
+import { putUint32, uint32, uint8 } from '../../base/bytes.js';
 import {
   FINAL_BIT,
   IMMEDIATE_BIT,
@@ -33,15 +34,15 @@ export function decodeTextRequest(bhs: Buffer, at = 0): TextRequestPdu {
   return {
     immediate: isImmediate(bhs, at),
     final: isFinal(bhs, at),
-    continues: (bhs.readUInt8(at + textField.flags) & CONTINUE_BIT) !== 0,
+    continues: (uint8(bhs, at + textField.flags) & CONTINUE_BIT) !== 0,
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    lunHigh: bhs.readUInt32BE(at + textField.lunHigh),
-    lunLow: bhs.readUInt32BE(at + textField.lunLow),
-    initiatorTaskTag: bhs.readUInt32BE(at + textField.initiatorTaskTag),
-    targetTransferTag: bhs.readUInt32BE(at + textField.targetTransferTag),
-    cmdSN: bhs.readUInt32BE(at + textField.cmdSN),
-    expStatSN: bhs.readUInt32BE(at + textField.expStatSN),
+    lunHigh: uint32(bhs, at + textField.lunHigh),
+    lunLow: uint32(bhs, at + textField.lunLow),
+    initiatorTaskTag: uint32(bhs, at + textField.initiatorTaskTag),
+    targetTransferTag: uint32(bhs, at + textField.targetTransferTag),
+    cmdSN: uint32(bhs, at + textField.cmdSN),
+    expStatSN: uint32(bhs, at + textField.expStatSN),
   };
 }
 
@@ -49,10 +50,10 @@ export function encodeTextRequest(pdu: TextRequestPdu, into: Buffer, at = 0): vo
   const flags = (pdu.final ? FINAL_BIT : 0) | (pdu.continues ? CONTINUE_BIT : 0);
   beginBhs(into, at, Opcode.TEXT_REQUEST | (pdu.immediate ? IMMEDIATE_BIT : 0), flags, pdu);
   writeLun(into, at, pdu);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + textField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.targetTransferTag, at + textField.targetTransferTag);
-  into.writeUInt32BE(pdu.cmdSN, at + textField.cmdSN);
-  into.writeUInt32BE(pdu.expStatSN, at + textField.expStatSN);
+  putUint32(into, pdu.initiatorTaskTag, at + textField.initiatorTaskTag);
+  putUint32(into, pdu.targetTransferTag, at + textField.targetTransferTag);
+  putUint32(into, pdu.cmdSN, at + textField.cmdSN);
+  putUint32(into, pdu.expStatSN, at + textField.expStatSN);
 }
 
 export interface TextResponsePdu extends PduLengths, RawLun {
@@ -69,16 +70,16 @@ export interface TextResponsePdu extends PduLengths, RawLun {
 export function decodeTextResponse(bhs: Buffer, at = 0): TextResponsePdu {
   return {
     final: isFinal(bhs, at),
-    continues: (bhs.readUInt8(at + textField.flags) & CONTINUE_BIT) !== 0,
+    continues: (uint8(bhs, at + textField.flags) & CONTINUE_BIT) !== 0,
     totalAHSLength: totalAHSLengthOf(bhs, at),
     dataSegmentLength: dataSegmentLengthOf(bhs, at),
-    lunHigh: bhs.readUInt32BE(at + textField.lunHigh),
-    lunLow: bhs.readUInt32BE(at + textField.lunLow),
-    initiatorTaskTag: bhs.readUInt32BE(at + textField.initiatorTaskTag),
-    targetTransferTag: bhs.readUInt32BE(at + textField.targetTransferTag),
-    statSN: bhs.readUInt32BE(at + textField.statSN),
-    expCmdSN: bhs.readUInt32BE(at + textField.expCmdSN),
-    maxCmdSN: bhs.readUInt32BE(at + textField.maxCmdSN),
+    lunHigh: uint32(bhs, at + textField.lunHigh),
+    lunLow: uint32(bhs, at + textField.lunLow),
+    initiatorTaskTag: uint32(bhs, at + textField.initiatorTaskTag),
+    targetTransferTag: uint32(bhs, at + textField.targetTransferTag),
+    statSN: uint32(bhs, at + textField.statSN),
+    expCmdSN: uint32(bhs, at + textField.expCmdSN),
+    maxCmdSN: uint32(bhs, at + textField.maxCmdSN),
   };
 }
 
@@ -86,9 +87,9 @@ export function encodeTextResponse(pdu: TextResponsePdu, into: Buffer, at = 0): 
   const flags = (pdu.final ? FINAL_BIT : 0) | (pdu.continues ? CONTINUE_BIT : 0);
   beginBhs(into, at, Opcode.TEXT_RESPONSE, flags, pdu);
   writeLun(into, at, pdu);
-  into.writeUInt32BE(pdu.initiatorTaskTag, at + textField.initiatorTaskTag);
-  into.writeUInt32BE(pdu.targetTransferTag, at + textField.targetTransferTag);
-  into.writeUInt32BE(pdu.statSN, at + textField.statSN);
-  into.writeUInt32BE(pdu.expCmdSN, at + textField.expCmdSN);
-  into.writeUInt32BE(pdu.maxCmdSN, at + textField.maxCmdSN);
+  putUint32(into, pdu.initiatorTaskTag, at + textField.initiatorTaskTag);
+  putUint32(into, pdu.targetTransferTag, at + textField.targetTransferTag);
+  putUint32(into, pdu.statSN, at + textField.statSN);
+  putUint32(into, pdu.expCmdSN, at + textField.expCmdSN);
+  putUint32(into, pdu.maxCmdSN, at + textField.maxCmdSN);
 }

@@ -6,8 +6,9 @@
  * A WRITE ATOMIC is one page at most, since a page goes into the page cache whole: a member that is killed has written
  * all of it or nothing.
  */
+import { uint16, uint32, uint64 } from '../../base/bytes.js';
 import { PIECE_BYTES_MAX } from '../../base/limits.js';
-import { byteAt, FUA, uint64 } from '../cdb.js';
+import { byteAt, FUA } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { cut, finishClaimed, type Piece } from '../pieces.js';
 import { findRangeFault, type MediumRange } from '../range.js';
@@ -55,7 +56,7 @@ const compareAndWrite: AtomicCommand = {
 };
 
 const orWrite: AtomicCommand = {
-  range: (cdb) => ({ lba: uint64(cdb, 2), blocks: cdb.readUInt32BE(10), lengthAt: 10 }),
+  range: (cdb) => ({ lba: uint64(cdb, 2), blocks: uint32(cdb, 10), lengthAt: 10 }),
   blocksMax: (unit) => unit.transferBlocksMax,
   dataOutRatio: 1,
   wantsAll: false,
@@ -74,13 +75,13 @@ const orWrite: AtomicCommand = {
 };
 
 const writeAtomic: AtomicCommand = {
-  range: (cdb) => ({ lba: uint64(cdb, 2), blocks: cdb.readUInt16BE(12), lengthAt: 12 }),
+  range: (cdb) => ({ lba: uint64(cdb, 2), blocks: uint16(cdb, 12), lengthAt: 12 }),
   blocksMax: (unit) => unit.atomicBlocksMax,
   dataOutRatio: 1,
   wantsAll: true,
   fault: (unit, cdb, { lba }) => {
     // It would cut the write into several atomic ones; VPD B0h says that there is none (MAXIMUM ATOMIC BOUNDARY SIZE).
-    if (cdb.readUInt16BE(ATOMIC_BOUNDARY_AT) !== 0) return invalidCdbField(ATOMIC_BOUNDARY_AT);
+    if (uint16(cdb, ATOMIC_BOUNDARY_AT) !== 0) return invalidCdbField(ATOMIC_BOUNDARY_AT);
     // ATOMIC ALIGNMENT (SBC-4 6.6.4): from the start of a page, so that it never lies in two.
     return lba % unit.atomicBlocksMax === 0 ? null : invalidCdbField(2);
   },

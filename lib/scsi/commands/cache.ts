@@ -2,7 +2,8 @@
  * SYNCHRONIZE CACHE and PRE-FETCH, (10) and (16) (SBC-3 5.28, 5.29, 5.5, 5.6): what a host may ask of the cache in
  * between. A flush is of the whole device, whatever range was named.
  */
-import { byteAt, uint64 } from '../cdb.js';
+import { uint16, uint32, uint64 } from '../../base/bytes.js';
+import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { finishByPieces, flushPieces, runPieces } from '../pieces.js';
 import { lbaOutOfRange } from '../sense.js';
@@ -13,8 +14,8 @@ const IMMED = 0x02;
 
 type ReadRange = (cdb: Buffer) => { readonly lba: number; readonly blocks: number };
 
-const range10: ReadRange = (cdb) => ({ lba: cdb.readUInt32BE(2), blocks: cdb.readUInt16BE(7) });
-const range16: ReadRange = (cdb) => ({ lba: uint64(cdb, 2), blocks: cdb.readUInt32BE(10) });
+const range10: ReadRange = (cdb) => ({ lba: uint32(cdb, 2), blocks: uint16(cdb, 7) });
+const range16: ReadRange = (cdb) => ({ lba: uint64(cdb, 2), blocks: uint32(cdb, 10) });
 
 /** Refuses a range that leaves the medium; zero blocks mean "to the end". */
 function refusesRange(unit: DiskUnit, task: ScsiTask, readRange: ReadRange): boolean {

@@ -2,6 +2,7 @@
  * EXTENDED COPY (LID1) (SPC-4 6.4): blocks from one unit to another, or within one, without the initiator in between. The
  * copy manager is in copy/; the answer comes when all is copied.
  */
+import { uint32 } from '../../base/bytes.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { Copier } from '../copy/copier.js';
 import { COPY_LIST_BYTES_MAX, parseCopyList } from '../copy/parameter-list.js';
@@ -14,7 +15,7 @@ import type { DiskUnit } from '../unit.js';
 const PARAMETER_LIST_LENGTH_AT = 10;
 
 function prepare(_unit: DiskUnit, task: ScsiTask): TaskPlan {
-  const lengthBytes = task.cdb.readUInt32BE(PARAMETER_LIST_LENGTH_AT);
+  const lengthBytes = uint32(task.cdb, PARAMETER_LIST_LENGTH_AT);
   // SPC-4 6.4.1: zero is no error, and copies nothing.
   if (lengthBytes === 0) return accept(task);
   if (lengthBytes > COPY_LIST_BYTES_MAX) return refuse(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);

@@ -1,8 +1,8 @@
 /** GET LBA STATUS (SBC-3 5.5): which blocks take space. QEMU asks before it reads, so as to skip holes. */
 import { assert } from '../../base/assert.js';
+import { putUint32, putUint64, uint32, uint64 } from '../../base/bytes.js';
 import { describeError } from '../../base/errors.js';
 import { IoError } from '../../block/device.js';
-import { uint64, putUint64 } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { lbaOutOfRange, senseOfIoError } from '../sense.js';
 import type { ScsiTask } from '../task.js';
@@ -24,7 +24,7 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
     refuse(task, lbaOutOfRange(startLba));
     return;
   }
-  const allocationLength = task.cdb.readUInt32BE(10);
+  const allocationLength = uint32(task.cdb, 10);
   const room = Math.floor((allocationLength - HEADER_BYTES) / DESCRIPTOR_BYTES);
   // Whoever holds the blocks may be away for a while, and the session of the task gone by then.
   let isWanted = true;
@@ -51,12 +51,12 @@ async function describe(unit: DiskUnit, startLba: number, descriptors: number): 
       : await unit.device.lookUp(lba * blockBytes, leftBytes);
     const blocks = Math.min(lengthBytes / blockBytes, BLOCKS_MAX);
     putUint64(data, lba, at);
-    data.writeUInt32BE(blocks, at + 8);
+    putUint32(data, blocks, at + 8);
     data[at + 12] = mapped ? MAPPED : DEALLOCATED;
     lba += blocks;
   }
   // PARAMETER DATA LENGTH counts what follows the field (SBC-3 5.5.2).
-  data.writeUInt32BE(at - 4, 0);
+  putUint32(data, at - 4, 0);
   return data.subarray(0, at);
 }
 

@@ -1,4 +1,5 @@
 /** INQUIRY (SPC-4 6.4): standard data, and the way to the vital product data pages. */
+import { putUint16, uint16 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { invalidCdbField } from '../sense.js';
@@ -46,7 +47,7 @@ function encodeStandard(unit: DiskUnit, peripheral: number): Buffer {
   data.write(unit.vendor, 8, 'latin1');
   data.write(unit.product, 16, 'latin1');
   data.write(unit.revision, 32, 'latin1');
-  VERSION_DESCRIPTORS.forEach((descriptor, i) => data.writeUInt16BE(descriptor, 58 + 2 * i));
+  VERSION_DESCRIPTORS.forEach((descriptor, i) => putUint16(data, descriptor, 58 + 2 * i));
   return data;
 }
 
@@ -54,7 +55,7 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
   const { cdb } = task;
   const flags = byteAt(cdb, 1);
   const pageCode = byteAt(cdb, 2);
-  const allocationLength = cdb.readUInt16BE(3);
+  const allocationLength = uint16(cdb, 3);
   if ((flags & CMDDT) !== 0) {
     refuse(task, invalidCdbField(1, 1));
   } else if ((flags & EVPD) !== 0) {
@@ -71,7 +72,7 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
 /** INQUIRY to a LUN without a unit: standard data that says so (SPC-4 6.4.1); it has no pages. */
 export function inquireAbsentUnit(unit: DiskUnit, task: ScsiTask): void {
   if (byteAt(task.cdb, 1) !== 0 || byteAt(task.cdb, 2) !== 0) refuse(task, invalidCdbField(1, 0));
-  else answer(task, encodeStandard(unit, NO_UNIT_POSSIBLE), task.cdb.readUInt16BE(3));
+  else answer(task, encodeStandard(unit, NO_UNIT_POSSIBLE), uint16(task.cdb, 3));
 }
 
 export const inquiryCommand: Command = {

@@ -3,6 +3,7 @@
  * takes and has left.
  */
 import { assert } from '../../base/assert.js';
+import { putUint32, uint16 } from '../../base/bytes.js';
 import { describeError } from '../../base/errors.js';
 import { IoError } from '../../block/device.js';
 import { byteAt } from '../cdb.js';
@@ -69,7 +70,7 @@ async function provisioning(unit: DiskUnit, firstParameter: number): Promise<Buf
   const setBytes = unit.blockBytes * 2 ** thresholdExponent(unit);
   const parameter = (code: number, sets: number, scope: number): Buffer => {
     const bytes = Buffer.from([0x00, code, 0x03, 0x08, 0, 0, 0, 0, scope, 0, 0, 0]);
-    bytes.writeUInt32BE(Math.min(sets, 0xffff_ffff), 4);
+    putUint32(bytes, Math.min(sets, 0xffff_ffff), 4);
     return bytes;
   };
   const all = [
@@ -96,7 +97,7 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
   const pageCode = byteAt(cdb, 2) & 0x3f;
   const subpageCode = byteAt(cdb, 3);
   const found = pagesOf(unit).find((page) => page.pageCode === pageCode && page.subpageCode === subpageCode);
-  const parameterPointer = cdb.readUInt16BE(5);
+  const parameterPointer = uint16(cdb, 5);
   if ((byteAt(cdb, 1) & SP) !== 0) refuse(task, invalidCdbField(1, 0));
   else if (found === undefined) refuse(task, invalidCdbField(2, 5));
   else if (parameterPointer > found.lastParameter) refuse(task, invalidCdbField(5));
@@ -104,7 +105,7 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
 }
 
 function answerPage(task: ScsiTask, page: LogPage, body: Buffer | Promise<Buffer>): void {
-  const allocationLength = task.cdb.readUInt16BE(7);
+  const allocationLength = uint16(task.cdb, 7);
   if (Buffer.isBuffer(body)) return answer(task, encodeLogPage(page, body), allocationLength);
   // Other members may have to be asked, and the session of the task gone by then.
   let isWanted = true;

@@ -1,5 +1,6 @@
 /** MODE SELECT (6) and (10) (SPC-4 6.11, 6.12): changes what MODE SENSE calls changeable, for every initiator. */
-import { byteAt, uint24, uint64 } from '../cdb.js';
+import { uint16, uint24, uint32, uint64 } from '../../base/bytes.js';
+import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { applyModePages } from '../mode-pages.js';
 import { flushPieces, runPieces } from '../pieces.js';
@@ -34,11 +35,11 @@ const size6: Size = {
 const LONGLBA = 0x01;
 
 const size10: Size = {
-  listLengthOf: (cdb) => cdb.readUInt16BE(7),
+  listLengthOf: (cdb) => uint16(cdb, 7),
   headerBytes: 8,
   mediumTypeAt: 2,
   descriptorLengthAt: 6,
-  descriptorLengthOf: (list) => list.readUInt16BE(6),
+  descriptorLengthOf: (list) => uint16(list, 6),
   hasLongDescriptor: (list) => (byteAt(list, 4) & LONGLBA) !== 0,
 };
 
@@ -63,11 +64,11 @@ function findDescriptorFault(unit: DiskUnit, size: Size, list: Buffer): Sense | 
   if (length !== (isLong ? 16 : 8)) return invalidParameterField(size.descriptorLengthAt);
   const at = size.headerBytes;
   if (at + length > list.length) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
-  const blocks = isLong ? uint64(list, at) : list.readUInt32BE(at);
+  const blocks = isLong ? uint64(list, at) : uint32(list, at);
   const blocksNow = isLong ? unit.blocks : Math.min(unit.blocks, 0xffff_ffff);
   // Zero: "as it is".
   if (blocks !== 0 && blocks !== blocksNow) return invalidParameterField(at);
-  const blockBytes = isLong ? list.readUInt32BE(at + 12) : uint24(list, at + 5);
+  const blockBytes = isLong ? uint32(list, at + 12) : uint24(list, at + 5);
   return blockBytes === unit.blockBytes ? null : invalidParameterField(at + (isLong ? 12 : 5));
 }
 

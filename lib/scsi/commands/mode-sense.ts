@@ -1,5 +1,6 @@
 /** MODE SENSE (6) and (10) (SPC-4 6.13, 6.14): the mode pages in a list, behind a header and a block descriptor. */
-import { byteAt, putUint64 } from '../cdb.js';
+import { putUint16, putUint24, putUint32, putUint64, uint16 } from '../../base/bytes.js';
+import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { encodeModePage, PageControl, selectPages } from '../mode-pages.js';
 import { invalidCdbField, SENSE } from '../sense.js';
@@ -18,8 +19,8 @@ function deviceSpecificParameter(unit: DiskUnit): number {
 /** SBC-3 6.5.2.2 */
 function shortBlockDescriptor(unit: DiskUnit): Buffer {
   const descriptor = Buffer.alloc(8);
-  descriptor.writeUInt32BE(Math.min(unit.blocks, 0xffff_ffff), 0);
-  descriptor.writeUIntBE(unit.blockBytes, 5, 3);
+  putUint32(descriptor, Math.min(unit.blocks, 0xffff_ffff), 0);
+  putUint24(descriptor, unit.blockBytes, 5);
   return descriptor;
 }
 
@@ -27,7 +28,7 @@ function shortBlockDescriptor(unit: DiskUnit): Buffer {
 function longBlockDescriptor(unit: DiskUnit): Buffer {
   const descriptor = Buffer.alloc(16);
   putUint64(descriptor, unit.blocks, 0);
-  descriptor.writeUInt32BE(unit.blockBytes, 12);
+  putUint32(descriptor, unit.blockBytes, 12);
   return descriptor;
 }
 
@@ -47,10 +48,10 @@ function encodeList6(unit: DiskUnit, descriptor: Buffer, pages: Buffer): Buffer 
 /** Mode parameter header (10), SPC-4 7.5.5. */
 function encodeList10(unit: DiskUnit, descriptor: Buffer, pages: Buffer): Buffer {
   const header = Buffer.alloc(8);
-  header.writeUInt16BE(header.length - 2 + descriptor.length + pages.length, 0);
+  putUint16(header, header.length - 2 + descriptor.length + pages.length, 0);
   header[3] = deviceSpecificParameter(unit);
   header[4] = descriptor.length === 16 ? LONGLBA : 0;
-  header.writeUInt16BE(descriptor.length, 6);
+  putUint16(header, descriptor.length, 6);
   return Buffer.concat([header, descriptor, pages]);
 }
 
@@ -80,7 +81,7 @@ function execute10(unit: DiskUnit, task: ScsiTask): void {
   const flags = byteAt(task.cdb, 1);
   const ifWanted = (flags & LLBAA) !== 0 ? longBlockDescriptor(unit) : shortBlockDescriptor(unit);
   const descriptor = (flags & DBD) !== 0 ? NOTHING : ifWanted;
-  answer(task, encodeList10(unit, descriptor, pages), task.cdb.readUInt16BE(7));
+  answer(task, encodeList10(unit, descriptor, pages), uint16(task.cdb, 7));
 }
 
 export const modeSenseCommands: readonly Command[] = [

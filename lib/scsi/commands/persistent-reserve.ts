@@ -1,4 +1,5 @@
 /** PERSISTENT RESERVE IN and OUT (SPC-4 6.15, 6.16): their bytes. What they mean is in reservations/. */
+import { putUint16, putUint32, uint16, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { type Change, ProutAction, prout, type ProutRequest } from '../reservations/changes.js';
@@ -20,8 +21,8 @@ const RELATIVE_TARGET_PORT = 1;
 
 function withHeader(state: Reservations, body: Buffer): Buffer {
   const header = Buffer.alloc(8);
-  header.writeUInt32BE(state.generation, 0);
-  header.writeUInt32BE(body.length, 4);
+  putUint32(header, state.generation, 0);
+  putUint32(header, body.length, 4);
   return Buffer.concat([header, body]);
 }
 
@@ -44,7 +45,7 @@ function encodeReservation(state: Reservations): Buffer {
 /** REPORT CAPABILITIES (SPC-4 6.15.4). */
 function encodeCapabilities(state: Reservations, { ports, reservations }: DiskUnit): Buffer {
   const body = Buffer.alloc(8);
-  body.writeUInt16BE(8, 0);
+  putUint16(body, 8, 0);
   // CRH, SIP_C, ATP_C, PTPL_C
   body[2] = 0x10 | 0x08 | (ports === null ? 0 : 0x04) | (reservations.survivePowerLoss ? 0x01 : 0);
   body[3] = 0x80 | (state.aptpl ? 0x01 : 0); // TMV, PTPL_A
@@ -64,8 +65,8 @@ function encodeFullStatus(state: Reservations, { ports }: DiskUnit): Buffer {
       head[12] = byteAt(head, 12) | 0x01; // R_HOLDER
       head[13] = state.persistent.type;
     }
-    head.writeUInt16BE(RELATIVE_TARGET_PORT, 18);
-    head.writeUInt32BE(id.length, 20);
+    putUint16(head, RELATIVE_TARGET_PORT, 18);
+    putUint32(head, id.length, 20);
     return Buffer.concat([head, id]);
   });
   return withHeader(state, Buffer.concat(descriptors));
@@ -85,7 +86,7 @@ const inCommands: readonly Command[] = READERS.map(([name, encode], serviceActio
   usage: Buffer.concat([Buffer.from([0x5e, serviceAction]), usage('00 00 00 00 00 ffff 04')]),
   passes: Passes.NO_MEDIUM,
   prepare: withoutDataOut,
-  execute: (unit, task) => answer(task, encode(unit.reservations.state, unit), task.cdb.readUInt16BE(7)),
+  execute: (unit, task) => answer(task, encode(unit.reservations.state, unit), uint16(task.cdb, 7)),
 }));
 
 // ---- PERSISTENT RESERVE OUT
@@ -105,7 +106,7 @@ const REGISTERS: ReadonlySet<number> = new Set([
 const PARAMETER_BYTES_MAX = 64 * 1024;
 
 function prepareOut(_unit: DiskUnit, task: ScsiTask): TaskPlan {
-  const lengthBytes = task.cdb.readUInt32BE(5);
+  const lengthBytes = uint32(task.cdb, 5);
   // SPC-4 6.16.1: shorter is an error; so is longer, but where TransportIDs follow.
   if (lengthBytes < BASIC_BYTES || lengthBytes > PARAMETER_BYTES_MAX)
     return refuse(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
@@ -151,11 +152,11 @@ function requestOf(unit: DiskUnit, task: ScsiTask): ProutRequest | null {
   if (!hasPorts && dataOut.length !== BASIC_BYTES) return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
   if (hasPorts && dataOut.length < listAt) return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
   const list = hasPorts ? dataOut.subarray(listAt) : Buffer.alloc(0);
-  if (hasPorts && dataOut.readUInt32BE(listAt - 4) !== list.length)
+  if (hasPorts && uint32(dataOut, listAt - 4) !== list.length)
     return refused(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
   const ports = portsIn(list);
   if (ports === null || (isMove && ports.length !== 1)) return refused(task, invalidParameterField(listAt));
-  if (isMove && !hasPort(unit, dataOut.readUInt16BE(18))) return refused(task, invalidParameterField(18));
+  if (isMove && !hasPort(unit, uint16(dataOut, 18))) return refused(task, invalidParameterField(18));
   return {
     action,
     initiatorPort: task.nexus.initiatorPortName,

@@ -1,5 +1,6 @@
 /** READ CAPACITY (10) and (16) (SBC-3 5.15, 5.16). */
-import { byteAt, putUint64 } from '../cdb.js';
+import { putUint32, putUint64, uint32 } from '../../base/bytes.js';
+import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { invalidCdbField } from '../sense.js';
 import type { ScsiTask } from '../task.js';
@@ -9,14 +10,14 @@ const PMI = 0x01;
 
 function execute10(unit: DiskUnit, task: ScsiTask): void {
   // SBC-2 5.10: without PMI the LBA has to be 0.
-  if ((byteAt(task.cdb, 8) & PMI) === 0 && task.cdb.readUInt32BE(2) !== 0) {
+  if ((byteAt(task.cdb, 8) & PMI) === 0 && uint32(task.cdb, 2) !== 0) {
     refuse(task, invalidCdbField(2));
     return;
   }
   const data = Buffer.alloc(8);
   // A larger unit says FFFFFFFFh: "ask READ CAPACITY (16)".
-  data.writeUInt32BE(Math.min(unit.blocks - 1, 0xffff_ffff), 0);
-  data.writeUInt32BE(unit.blockBytes, 4);
+  putUint32(data, Math.min(unit.blocks - 1, 0xffff_ffff), 0);
+  putUint32(data, unit.blockBytes, 4);
   answer(task, data, data.length);
 }
 
@@ -26,10 +27,10 @@ const LBPRZ = 0x40;
 function execute16(unit: DiskUnit, task: ScsiTask): void {
   const data = Buffer.alloc(32);
   putUint64(data, unit.blocks - 1, 0);
-  data.writeUInt32BE(unit.blockBytes, 8);
+  putUint32(data, unit.blockBytes, 8);
   data[13] = unit.physicalExponent;
   data[14] = unit.full ? 0 : LBPME | LBPRZ;
-  answer(task, data, task.cdb.readUInt32BE(10));
+  answer(task, data, uint32(task.cdb, 10));
 }
 
 export const readCapacityCommands: readonly Command[] = [

@@ -1,4 +1,5 @@
 /** READ DEFECT DATA (10) and (12) (SBC-3 5.17, 5.18): the lists of a medium that has no defects, in any format. */
+import { uint16, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, usage, withoutDataOut } from '../command.js';
 import type { ScsiTask } from '../task.js';
@@ -9,13 +10,13 @@ const ASKED = 0x1f;
 /** Byte 1: the flags; bytes 2–3: DEFECT LIST LENGTH. */
 function execute10(task: ScsiTask): void {
   const list = Buffer.from([0, byteAt(task.cdb, 2) & ASKED, 0, 0]);
-  answer(task, list, task.cdb.readUInt16BE(7));
+  answer(task, list, uint16(task.cdb, 7));
 }
 
 /** The same with GENERATION CODE 0, "not supported", and four bytes of length. From any index on there is nothing. */
 function execute12(task: ScsiTask): void {
   const list = Buffer.from([0, byteAt(task.cdb, 1) & ASKED, 0, 0, 0, 0, 0, 0]);
-  answer(task, list, task.cdb.readUInt32BE(6));
+  answer(task, list, uint32(task.cdb, 6));
 }
 
 export const readDefectDataCommands: readonly Command[] = [

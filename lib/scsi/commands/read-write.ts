@@ -2,7 +2,8 @@
  * READ and WRITE (6), (10), (12), (16) (SBC-3 5.7–5.11, 5.40–5.43). Their data is moved by the transport; here is only
  * what the CDB says and whether it may. The hot path: nothing is allocated unless the command is refused.
  */
-import { byteAt, FUA, PROTECT, uint24, uint64 } from '../cdb.js';
+import { uint16, uint24, uint32, uint64 } from '../../base/bytes.js';
+import { byteAt, FUA, PROTECT } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { invalidCdbField, lbaOutOfRange, SENSE } from '../sense.js';
 import type { ScsiTask, TaskPlan } from '../task.js';
@@ -45,21 +46,21 @@ function prepare6(direction: Direction): Command['prepare'] {
 function prepare10(direction: Direction): Command['prepare'] {
   return (unit, task) => {
     const { cdb } = task;
-    return planTransfer(unit, task, direction, byteAt(cdb, 1), cdb.readUInt32BE(2), cdb.readUInt16BE(7), 7);
+    return planTransfer(unit, task, direction, byteAt(cdb, 1), uint32(cdb, 2), uint16(cdb, 7), 7);
   };
 }
 
 function prepare12(direction: Direction): Command['prepare'] {
   return (unit, task) => {
     const { cdb } = task;
-    return planTransfer(unit, task, direction, byteAt(cdb, 1), cdb.readUInt32BE(2), cdb.readUInt32BE(6), 6);
+    return planTransfer(unit, task, direction, byteAt(cdb, 1), uint32(cdb, 2), uint32(cdb, 6), 6);
   };
 }
 
 function prepare16(direction: Direction): Command['prepare'] {
   return (unit, task) => {
     const { cdb } = task;
-    return planTransfer(unit, task, direction, byteAt(cdb, 1), uint64(cdb, 2), cdb.readUInt32BE(10), 10);
+    return planTransfer(unit, task, direction, byteAt(cdb, 1), uint64(cdb, 2), uint32(cdb, 10), 10);
   };
 }
 

@@ -3,6 +3,7 @@
  * RECEIVE COPY RESULTS in SPC-3): how a copy stands, and what EXTENDED COPY takes. No segment keeps data for RECEIVE COPY
  * DATA, so there is none.
  */
+import { putUint16, putUint32, uint32 } from '../../base/bytes.js';
 import { COPIES_MAX, COPY_CSCDS_MAX, COPY_SEGMENT_BYTES_MAX, COPY_SEGMENTS_MAX } from '../../base/limits.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
@@ -20,8 +21,8 @@ const CopyStatus = { IN_PROGRESS: 0, COMPLETED: 1, FAILED: 2 } as const;
 
 function answerWhole(task: ScsiTask, data: Buffer): void {
   // AVAILABLE DATA counts what follows it.
-  data.writeUInt32BE(data.length - 4, 0);
-  answer(task, data, task.cdb.readUInt32BE(ALLOCATION_LENGTH_AT));
+  putUint32(data, data.length - 4, 0);
+  answer(task, data, uint32(task.cdb, ALLOCATION_LENGTH_AT));
 }
 
 /** Finishes the task where its nexus has no such copy. */
@@ -43,8 +44,8 @@ function receiveStatus(unit: DiskUnit, task: ScsiTask): void {
   if (run.outcome === null) unit.copies.discard(task.nexus, byteAt(task.cdb, LIST_IDENTIFIER_AT));
   const data = Buffer.alloc(12);
   data[4] = statusOf(run);
-  data.writeUInt16BE(run.segmentsProcessed, 5);
-  data.writeUInt32BE(run.bytesWritten, 8); // TRANSFER COUNT UNITS 0: bytes
+  putUint16(data, run.segmentsProcessed, 5);
+  putUint32(data, run.bytesWritten, 8); // TRANSFER COUNT UNITS 0: bytes
   answerWhole(task, data);
 }
 
@@ -58,7 +59,7 @@ function receiveFailureDetails(unit: DiskUnit, task: ScsiTask): void {
   const sense = encodeSense(outcome);
   const head = Buffer.alloc(60);
   head[56] = ScsiStatus.CHECK_CONDITION; // EXTENDED COPY COMMAND STATUS
-  head.writeUInt16BE(sense.length, 58);
+  putUint16(head, sense.length, 58);
   answerWhole(task, Buffer.concat([head, sense]));
 }
 
@@ -66,11 +67,11 @@ function receiveOperatingParameters(unit: DiskUnit, task: ScsiTask): void {
   const types = [DescriptorType.BLOCK_TO_BLOCK, DescriptorType.IDENTIFICATION];
   const data = Buffer.alloc(44 + types.length);
   data[4] = 0x01; // SNLID: LIST ID USAGE 11b
-  data.writeUInt16BE(COPY_CSCDS_MAX, 8);
-  data.writeUInt16BE(COPY_SEGMENTS_MAX, 10);
-  data.writeUInt32BE(DESCRIPTOR_LIST_BYTES_MAX, 12);
-  data.writeUInt32BE(COPY_SEGMENT_BYTES_MAX, 16);
-  data.writeUInt16BE(COPIES_MAX, 34); // TOTAL CONCURRENT COPIES
+  putUint16(data, COPY_CSCDS_MAX, 8);
+  putUint16(data, COPY_SEGMENTS_MAX, 10);
+  putUint32(data, DESCRIPTOR_LIST_BYTES_MAX, 12);
+  putUint32(data, COPY_SEGMENT_BYTES_MAX, 16);
+  putUint16(data, COPIES_MAX, 34); // TOTAL CONCURRENT COPIES
   data[36] = COPIES_MAX;
   data[37] = Math.log2(unit.blockBytes); // DATA SEGMENT GRANULARITY
   data[43] = types.length;

@@ -1,4 +1,5 @@
 /** REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 6.36): those that iscsi/target/handlers/task-management.ts does. */
+import { uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { invalidCdbField } from '../sense.js';
@@ -13,7 +14,7 @@ const BASIC_BYTES = 4;
 const EXTENDED_BYTES = 16;
 
 function execute(task: ScsiTask): void {
-  const allocationLength = task.cdb.readUInt32BE(6);
+  const allocationLength = uint32(task.cdb, 6);
   // SPC-4 6.36: fewer than four bytes are not allowed here.
   if (allocationLength < BASIC_BYTES) return void refuse(task, invalidCdbField(6));
   const isExtended = (byteAt(task.cdb, 2) & REPD) !== 0;

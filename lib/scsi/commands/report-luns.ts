@@ -1,4 +1,5 @@
 /** REPORT LUNS (SPC-4 6.33): a target has the one unit, LUN 0. */
+import { putUint32, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { encodeLun } from '../lun.js';
@@ -21,7 +22,7 @@ const REPORTS = new Map<number, readonly number[]>([
 
 function encodeList(luns: readonly number[]): Buffer {
   const data = Buffer.alloc(HEADER_BYTES + luns.length * LUN_BYTES);
-  data.writeUInt32BE(luns.length * LUN_BYTES, 0);
+  putUint32(data, luns.length * LUN_BYTES, 0);
   luns.forEach((lun, i) => encodeLun(lun, data, HEADER_BYTES + i * LUN_BYTES));
   return data;
 }
@@ -29,7 +30,7 @@ function encodeList(luns: readonly number[]): Buffer {
 /** Also served on LUNs without a unit. */
 export function reportLuns(task: ScsiTask): void {
   const luns = REPORTS.get(byteAt(task.cdb, 2));
-  const allocationLength = task.cdb.readUInt32BE(6);
+  const allocationLength = uint32(task.cdb, 6);
   if (luns === undefined) refuse(task, invalidCdbField(2));
   // SPC-4 6.33: fewer than 16 bytes are not allowed here, unlike anywhere else.
   else if (allocationLength < HEADER_BYTES + LUN_BYTES) refuse(task, invalidCdbField(6));

@@ -1,4 +1,5 @@
 /** REPORT SUPPORTED OPERATION CODES (SPC-4 6.35): generated from the table of commands itself. */
+import { putUint16, putUint32, uint16, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { invalidCdbField } from '../sense.js';
@@ -22,23 +23,23 @@ const SERVACTV = 0x01;
 /** Command timeouts descriptor (SPC-4 6.35.4): zeros, "no timeout is recommended". */
 function timeoutsDescriptor(): Buffer {
   const descriptor = Buffer.alloc(12);
-  descriptor.writeUInt16BE(10, 0);
+  putUint16(descriptor, 10, 0);
   return descriptor;
 }
 
 function encodeDescriptor(command: Command, withTimeouts: boolean): Buffer {
   const descriptor = Buffer.alloc(8);
   descriptor[0] = command.opcode;
-  descriptor.writeUInt16BE(command.serviceAction ?? 0, 2);
+  putUint16(descriptor, command.serviceAction ?? 0, 2);
   descriptor[5] = (withTimeouts ? DESCRIPTOR_CTDP : 0) | (command.serviceAction === undefined ? 0 : SERVACTV);
-  descriptor.writeUInt16BE(command.usage.length, 6);
+  putUint16(descriptor, command.usage.length, 6);
   return withTimeouts ? Buffer.concat([descriptor, timeoutsDescriptor()]) : descriptor;
 }
 
 function encodeAll(commands: readonly Command[], withTimeouts: boolean): Buffer {
   const descriptors = commands.map((command) => encodeDescriptor(command, withTimeouts));
   const list = Buffer.concat([Buffer.alloc(4), ...descriptors]);
-  list.writeUInt32BE(list.length - 4, 0);
+  putUint32(list, list.length - 4, 0);
   return list;
 }
 
@@ -52,7 +53,7 @@ function encodeOne(command: Command | undefined, withTimeouts: boolean): Buffer 
 /** The one command asked for; 'mismatch' when the options do not fit its kind. */
 function selectOne(commands: readonly Command[], cdb: Buffer): Command | undefined | 'mismatch' {
   const options = byteAt(cdb, 2) & 0x07;
-  const serviceAction = cdb.readUInt16BE(4);
+  const serviceAction = uint16(cdb, 4);
   const sharing = commands.filter((command) => command.opcode === byteAt(cdb, 3));
   if (sharing.length === 0) return undefined;
   const hasActions = sharing[0]?.serviceAction !== undefined;
@@ -67,7 +68,7 @@ function execute(commands: readonly Command[], task: ScsiTask): void {
   const { cdb } = task;
   const options = byteAt(cdb, 2) & 0x07;
   const withTimeouts = (byteAt(cdb, 2) & RCTD) !== 0;
-  const allocationLength = cdb.readUInt32BE(6);
+  const allocationLength = uint32(cdb, 6);
   if (options > ReportingOptions.EITHER) {
     refuse(task, invalidCdbField(2, 2));
   } else if (options === ReportingOptions.ALL) {

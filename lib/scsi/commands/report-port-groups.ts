@@ -3,6 +3,7 @@
  * several ports have it, since with TPGS 00b it "is not supported" (SPC-4 table 146).
  */
 import { assert } from '../../base/assert.js';
+import { putUint16, putUint32, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage } from '../command.js';
 import { invalidCdbField, SENSE } from '../sense.js';
@@ -22,9 +23,9 @@ function encodeGroup({ number, state }: PortGroup): Buffer {
   const descriptor = Buffer.alloc(12);
   descriptor[0] = state; // PREF 0: which home a volume has is nobody's preference but its operator's
   descriptor[1] = SUPPORTED_STATES;
-  descriptor.writeUInt16BE(number, 2);
+  putUint16(descriptor, number, 2);
   descriptor[7] = 1; // TARGET PORT COUNT
-  descriptor.writeUInt16BE(number, 10);
+  putUint16(descriptor, number, 10);
   return descriptor;
 }
 
@@ -32,7 +33,7 @@ function encodeGroups(ports: TargetPorts, isExtended: boolean): Buffer {
   // Extended: FORMAT TYPE 001b, and an IMPLICIT TRANSITION TIME of zero, "not specified" (SPC-4 table 320).
   const extension = isExtended ? [Buffer.from([0x10, 0, 0, 0])] : [];
   const list = Buffer.concat([Buffer.alloc(4), ...extension, ...ports.groups().map(encodeGroup)]);
-  list.writeUInt32BE(list.length - 4, 0);
+  putUint32(list, list.length - 4, 0);
   return list;
 }
 
@@ -40,7 +41,7 @@ function execute({ ports }: DiskUnit, task: ScsiTask): void {
   assert(ports !== null, 'prepare() has let it through');
   const format = byteAt(task.cdb, 1) >>> 5;
   if (format > Format.EXTENDED) refuse(task, invalidCdbField(1, 7));
-  else answer(task, encodeGroups(ports, format === Format.EXTENDED), task.cdb.readUInt32BE(6));
+  else answer(task, encodeGroups(ports, format === Format.EXTENDED), uint32(task.cdb, 6));
 }
 
 export const reportPortGroupsCommand: Command = {

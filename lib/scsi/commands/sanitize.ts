@@ -3,6 +3,7 @@
  * over it all, durably. While it runs the unit serves nothing else; a failure lasts until it is left or mended. Resets
  * and lost sessions do not stop it, and with IMMED nobody waits for it.
  */
+import { uint16 } from '../../base/bytes.js';
 import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX } from '../../base/limits.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
@@ -43,7 +44,7 @@ function prepareErasure(unit: DiskUnit, task: ScsiTask, isLength: (bytes: number
   const { cdb } = task;
   const fault = findFault(cdb);
   if (fault !== null) return refuse(task, fault);
-  const listLength = cdb.readUInt16BE(PARAMETER_LIST_LENGTH_AT);
+  const listLength = uint16(cdb, PARAMETER_LIST_LENGTH_AT);
   if (!isLength(listLength)) return refuse(task, invalidCdbField(PARAMETER_LIST_LENGTH_AT));
   // After a failure in the restricted completion mode only that mode may be asked for (SBC-4 4.11.3, 5.34.1).
   const isRestricted = unit.state.sanitizeFailure === 'restricted';
@@ -97,7 +98,7 @@ function readOverwriting(unit: DiskUnit, list: Buffer): Overwriting | Sense {
   if (list.length < HEADER_BYTES) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
   const flags = byteAt(list, 0);
   const passes = flags & 0x1f;
-  const patternLength = list.readUInt16BE(2);
+  const patternLength = uint16(list, 2);
   // TEST: other patterns than what is meant, of a vendor's own.
   if ((flags & 0x60) !== 0 || passes === 0) return invalidParameterField(0);
   if (patternLength === 0 || patternLength > unit.blockBytes) return invalidParameterField(2);
@@ -172,7 +173,7 @@ function executeOverwrite(unit: DiskUnit, task: ScsiTask): void {
 function prepareExit(unit: DiskUnit, task: ScsiTask): TaskPlan {
   const fault = findFault(task.cdb);
   if (fault !== null) return refuse(task, fault);
-  const hasList = task.cdb.readUInt16BE(PARAMETER_LIST_LENGTH_AT) !== 0;
+  const hasList = uint16(task.cdb, PARAMETER_LIST_LENGTH_AT) !== 0;
   if (hasList) return refuse(task, invalidCdbField(PARAMETER_LIST_LENGTH_AT));
   if (unit.state.sanitizeFailure === 'restricted') return refuse(task, invalidCdbField(1, 4));
   return 'control';

@@ -1,6 +1,7 @@
 /** UNMAP (SBC-3 5.31): a list of ranges that read as zeros afterwards and give their space back. A full unit has none. */
+import { uint16, uint32, uint64 } from '../../base/bytes.js';
 import { CLEAR_PIECE_BYTES_MAX, UNMAP_BLOCKS_MAX, UNMAP_DESCRIPTORS_MAX } from '../../base/limits.js';
-import { byteAt, uint64 } from '../cdb.js';
+import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { cut, finishByPieces, type Piece } from '../pieces.js';
 import { invalidCdbField, invalidParameterField, lbaOutOfRange, type Sense, SENSE } from '../sense.js';
@@ -18,7 +19,7 @@ interface UnmapRange {
 
 function prepare(unit: DiskUnit, task: ScsiTask): TaskPlan {
   if (unit.full) return refuse(task, SENSE.INVALID_OPCODE);
-  const parameterListLength = task.cdb.readUInt16BE(7);
+  const parameterListLength = uint16(task.cdb, 7);
   // VPD B2h says ANC_SUP 0.
   if ((byteAt(task.cdb, 1) & ANCHOR) !== 0) return refuse(task, invalidCdbField(1, 0));
   if (unit.readOnly) return refuse(task, SENSE.WRITE_PROTECTED);
@@ -34,10 +35,10 @@ function prepare(unit: DiskUnit, task: ScsiTask): TaskPlan {
  * ignored, as the standard says. Throws nothing; `list` has at least its header.
  */
 export function parseUnmapList(list: Buffer): UnmapRange[] {
-  const end = Math.min(HEADER_BYTES + list.readUInt16BE(2), list.length);
+  const end = Math.min(HEADER_BYTES + uint16(list, 2), list.length);
   const ranges: UnmapRange[] = [];
   for (let at = HEADER_BYTES; at + DESCRIPTOR_BYTES <= end; at += DESCRIPTOR_BYTES) {
-    ranges.push({ lba: uint64(list, at), blocks: list.readUInt32BE(at + 8) });
+    ranges.push({ lba: uint64(list, at), blocks: uint32(list, at + 8) });
   }
   return ranges;
 }

@@ -2,8 +2,9 @@
  * VERIFY (10), (12), (16) and WRITE AND VERIFY (10), (12), (16) (SBC-3 5.34–5.36, 5.44–5.46): the medium is read and,
  * by BYTCHK, compared with what the initiator sent.
  */
+import { uint16, uint32, uint64 } from '../../base/bytes.js';
 import { PIECE_BYTES_MAX } from '../../base/limits.js';
-import { byteAt, uint64 } from '../cdb.js';
+import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { cut, finishByPieces, type Piece } from '../pieces.js';
 import { findRangeFault, type MediumRange } from '../range.js';
@@ -16,9 +17,9 @@ const ByteCheck = { MEDIUM_ONLY: 0, EVERY_BLOCK: 1, RESERVED: 2, ONE_BLOCK: 3 } 
 
 type ReadRange = (cdb: Buffer) => MediumRange;
 
-const range10: ReadRange = (cdb) => ({ lba: cdb.readUInt32BE(2), blocks: cdb.readUInt16BE(7), lengthAt: 7 });
-const range12: ReadRange = (cdb) => ({ lba: cdb.readUInt32BE(2), blocks: cdb.readUInt32BE(6), lengthAt: 6 });
-const range16: ReadRange = (cdb) => ({ lba: uint64(cdb, 2), blocks: cdb.readUInt32BE(10), lengthAt: 10 });
+const range10: ReadRange = (cdb) => ({ lba: uint32(cdb, 2), blocks: uint16(cdb, 7), lengthAt: 7 });
+const range12: ReadRange = (cdb) => ({ lba: uint32(cdb, 2), blocks: uint32(cdb, 6), lengthAt: 6 });
+const range16: ReadRange = (cdb) => ({ lba: uint64(cdb, 2), blocks: uint32(cdb, 10), lengthAt: 10 });
 
 function byteCheckOf(cdb: Buffer): number {
   return (byteAt(cdb, 1) >>> 1) & 0x03;

@@ -2,8 +2,9 @@
  * WRITE SAME (10) and (16) (SBC-3 5.48, 5.49): one block written many times, or a range cleared; to the end of the medium
  * where it names no number of blocks. An abort ends it after the piece that is under way.
  */
+import { uint16, uint32, uint64 } from '../../base/bytes.js';
 import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX, WRITE_SAME_BLOCKS_MAX } from '../../base/limits.js';
-import { byteAt, PROTECT, uint64 } from '../cdb.js';
+import { byteAt, PROTECT } from '../cdb.js';
 import { type Command, refuse, usage } from '../command.js';
 import { cut, finishByPieces, type Piece } from '../pieces.js';
 import { invalidCdbField, lbaOutOfRange, type Sense, SENSE } from '../sense.js';
@@ -29,8 +30,8 @@ type Read = (cdb: Buffer) => WriteSame;
 
 const read10: Read = (cdb) => ({
   flags: byteAt(cdb, 1),
-  lba: cdb.readUInt32BE(2),
-  blocks: cdb.readUInt16BE(7),
+  lba: uint32(cdb, 2),
+  blocks: uint16(cdb, 7),
   noDataOut: false,
   lengthAt: 7,
 });
@@ -38,7 +39,7 @@ const read10: Read = (cdb) => ({
 const read16: Read = (cdb) => ({
   flags: byteAt(cdb, 1),
   lba: uint64(cdb, 2),
-  blocks: cdb.readUInt32BE(10),
+  blocks: uint32(cdb, 10),
   noDataOut: (byteAt(cdb, 1) & NDOB) !== 0,
   lengthAt: 10,
 });

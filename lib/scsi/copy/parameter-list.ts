@@ -2,8 +2,9 @@
  * The parameter list of EXTENDED COPY (LID1) (SPC-4 6.4): what is to be copied, or what is wrong with the bytes. It knows no
  * units: whether a descriptor names one, and whether a segment fits on it, is found when its turn comes (copier.ts).
  */
+import { uint16, uint24, uint32, uint64 } from '../../base/bytes.js';
 import { COPY_CSCDS_MAX, COPY_SEGMENTS_MAX } from '../../base/limits.js';
-import { byteAt, uint24, uint64 } from '../cdb.js';
+import { byteAt } from '../cdb.js';
 import { invalidParameterField, type Sense, SENSE } from '../sense.js';
 
 const HEADER_BYTES = 16;
@@ -76,14 +77,14 @@ function at(sense: Sense, byte: number): Sense {
 /** What the header refuses by itself. STR and PRIORITY are for others: nothing here is sequential. */
 function findHeaderFault(list: Buffer): Sense | null {
   if (list.length < HEADER_BYTES) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
-  const cscdBytes = list.readUInt16BE(2);
-  const segmentBytes = list.readUInt32BE(8);
+  const cscdBytes = uint16(list, 2);
+  const segmentBytes = uint32(list, 8);
   const listBytes = cscdBytes + segmentBytes;
   if (listBytes > DESCRIPTOR_LIST_BYTES_MAX || HEADER_BYTES + listBytes > list.length)
     return SENSE.PARAMETER_LIST_LENGTH_ERROR;
   if (cscdBytes > COPY_CSCDS_MAX * CSCD_BYTES) return at(SENSE.TOO_MANY_TARGET_DESCRIPTORS, 2);
   if (segmentBytes > COPY_SEGMENTS_MAX * SEGMENT_BYTES) return at(SENSE.TOO_MANY_SEGMENT_DESCRIPTORS, 8);
-  if (list.readUInt32BE(12) !== 0) return at(SENSE.INLINE_DATA_LENGTH_EXCEEDED, 12);
+  if (uint32(list, 12) !== 0) return at(SENSE.INLINE_DATA_LENGTH_EXCEEDED, 12);
   const usage = usageOf(list);
   if (usage === ListIdUsage.RESERVED) return invalidParameterField(1);
   return usage === ListIdUsage.NONE && byteAt(list, 0) !== 0 ? invalidParameterField(0) : null;
@@ -121,15 +122,15 @@ function readSegments(list: Buffer, from: number, to: number): Segment[] | Sense
       return at(SENSE.UNSUPPORTED_SEGMENT_DESCRIPTOR_TYPE_CODE, start);
     if (start + SEGMENT_BYTES > to) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
     const segment = list.subarray(start, start + SEGMENT_BYTES);
-    if (segment.readUInt16BE(2) !== SEGMENT_BYTES - 4) return invalidParameterField(start + 2);
+    if (uint16(segment, 2) !== SEGMENT_BYTES - 4) return invalidParameterField(start + 2);
     // CAT is about what is left over of a segment, and of ours nothing is.
     const flags = byteAt(segment, segmentField.flags);
     segments.push({
       countsDestination: (flags & 0x02) !== 0,
       fastCopyOnly: (flags & 0x04) !== 0,
-      source: segment.readUInt16BE(segmentField.source),
-      destination: segment.readUInt16BE(segmentField.destination),
-      blocks: segment.readUInt16BE(segmentField.blocks),
+      source: uint16(segment, segmentField.source),
+      destination: uint16(segment, segmentField.destination),
+      blocks: uint16(segment, segmentField.blocks),
       sourceLba: uint64(segment, segmentField.sourceLba),
       destinationLba: uint64(segment, segmentField.destinationLba),
     });
@@ -140,10 +141,10 @@ function readSegments(list: Buffer, from: number, to: number): Segment[] | Sense
 export function parseCopyList(list: Buffer): CopyList | Sense {
   const fault = findHeaderFault(list);
   if (fault !== null) return fault;
-  const segmentsAt = HEADER_BYTES + list.readUInt16BE(2);
+  const segmentsAt = HEADER_BYTES + uint16(list, 2);
   const cscds = readCscds(list, HEADER_BYTES, segmentsAt);
   if ('senseKey' in cscds) return cscds;
-  const segments = readSegments(list, segmentsAt, segmentsAt + list.readUInt32BE(8));
+  const segments = readSegments(list, segmentsAt, segmentsAt + uint32(list, 8));
   if ('senseKey' in segments) return segments;
   return { listIdentifier: byteAt(list, 0), listIdUsage: usageOf(list), cscds, segments };
 }

@@ -1,4 +1,5 @@
 /** TransportIDs of iSCSI initiator ports (SPC-4 7.6.4.6): "name,i,0xISID" between four bytes of header and padding. */
+import { putUint16, uint16 } from '../../base/bytes.js';
 import { ISCSI_NAME_BYTES_MAX } from '../../base/limits.js';
 
 const HEADER_BYTES = 4;
@@ -16,7 +17,7 @@ export function encodeTransportId(initiatorPort: string): Buffer {
   const nameBytes = Math.max(BYTES_MIN - HEADER_BYTES, Math.ceil((portBytes + 1) / 4) * 4);
   const bytes = Buffer.alloc(HEADER_BYTES + nameBytes);
   bytes[0] = INITIATOR_PORT;
-  bytes.writeUInt16BE(nameBytes, 2);
+  putUint16(bytes, nameBytes, 2);
   bytes.write(initiatorPort, HEADER_BYTES, 'utf8');
   return bytes;
 }
@@ -29,7 +30,7 @@ export interface DecodedTransportId {
 /** The TransportID at the beginning of `bytes`; null when it is none of an iSCSI initiator port. */
 export function decodeTransportId(bytes: Buffer): DecodedTransportId | null {
   if (bytes.length < BYTES_MIN || bytes[0] !== INITIATOR_PORT) return null;
-  const lengthBytes = HEADER_BYTES + bytes.readUInt16BE(2);
+  const lengthBytes = HEADER_BYTES + uint16(bytes, 2);
   if (
     lengthBytes < BYTES_MIN ||
     lengthBytes > BYTES_MAX ||

@@ -1,6 +1,6 @@
 /** VPD B0h, Block Limits (SBC-3 6.6.4): how large a command may be. Each number is enforced by its command. */
+import { putUint16, putUint32, putUint64 } from '../../base/bytes.js';
 import { UNMAP_BLOCKS_MAX, UNMAP_DESCRIPTORS_MAX, WRITE_SAME_BLOCKS_MAX } from '../../base/limits.js';
-import { putUint64 } from '../cdb.js';
 import type { DiskUnit } from '../unit.js';
 
 const BODY_BYTES = 60;
@@ -10,11 +10,11 @@ const HEADER_BYTES = 4;
 
 export function encodeBlockLimits(unit: DiskUnit): Buffer {
   const body = Buffer.alloc(BODY_BYTES);
-  const put32 = (value: number, at: number): number => body.writeUInt32BE(value, at - HEADER_BYTES);
+  const put32 = (value: number, at: number): void => putUint32(body, value, at - HEADER_BYTES);
   const physicalBlocks = 2 ** unit.physicalExponent;
   // WSNZ 0: a WRITE SAME of zero blocks reaches to the end of the medium.
   body[5 - HEADER_BYTES] = unit.compareAndWriteBlocksMax; // MAXIMUM COMPARE AND WRITE LENGTH
-  body.writeUInt16BE(physicalBlocks, 6 - HEADER_BYTES); // OPTIMAL TRANSFER LENGTH GRANULARITY
+  putUint16(body, physicalBlocks, 6 - HEADER_BYTES); // OPTIMAL TRANSFER LENGTH GRANULARITY
   put32(unit.transferBlocksMax, 8); // MAXIMUM TRANSFER LENGTH
   if (!unit.full) {
     put32(UNMAP_BLOCKS_MAX, 20); // MAXIMUM UNMAP LBA COUNT

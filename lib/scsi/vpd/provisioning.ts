@@ -1,4 +1,5 @@
 /** VPD B1h, Block Device Characteristics (SBC-3 6.6.3), and B2h, Logical Block Provisioning (SBC-3 6.6.5). */
+import { putUint16 } from '../../base/bytes.js';
 import type { DiskUnit } from '../unit.js';
 
 /** WABEREQ and WACEREQ 01b: blocks can be read after SANITIZE has erased them, without being written before. */
@@ -7,7 +8,7 @@ const READS_AFTER_ERASE = 0x50;
 /** B1h: MEDIUM ROTATION RATE 1, a medium that does not rotate: hosts then neither elevate nor defragment. */
 export function encodeBlockDeviceCharacteristics(): Buffer {
   const body = Buffer.alloc(60);
-  body.writeUInt16BE(1, 0);
+  putUint16(body, 1, 0);
   body[3] = READS_AFTER_ERASE;
   return body;
 }

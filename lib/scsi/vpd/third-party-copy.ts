@@ -1,4 +1,5 @@
 /** VPD 8Fh, Third-Party Copy (SPC-4 7.8.17): what RECEIVE COPY OPERATING PARAMETERS says, and which commands there are. */
+import { putUint16, putUint32 } from '../../base/bytes.js';
 import { COPIES_MAX, COPY_CSCDS_MAX, COPY_SEGMENT_BYTES_MAX, COPY_SEGMENTS_MAX } from '../../base/limits.js';
 import { DESCRIPTOR_LIST_BYTES_MAX, DescriptorType, OWN_UNIT } from '../copy/parameter-list.js';
 import type { DiskUnit } from '../unit.js';
@@ -15,8 +16,8 @@ const Type = {
 /** Padded to a multiple of four. */
 function descriptor(type: number, body: Buffer): Buffer {
   const whole = Buffer.alloc(4 + ((body.length + 3) & ~3));
-  whole.writeUInt16BE(type, 0);
-  whole.writeUInt16BE(whole.length - 4, 2);
+  putUint16(whole, type, 0);
+  putUint16(whole, whole.length - 4, 2);
   body.copy(whole, 4);
   return whole;
 }
@@ -26,17 +27,17 @@ const COMMANDS = [0x83, 1, 0x00, 0x84, 3, 0x00, 0x03, 0x04];
 
 function parameterData(): Buffer {
   const body = Buffer.alloc(28);
-  body.writeUInt16BE(COPY_CSCDS_MAX, 4);
-  body.writeUInt16BE(COPY_SEGMENTS_MAX, 6);
-  body.writeUInt32BE(DESCRIPTOR_LIST_BYTES_MAX, 8);
+  putUint16(body, COPY_CSCDS_MAX, 4);
+  putUint16(body, COPY_SEGMENTS_MAX, 6);
+  putUint32(body, DESCRIPTOR_LIST_BYTES_MAX, 8);
   return body;
 }
 
 function generalCopyOperations(unit: DiskUnit): Buffer {
   const body = Buffer.alloc(32);
-  body.writeUInt32BE(COPIES_MAX, 0); // TOTAL CONCURRENT COPIES
-  body.writeUInt32BE(COPIES_MAX, 4); // MAXIMUM IDENTIFIED CONCURRENT COPIES
-  body.writeUInt32BE(COPY_SEGMENT_BYTES_MAX, 8);
+  putUint32(body, COPIES_MAX, 0); // TOTAL CONCURRENT COPIES
+  putUint32(body, COPIES_MAX, 4); // MAXIMUM IDENTIFIED CONCURRENT COPIES
+  putUint32(body, COPY_SEGMENT_BYTES_MAX, 8);
   body[12] = Math.log2(unit.blockBytes); // DATA SEGMENT GRANULARITY
   return body;
 }

@@ -1,4 +1,5 @@
 /** SCSI Data-Out (RFC 7143 11.7): finds the task; the rest is data-out.ts of the folder above. */
+import { uint32 } from '../../../base/bytes.js';
 import { dataSegmentLengthOf, initiatorTaskTagOf } from '../../wire/bhs.js';
 import { dataOutField, decodeDataOut } from '../../wire/data-out.js';
 import { RejectReason } from '../../wire/opcodes.js';
@@ -14,7 +15,7 @@ export function placeDataOut(session: Session, bhs: Buffer): Buffer | null {
   const task = taskOf(session, bhs);
   const lengthBytes = dataSegmentLengthOf(bhs);
   if (task === undefined || lengthBytes === 0) return null;
-  const destination = destinationOf(task, bhs.readUInt32BE(dataOutField.bufferOffset), lengthBytes);
+  const destination = destinationOf(task, uint32(bhs, dataOutField.bufferOffset), lengthBytes);
   session.dataPlaced = destination !== null;
   return destination;
 }
@@ -33,5 +34,5 @@ export function dataOut(session: Session, bhs: Buffer, data: Buffer, digestOk: b
 function taskOf(session: Session, bhs: Buffer): Task | undefined {
   const task = session.tasks.get(initiatorTaskTagOf(bhs));
   if (task === undefined) return undefined;
-  return belongs(task, bhs.readUInt32BE(dataOutField.targetTransferTag)) ? task : undefined;
+  return belongs(task, uint32(bhs, dataOutField.targetTransferTag)) ? task : undefined;
 }

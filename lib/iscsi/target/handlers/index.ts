@@ -2,6 +2,7 @@
  * Where a full feature phase PDU goes: numbered requests in the order of their CmdSN (RFC 7143 4.2.2.1), the others at
  * once, each to its handler. What no handler takes is rejected.
  */
+import { uint32 } from '../../../base/bytes.js';
 import { isImmediate, opcodeOf } from '../../wire/bhs.js';
 import { bhsField } from '../../wire/bhs.js';
 import { Opcode, RejectReason } from '../../wire/opcodes.js';
@@ -59,7 +60,7 @@ function unnumbered(session: Session, opcode: number, bhs: Buffer): void {
 
 function inOrder(session: Session, opcode: number, bhs: Buffer, data: Buffer, context: PortalContext): void {
   const { window, early } = session;
-  const cmdSN = bhs.readUInt32BE(bhsField.cmdSN);
+  const cmdSN = uint32(bhs, bhsField.cmdSN);
   const verdict = window.verdict(cmdSN);
   // Outside the window: "MUST silently ignore" (4.2.2.1); so with duplicates of what is waiting.
   if (verdict === 'outside') return;

@@ -1,4 +1,5 @@
 /** SCSI Command (RFC 7143 11.3): from header fields to a task. */
+import { uint32, uint8 } from '../../../base/bytes.js';
 import { COMMAND_WINDOW } from '../../../base/limits.js';
 import { decodeLun } from '../../../scsi/lun.js';
 import { SENSE } from '../../../scsi/sense.js';
@@ -37,14 +38,14 @@ export function scsiCommand(session: Session, bhs: Buffer, data: Buffer): void {
   }
   if (immediate) session.immediateTasks += 1;
   const task = session.beginTask(initiatorTaskTag);
-  const flags = bhs.readUInt8(scsiCommandField.flags);
-  const expectedBytes = bhs.readUInt32BE(scsiCommandField.expectedDataTransferLength);
+  const flags = uint8(bhs, scsiCommandField.flags);
+  const expectedBytes = uint32(bhs, scsiCommandField.expectedDataTransferLength);
   const writes = (flags & COMMAND_WRITE_BIT) !== 0;
   const reads = (flags & COMMAND_READ_BIT) !== 0;
   task.immediate = immediate;
-  task.cmdSN = bhs.readUInt32BE(scsiCommandField.cmdSN);
-  task.lunHigh = bhs.readUInt32BE(scsiCommandField.lunHigh);
-  task.lunLow = bhs.readUInt32BE(scsiCommandField.lunLow);
+  task.cmdSN = uint32(bhs, scsiCommandField.cmdSN);
+  task.lunHigh = uint32(bhs, scsiCommandField.lunHigh);
+  task.lunLow = uint32(bhs, scsiCommandField.lunLow);
   task.lun = (task.lunHigh | task.lunLow) === 0 ? 0 : decodeLun(bhs, scsiCommandField.lunHigh);
   task.expectedReadBytes = reads && !writes ? expectedBytes : 0;
   task.expectedDataOutBytes = writes ? expectedBytes : 0;
