@@ -141,10 +141,11 @@ export class Member {
     const { options, doors } = this;
     const folder = await DataFolder.open(options.dataFolder, { log: options.log }, doors.storage);
     this.closers.push(() => folder.close());
+    const verifier = await folder.openVerifier({ ...options, bootId: doors.bootId });
     const store = await doors.openStore(options.storeUrl, { ...options, waypoints: this.waypoints });
     this.closers.push(() => store.close());
     const group = await groupName(store);
-    await this.listen(group);
+    await this.listen(group, verifier);
     const membership = await this.join(store);
     this.waypoints.reached('member.joined');
     await this.openTable(store, folder, group);
@@ -164,12 +165,12 @@ export class Member {
     await this.balancing.start();
   }
 
-  private async listen(group: string): Promise<void> {
-    const { options, incarnation, service } = this;
+  private async listen(group: string, verifier: string): Promise<void> {
+    const { options, incarnation, service, doors } = this;
     const { log, clock, random, name, authenticator } = options;
     const digests = options.peerDigests === true;
-    const { net } = this.doors;
-    this.hub = new Hub({ group, self: { name, incarnation }, digests, service, log, clock, random, net });
+    const self = { name, incarnation, verifier };
+    this.hub = new Hub({ group, self, digests, service, log, clock, random, net: doors.net });
     this.closers.push(() => this.hub.close());
     this.peerAddress = await this.hub.listen(options.peer.host, options.peer.port);
     const portal = new Portal({
@@ -178,7 +179,7 @@ export class Member {
       log,
       clock,
       random,
-      ...{ memory: this.memory, poll: this.poll, net },
+      ...{ memory: this.memory, poll: this.poll, net: doors.net },
       options: {
         ...(authenticator && { authenticator }),
         portalGroupTag: () => this.targetPort ?? 1,

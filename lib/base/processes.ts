@@ -1,4 +1,4 @@
-/** Is a process of this machine still there? By its number, as the kernel knows it. */
+/** Processes of this machine, as the kernel knows them: is one still there, and since when is the machine? */
 import { readFileSync } from 'node:fs';
 import { errnoOf } from './errors.js';
 
@@ -20,5 +20,14 @@ export function isProcessGone(pid: number): boolean {
     return state === 'Z' || state === 'X';
   } catch {
     return false;
+  }
+}
+
+/** Which boot of this machine it is (random(4)): the kernel's cache is that old. '' where the kernel does not say. */
+export function readBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+  } catch {
+    return '';
   }
 }

@@ -74,6 +74,14 @@ export class ClaimableDevice implements BlockDevice, IoCounter {
     return this.inner.mapped?.(offsetBytes, lengthBytes, withDigest) ?? null;
   }
 
+  get losses(): number {
+    return this.inner.losses ?? 0;
+  }
+
+  expectUnflushed(): void {
+    this.inner.expectUnflushed?.();
+  }
+
   provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
     return this.inner.provisioning?.(offsetBytes, lengthBytes) ?? { mapped: true, lengthBytes };
   }

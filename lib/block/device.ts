@@ -141,6 +141,13 @@ export interface BlockDevice {
   lookUp?(offsetBytes: number, lengthBytes: number): Promise<Provisioning>;
   /** An estimate. A device that cannot say leaves it out: it takes all of its size. Rejects with IoError. */
   usage?(): Promise<Usage>;
+  /**
+   * How often writes were lost that it had acknowledged and that no flush had covered, while whoever wrote them had no
+   * cause to notice. Only grows, at the latest before the next flush is answered. Left out: that cannot be.
+   */
+  readonly losses?: number;
+  /** Somebody comes whose writes may have been acknowledged elsewhere: they could be lost, too. */
+  expectUnflushed?(): void;
 }
 
 /** A BlockIo that settles a promise, for control paths and tests. */

@@ -2,7 +2,7 @@
  * The doors of a member to the world outside, besides time and chance: sockets, files, the group store, the process
  * table. Handed in where a member is started, so that several members run in one process over worlds of their own.
  */
-import { isProcessGone } from '../base/processes.js';
+import { isProcessGone, readBootId } from '../base/processes.js';
 import { tcp, type Net } from '../base/net.js';
 import { openStore } from '../group/open-store.js';
 import { systemDoors, type StorageDoors } from '../storage/doors.js';
@@ -16,6 +16,8 @@ export interface MemberDoors {
   readonly openStore: typeof openStore;
   /** This process's number. */
   readonly pid: number;
+  /** Which boot of this machine it is; '' where nobody knows. */
+  readonly bootId: string;
   /** Whether a process of this machine has ended. */
   isGone(pid: number): boolean;
   /**
@@ -31,6 +33,7 @@ export function memberDoors(): MemberDoors {
     storage: systemDoors(),
     openStore,
     pid: process.pid,
+    bootId: readBootId(),
     isGone: isProcessGone,
     watchLoop: (spareMs) => new LoopPause(spareMs),
   };

@@ -18,16 +18,18 @@ import type { VolumeRecord } from '../group/records.js';
 import type { ServedTarget } from '../iscsi/target/directory.js';
 import { VolumeTraffic } from '../load/traffic.js';
 import type { DestinationVolume } from '../migration/destination.js';
-import { RemoteSlot, type RemoteVolume } from '../peer/remote-slot.js';
+import type { RemoteVolume } from '../peer/remote-slot.js';
 import type { MemberIds } from '../routing/member-ids.js';
 import type { RoutedVolume } from '../routing/table.js';
 import type { DataFolder } from '../storage/data-folder.js';
 import type { SparseFile } from '../storage/sparse-file.js';
 import { LocalSlot } from '../volume/local-slot.js';
+import type { ExtentSlot } from '../volume/slot.js';
 import { Volume } from '../volume/volume.js';
 import { allocate, creationFailure } from './allocation.js';
 import type { VolumePlace } from './every-path.js';
 import { punchForeign } from './foreign-bytes.js';
+import { OtherHolders } from './other-holders.js';
 import { VolumeUnit, type VolumeUnitContext } from './volume-unit.js';
 
 export interface HeldVolumeContext extends VolumeUnitContext {
@@ -54,7 +56,7 @@ export class HeldVolume implements DestinationVolume {
   readonly volume: Volume;
   readonly target: ServedTarget;
   readonly unit: VolumeUnit;
-  private readonly remotes = new Map<number, RemoteSlot>();
+  private readonly others: OtherHolders;
   private opening: Promise<SparseFile> | null = null;
   /** Extents whose bytes are still to be given back. */
   private readonly owed = new Set<number>();
@@ -75,11 +77,13 @@ export class HeldVolume implements DestinationVolume {
     private readonly context: HeldVolumeContext,
   ) {
     this.record = routed.record;
-    const { self, ids, clock } = context;
-    this.traffic = new VolumeTraffic(clock, routed.record.extentBytes);
+    const { self, ids } = context;
+    this.others = new OtherHolders(this.record.name, this.remoteVolume(), routed.route, context);
+    this.traffic = new VolumeTraffic(context.clock, routed.record.extentBytes);
     this.local = new LocalSlot(this.traffic);
-    const remote = (holder: number): RemoteSlot => this.remoteSlot(holder);
+    const remote = (holder: number): ExtentSlot => this.others.slotOf(holder);
     this.volume = new Volume(routed.record, routed.route, ids.idOf(self), this.local, remote);
+    this.volume.elsewhere = this.others;
     this.unit = new VolumeUnit(this.volume, this.place(), context);
     this.target = { iqn: this.record.iqn, server: this.unit.server };
     this.guardIfAway();
@@ -110,6 +114,7 @@ export class HeldVolume implements DestinationVolume {
   adopt(routed: RoutedVolume): void {
     this.routed = routed;
     this.volume.adopt(routed.route);
+    this.others.adopt(routed.route);
     this.guardIfAway();
     this.unit.settle();
     if (!this.holdsAny) this.payBack();
@@ -362,16 +367,6 @@ export class HeldVolume implements DestinationVolume {
     invariant('I1', !this.volume.holdsHere(extent), `extent ${extent} is held here and given back`);
     const fromBytes = extent * this.record.extentBytes;
     await file.punch(fromBytes, Math.min(this.record.extentBytes, this.record.sizeBytes - fromBytes));
-  }
-
-  private remoteSlot(holder: number): RemoteSlot {
-    let slot = this.remotes.get(holder);
-    if (slot === undefined) {
-      const { hub, ids, clock } = this.context;
-      slot = new RemoteSlot(hub, ids.nameOf(holder), this.remoteVolume(), clock);
-      this.remotes.set(holder, slot);
-    }
-    return slot;
   }
 
   private place(): VolumePlace {

@@ -61,6 +61,8 @@ export class Association implements LinkOwner {
   private ended: (() => void)[] = [];
   private round = 0;
   private incarnation = '';
+  /** Of the process that last said hello. */
+  verifier = '';
   private readonly replaced: string[] = [];
   private waiting: PeerRequest[] = [];
   private waitTimer: Timer | null = null;
@@ -256,6 +258,7 @@ export class Association implements LinkOwner {
       return false;
     }
     if (this.incarnation !== hello.incarnation) this.replaceIncarnation(hello.incarnation);
+    this.verifier = hello.verifier;
     link.member = hello.member;
     link.incarnation = hello.incarnation;
     link.round = hello.round;

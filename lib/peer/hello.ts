@@ -29,6 +29,8 @@ const Hello = z.object({
   /** '' for the management process. */
   member: z.union([z.literal(''), z.string().regex(MEMBER_NAME_PATTERN)]),
   incarnation: z.string().min(1).max(64),
+  /** See PeerSelf; '' of those that do not know any. */
+  verifier: z.string().max(64).default(''),
   /** How often this process has lost its links to the other: links from an earlier round are dead (association.ts). */
   round: count,
   /** Whether the sender wants digests in every frame. */
@@ -42,6 +44,8 @@ export interface PeerSelf {
   /** '' for the management process. */
   readonly name: string;
   readonly incarnation: string;
+  /** Another one when writes that we acknowledged and that nobody flushed may be gone (storage/write-verifier.ts). */
+  readonly verifier: string;
   /** Wants digests in every frame. */
   readonly digests: boolean;
 }
@@ -59,6 +63,7 @@ export function encodeHello(self: PeerSelf, round: number): Buffer {
     group: self.group,
     member: self.name,
     incarnation: self.incarnation,
+    verifier: self.verifier,
     round,
     digests: self.digests,
   };

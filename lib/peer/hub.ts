@@ -26,7 +26,7 @@ import type { LinkStats } from './link-stats.js';
 export interface HubOptions {
   readonly group: string;
   /** name '' for the management process, which serves nobody and is fenced by nobody. */
-  readonly self: { readonly name: string; readonly incarnation: string };
+  readonly self: Pick<PeerSelf, 'name' | 'incarnation' | 'verifier'>;
   /** Wants a CRC32C in every frame, on every link (hello.ts). */
   readonly digests?: boolean;
   readonly service: PeerService;
@@ -56,7 +56,7 @@ export class Hub implements PeerHub, LinkOwner {
 
   constructor(private readonly options: HubOptions) {
     const { group, self, digests = false } = options;
-    this.self = { group, name: self.name, incarnation: self.incarnation, digests };
+    this.self = { ...self, group, digests };
     this.net = options.net ?? tcp;
     this.context = {
       self: this.self,
@@ -96,6 +96,10 @@ export class Hub implements PeerHub, LinkOwner {
 
   connect(member: string): void {
     this.association(member).want();
+  }
+
+  verifierOf(member: string): string {
+    return this.associations.get(member)?.verifier ?? '';
   }
 
   setAddress(member: string, address: PeerAddress | null): void {

@@ -1,7 +1,7 @@
 /**
  * The slot of extents that another member holds: reads, writes, discards and flushes are forwarded to it. A stale epoch
  * sends the I/O back to find its new holder; a holder that is away is waited for, so that an initiator sees a pause
- * instead of an error while a member restarts.
+ * instead of an error while a member restarts. What it may have lost meanwhile is found by its next flush.
  */
 import type { Clock } from '../base/clock.js';
 import { FORWARD_PATIENCE_MS, FORWARD_RETRY_MS, PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
@@ -10,6 +10,7 @@ import { JoinedIo, PartIo } from '../volume/joined-io.js';
 import type { ExtentSlot, IoOrigin } from '../volume/slot.js';
 import { PeerRequest, PeerStatus, PeerType, type PeerHub, type PeerTypeCode } from './contract.js';
 import { lookUpAt, usageAt } from './lba-status.js';
+import { UnflushedWrites } from './unflushed.js';
 
 const TYPE_OF_OP: Record<BlockOp, PeerTypeCode> = {
   read: PeerType.READ,
@@ -36,13 +37,18 @@ export interface RemoteVolume {
 
 export class RemoteSlot implements ExtentSlot {
   private readonly idle: ForwardedIo[] = [];
+  readonly unflushed: UnflushedWrites;
 
+  /** @param lost writes that the member had acknowledged, and nobody had flushed, are gone */
   constructor(
     readonly hub: PeerHub,
     readonly member: string,
     readonly volume: RemoteVolume,
     readonly clock: Clock,
-  ) {}
+    lost: () => void = () => undefined,
+  ) {
+    this.unflushed = new UnflushedWrites(() => hub.verifierOf(member), lost);
+  }
 
   submit(io: BlockIo, extent: number, origin: IoOrigin): void {
     const carriesData = io.op === 'read' || io.op === 'write';
@@ -83,6 +89,8 @@ class ForwardedIo extends PeerRequest {
   private io: BlockIo | null = null;
   private origin: IoOrigin | null = null;
   private timesLeftBehind = 0;
+  /** Of the holder's unflushed writes, when this was sent. */
+  private unflushedCount = 0;
 
   constructor(private readonly slot: RemoteSlot) {
     super();
@@ -105,13 +113,14 @@ class ForwardedIo extends PeerRequest {
 
   private send(): void {
     this.epoch = this.slot.volume.epoch();
+    this.unflushedCount = this.slot.unflushed.count;
     this.slot.hub.send(this.slot.member, this);
   }
 
   answered(status: number, payload: Buffer, epoch: number): void {
     switch (status) {
       case PeerStatus.OK:
-        this.finish(null);
+        this.done();
         return;
       case PeerStatus.STALE:
         this.slot.volume.refresh(epoch, () => this.goBack());
@@ -132,6 +141,13 @@ class ForwardedIo extends PeerRequest {
         this.finish(new IoError(code, `at ${this.slot.member}: ${payload.toString('utf8')}`));
       }
     }
+  }
+
+  private done(): void {
+    const { unflushed } = this.slot;
+    if (this.type === PeerType.FLUSH) unflushed.flushed(this.unflushedCount);
+    else if (this.type !== PeerType.READ && !this.fua) unflushed.acknowledged();
+    this.finish(null);
   }
 
   /** The holder is away. By the time it is back the route may be another: resolve again each time. */

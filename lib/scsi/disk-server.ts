@@ -99,7 +99,8 @@ export class DiskServer implements DeviceServer {
 
   nexusBegan(nexus: ScsiNexus): BlockDevice {
     this.unit.state.nexusBegan(nexus);
-    this.unit.nexuses.add(nexus);
+    this.unit.device.expectUnflushed();
+    this.unit.nexuses.add(nexus, this.unit.device.losses);
     return this.device;
   }
 

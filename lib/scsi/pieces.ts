@@ -5,7 +5,7 @@
 import { type BlockDevice, BlockIo, type BlockOp, type IoError } from '../block/device.js';
 import { accept, refuse } from './command.js';
 import { type Sense, SENSE, senseOfIoError } from './sense.js';
-import type { ScsiTask } from './task.js';
+import type { ScsiNexus, ScsiTask } from './task.js';
 import type { DiskUnit } from './unit.js';
 
 export interface Piece {
@@ -144,4 +144,13 @@ export function* cut(
 export function* flushPieces(): Generator<Piece, null> {
   yield { op: 'flush', offsetBytes: 0, lengthBytes: 0 };
   return null;
+}
+
+/**
+ * The same, for somebody who is told that it is: not when writes of his that were acknowledged are gone (I1). He is told so
+ * once, as a disk tells what it could not write: what he writes again can be made durable.
+ */
+export function* durablePieces(unit: DiskUnit, nexus: ScsiNexus): GeneratorOfPieces {
+  yield* flushPieces();
+  return unit.nexuses.hasLost(nexus, unit.device.losses) ? SENSE.WRITE_ERROR : null;
 }

@@ -58,6 +58,7 @@ export class CommitWatch {
     if (home === route.home) return;
     this.world.count('homes moved');
     route.home = home;
+    this.homeWent(volume);
     const last = route.homes.at(-1);
     if (last !== undefined) last.untilMs = this.world.timeline.nowMs;
     route.homes.push({ name: home, untilMs: Infinity });
@@ -94,14 +95,25 @@ export class CommitWatch {
     checkDurableAt(this.world, volume, holder, model, first, last);
   }
 
-  /** The power of a machine goes: before its disk is told. */
-  lostPower(member: string): void {
-    for (const [volume, { holders }] of this.routes) {
+  /** What a machine holds and has not made durable is gone, or may be: before its disk is told. */
+  lostUnflushed(member: string, isPowerLoss: boolean): void {
+    for (const [volume, { holders, home }] of this.routes) {
       holders.forEach((holder, extent) => {
-        if (holder === member)
-          this.eachSector(volume, extent, (model, first, last) => model.crashed(first, last));
+        if (holder !== member) return;
+        const isOwed = isPowerLoss && home !== member;
+        this.eachSector(volume, extent, (model, first, last) => model.crashed(first, last, isOwed));
       });
     }
+  }
+
+  /** The process of a member is gone. */
+  ended(member: string): void {
+    for (const [volume, { home }] of this.routes) if (home === member) this.homeWent(volume);
+  }
+
+  private homeWent(volume: string): void {
+    const model = this.world.volumes.find(({ name }) => name === volume)?.model;
+    model?.losses.homeWent(model.tick());
   }
 
   private eachSector(

@@ -27,6 +27,8 @@ const HOT_COMMANDS_MAX = 180;
 const LATE_MS = 400;
 /** How an answer reads after which hosts send a command again: BUSY, and unit attentions that come of a home's moves. */
 const REPEATABLE = /ended in (?:BUSY|CHECK CONDITION, sense 6\/(?:2A\/06|29\/03))$/;
+/** How a flush reads that cannot make durable what is gone. */
+const WRITE_ERROR = /sense 3\/0C\/00$/;
 const FILL_BYTES = 64 * 1024;
 
 /** The world as a load sees it. */
@@ -34,6 +36,8 @@ export interface LoadWorld extends HomeHistory {
   /** An I/O failed: the world knows whether it may. */
   failed(by: string, error: BlockferryError, tookMs: number): void;
   counted(what: string): void;
+  /** It was told that writes are gone. */
+  toldOfLoss(): void;
   /** Something is under way that I/O should meet. */
   isHot(): boolean;
   /** An initiator was promised that what it wrote to these sectors is durable. */
@@ -51,6 +55,11 @@ export class Load {
   private readonly perBlock: number;
   private readonly blocks: number;
   private readonly judge: SessionJudge;
+  /** Dials that were looked at, and when there was last a newer one. */
+  private knownDials = -1;
+  private sessionTick = -1;
+  /** When it was last told that writes are gone. */
+  private toldTick = -1;
   /** Lanes between two commands. */
   private readonly thinking = new Set<() => void>();
 
@@ -292,9 +301,22 @@ export class Load {
 
   private async flush(initiator: Initiator): Promise<void> {
     this.world.counted('flush');
-    const beganTick = this.model.tick();
-    await initiator.flush();
-    this.world.promised('io.flushed', this.model.flushed(beganTick));
+    const { model, judge } = this;
+    const { dials } = judge;
+    const { losses } = model;
+    if (this.knownDials !== dials) this.sessionTick = model.tick();
+    this.knownDials = dials;
+    const beganTick = model.tick();
+    try {
+      await initiator.flush();
+    } catch (error) {
+      if (!(error instanceof BlockferryError) || !WRITE_ERROR.test(error.message)) throw error;
+      if (!losses.mayBeTold(this.toldTick)) throw error;
+      this.toldTick = model.tick();
+      return this.world.toldOfLoss();
+    }
+    const toldTick = dials === judge.dials ? Math.max(this.toldTick, this.sessionTick) : Infinity;
+    this.world.promised('io.flushed', model.flushed(beganTick, losses.owedSince(toldTick)));
   }
 
   /** Longer than a forwarded I/O waits for its holder. */

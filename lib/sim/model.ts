@@ -10,6 +10,7 @@
  */
 import { REPEATED, isZeros, writeOf } from './block-pattern.js';
 import { SECTOR_BYTES } from './inode.js';
+import { Losses } from './losses.js';
 import type { Timeline } from './timeline.js';
 
 export type WriteKind = 'data' | 'repeated' | 'zeros';
@@ -40,6 +41,8 @@ interface Entry {
   /** Answered GOOD, and not possibly lost in a crash since: what was over before it began is gone. */
   isSure: boolean;
   isDurable: boolean;
+  /** When a member other than the home lost its power, and it was not sure any more; −1: that has not happened. */
+  owedTick: number;
 }
 
 interface Cell {
@@ -61,6 +64,7 @@ export interface ModelRead {
 }
 
 export class VolumeModel {
+  readonly losses = new Losses();
   private readonly cells: Cell[];
   private readonly log: ModelWrite[] = [];
   private readonly writes = new Map<number, ModelWrite>();
@@ -76,7 +80,7 @@ export class VolumeModel {
   ) {
     const birth = new ModelWrite(0, 'zeros', 0, sizeBytes / SECTOR_BYTES, 0, true, 'creation');
     this.cells = Array.from({ length: sizeBytes / SECTOR_BYTES }, () => ({
-      now: [{ write: birth, overTick: 0, isSure: true, isDurable: true }],
+      now: [{ write: birth, overTick: 0, isSure: true, isDurable: true, owedTick: -1 }],
       past: [],
       crashTick: -1,
       left: [],
@@ -99,7 +103,7 @@ export class VolumeModel {
     this.writes.set(write.id, write);
     this.log.push(write);
     this.each(write, (cell, sector) => {
-      const entry = { write, overTick: Infinity, isSure: false, isDurable: false };
+      const entry = { write, overTick: Infinity, isSure: false, isDurable: false, owedTick: -1 };
       cell.now = [...cell.now, entry];
       this.soft.add(sector);
     });
@@ -122,12 +126,14 @@ export class VolumeModel {
 
   /**
    * A flush that began at `beganTick` was answered GOOD.
+   * @param owedSinceTick it says so also of what may be gone since then (losses.ts); Infinity: of nothing
    * @returns the sectors that it made a promise of
    */
-  flushed(beganTick: number): number[] {
+  flushed(beganTick: number, owedSinceTick = Infinity): number[] {
     const promised: number[] = [];
     for (const sector of this.soft) {
       const cell = this.cells[sector] as Cell;
+      this.trust(cell, beganTick, owedSinceTick);
       if (this.harden(cell, beganTick)) promised.push(sector);
       if (cell.now.every(({ isDurable }) => isDurable)) this.soft.delete(sector);
     }
@@ -141,6 +147,16 @@ export class VolumeModel {
       this.harden(this.cells[sector] as Cell, tick);
   }
 
+  /** Whatever is owed is there: of what was over before it, nothing is. */
+  private trust(cell: Cell, beforeTick: number, owedSinceTick: number): void {
+    for (const entry of cell.now) {
+      if (entry.owedTick <= owedSinceTick || entry.overTick >= beforeTick) continue;
+      entry.isSure = true;
+      entry.owedTick = -1;
+      supersede(cell, entry);
+    }
+  }
+
   /** @returns whether anything is durable now that was not */
   private harden(cell: Cell, beforeTick: number): boolean {
     let isNew = false;
@@ -152,13 +168,20 @@ export class VolumeModel {
     return isNew;
   }
 
-  /** The holder of [first, last] lost its power. */
-  crashed(firstSector: number, lastSector: number): void {
+  /**
+   * The holder of [first, last] lost its power.
+   * @param isOwed whoever wrote there has no cause to notice
+   */
+  crashed(firstSector: number, lastSector: number, isOwed = false): void {
     const tick = ++this.timeline.tick;
+    if (isOwed) this.losses.powerWent(tick);
     for (let sector = firstSector; sector <= lastSector; sector++) {
       const cell = this.cells[sector] as Cell;
       cell.crashTick = tick;
-      const unsure = (entry: Entry): Entry => (entry.isDurable ? entry : { ...entry, isSure: false });
+      const unsure = (entry: Entry): Entry => {
+        if (entry.isDurable) return entry;
+        return { ...entry, isSure: false, owedTick: isOwed && entry.isSure ? tick : entry.owedTick };
+      };
       cell.left = cell.now = [...cell.now.map(unsure), ...cell.past.map(unsure)];
       cell.past = [];
     }

@@ -91,6 +91,14 @@ export const destinationLosesPower: Script = (draw) => [
     b: draw.chance.pick([0, 2]),
   }),
 ];
+/** It holds a part by then: whoever wrote there, and did not flush, can learn of it by nothing but a flush. */
+export const holderLosesPower: Script = (draw) => [
+  draw.there('move.finished', 'power', {
+    b: 0,
+    delayMs: draw.chance.between(5, 200),
+    ms: draw.chance.pick([20, 100]),
+  }),
+];
 export const sourceLosesPower: Script = (draw) => [
   draw.here(draw.chance.pick(['commit.asked', 'commit.done', 'batch.given']), 'power', { b: 0 }),
 ];

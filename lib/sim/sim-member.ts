@@ -34,6 +34,8 @@ export interface SharedWorld {
   reached(member: SimMember, point: Waypoint): void;
   /** What was not durable of what a member holds may be lost. */
   lostUnflushed(member: string): void;
+  /** Its process is gone. */
+  ended(member: string): void;
   logOf(name: string): Logger;
   /** Shipped code threw something that nobody caught. */
   threw(process: SimProcess, error: unknown): void;
@@ -51,6 +53,7 @@ export class SimMember {
   private doors: DiskDoors | null = null;
   private store: SimStore | null = null;
   private isWanted = true;
+  private boots = 1;
 
   constructor(
     readonly name: string,
@@ -117,6 +120,7 @@ export class SimMember {
     this.store = store;
     return {
       ...{ storage, net: world.net.doorOf(process), pid: process.pid },
+      bootId: `boot-${this.boots}`,
       openStore: () => Promise.resolve(store),
       isGone: (pid) => !world.isRunning(pid, this.host),
       watchLoop: () => ({
@@ -139,6 +143,7 @@ export class SimMember {
   losePower(loss: Loss, downMs: number): void {
     this.end(true);
     this.disk.losePower(loss);
+    this.boots += 1;
     this.world.timeline.after(downMs, () => this.start());
   }
 
@@ -150,6 +155,7 @@ export class SimMember {
     this.doors?.abandon();
     this.store?.abandon();
     this.world.net.left(process, isPowerLoss);
+    this.world.ended(this.name);
   }
 
   /** Stops in order; resolves when the shipped stop() has. */

@@ -156,11 +156,15 @@ export class World implements Scene {
 
   /** What was not durable of what a member holds may be lost. */
   lostUnflushed(member: string): void {
-    this.commits.lostPower(member);
+    this.commits.lostUnflushed(member, false);
+  }
+
+  ended(member: string): void {
+    this.commits.ended(member);
   }
 
   losePower(member: SimMember, loss: Loss, downMs: number): void {
-    this.lostUnflushed(member.name);
+    this.commits.lostUnflushed(member.name, true);
     member.losePower(loss, downMs);
   }
 
@@ -229,6 +233,7 @@ export class World implements Scene {
       wrong: (what) => this.wrong(what),
       failed: (by, error, tookMs) => this.ioFailed(by, error, tookMs),
       counted: () => this.count('commands'),
+      toldOfLoss: () => this.count('losses told'),
       isHot: () => timeline.nowMs < this.hotUntilMs,
       promised: (point, sectors) => this.promised(volume, point, sectors),
       spawn: () => this.spawn(name, `10.0.1.${index + 1}`),

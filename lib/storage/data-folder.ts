@@ -5,6 +5,8 @@
  *     DIR/lock           locked as long as the folder is open; never removed, or two could hold it
  *     DIR/NAME.volume    the bytes of volume NAME
  *     DIR/GROUP.group    empty: every file here is that group's
+ *
+ * And what tells whether unflushed writes may be gone: write-verifier.ts.
  */
 import { constants } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -17,6 +19,7 @@ import { openErrorOf } from './io-errors.js';
 import { lockFile } from './lock.js';
 import { type OpenOptions, syncFolder } from './open-file.js';
 import { SparseFile } from './sparse-file.js';
+import { WriteVerifier, type VerifierSource } from './write-verifier.js';
 
 const LOCK_NAME = 'lock';
 const SUFFIX = '.volume';
@@ -24,8 +27,9 @@ const GROUP_SUFFIX = '.group';
 
 export class DataFolder {
   private closed = false;
-  /** Those that were opened from here, until somebody looks for the space that they take. */
-  private readonly opened = new Set<SparseFile>();
+  private verifier: WriteVerifier | null = null;
+  /** By volume: what was last opened from here. */
+  private readonly files = new Map<string, SparseFile>();
 
   private constructor(
     readonly path: string,
@@ -56,6 +60,12 @@ export class DataFolder {
     }
   }
 
+  /** Its write verifier. Once, before any volume is opened. */
+  async openVerifier(source: VerifierSource): Promise<string> {
+    this.verifier = await WriteVerifier.open(this.path, source, this.doors.folders);
+    return this.verifier.value;
+  }
+
   /** Where the bytes of a volume are, or would be. */
   volumePath(volumeName: string): string {
     // A name becomes a path here, so this is the last place that can keep '../' out.
@@ -66,17 +76,14 @@ export class DataFolder {
   /** Opens the file of a volume; throws what SparseFile.open does. */
   async openVolume(volumeName: string, options: OpenOptions): Promise<SparseFile> {
     const file = await SparseFile.open(this.volumePath(volumeName), options, this.doors);
-    this.opened.add(file);
+    this.files.set(volumeName, file);
     return file;
   }
 
   /** Bytes that open volumes take, and that are left on this file system. Rejects with what the system says. */
   async space(): Promise<{ usedBytes: number; freeBytes: number }> {
     let usedBytes = 0;
-    for (const file of this.opened) {
-      if (file.isClosed) this.opened.delete(file);
-      else usedBytes += await file.allocatedBytes();
-    }
+    for (const file of this.files.values()) if (!file.isClosed) usedBytes += await file.allocatedBytes();
     return { usedBytes, freeBytes: await this.doors.folders.freeBytes(this.path) };
   }
 
@@ -110,6 +117,7 @@ export class DataFolder {
   /** Removes a volume's file, durably; one that is not there is no error. Close it first. */
   async remove(volumeName: string): Promise<void> {
     const path = this.volumePath(volumeName);
+    this.files.delete(volumeName);
     try {
       await this.doors.folders.unlink(path);
     } catch (error) {
@@ -118,10 +126,17 @@ export class DataFolder {
     await syncFolder(this.path, this.doors.folders);
   }
 
+  /** Every volume here was opened, and flushed when it was closed: also what an earlier process had left of it. */
+  private async isDurable(): Promise<boolean> {
+    const files = (await this.volumes()).map((name) => this.files.get(name));
+    return files.every((file) => file !== undefined && file.isClosed && !file.isSpent);
+  }
+
   /** Lets other processes in. Files that were opened from here are closed by whoever opened them. */
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
+    if (this.verifier !== null && (await this.isDurable())) await this.verifier.closedInOrder();
     await this.doors.folders.close(this.lockFd);
   }
 }

@@ -193,7 +193,7 @@ function openHub(group: string, addresses: GroupAddresses, options: SupervisorOp
   const service = {
     handle: (request: { answer(status: number): void }) => request.answer(PeerStatus.REFUSED),
   };
-  const self = { name: '', incarnation: randomToken(random) };
+  const self = { name: '', incarnation: randomToken(random), verifier: '' };
   const hub = new Hub({ group, self, service, clock, random, log });
   for (const member of addresses.members) hub.setAddress(member.name, { host, port: member.peer });
   return hub;

@@ -27,6 +27,8 @@ export class Volume implements BlockDevice, IoOrigin {
   readonly moving = new Map<number, ExtentSlot>();
   /** Asked before each I/O where set: false ends it, or holds it back if that suspended the volume. */
   guard: (() => boolean) | null = null;
+  /** What other members may lose of it. */
+  elsewhere: Required<Pick<BlockDevice, 'losses' | 'expectUnflushed'>> | null = null;
   private held: BlockIo[] | null = null;
 
   /**
@@ -59,6 +61,14 @@ export class Volume implements BlockDevice, IoOrigin {
 
   holdsHere(extent: number): boolean {
     return this.holders.holderAt(extent) === this.self;
+  }
+
+  get losses(): number {
+    return this.elsewhere?.losses ?? 0;
+  }
+
+  expectUnflushed(): void {
+    this.elsewhere?.expectUnflushed();
   }
 
   /** Stops serving until resume(): I/O waits (I4, a member without a lease). */

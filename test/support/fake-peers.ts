@@ -22,6 +22,8 @@ export class FakePeers {
   fate: Fate = () => null;
   /** The process of each member. */
   readonly incarnations = new Map<string, string>();
+  /** The write verifier of each member, where it has one. */
+  readonly verifiers = new Map<string, string>();
 
   constructor(private readonly random: Random) {}
 
@@ -41,6 +43,7 @@ export class FakePeers {
       send: (member, request) => this.send(from, member, request),
       takesMapped: () => false,
       connect: () => undefined,
+      verifierOf: (member) => this.verifiers.get(member) ?? '',
       setAddress: (_member: string, _address: PeerAddress | null) => undefined,
       close: () => Promise.resolve(),
     };

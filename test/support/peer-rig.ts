@@ -19,13 +19,14 @@ export const echo: Handler = (request) => request.answer(PeerStatus.OK, request.
 
 export interface HubChoices extends Partial<Pick<HubOptions, 'group' | 'digests' | 'log'>> {
   readonly incarnation?: string;
+  readonly verifier?: string;
 }
 
 export function makeHub(name: string, handle: Handler = echo, choices: HubChoices = {}): Hub {
-  const { incarnation = `${name}-1`, ...rest } = choices;
+  const { incarnation = `${name}-1`, verifier = '', ...rest } = choices;
   return new Hub({
     group: 'g',
-    self: { name, incarnation },
+    self: { name, incarnation, verifier },
     service: { handle },
     clock: systemClock,
     random: new SeededRandom(7),

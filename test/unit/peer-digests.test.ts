@@ -101,7 +101,7 @@ t.test('a parser gives its reader no frame with a flipped bit', async (t) => {
 });
 
 t.test('digests are used when either end wants them', async (t) => {
-  const self = (digests: boolean) => ({ group: 'g', name: 'a', incarnation: 'i', digests });
+  const self = (digests: boolean) => ({ group: 'g', name: 'a', incarnation: 'i', verifier: '', digests });
   for (const ours of [false, true]) {
     for (const theirs of [false, true]) {
       const hello = decodeHello(HELLO_MAGIC, encodeHello(self(theirs), 0));

@@ -325,7 +325,7 @@ t.test('a stranger is told why and turned away', async (t) => {
   const { port } = await b.listen('127.0.0.1', 0);
   const hello = (change: object): Buffer => {
     const json = JSON.parse(
-      encodeHello({ group: 'g', name: 'a', incarnation: 'a-1', digests: false }, 0).toString(),
+      encodeHello({ group: 'g', name: 'a', incarnation: 'a-1', verifier: '', digests: false }, 0).toString(),
     ) as object;
     return frame(ControlType.HELLO, Buffer.from(JSON.stringify({ ...json, ...change })));
   };
@@ -359,7 +359,7 @@ t.test('I11: hostile bytes, however cut, cost a closed connection and nothing el
   await write(1).through(a, 'b');
   const hello = frame(
     ControlType.HELLO,
-    encodeHello({ group: 'g', name: '', incarnation: 'm', digests: false }, 0),
+    encodeHello({ group: 'g', name: '', incarnation: 'm', verifier: '', digests: false }, 0),
   );
   const ready = frame(ControlType.READY, Buffer.alloc(0));
   const seed = 20261123;

@@ -5,7 +5,7 @@
 import { uint16, uint32, uint64 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage, withoutDataOut } from '../command.js';
-import { finishByPieces, flushPieces, runPieces } from '../pieces.js';
+import { durablePieces, finishByPieces, flushPieces, runPieces } from '../pieces.js';
 import { lbaOutOfRange } from '../sense.js';
 import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
@@ -29,7 +29,7 @@ function synchronize(readRange: ReadRange): NonNullable<Command['execute']> {
   return (unit, task) => {
     if (refusesRange(unit, task, readRange)) return;
     if ((byteAt(task.cdb, 1) & IMMED) === 0) {
-      finishByPieces(unit, task, flushPieces());
+      finishByPieces(unit, task, durablePieces(unit, task.nexus));
       return;
     }
     accept(task);

@@ -4,7 +4,7 @@
  */
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage, withoutDataOut } from '../command.js';
-import { finishByPieces, flushPieces, runPieces } from '../pieces.js';
+import { durablePieces, finishByPieces, runPieces } from '../pieces.js';
 import { invalidCdbField, type Sense } from '../sense.js';
 import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
@@ -28,7 +28,7 @@ function startStop(unit: DiskUnit, task: ScsiTask): void {
   }
   // Stopping makes the cache durable first (SBC-3 5.25); that is all of it that matters to a host that goes away.
   else if (!starts && (how & NO_FLUSH) === 0 && unit.state.hasMedium) {
-    finishByPieces(unit, task, flushPieces(), Passes.NO_MEDIUM);
+    finishByPieces(unit, task, durablePieces(unit, task.nexus), Passes.NO_MEDIUM);
   } else accept(task);
 }
 
@@ -41,7 +41,7 @@ function finish(task: ScsiTask, outcome: Sense | null): void {
 function eject(unit: DiskUnit, task: ScsiTask): void {
   const leave = (): void => unit.state.eject((outcome) => finish(task, outcome));
   if ((byteAt(task.cdb, 4) & NO_FLUSH) !== 0 || !unit.state.hasMedium) return leave();
-  runPieces(unit.device, flushPieces(), (outcome) => {
+  runPieces(unit.device, durablePieces(unit, task.nexus), (outcome) => {
     if (outcome === null) leave();
     else refuse(task, outcome);
   });

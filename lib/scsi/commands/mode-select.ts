@@ -3,7 +3,7 @@ import { uint16, uint24, uint32, uint64 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { applyModePages } from '../mode-pages.js';
-import { flushPieces, runPieces } from '../pieces.js';
+import { durablePieces, runPieces } from '../pieces.js';
 import { invalidCdbField, invalidParameterField, type Sense, SENSE } from '../sense.js';
 import { Passes } from '../state.js';
 import { ScsiStatus, type ScsiTask, type TaskPlan } from '../task.js';
@@ -91,7 +91,7 @@ function execute(size: Size, unit: DiskUnit, task: ScsiTask): void {
     });
   if (!state.modes.writeCache || modes.writeCache) return set();
   // Without the cache everything acknowledged is durable, also what was acknowledged before (SBC-3 6.5.6).
-  runPieces(unit.device, flushPieces(), (outcome) => {
+  runPieces(unit.device, durablePieces(unit, task.nexus), (outcome) => {
     if (outcome === null) set();
     else refuse(task, outcome);
   });

@@ -34,18 +34,27 @@ export interface GuestNexus extends ScsiNexus {
 
 /** The nexuses of a unit at this member. */
 export class Nexuses {
-  private readonly all = new Set<ScsiNexus>();
+  /** → how many losses of the unit's device it knows of, or did not live to see. */
+  private readonly all = new Map<ScsiNexus, number>();
   /** Copies that come from other units → the nexus that each of them acts as. */
   private readonly guests = new Map<GuestNexus, ScsiNexus>();
 
   constructor(private readonly unit: Pick<UnitState, 'attend'>) {}
 
-  add(nexus: ScsiNexus): void {
-    this.all.add(nexus);
+  add(nexus: ScsiNexus, losses: number): void {
+    this.all.set(nexus, losses);
   }
 
   delete(nexus: ScsiNexus): void {
     this.all.delete(nexus);
+  }
+
+  /** Whether writes of `nexus` may be among those that were lost since it was last told so: it is told by this. */
+  hasLost(nexus: ScsiNexus, losses: number): boolean {
+    const known = this.all.get(nexus) ?? losses;
+    if (known === losses) return false;
+    this.all.set(nexus, losses);
+    return true;
   }
 
   /** A copy that comes from another unit and acts here as `nexus`: aborted like it and with it, and told nothing. */
@@ -59,12 +68,12 @@ export class Nexuses {
 
   /** Those of one initiator, whatever its port. */
   of(initiatorName: string): ScsiNexus[] {
-    return [...this.all].filter((nexus) => nexus.initiatorName === initiatorName);
+    return [...this.all.keys()].filter((nexus) => nexus.initiatorName === initiatorName);
   }
 
   /** One of the same initiator port with the same process. */
   hasAnother({ initiatorPortName, incarnation }: ScsiNexus): boolean {
-    return [...this.all].some(
+    return [...this.all.keys()].some(
       (nexus) => nexus.initiatorPortName === initiatorPortName && nexus.incarnation === incarnation,
     );
   }
@@ -72,14 +81,14 @@ export class Nexuses {
   /** What they are to hear of before their next commands. */
   tell(notices: readonly Notice[]): void {
     for (const { initiatorPort, notice } of notices) {
-      for (const nexus of this.all)
+      for (const nexus of this.all.keys())
         if (nexus.initiatorPortName === initiatorPort) this.unit.attend(nexus, SENSE[notice]);
     }
   }
 
   /** Aborts every command of these initiator ports; calls back when none of them can reach the medium. */
   abort(initiatorPorts: readonly string[], done: () => void): void {
-    const all = [...this.all, ...this.guests.keys()];
+    const all = [...this.all.keys(), ...this.guests.keys()];
     abortAll(
       all.filter(({ initiatorPortName }) => initiatorPorts.includes(initiatorPortName)),
       done,

@@ -1,0 +1,52 @@
+/**
+ * What another member has acknowledged of one volume and may still lose: writes that no flush has covered. Its write
+ * verifier (storage/write-verifier.ts) tells whether it has: one that is another than when the oldest of them was
+ * acknowledged. What other homes had acknowledged before an initiator came here counts as one write more.
+ */
+export class UnflushedWrites {
+  /** Writes so far. */
+  count = 0;
+  /** What `count` was when all of them were durable. */
+  private durableCount = 0;
+  /** By which they were acknowledged; '' before that is known. */
+  private verifier = '';
+
+  /**
+   * @param verifierNow the other member's, as it last said; '' when it has not said any
+   * @param lost writes are gone, once for all that are gone together
+   */
+  constructor(
+    private readonly verifierNow: () => string,
+    private readonly lost: () => void,
+  ) {}
+
+  /** A write was acknowledged that is not durable, or may have been. On the way of every forwarded write. */
+  acknowledged(): void {
+    if (this.count === this.durableCount) this.compare();
+    this.count += 1;
+  }
+
+  /** A flush succeeded that was sent when `count` was `countWhenSent`. */
+  flushed(countWhenSent: number): void {
+    this.compare();
+    this.durableCount = Math.max(this.durableCount, countWhenSent);
+  }
+
+  /** The other member holds nothing of the volume any more: what it held is durable where it went (I3). */
+  left(): void {
+    this.flushed(this.count);
+  }
+
+  /** It is another's business from now on. */
+  forget(): void {
+    this.durableCount = this.count;
+  }
+
+  private compare(): void {
+    const now = this.verifierNow();
+    if (now === '') return;
+    const isAnother = this.verifier !== '' && this.verifier !== now;
+    this.verifier = now;
+    if (isAnother && this.count > this.durableCount) this.lost();
+  }
+}

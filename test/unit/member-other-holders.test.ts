@@ -1,0 +1,119 @@
+/** What a home expects of the other holders of a volume, as its route changes. */
+import t from 'tap';
+import { systemClock } from '../../lib/base/clock.js';
+import { silentLog } from '../../lib/base/log.js';
+import { submitAndWait, type BlockIo, type BlockOp } from '../../lib/block/device.js';
+import { OtherHolders } from '../../lib/member/other-holders.js';
+import { PeerStatus, type PeerHub, type PeerRequest } from '../../lib/peer/contract.js';
+import { MemberIds } from '../../lib/routing/member-ids.js';
+
+/** m1 with one volume; the others answer OK, and lose their unflushed writes when they are told to. */
+class Home {
+  private readonly ids = new MemberIds();
+  private readonly restarts = new Map<string, number>();
+  readonly others: OtherHolders;
+
+  constructor(home: string, ...holders: string[]) {
+    const hub = {
+      send: (_member: string, request: PeerRequest) =>
+        setImmediate(() => request.answered(PeerStatus.OK, Buffer.alloc(0), 1)),
+      verifierOf: (member: string) => `${member} ${this.restarts.get(member) ?? 0}`,
+    } as Partial<PeerHub> as PeerHub;
+    const volume = {
+      volumeId: 1,
+      blockBytes: 512,
+      epoch: () => 1,
+      timesLeftBehind: () => 0,
+      refresh: (_seen: number, done: () => void) => done(),
+    };
+    const context = { hub, ids: this.ids, self: 'm1', clock: systemClock, log: silentLog };
+    this.others = new OtherHolders('v', volume, this.route(home, holders), context);
+  }
+
+  private route(home: string, holders: readonly string[]): { home: string; holders: number[] } {
+    return { home, holders: holders.map((member) => this.ids.idOf(member)) };
+  }
+
+  adopt(home: string, ...holders: string[]): void {
+    this.others.adopt(this.route(home, holders));
+  }
+
+  losesPower(member: string): void {
+    this.restarts.set(member, (this.restarts.get(member) ?? 0) + 1);
+  }
+
+  async forward(op: BlockOp, member: string): Promise<void> {
+    const slot = this.others.slotOf(this.ids.idOf(member));
+    const origin = { again: () => undefined };
+    const device = { submit: (io: BlockIo) => slot.submit(io, 0, origin) };
+    await submitAndWait(
+      device,
+      op,
+      0,
+      op === 'flush' ? 0 : 512,
+      op === 'flush' ? undefined : Buffer.alloc(512),
+    );
+  }
+}
+
+t.test('what went through this home', async (t) => {
+  const home = new Home('m1', 'm1', 'm2', 'm3');
+  await home.forward('write', 'm2');
+  home.losesPower('m2');
+  home.losesPower('m3');
+  await home.forward('flush', 'm3');
+  t.equal(home.others.losses, 0, 'nothing was written there');
+  await home.forward('flush', 'm2');
+  t.equal(home.others.losses, 1);
+});
+
+t.test('what an initiator may bring', async (t) => {
+  const home = new Home('m1', 'm1', 'm2');
+  home.others.expectUnflushed();
+  home.losesPower('m2');
+  await home.forward('flush', 'm2');
+  t.equal(home.others.losses, 1);
+});
+
+t.test('who becomes a holder has nothing that is not durable', async (t) => {
+  const home = new Home('m1', 'm1', 'm2');
+  home.others.expectUnflushed();
+  home.adopt('m1', 'm2', 'm3');
+  home.losesPower('m3');
+  await home.forward('flush', 'm3');
+  t.equal(home.others.losses, 0);
+});
+
+t.test('who ceases to be one', async (t) => {
+  const home = new Home('m1', 'm1', 'm2', 'm3');
+  await home.forward('write', 'm2');
+  await home.forward('write', 'm3');
+  home.losesPower('m3');
+  home.adopt('m1', 'm1');
+  t.equal(home.others.losses, 1, 'm3 lost its writes before');
+  home.losesPower('m2');
+  home.adopt('m1', 'm1', 'm2');
+  await home.forward('flush', 'm2');
+  t.equal(home.others.losses, 1, 'those of m2 are durable where they went');
+});
+
+t.test('a member that is not home expects nothing', async (t) => {
+  const home = new Home('m2', 'm2');
+  home.others.expectUnflushed();
+  home.losesPower('m2');
+  await home.forward('flush', 'm2');
+  t.equal(home.others.losses, 0);
+});
+
+t.test('the home comes, and goes', async (t) => {
+  const home = new Home('m2', 'm1', 'm2');
+  home.adopt('m1', 'm1', 'm2');
+  home.losesPower('m2');
+  await home.forward('flush', 'm2');
+  t.equal(home.others.losses, 1, 'initiators of the home before may have lost something');
+  await home.forward('write', 'm2');
+  home.adopt('m2', 'm1', 'm2');
+  home.losesPower('m2');
+  await home.forward('flush', 'm2');
+  t.equal(home.others.losses, 1, 'that is for the next home to say');
+});

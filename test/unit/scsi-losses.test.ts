@@ -1,0 +1,117 @@
+/** A unit whose device has lost what it had acknowledged: who is told, by which commands, and how often (I1). */
+import t from 'tap';
+import type { BlockIo } from '../../lib/block/device.js';
+import { DiskServer } from '../../lib/scsi/disk-server.js';
+import type { ScsiNexus } from '../../lib/scsi/task.js';
+import { RamDevice } from '../support/ram-device.js';
+import { BLOCK, cdb10, cdb16, hex } from '../support/scsi-rig.js';
+import { IDENTITY, nexusOf, said, scsiRunner } from '../support/scsi-runner.js';
+
+const WRITE_ERROR = '3/0c/00';
+const SYNC = cdb16('91', 0, 0, 0);
+
+/** A RAM disk that finds out by its next flush what it has lost. */
+class LossyDisk extends RamDevice {
+  losses = 0;
+  expected = 0;
+  private undiscovered = 0;
+
+  lose(): void {
+    this.undiscovered += 1;
+  }
+
+  expectUnflushed(): void {
+    this.expected += 1;
+  }
+
+  override submit(io: BlockIo): void {
+    if (io.op === 'flush') {
+      this.losses += this.undiscovered;
+      this.undiscovered = 0;
+    }
+    super.submit(io);
+  }
+}
+
+interface Unit {
+  readonly disk: LossyDisk;
+  /** What the nexus is answered. */
+  ask(nexus: ScsiNexus, cdb: string, dataOut?: Buffer): Promise<string>;
+  begin(name: string): ScsiNexus;
+  end(nexus: ScsiNexus): void;
+}
+
+function unit(removable = false): Unit {
+  const disk = new LossyDisk(1024 * BLOCK, BLOCK);
+  const server = new DiskServer({ device: disk, identity: IDENTITY, options: { removable } });
+  const { run } = scsiRunner(disk, server);
+  return {
+    disk,
+    ask: async (nexus, cdb, dataOut) => said(await run(cdb, dataOut, 0, nexus)),
+    begin: (name) => {
+      const nexus = nexusOf(`iqn.2026-11.test:${name}`);
+      server.nexusBegan(nexus);
+      return nexus;
+    },
+    end: (nexus) => server.nexusEnded(nexus),
+  };
+}
+
+t.test('each initiator is told once, whoever finds it', async (t) => {
+  const { disk, ask, begin } = unit();
+  const [a, b] = [begin('a'), begin('b')];
+  t.equal(await ask(a, SYNC), 'GOOD');
+  disk.lose();
+  t.equal(await ask(a, cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK)), 'GOOD', 'a write promises nothing');
+  t.equal(await ask(a, SYNC), WRITE_ERROR);
+  t.equal(await ask(a, SYNC), 'GOOD', 'what was written again is durable');
+  t.equal(await ask(b, SYNC), WRITE_ERROR);
+  t.equal(await ask(b, SYNC), 'GOOD');
+  disk.lose();
+  t.equal(await ask(b, SYNC), WRITE_ERROR, 'the next loss');
+});
+
+t.test('who came after it was found has lost nothing', async (t) => {
+  const { disk, ask, begin, end } = unit();
+  const a = begin('a');
+  disk.lose();
+  await ask(a, SYNC);
+  t.equal(await ask(begin('late'), SYNC), 'GOOD');
+  end(a);
+  t.equal(await ask(begin('a'), SYNC), 'GOOD');
+});
+
+t.test('a unit expects of each who begins that writes of his are somewhere', async (t) => {
+  const { disk, begin } = unit();
+  begin('a');
+  begin('b');
+  t.equal(disk.expected, 2);
+});
+
+/** MODE SELECT(6): the caching page without WCE. */
+const CACHE_OFF = Buffer.from(`00 00 00 00 08 12 ${'00 '.repeat(18)}`.replaceAll(' ', ''), 'hex');
+
+t.test('every command that makes all durable says so', async (t) => {
+  const commands: readonly (readonly [string, string, Buffer?])[] = [
+    ['SYNCHRONIZE CACHE(10)', cdb10('35', 0, 0, 0)],
+    ['SYNCHRONIZE CACHE(16)', SYNC],
+    ['START STOP UNIT, stop', '1b 00 00 00 00 00'],
+    ['START STOP UNIT, eject', '1b 00 00 00 02 00'],
+    ['MODE SELECT(6) that turns the cache off', `15 10 00 00 ${hex(CACHE_OFF.length, 2)} 00`, CACHE_OFF],
+  ];
+  for (const [name, cdb, dataOut] of commands) {
+    const { disk, ask, begin } = unit(true);
+    const a = begin('a');
+    disk.lose();
+    t.equal(await ask(a, cdb, dataOut), WRITE_ERROR, name);
+    t.equal(await ask(a, cdb, dataOut), 'GOOD', `${name} again`);
+  }
+});
+
+t.test('who does not wait for a flush is told by the next', async (t) => {
+  const { disk, ask, begin } = unit();
+  const a = begin('a');
+  disk.lose();
+  t.equal(await ask(a, cdb16('91', 0x02, 0, 0)), 'GOOD', 'IMMED');
+  t.equal(await ask(a, SYNC), WRITE_ERROR);
+});

@@ -1,0 +1,134 @@
+/** When a data folder's write verifier changes: just when what was written and not flushed may be gone. */
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { SeededRandom } from '../../lib/base/random.js';
+import { silentLog } from '../../lib/base/log.js';
+import { submitAndWait } from '../../lib/block/device.js';
+import { DataFolder } from '../../lib/storage/data-folder.js';
+import { systemDoors, type StorageDoors } from '../../lib/storage/doors.js';
+import { doorsWith, existing, makeFolder, newFile, systemError } from '../support/storage-doors.js';
+
+const random = new SeededRandom(20261129);
+
+/** A life of a process: what it opened, and the verifier that it told. */
+async function begin(
+  path: string,
+  bootId: string,
+  doors: StorageDoors = systemDoors(),
+): Promise<{ folder: DataFolder; verifier: string }> {
+  const folder = await DataFolder.open(path, { log: silentLog }, doors);
+  return { folder, verifier: await folder.openVerifier({ bootId, random, log: silentLog }) };
+}
+
+/** Lets a killed process's lock go, and leaves all else as it is. */
+async function kill(path: string, folder: DataFolder): Promise<void> {
+  const marks = readdirSync(path).filter((entry) => entry.endsWith('.boot'));
+  await folder.close();
+  for (const mark of marks) writeFileSync(join(path, mark), '');
+}
+
+const marksOf = (path: string): string[] =>
+  readdirSync(path)
+    .filter((entry) => /\.(?:boot|verifier)$/.test(entry))
+    .map((entry) => entry.replace(/^[0-9a-f]{16}\.verifier$/, '*.verifier'))
+    .sort();
+
+t.test('a process that is killed loses nothing', async (t) => {
+  const path = await makeFolder(t);
+  const first = await begin(path, 'boot-1');
+  t.match(first.verifier, /^[0-9a-f]{16}$/);
+  t.same(marksOf(path), ['*.verifier', 'boot-1.boot']);
+  await kill(path, first.folder);
+  const second = await begin(path, 'boot-1');
+  t.equal(second.verifier, first.verifier);
+  await kill(path, second.folder);
+});
+
+t.test('a machine that goes down under it may', async (t) => {
+  const path = await makeFolder(t);
+  const first = await begin(path, 'boot-1');
+  await kill(path, first.folder);
+  const second = await begin(path, 'boot-2');
+  t.not(second.verifier, first.verifier);
+  t.same(marksOf(path), ['*.verifier', 'boot-2.boot'], 'of those before nothing is left');
+  await kill(path, second.folder);
+  t.equal((await begin(path, 'boot-2')).verifier, second.verifier, 'once');
+});
+
+t.test('what was closed in order is there after any boot', async (t) => {
+  const path = await makeFolder(t);
+  const first = await begin(path, 'boot-1');
+  const file = await first.folder.openVolume('v', newFile());
+  await submitAndWait(file, 'write', 0, 512, Buffer.alloc(512, 1));
+  await file.close();
+  await first.folder.close();
+  t.same(marksOf(path), ['*.verifier']);
+  t.equal((await begin(path, 'boot-2')).verifier, first.verifier);
+});
+
+/** What a process may leave of the volume that it or an earlier one has written to. */
+const LEFT: readonly (readonly [string, (folder: DataFolder) => Promise<void>])[] = [
+  ['nobody has opened', () => Promise.resolve()],
+  ['is still open', async (folder) => void (await folder.openVolume('v', existing))],
+];
+for (const [what, leave] of LEFT) {
+  t.test(`a volume that ${what} when the folder is closed may not be durable`, async (t) => {
+    const path = await makeFolder(t);
+    const first = await begin(path, 'boot-1');
+    await (await first.folder.openVolume('v', newFile())).close();
+    await kill(path, first.folder);
+    const second = await begin(path, 'boot-1');
+    await leave(second.folder);
+    await second.folder.close();
+    t.same(marksOf(path), ['*.verifier', 'boot-1.boot']);
+    t.not((await begin(path, 'boot-2')).verifier, first.verifier);
+  });
+}
+
+t.test('nor is one whose flush failed', async (t) => {
+  const path = await makeFolder(t);
+  const failing = doorsWith({ fdatasync: (_fd, done) => setImmediate(done, systemError('EIO')) });
+  const first = await begin(path, 'boot-1', failing);
+  const file = await first.folder.openVolume('v', newFile());
+  await submitAndWait(file, 'write', 0, 512, Buffer.alloc(512, 1));
+  await t.rejects(file.close());
+  await first.folder.close();
+  t.not((await begin(path, 'boot-2')).verifier, first.verifier);
+});
+
+t.test('one that was removed has nothing to lose', async (t) => {
+  const path = await makeFolder(t);
+  const first = await begin(path, 'boot-1');
+  await (await first.folder.openVolume('v', newFile())).close();
+  await first.folder.remove('v');
+  await first.folder.close();
+  t.equal((await begin(path, 'boot-2')).verifier, first.verifier);
+});
+
+t.test('a crash between two verifiers makes a third', async (t) => {
+  const path = await makeFolder(t);
+  const first = await begin(path, 'boot-1');
+  await first.folder.close();
+  writeFileSync(join(path, '0123456789abcdef.verifier'), '');
+  const second = await begin(path, 'boot-1');
+  t.notOk([first.verifier, '0123456789abcdef'].includes(second.verifier));
+  t.same(marksOf(path), ['*.verifier', 'boot-1.boot']);
+});
+
+async function unknown(t: Test, bootId: string, doors?: StorageDoors): Promise<void> {
+  const path = await makeFolder(t);
+  const { folder, verifier } = await begin(path, bootId, doors);
+  t.equal(verifier, '');
+  t.same(marksOf(path), []);
+  await folder.close();
+}
+
+t.test('where nobody knows the boot there is none', (t) => unknown(t, ''));
+
+t.test('nor where the disk is full: the member serves all the same', (t) => {
+  const real = systemDoors();
+  const open = (path: string, flags: number, mode?: number): Promise<number> =>
+    path.endsWith('.verifier') ? Promise.reject(systemError('ENOSPC')) : real.folders.open(path, flags, mode);
+  return unknown(t, 'boot-1', { ...real, folders: { ...real.folders, open } });
+});
