@@ -111,6 +111,11 @@ export const RouteHeadRecord = z.object({
   /** Holds every extent that no chunk speaks of. */
   base: memberName,
   extents: z.number().int().min(1).max(EXTENTS_MAX),
+  /**
+   * By holder: the write verifier under which the oldest write was acknowledged that the home before may have left
+   * unflushed there (storage/write-verifier.ts).
+   */
+  unflushed: z.record(memberName, z.string().min(1).max(64)).optional(),
 });
 export type RouteHeadRecord = z.infer<typeof RouteHeadRecord>;
 

@@ -145,6 +145,11 @@ export class HeldVolume implements DestinationVolume {
     this.volume.guard = isSurelyHome ? null : () => !this.leftBehind && this.context.leaseIsValid();
   }
 
+  /** See MovingVolumes. */
+  unflushed(): Record<string, string> {
+    return this.others.unflushed();
+  }
+
   /** See VolumeUnit. */
   givingHome(isUnderWay: boolean): void {
     this.unit.givingHome(isUnderWay);

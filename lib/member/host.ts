@@ -175,6 +175,10 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
     this.byName.get(name)?.givingHome(isUnderWay);
   }
 
+  unflushed(name: string): Record<string, string> {
+    return this.byName.get(name)?.unflushed() ?? {};
+  }
+
   homeCondition(name: string): StoreCompare | null {
     return this.options.units.homeCondition(name);
   }

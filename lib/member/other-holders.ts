@@ -21,6 +21,8 @@ interface Holders {
   readonly home: string;
   /** Everybody who holds something, by number; this member too. */
   readonly holders: readonly number[];
+  /** See RouteHeadRecord. */
+  readonly unflushed: Readonly<Record<string, string>>;
 }
 
 export class OtherHolders {
@@ -49,22 +51,38 @@ export class OtherHolders {
 
   /** Of a new epoch. */
   adopt(route: Holders): void {
-    const before = this.route;
+    const { ids, self } = this.context;
+    const isArriving = route.home === self && this.route.home !== self;
     this.route = route;
     for (const [holder, { unflushed }] of this.slots) {
-      if (route.home !== before.home) unflushed.forget();
+      if (isArriving)
+        unflushed.forget(); // it was this member's when it was home before
       else if (!route.holders.includes(holder)) unflushed.left();
     }
-    // Its initiators come from a home that forwarded to others, or to itself.
-    if (route.home !== before.home) this.expectUnflushed();
+    if (!isArriving) return;
+    for (const holder of this.elsewhere())
+      this.slotOf(holder).unflushed.expect(route.unflushed[ids.nameOf(holder)]);
   }
 
   /** See BlockDevice. Where this member is not home, its initiators' writes do not go this way. */
   expectUnflushed(): void {
+    if (this.route.home !== this.context.self) return;
+    for (const holder of this.elsewhere()) this.slotOf(holder).unflushed.expect();
+  }
+
+  /** See MovingVolumes. Whatever is written until the next home is there counts with it: so of every holder. */
+  unflushed(): Record<string, string> {
+    const { ids, hub, self } = this.context;
+    const known = this.route.holders.map((holder): [string, string] => {
+      const member = ids.nameOf(holder);
+      return [member, member === self ? hub.verifierOf(self) : this.slotOf(holder).unflushed.oldestVerifier];
+    });
+    return Object.fromEntries(known.filter(([, verifier]) => verifier !== ''));
+  }
+
+  private elsewhere(): number[] {
     const { ids, self } = this.context;
-    if (this.route.home !== self) return;
-    for (const holder of this.route.holders)
-      if (holder !== ids.idOf(self)) this.slotOf(holder).unflushed.acknowledged();
+    return this.route.holders.filter((holder) => holder !== ids.idOf(self));
   }
 
   private lost(holder: string): void {

@@ -149,6 +149,7 @@ export class VolumeUnit implements GuestPlace {
     if (home === this.knownHome) return;
     this.knownHome = home;
     if (!this.isHome) return this.access?.introduceAll();
+    this.disk.nexuses.forgetLosses(this.disk.device.losses);
     // They are given so long to leave, and may need some time to get here.
     this.followedByMs = this.context.clock.nowMs() + 2 * HANDOVER_DEADLINE_SECONDS * 1000;
   }

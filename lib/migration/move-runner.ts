@@ -32,6 +32,8 @@ export interface MovingVolumes {
   givingHome(name: string, isUnderWay: boolean): void;
   /** Meanwhile: resolves when no command here rests on being home; false: that takes too long now. */
   quieten(name: string): Promise<boolean>;
+  /** By holder: under which write verifier something may be unflushed there. */
+  unflushed(name: string): Record<string, string>;
   /** What must hold for the home to be given away; null: it has to stay for now. */
   homeCondition(name: string): StoreCompare | null;
   /** Sessions of initiators on the volume at this member that have to leave it with its home. */
@@ -283,7 +285,7 @@ export class MoveRunner {
       const condition = (await volumes.quieten(volume)) ? volumes.homeCondition(volume) : null;
       isRefused = condition === null;
       waypoints.reached('home.asked');
-      const change = routed.route.withHome(to);
+      const change = routed.route.withHome(to, volumes.unflushed(volume));
       const route = condition && (await table.commit(routed, change, [condition, move.condition]));
       waypoints.reached('home.done');
       if (route !== null) log.info({ volume, home: route.home }, 'the home has moved');

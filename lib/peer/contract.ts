@@ -206,7 +206,7 @@ export interface PeerHub {
   takesMapped(member: string, type: PeerTypeCode, lengthBytes: number): boolean;
   /** Makes sure that we have a link that *we* dialled to this member, so that there are two with the one it dials. */
   connect(member: string): void;
-  /** The write verifier that a member last said it has; '' when it has said none. */
+  /** The write verifier that a member, perhaps this one, last said it has; '' when it has said none. */
   verifierOf(member: string): string;
   /** The address book: null forgets the member and closes its links. */
   setAddress(member: string, address: PeerAddress | null): void;

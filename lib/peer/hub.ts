@@ -99,7 +99,7 @@ export class Hub implements PeerHub, LinkOwner {
   }
 
   verifierOf(member: string): string {
-    return this.associations.get(member)?.verifier ?? '';
+    return member === this.self.name ? this.self.verifier : (this.associations.get(member)?.verifier ?? '');
   }
 
   setAddress(member: string, address: PeerAddress | null): void {

@@ -1,7 +1,8 @@
 /**
  * What another member has acknowledged of one volume and may still lose: writes that no flush has covered. Its write
  * verifier (storage/write-verifier.ts) tells whether it has: one that is another than when the oldest of them was
- * acknowledged. What other homes had acknowledged before an initiator came here counts as one write more.
+ * acknowledged. What initiators may have written through other homes counts as one write more: a home that goes leaves its
+ * verifiers in the route.
  */
 export class UnflushedWrites {
   /** Writes so far. */
@@ -20,10 +21,25 @@ export class UnflushedWrites {
     private readonly lost: () => void,
   ) {}
 
-  /** A write was acknowledged that is not durable, or may have been. On the way of every forwarded write. */
+  /** A write was acknowledged that is not durable. On the way of every forwarded write. */
   acknowledged(): void {
-    if (this.count === this.durableCount) this.compare();
+    if (this.count === this.durableCount || this.verifier === '') this.compare();
     this.count += 1;
+  }
+
+  /**
+   * Somebody comes who may have had writes acknowledged elsewhere.
+   * @param verifier under which, where that is known
+   */
+  expect(verifier?: string): void {
+    this.compare();
+    if (verifier !== undefined) this.verifier = verifier;
+    this.count += 1;
+  }
+
+  /** Under which the oldest write that may be unflushed was acknowledged; where there is none, the present one. */
+  get oldestVerifier(): string {
+    return this.count > this.durableCount && this.verifier !== '' ? this.verifier : this.verifierNow();
   }
 
   /** A flush succeeded that was sent when `count` was `countWhenSent`. */
@@ -37,7 +53,7 @@ export class UnflushedWrites {
     this.flushed(this.count);
   }
 
-  /** It is another's business from now on. */
+  /** It was an earlier time's. */
   forget(): void {
     this.durableCount = this.count;
   }

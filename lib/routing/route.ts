@@ -40,6 +40,11 @@ export class Route implements ExtentHolders {
     return this.head.home;
   }
 
+  /** See RouteHeadRecord. */
+  get unflushed(): Readonly<Record<string, string>> {
+    return this.head.unflushed ?? {};
+  }
+
   get extents(): number {
     return this.head.extents;
   }
@@ -141,8 +146,8 @@ export class Route implements ExtentHolders {
   }
 
   /** The records of the next epoch, in which `home` is the home. */
-  withHome(home: string): RouteChange {
-    return { head: { ...this.head, home, epoch: this.head.epoch + 1 }, chunks: new Map() };
+  withHome(home: string, unflushed: Readonly<Record<string, string>> = {}): RouteChange {
+    return { head: { ...this.head, home, unflushed, epoch: this.head.epoch + 1 }, chunks: new Map() };
   }
 
   /** The snapshot after a change as it stands in the store. Unchanged chunks are shared. */

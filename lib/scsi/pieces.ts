@@ -150,7 +150,10 @@ export function* flushPieces(): Generator<Piece, null> {
  * The same, for somebody who is told that it is: not when writes of his that were acknowledged are gone (I1). He is told so
  * once, as a disk tells what it could not write: what he writes again can be made durable.
  */
-export function* durablePieces(unit: DiskUnit, nexus: ScsiNexus): GeneratorOfPieces {
+export function* durablePieces({ nexuses, device }: DiskUnit, nexus: ScsiNexus): GeneratorOfPieces {
+  const known = nexuses.lossesKnownTo(nexus) ?? device.losses; // before it: another flush may be told meanwhile
   yield* flushPieces();
-  return unit.nexuses.hasLost(nexus, unit.device.losses) ? SENSE.WRITE_ERROR : null;
+  if (device.losses === known) return null;
+  nexuses.knowsLosses(nexus, device.losses);
+  return SENSE.WRITE_ERROR;
 }

@@ -58,7 +58,8 @@ export class CommitWatch {
     if (home === route.home) return;
     this.world.count('homes moved');
     route.home = home;
-    this.homeWent(volume);
+    const model = this.world.volumes.find(({ name }) => name === volume)?.model;
+    model?.losses.homeWentTo(home, model.tick());
     const last = route.homes.at(-1);
     if (last !== undefined) last.untilMs = this.world.timeline.nowMs;
     route.homes.push({ name: home, untilMs: Infinity });
@@ -98,22 +99,22 @@ export class CommitWatch {
   /** What a machine holds and has not made durable is gone, or may be: before its disk is told. */
   lostUnflushed(member: string, isPowerLoss: boolean): void {
     for (const [volume, { holders, home }] of this.routes) {
+      const isHomeUp = this.world.members.some(({ name, isUp }) => name === home && isUp);
       holders.forEach((holder, extent) => {
         if (holder !== member) return;
-        const isOwed = isPowerLoss && home !== member;
-        this.eachSector(volume, extent, (model, first, last) => model.crashed(first, last, isOwed));
+        this.eachSector(volume, extent, (model, first, last) => {
+          const isElsewhere = isPowerLoss && home !== member;
+          if (isElsewhere) model.losses.powerWent(model.tick(), member);
+          model.crashed(first, last, isElsewhere && isHomeUp);
+        });
       });
     }
   }
 
   /** The process of a member is gone. */
   ended(member: string): void {
-    for (const [volume, { home }] of this.routes) if (home === member) this.homeWent(volume);
-  }
-
-  private homeWent(volume: string): void {
-    const model = this.world.volumes.find(({ name }) => name === volume)?.model;
-    model?.losses.homeWent(model.tick());
+    for (const { name, model } of this.world.volumes)
+      if (this.routes.get(name)?.home === member) model.losses.homeEnded(model.tick());
   }
 
   private eachSector(

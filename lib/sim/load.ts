@@ -55,9 +55,6 @@ export class Load {
   private readonly perBlock: number;
   private readonly blocks: number;
   private readonly judge: SessionJudge;
-  /** Dials that were looked at, and when there was last a newer one. */
-  private knownDials = -1;
-  private sessionTick = -1;
   /** When it was last told that writes are gone. */
   private toldTick = -1;
   /** Lanes between two commands. */
@@ -301,22 +298,18 @@ export class Load {
 
   private async flush(initiator: Initiator): Promise<void> {
     this.world.counted('flush');
-    const { model, judge } = this;
-    const { dials } = judge;
+    const { model, toldTick } = this;
     const { losses } = model;
-    if (this.knownDials !== dials) this.sessionTick = model.tick();
-    this.knownDials = dials;
     const beganTick = model.tick();
     try {
       await initiator.flush();
     } catch (error) {
       if (!(error instanceof BlockferryError) || !WRITE_ERROR.test(error.message)) throw error;
-      if (!losses.mayBeTold(this.toldTick)) throw error;
+      if (!losses.mayBeTold(toldTick)) throw error;
       this.toldTick = model.tick();
       return this.world.toldOfLoss();
     }
-    const toldTick = dials === judge.dials ? Math.max(this.toldTick, this.sessionTick) : Infinity;
-    this.world.promised('io.flushed', model.flushed(beganTick, losses.owedSince(toldTick)));
+    this.world.promised('io.flushed', model.flushed(beganTick, losses.owedSince(this.toldTick)));
   }
 
   /** Longer than a forwarded I/O waits for its holder. */

@@ -1,20 +1,27 @@
 /**
  * When initiators of one volume are owed an answer for writes that were acknowledged and may be gone, though nothing that
  * they can see has happened: a member that held extents lost its power, and was not the home. By ticks of the timeline;
- * what a home had to say that has gone since, or who has a newer session, is not judged.
+ * what a home had to say whose process is gone is not judged,
+ * nor what was lost by a member that is home by now.
  */
 export class Losses {
   /** When such a member last lost its power. */
   private powerTick = -1;
-  private homeTick = -1;
+  private powerlessMember = '';
+  private homeEndedTick = -1;
 
-  powerWent(tick: number): void {
+  powerWent(tick: number, member: string): void {
     this.powerTick = tick;
+    this.powerlessMember = member;
   }
 
-  /** The home is another, or another process. */
-  homeWent(tick: number): void {
-    this.homeTick = tick;
+  /** The process of the home is gone. */
+  homeEnded(tick: number): void {
+    this.homeEndedTick = tick;
+  }
+
+  homeWentTo(member: string, tick: number): void {
+    if (member === this.powerlessMember) this.homeEnded(tick);
   }
 
   /** Whether a flush may fail for it, asked for by somebody who was last told at `toldTick`. */
@@ -24,6 +31,6 @@ export class Losses {
 
   /** From when on a flush that is answered GOOD says that nothing is gone, to somebody who was last told at `toldTick`. */
   owedSince(toldTick: number): number {
-    return Math.max(toldTick, this.homeTick);
+    return Math.max(toldTick, this.homeEndedTick);
   }
 }

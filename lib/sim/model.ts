@@ -174,7 +174,6 @@ export class VolumeModel {
    */
   crashed(firstSector: number, lastSector: number, isOwed = false): void {
     const tick = ++this.timeline.tick;
-    if (isOwed) this.losses.powerWent(tick);
     for (let sector = firstSector; sector <= lastSector; sector++) {
       const cell = this.cells[sector] as Cell;
       cell.crashTick = tick;

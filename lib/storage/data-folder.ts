@@ -25,11 +25,14 @@ const LOCK_NAME = 'lock';
 const SUFFIX = '.volume';
 const GROUP_SUFFIX = '.group';
 
+const CLOSED = { isClosed: true, isSpent: false, allocatedBytes: () => Promise.resolve(0) };
+
 export class DataFolder {
   private closed = false;
   private verifier: WriteVerifier | null = null;
+  private spoiling: Promise<void> | undefined;
   /** By volume: what was last opened from here. */
-  private readonly files = new Map<string, SparseFile>();
+  private readonly files = new Map<string, Pick<SparseFile, 'isClosed' | 'isSpent' | 'allocatedBytes'>>();
 
   private constructor(
     readonly path: string,
@@ -75,7 +78,8 @@ export class DataFolder {
 
   /** Opens the file of a volume; throws what SparseFile.open does. */
   async openVolume(volumeName: string, options: OpenOptions): Promise<SparseFile> {
-    const file = await SparseFile.open(this.volumePath(volumeName), options, this.doors);
+    const spent = (): void => void (this.spoiling = this.verifier?.spoil());
+    const file = await SparseFile.open(this.volumePath(volumeName), { ...options, spent }, this.doors);
     this.files.set(volumeName, file);
     return file;
   }
@@ -83,7 +87,10 @@ export class DataFolder {
   /** Bytes that open volumes take, and that are left on this file system. Rejects with what the system says. */
   async space(): Promise<{ usedBytes: number; freeBytes: number }> {
     let usedBytes = 0;
-    for (const file of this.files.values()) if (!file.isClosed) usedBytes += await file.allocatedBytes();
+    for (const [name, file] of this.files) {
+      if (!file.isClosed) usedBytes += await file.allocatedBytes();
+      else if (!file.isSpent) this.files.set(name, CLOSED); // what it remembers of its bytes may go
+    }
     return { usedBytes, freeBytes: await this.doors.folders.freeBytes(this.path) };
   }
 
@@ -126,18 +133,26 @@ export class DataFolder {
     await syncFolder(this.path, this.doors.folders);
   }
 
-  /** Every volume here was opened, and flushed when it was closed: also what an earlier process had left of it. */
-  private async isDurable(): Promise<boolean> {
-    const files = (await this.volumes()).map((name) => this.files.get(name));
-    return files.every((file) => file !== undefined && file.isClosed && !file.isSpent);
+  /** Every volume that this process, or one before it, may have left unflushed was flushed when it was closed. */
+  private async isDurable(verifier: WriteVerifier): Promise<boolean> {
+    const names = verifier.wasWhole ? [...this.files.keys()] : await this.volumes();
+    return names.every((name) => {
+      const file = this.files.get(name);
+      return file !== undefined && file.isClosed && !file.isSpent;
+    });
   }
 
   /** Lets other processes in. Files that were opened from here are closed by whoever opened them. */
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    if (this.verifier !== null && (await this.isDurable())) await this.verifier.closedInOrder();
-    await this.doors.folders.close(this.lockFd);
+    const { verifier } = this;
+    try {
+      await this.spoiling;
+      if (verifier !== null && (await this.isDurable(verifier))) await verifier.closedInOrder();
+    } finally {
+      await this.doors.folders.close(this.lockFd);
+    }
   }
 }
 

@@ -28,6 +28,7 @@ export class Flusher implements PoolWork {
     private readonly share: PoolShare,
     private readonly inFlight: InFlight,
     private readonly log: Logger,
+    private readonly spent: () => void = () => undefined,
   ) {}
 
   /** Completes `io` when everything written before this call is durable, or cannot be. */
@@ -50,7 +51,11 @@ export class Flusher implements PoolWork {
   fail(reason: string): void {
     if (this.failure !== null) return;
     this.failure = reason;
-    this.log.error({ reason }, 'a durable write failed: nothing more is reported durable until reopened');
+    this.log.error(
+      { reason },
+      'bytes did not reach the disk: nothing more is reported durable until reopened',
+    );
+    this.spent();
   }
 
   private enter(): void {
@@ -73,11 +78,7 @@ export class Flusher implements PoolWork {
     let error: IoError | null = null;
     if (cause !== null) {
       error = ioErrorOf(cause, 'write');
-      this.failure = cause.message;
-      this.log.error(
-        { reason: cause.message },
-        'fdatasync failed: nothing more is reported durable until reopened',
-      );
+      this.fail(cause.message);
       // The bytes of those who wait may be among the lost ones, and no further fdatasync would say so.
       done = done.concat(this.waiting);
       this.waiting = [];

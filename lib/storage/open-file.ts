@@ -20,6 +20,8 @@ export interface OpenOptions {
   readonly readOnly: boolean;
   /** What is cleared keeps its space: zeros are written, and only punch() makes holes. */
   readonly keepsSpace?: boolean;
+  /** Called once when something that was written is known not to have reached the disk. */
+  readonly spent?: (() => void) | undefined;
   readonly log: Logger;
 }
 

@@ -69,7 +69,7 @@ export class SparseFile implements BlockDevice {
     this.keepsSpace = options.keepsSpace ?? false;
     this.counters = counters;
     const share = doors.pool.share();
-    this.flusher = new Flusher(fd, doors.calls, share, this.inFlight, log);
+    this.flusher = new Flusher(fd, doors.calls, share, this.inFlight, log, options.spent);
     this.holes = this.makeHoleMap();
     this.digests = this.makeDigests();
     const openMap = (): MappedFile | null => this.openMap();

@@ -29,36 +29,61 @@ export class WriteVerifier {
   private constructor(
     /** '' when it cannot be known: then nobody can say that something was lost. */
     readonly value: string,
+    /** Before this process began with it, everything in the folder was durable. */
+    readonly wasWhole: boolean,
     private readonly path: string,
     private readonly folders: FolderCalls,
+    private readonly log: Logger,
   ) {}
 
-  /** Before anything is written there. Never fails: a member with a full disk has to serve what it holds. */
+  /**
+   * Before anything is written there. Never fails: a member with a full disk has to serve what it holds. Its verifier is
+   * then one that its next process does not know.
+   */
   static async open(
     path: string,
     { bootId, random, log }: VerifierSource,
     folders: FolderCalls,
   ): Promise<WriteVerifier> {
-    if (bootId === '') return new WriteVerifier('', path, folders);
+    const fresh = randomToken(random);
     try {
-      const entries = await folders.list(path);
-      const value = keptOf(entries, bootId) ?? randomToken(random);
-      const verifier = new WriteVerifier(value, path, folders);
+      const entries = bootId === '' ? [] : await folders.list(path);
+      const value = bootId === '' ? '' : (keptOf(entries, bootId) ?? fresh);
+      const wasWhole = !entries.some((entry) => entry.endsWith(BOOT_SUFFIX));
+      const verifier = new WriteVerifier(value, wasWhole, path, folders, log);
+      if (bootId === '') return verifier;
       // The new one stands before what tells of the old one's end goes: a crash in between finds two, and makes a third.
       await verifier.replace(VERIFIER_SUFFIX, entries, value);
       await verifier.replace(BOOT_SUFFIX, entries, bootId);
       return verifier;
     } catch (error) {
-      log.warn({ error: describeError(error) }, 'the loss of unflushed writes will not be noticed');
-      return new WriteVerifier('', path, folders);
+      log.warn({ error: describeError(error) }, 'the write verifier cannot be kept');
+      const verifier = new WriteVerifier(fresh, false, path, folders, log);
+      await verifier.spoil();
+      return verifier;
     }
+  }
+
+  /** Something that was written did not reach the disk, or may not: the next process has another one. */
+  async spoil(): Promise<void> {
+    await this.removeAll(VERIFIER_SUFFIX);
   }
 
   /** Everything that was written is durable: a loss of power from now on takes nothing. */
   async closedInOrder(): Promise<void> {
-    if (this.value === '') return;
-    for (const entry of await this.folders.list(this.path))
-      if (entry.endsWith(BOOT_SUFFIX)) await this.folders.unlink(join(this.path, entry));
+    await this.removeAll(BOOT_SUFFIX);
+  }
+
+  /** A folder that cannot be written to keeps no process from ending. */
+  private async removeAll(suffix: string): Promise<void> {
+    const { path, folders, log } = this;
+    try {
+      const entries = (await folders.list(path)).filter((entry) => entry.endsWith(suffix));
+      for (const entry of entries) await folders.unlink(join(path, entry));
+      if (entries.length > 0) await syncFolder(path, folders);
+    } catch (error) {
+      log.warn({ suffix, error: describeError(error) }, 'what tells of unflushed writes is not up to date');
+    }
   }
 
   /** Durably: the one file with that suffix. */

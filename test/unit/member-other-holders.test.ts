@@ -7,6 +7,8 @@ import { OtherHolders } from '../../lib/member/other-holders.js';
 import { PeerStatus, type PeerHub, type PeerRequest } from '../../lib/peer/contract.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
 
+type Route = Parameters<OtherHolders['adopt']>[0];
+
 /** m1 with one volume; the others answer OK, and lose their unflushed writes when they are told to. */
 class Home {
   private readonly ids = new MemberIds();
@@ -30,12 +32,17 @@ class Home {
     this.others = new OtherHolders('v', volume, this.route(home, holders), context);
   }
 
-  private route(home: string, holders: readonly string[]): { home: string; holders: number[] } {
-    return { home, holders: holders.map((member) => this.ids.idOf(member)) };
+  private route(home: string, holders: readonly string[], unflushed = {}): Route {
+    return { home, holders: holders.map((member) => this.ids.idOf(member)), unflushed };
   }
 
   adopt(home: string, ...holders: string[]): void {
     this.others.adopt(this.route(home, holders));
+  }
+
+  /** The home comes from a member that left this. */
+  comes(unflushed: Record<string, string>, ...holders: string[]): void {
+    this.others.adopt(this.route('m1', holders, unflushed));
   }
 
   losesPower(member: string): void {
@@ -105,15 +112,40 @@ t.test('a member that is not home expects nothing', async (t) => {
   t.equal(home.others.losses, 0);
 });
 
-t.test('the home comes, and goes', async (t) => {
-  const home = new Home('m2', 'm1', 'm2');
-  home.adopt('m1', 'm1', 'm2');
-  home.losesPower('m2');
+t.test('the home comes', async (t) => {
+  const home = new Home('m2', 'm1', 'm2', 'm3');
+  home.losesPower('m3');
+  home.comes({ m2: 'm2 0', m3: 'm3 0' }, 'm1', 'm2', 'm3');
   await home.forward('flush', 'm2');
-  t.equal(home.others.losses, 1, 'initiators of the home before may have lost something');
+  t.equal(home.others.losses, 0);
+  await home.forward('flush', 'm3');
+  t.equal(home.others.losses, 1, 'before this member was home');
+  home.losesPower('m2');
   await home.forward('write', 'm2');
-  home.adopt('m2', 'm1', 'm2');
+  await home.forward('flush', 'm2');
+  t.equal(home.others.losses, 1, 'it was flushed when it was lost');
+});
+
+t.test('a home that says nothing of holders has left something there', async (t) => {
+  const home = new Home('m2', 'm1', 'm2');
+  home.comes({}, 'm1', 'm2');
   home.losesPower('m2');
   await home.forward('flush', 'm2');
-  t.equal(home.others.losses, 1, 'that is for the next home to say');
+  t.equal(home.others.losses, 1);
+});
+
+t.test('the home goes, and comes back', async (t) => {
+  const home = new Home('m1', 'm1', 'm2', 'm3');
+  await home.forward('write', 'm2');
+  home.losesPower('m2');
+  await home.forward('write', 'm2');
+  t.same(home.others.unflushed(), { m1: 'm1 0', m2: 'm2 0', m3: 'm3 0' }, 'since the oldest write');
+  home.adopt('m2', 'm1', 'm2', 'm3');
+  await home.forward('flush', 'm2');
+  t.equal(home.others.losses, 1, 'its sessions are served until they have left');
+  await home.forward('write', 'm2');
+  home.losesPower('m2');
+  home.comes({ m2: 'm2 2' }, 'm1', 'm2', 'm3');
+  await home.forward('flush', 'm2');
+  t.equal(home.others.losses, 1, 'what was written before is told by the home in between');
 });

@@ -79,6 +79,42 @@ t.test('who says nothing of his verifier has lost nothing that anybody knows of'
   t.equal(it.losses, 1);
 });
 
+t.test('writes that were acknowledged before its first word count from then on', async (t) => {
+  const it = holder();
+  it.verifier = '';
+  it.writes.expect();
+  it.verifier = 'a';
+  it.writes.acknowledged();
+  it.verifier = 'b';
+  it.writes.flushed(it.writes.count);
+  t.equal(it.losses, 1);
+});
+
+t.test('who comes finds what was lost before', async (t) => {
+  const it = holder();
+  it.writes.acknowledged();
+  it.verifier = 'b';
+  it.writes.expect();
+  t.equal(it.losses, 1);
+  it.writes.flushed(it.writes.count);
+  t.equal(it.losses, 1, 'nothing of his');
+});
+
+t.test('what another home knew of it is believed', async (t) => {
+  for (const [before, losses] of [
+    ['a', 1],
+    ['b', 0],
+  ] as const) {
+    const it = holder();
+    it.verifier = 'b';
+    it.writes.expect(before);
+    t.equal(it.writes.oldestVerifier, before);
+    it.writes.flushed(it.writes.count);
+    t.equal(it.losses, losses, before);
+    t.equal(it.writes.oldestVerifier, 'b');
+  }
+});
+
 t.test('a holder that leaves is asked a last time; one that is forgotten is not', async (t) => {
   for (const [end, losses] of [
     ['left', 1],

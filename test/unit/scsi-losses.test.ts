@@ -24,12 +24,21 @@ class LossyDisk extends RamDevice {
     this.expected += 1;
   }
 
+  /** Flushes wait here while it is set. */
+  waiting: BlockIo[] | null = null;
+
   override submit(io: BlockIo): void {
-    if (io.op === 'flush') {
-      this.losses += this.undiscovered;
-      this.undiscovered = 0;
-    }
+    if (io.op !== 'flush') return super.submit(io);
+    if (this.waiting !== null) return void this.waiting.push(io);
+    this.losses += this.undiscovered;
+    this.undiscovered = 0;
     super.submit(io);
+  }
+
+  flushAll(): void {
+    const waiting = this.waiting ?? [];
+    this.waiting = null;
+    for (const io of waiting) this.submit(io);
   }
 }
 
@@ -71,14 +80,48 @@ t.test('each initiator is told once, whoever finds it', async (t) => {
   t.equal(await ask(b, SYNC), WRITE_ERROR, 'the next loss');
 });
 
-t.test('who came after it was found has lost nothing', async (t) => {
+t.test('a new session does not settle it', async (t) => {
   const { disk, ask, begin, end } = unit();
-  const a = begin('a');
+  const [a, b] = [begin('a'), begin('b')];
   disk.lose();
   await ask(a, SYNC);
-  t.equal(await ask(begin('late'), SYNC), 'GOOD');
-  end(a);
-  t.equal(await ask(begin('a'), SYNC), 'GOOD');
+  for (const nexus of [a, b]) end(nexus);
+  t.equal(await ask(begin('b'), SYNC), WRITE_ERROR);
+  t.equal(await ask(begin('a'), SYNC), 'GOOD', 'it was told before');
+  t.equal(await ask(begin('late'), SYNC), 'GOOD', 'it was not there');
+});
+
+t.test('flushes that were under way together fail together', async (t) => {
+  const { disk, ask, begin } = unit();
+  const a = begin('a');
+  disk.lose();
+  disk.waiting = [];
+  const flushes = [ask(a, SYNC), ask(a, SYNC)];
+  disk.flushAll();
+  t.same(await Promise.all(flushes), [WRITE_ERROR, WRITE_ERROR]);
+  t.equal(await ask(a, SYNC), 'GOOD');
+});
+
+t.test('initiators without number cost bounded memory', async (t) => {
+  const { disk, ask, begin, end } = unit();
+  const first = begin('first');
+  for (let i = 0; i < 1_100; i++) end(begin(`passing ${i}`));
+  disk.lose();
+  await ask(begin('finder'), SYNC);
+  end(first);
+  t.equal(await ask(begin('first'), SYNC), 'GOOD', 'forgotten');
+  t.equal(await ask(begin('passing 1099'), SYNC), WRITE_ERROR, 'remembered');
+});
+
+/** Overwrites all of it, once, with zeros. */
+const OVERWRITE = Buffer.from('0100000100', 'hex');
+
+t.test('a medium that has lost some of its erasure is not sanitized', async (t) => {
+  const { disk, ask, begin } = unit();
+  const a = begin('a');
+  disk.lose();
+  t.equal(await ask(a, `48 01 ${'00 '.repeat(5)} 00 ${hex(OVERWRITE.length, 2)} 00`, OVERWRITE), '3/31/03');
+  t.equal(await ask(a, `48 01 ${'00 '.repeat(5)} 00 ${hex(OVERWRITE.length, 2)} 00`, OVERWRITE), 'GOOD');
 });
 
 t.test('a unit expects of each who begins that writes of his are somewhere', async (t) => {

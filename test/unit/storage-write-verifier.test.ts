@@ -1,12 +1,12 @@
 /** When a data folder's write verifier changes: just when what was written and not flushed may be gone. */
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { SeededRandom } from '../../lib/base/random.js';
 import { silentLog } from '../../lib/base/log.js';
 import { submitAndWait } from '../../lib/block/device.js';
 import { DataFolder } from '../../lib/storage/data-folder.js';
-import { systemDoors, type StorageDoors } from '../../lib/storage/doors.js';
+import { systemDoors, type FolderCalls, type StorageDoors } from '../../lib/storage/doors.js';
 import { doorsWith, existing, makeFolder, newFile, systemError } from '../support/storage-doors.js';
 
 const random = new SeededRandom(20261129);
@@ -94,7 +94,18 @@ t.test('nor is one whose flush failed', async (t) => {
   await submitAndWait(file, 'write', 0, 512, Buffer.alloc(512, 1));
   await t.rejects(file.close());
   await first.folder.close();
-  t.not((await begin(path, 'boot-2')).verifier, first.verifier);
+  t.not((await begin(path, 'boot-1')).verifier, first.verifier, 'in the same boot, too');
+});
+
+t.test('a process that could not begin leaves it as it was', async (t) => {
+  const path = await makeFolder(t);
+  const first = await begin(path, 'boot-1');
+  await (await first.folder.openVolume('v', newFile())).close();
+  await first.folder.close();
+  const second = await begin(path, 'boot-1');
+  await second.folder.close();
+  t.same(marksOf(path), ['*.verifier']);
+  t.equal((await begin(path, 'boot-2')).verifier, first.verifier);
 });
 
 t.test('one that was removed has nothing to lose', async (t) => {
@@ -116,19 +127,43 @@ t.test('a crash between two verifiers makes a third', async (t) => {
   t.same(marksOf(path), ['*.verifier', 'boot-1.boot']);
 });
 
-async function unknown(t: Test, bootId: string, doors?: StorageDoors): Promise<void> {
+t.test('where nobody knows the boot there is none', async (t) => {
   const path = await makeFolder(t);
-  const { folder, verifier } = await begin(path, bootId, doors);
+  const { folder, verifier } = await begin(path, '');
   t.equal(verifier, '');
   t.same(marksOf(path), []);
   await folder.close();
+});
+
+/** A disk that takes no new file, and one that lets none go. */
+const FAILING: readonly (readonly [string, Partial<FolderCalls>])[] = [
+  ['full', { open: refusing('open', (path) => path.endsWith('.boot')) }],
+  ['read-only', { open: refusing('open', (path) => path.endsWith('.boot')), unlink: refusing('unlink') }],
+];
+
+function refusing<Name extends 'open' | 'unlink'>(
+  name: Name,
+  refuses: (path: string) => boolean = () => true,
+): FolderCalls[Name] {
+  const real = systemDoors().folders[name] as (path: string, ...rest: unknown[]) => Promise<unknown>;
+  const call = (path: string, ...rest: unknown[]): Promise<unknown> =>
+    refuses(path) ? Promise.reject(systemError('ENOSPC')) : real(path, ...rest);
+  return call as FolderCalls[Name];
 }
 
-t.test('where nobody knows the boot there is none', (t) => unknown(t, ''));
-
-t.test('nor where the disk is full: the member serves all the same', (t) => {
-  const real = systemDoors();
-  const open = (path: string, flags: number, mode?: number): Promise<number> =>
-    path.endsWith('.verifier') ? Promise.reject(systemError('ENOSPC')) : real.folders.open(path, flags, mode);
-  return unknown(t, 'boot-1', { ...real, folders: { ...real.folders, open } });
-});
+for (const [kind, folders] of FAILING) {
+  t.test(`a ${kind} disk: the member serves all the same, and whoever wrote is warned`, async (t) => {
+    const path = await makeFolder(t);
+    const first = await begin(path, 'boot-1');
+    await first.folder.close();
+    const real = systemDoors();
+    const failing = { ...real, folders: { ...real.folders, ...folders } };
+    const second = await begin(path, 'boot-2', failing);
+    t.match(second.verifier, /^[0-9a-f]{16}$/);
+    t.not(second.verifier, first.verifier);
+    await second.folder.close();
+    const third = await begin(path, 'boot-3'); // the lock is free
+    t.not(third.verifier, second.verifier);
+    if (kind === 'full') t.not(third.verifier, first.verifier);
+  });
+}

@@ -115,8 +115,10 @@ function carryOut(
   ended: (isDone: boolean) => void,
 ): void {
   const pieces = how === null ? erase(unit, run) : overwrite(unit, how, run);
+  const { losses } = unit.device;
   runPieces(unit.device, pieces, (outcome) => {
-    const isDone = outcome === null;
+    // What was erased and is lost before the flush is there again.
+    const isDone = outcome === null && unit.device.losses === losses;
     unit.state.endSanitize(isDone ? null : failure, () => ended(isDone));
   });
 }

@@ -8,6 +8,9 @@ import type { ScsiNexus } from '../task.js';
 import { type Change, type Notice, nexusLost } from './changes.js';
 import { NO_RESERVATIONS, type Reservations } from './state.js';
 
+/** Initiators of one unit that are remembered when they have no session: more than a unit has hosts. */
+const INITIATORS_REMEMBERED_MAX = 1024;
+
 export interface ReservationKeeper {
   /** This process among those of a group; '' where there is none. */
   readonly incarnation: string;
@@ -34,27 +37,40 @@ export interface GuestNexus extends ScsiNexus {
 
 /** The nexuses of a unit at this member. */
 export class Nexuses {
-  /** → how many losses of the unit's device it knows of, or did not live to see. */
-  private readonly all = new Map<ScsiNexus, number>();
+  private readonly all = new Set<ScsiNexus>();
+  /** By initiator, whatever its sessions: how many losses of the unit's device it knows of, or was not there to suffer. */
+  private readonly lossesKnown = new Map<string, number>();
   /** Copies that come from other units → the nexus that each of them acts as. */
   private readonly guests = new Map<GuestNexus, ScsiNexus>();
 
   constructor(private readonly unit: Pick<UnitState, 'attend'>) {}
 
+  /** @param losses of the unit's device, by now: those before an initiator's first session are not its own */
   add(nexus: ScsiNexus, losses: number): void {
-    this.all.set(nexus, losses);
+    this.all.add(nexus);
+    if (!this.lossesKnown.has(nexus.initiatorName)) this.knowsLosses(nexus, losses);
   }
 
   delete(nexus: ScsiNexus): void {
     this.all.delete(nexus);
   }
 
-  /** Whether writes of `nexus` may be among those that were lost since it was last told so: it is told by this. */
-  hasLost(nexus: ScsiNexus, losses: number): boolean {
-    const known = this.all.get(nexus) ?? losses;
-    if (known === losses) return false;
-    this.all.set(nexus, losses);
-    return true;
+  /** How many losses of the unit's device an initiator knows of; undefined: it has never had a session here. */
+  lossesKnownTo({ initiatorName }: ScsiNexus): number | undefined {
+    return this.lossesKnown.get(initiatorName);
+  }
+
+  knowsLosses({ initiatorName }: ScsiNexus, losses: number): void {
+    this.lossesKnown.delete(initiatorName);
+    this.lossesKnown.set(initiatorName, losses);
+    if (this.lossesKnown.size <= INITIATORS_REMEMBERED_MAX) return;
+    const [oldest] = this.lossesKnown.keys();
+    if (oldest !== undefined) this.lossesKnown.delete(oldest);
+  }
+
+  /** The unit was served elsewhere until now: what was lost before is that home's to tell. */
+  forgetLosses(losses: number): void {
+    for (const name of this.lossesKnown.keys()) this.lossesKnown.set(name, losses);
   }
 
   /** A copy that comes from another unit and acts here as `nexus`: aborted like it and with it, and told nothing. */
@@ -68,12 +84,12 @@ export class Nexuses {
 
   /** Those of one initiator, whatever its port. */
   of(initiatorName: string): ScsiNexus[] {
-    return [...this.all.keys()].filter((nexus) => nexus.initiatorName === initiatorName);
+    return [...this.all].filter((nexus) => nexus.initiatorName === initiatorName);
   }
 
   /** One of the same initiator port with the same process. */
   hasAnother({ initiatorPortName, incarnation }: ScsiNexus): boolean {
-    return [...this.all.keys()].some(
+    return [...this.all].some(
       (nexus) => nexus.initiatorPortName === initiatorPortName && nexus.incarnation === incarnation,
     );
   }
@@ -81,14 +97,14 @@ export class Nexuses {
   /** What they are to hear of before their next commands. */
   tell(notices: readonly Notice[]): void {
     for (const { initiatorPort, notice } of notices) {
-      for (const nexus of this.all.keys())
+      for (const nexus of this.all)
         if (nexus.initiatorPortName === initiatorPort) this.unit.attend(nexus, SENSE[notice]);
     }
   }
 
   /** Aborts every command of these initiator ports; calls back when none of them can reach the medium. */
   abort(initiatorPorts: readonly string[], done: () => void): void {
-    const all = [...this.all.keys(), ...this.guests.keys()];
+    const all = [...this.all, ...this.guests.keys()];
     abortAll(
       all.filter(({ initiatorPortName }) => initiatorPorts.includes(initiatorPortName)),
       done,

@@ -361,6 +361,14 @@ export const MUTANTS: readonly Mutant[] = [
     replace: '',
   },
   {
+    name: 'loss-untold',
+    invariant: 'I1',
+    breaks: 'a flush is answered with GOOD after a holder has lost what it had acknowledged',
+    file: 'member/other-holders.js',
+    find: 'this.losses += 1;',
+    replace: '',
+  },
+  {
     name: 'never-begun',
     invariant: 'I1',
     breaks: 'a new volume stays at epoch 1: its file is made anew at the next start',
