@@ -349,7 +349,7 @@ export const MUTANTS: readonly Mutant[] = [
     invariant: 'I1',
     breaks: 'after a failed flush the next one counts as good',
     file: 'storage/flusher.js',
-    find: 'this.failure = cause.message;',
+    find: 'this.fail(cause.message);',
     replace: '',
   },
   {
