@@ -78,8 +78,8 @@ export class ClaimableDevice implements BlockDevice, IoCounter {
     return this.inner.losses ?? 0;
   }
 
-  expectUnflushed(): void {
-    this.inner.expectUnflushed?.();
+  admit(): number {
+    return this.inner.admit?.() ?? 0;
   }
 
   provisioning(offsetBytes: number, lengthBytes: number): Provisioning {

@@ -146,8 +146,11 @@ export interface BlockDevice {
    * cause to notice. Only grows, at the latest before the next flush is answered. Left out: that cannot be.
    */
   readonly losses?: number;
-  /** Somebody comes whose writes may have been acknowledged elsewhere: they could be lost, too. */
-  expectUnflushed?(): void;
+  /**
+   * Somebody comes who was not here before.
+   * @returns how many of `losses` cannot be his
+   */
+  admit?(): number;
 }
 
 /** A BlockIo that settles a promise, for control paths and tests. */

@@ -8,6 +8,9 @@ import type { PeerHub } from '../peer/contract.js';
 import { RemoteSlot, type RemoteVolume } from '../peer/remote-slot.js';
 import type { MemberIds } from '../routing/member-ids.js';
 
+/** Initiators of the home before, or of an earlier process, are back by then. */
+const RETURN_MS = 60_000;
+
 export interface OtherHoldersContext {
   readonly hub: PeerHub;
   readonly ids: MemberIds;
@@ -30,13 +33,18 @@ export class OtherHolders {
   losses = 0;
   /** By the member's number. */
   private readonly slots = new Map<number, RemoteSlot>();
+  /** When this member, or this process, began to be home, and what it had found by then. */
+  private arrivedMs: number;
+  private lossesBefore = 0;
 
   constructor(
     private readonly name: string,
     private readonly volume: RemoteVolume,
     private route: Holders,
     private readonly context: OtherHoldersContext,
-  ) {}
+  ) {
+    this.arrivedMs = context.clock.nowMs();
+  }
 
   slotOf(holder: number): RemoteSlot {
     let slot = this.slots.get(holder);
@@ -51,23 +59,42 @@ export class OtherHolders {
 
   /** Of a new epoch. */
   adopt(route: Holders): void {
-    const { ids, self } = this.context;
-    const isArriving = route.home === self && this.route.home !== self;
+    const { self } = this.context;
+    const wasHome = this.route.home === self;
+    const isHome = route.home === self;
     this.route = route;
+    if (isHome && !wasHome) return this.arrive();
     for (const [holder, { unflushed }] of this.slots) {
-      if (isArriving)
-        unflushed.forget(); // it was this member's when it was home before
-      else if (!route.holders.includes(holder)) unflushed.left();
+      if (route.holders.includes(holder)) continue;
+      if (isHome) unflushed.left();
+      else unflushed.forget();
     }
-    if (!isArriving) return;
-    for (const holder of this.elsewhere())
-      this.slotOf(holder).unflushed.expect(route.unflushed[ids.nameOf(holder)]);
+  }
+
+  /** What the home before knew is this one's to tell; what was this member's when it was home before is not. */
+  private arrive(): void {
+    const { ids, clock } = this.context;
+    for (const { unflushed } of this.slots.values()) unflushed.forget();
+    for (const holder of this.elsewhere()) {
+      const verifier = this.route.unflushed[ids.nameOf(holder)];
+      const { unflushed } = this.slotOf(holder);
+      if (verifier === undefined) unflushed.acknowledged();
+      else unflushed.inherited(verifier);
+    }
+    this.arrivedMs = clock.nowMs();
+    this.lossesBefore = this.losses;
   }
 
   /** See BlockDevice. Where this member is not home, its initiators' writes do not go this way. */
-  expectUnflushed(): void {
-    if (this.route.home !== this.context.self) return;
-    for (const holder of this.elsewhere()) this.slotOf(holder).unflushed.expect();
+  admit(): number {
+    if (this.route.home !== this.context.self) return this.losses;
+    const mayReturn = this.context.clock.nowMs() - this.arrivedMs < RETURN_MS;
+    for (const holder of this.elsewhere()) {
+      const { unflushed } = this.slotOf(holder);
+      if (mayReturn) unflushed.acknowledged();
+      else unflushed.compare();
+    }
+    return mayReturn ? this.lossesBefore : this.losses;
   }
 
   /** See MovingVolumes. Whatever is written until the next home is there counts with it: so of every holder. */

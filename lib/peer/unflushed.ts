@@ -21,19 +21,15 @@ export class UnflushedWrites {
     private readonly lost: () => void,
   ) {}
 
-  /** A write was acknowledged that is not durable. On the way of every forwarded write. */
+  /** A write was acknowledged that is not durable, or may have been elsewhere. On the way of every forwarded write. */
   acknowledged(): void {
     if (this.count === this.durableCount || this.verifier === '') this.compare();
     this.count += 1;
   }
 
-  /**
-   * Somebody comes who may have had writes acknowledged elsewhere.
-   * @param verifier under which, where that is known
-   */
-  expect(verifier?: string): void {
-    this.compare();
-    if (verifier !== undefined) this.verifier = verifier;
+  /** One was acknowledged through another home, under `verifier`. */
+  inherited(verifier: string): void {
+    this.verifier = verifier;
     this.count += 1;
   }
 
@@ -58,7 +54,8 @@ export class UnflushedWrites {
     this.durableCount = this.count;
   }
 
-  private compare(): void {
+  /** Finds what is gone, as far as the other member has said. */
+  compare(): void {
     const now = this.verifierNow();
     if (now === '') return;
     const isAnother = this.verifier !== '' && this.verifier !== now;

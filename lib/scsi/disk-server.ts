@@ -99,8 +99,7 @@ export class DiskServer implements DeviceServer {
 
   nexusBegan(nexus: ScsiNexus): BlockDevice {
     this.unit.state.nexusBegan(nexus);
-    this.unit.device.expectUnflushed(); // and finds what was lost before
-    this.unit.nexuses.add(nexus, this.unit.device.losses);
+    this.unit.nexuses.add(nexus, () => this.unit.device.admit());
     return this.device;
   }
 

@@ -1,18 +1,17 @@
 /**
  * When initiators of one volume are owed an answer for writes that were acknowledged and may be gone, though nothing that
  * they can see has happened: a member that held extents lost its power, and was not the home. By ticks of the timeline;
- * what a home had to say whose process is gone is not judged,
- * nor what was lost by a member that is home by now.
+ * not judged is what a home had to say whose process is gone, and what was lost by a member that is home by now.
  */
 export class Losses {
   /** When such a member last lost its power. */
   private powerTick = -1;
-  private powerlessMember = '';
+  private readonly powerless = new Set<string>();
   private homeEndedTick = -1;
 
   powerWent(tick: number, member: string): void {
     this.powerTick = tick;
-    this.powerlessMember = member;
+    this.powerless.add(member);
   }
 
   /** The process of the home is gone. */
@@ -21,7 +20,7 @@ export class Losses {
   }
 
   homeWentTo(member: string, tick: number): void {
-    if (member === this.powerlessMember) this.homeEnded(tick);
+    if (this.powerless.has(member)) this.homeEnded(tick);
   }
 
   /** Whether a flush may fail for it, asked for by somebody who was last told at `toldTick`. */

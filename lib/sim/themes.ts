@@ -123,7 +123,7 @@ export const THEMES: readonly Theme[] = [
     oneMachine: 0,
     work: ['mixed', 'mixed', 'durable'],
     thinkMs: [30, 80],
-    parts: 1,
+    parts: 0.7,
     moves: [1, 3],
     rateKiB: [0],
     scripts: [1, 2],

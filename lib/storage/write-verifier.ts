@@ -16,6 +16,7 @@ import { syncFolder } from './open-file.js';
 
 const VERIFIER_SUFFIX = '.verifier';
 const BOOT_SUFFIX = '.boot';
+const VERIFIER = /^([0-9a-f]{16})\.verifier$/;
 
 /** What it takes to know one. */
 export interface VerifierSource {
@@ -100,10 +101,8 @@ export class WriteVerifier {
 
 /** The verifier that still holds; null when there is none, or when what it stood for may be gone. */
 function keptOf(entries: readonly string[], bootId: string): string | null {
-  const [verifier, ...more] = entries.filter((entry) => entry.endsWith(VERIFIER_SUFFIX));
+  const [verifier = '', ...more] = entries.filter((entry) => entry.endsWith(VERIFIER_SUFFIX));
   const boots = entries.filter((entry) => entry.endsWith(BOOT_SUFFIX));
-  if (verifier === undefined || more.length > 0) return null;
-  return boots.every((boot) => boot === bootId + BOOT_SUFFIX)
-    ? verifier.slice(0, -VERIFIER_SUFFIX.length)
-    : null;
+  if (more.length > 0 || boots.some((boot) => boot !== bootId + BOOT_SUFFIX)) return null;
+  return VERIFIER.exec(verifier)?.[1] ?? null;
 }

@@ -28,7 +28,7 @@ export class Volume implements BlockDevice, IoOrigin {
   /** Asked before each I/O where set: false ends it, or holds it back if that suspended the volume. */
   guard: (() => boolean) | null = null;
   /** What other members may lose of it. */
-  elsewhere: Required<Pick<BlockDevice, 'losses' | 'expectUnflushed'>> | null = null;
+  elsewhere: Required<Pick<BlockDevice, 'losses' | 'admit'>> | null = null;
   private held: BlockIo[] | null = null;
 
   /**
@@ -67,8 +67,8 @@ export class Volume implements BlockDevice, IoOrigin {
     return this.elsewhere?.losses ?? 0;
   }
 
-  expectUnflushed(): void {
-    this.elsewhere?.expectUnflushed();
+  admit(): number {
+    return this.elsewhere?.admit() ?? 0;
   }
 
   /** Stops serving until resume(): I/O waits (I4, a member without a lease). */

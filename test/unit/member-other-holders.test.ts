@@ -1,11 +1,11 @@
 /** What a home expects of the other holders of a volume, as its route changes. */
 import t from 'tap';
-import { systemClock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { submitAndWait, type BlockIo, type BlockOp } from '../../lib/block/device.js';
 import { OtherHolders } from '../../lib/member/other-holders.js';
 import { PeerStatus, type PeerHub, type PeerRequest } from '../../lib/peer/contract.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
+import { SteppedClock } from '../support/hand-clock.js';
 
 type Route = Parameters<OtherHolders['adopt']>[0];
 
@@ -13,6 +13,7 @@ type Route = Parameters<OtherHolders['adopt']>[0];
 class Home {
   private readonly ids = new MemberIds();
   private readonly restarts = new Map<string, number>();
+  readonly clock = new SteppedClock();
   readonly others: OtherHolders;
 
   constructor(home: string, ...holders: string[]) {
@@ -28,7 +29,7 @@ class Home {
       timesLeftBehind: () => 0,
       refresh: (_seen: number, done: () => void) => done(),
     };
-    const context = { hub, ids: this.ids, self: 'm1', clock: systemClock, log: silentLog };
+    const context = { hub, ids: this.ids, self: 'm1', clock: this.clock, log: silentLog };
     this.others = new OtherHolders('v', volume, this.route(home, holders), context);
   }
 
@@ -76,15 +77,37 @@ t.test('what went through this home', async (t) => {
 
 t.test('what an initiator may bring', async (t) => {
   const home = new Home('m1', 'm1', 'm2');
-  home.others.expectUnflushed();
+  home.others.admit();
   home.losesPower('m2');
   await home.forward('flush', 'm2');
   t.equal(home.others.losses, 1);
 });
 
+t.test('who comes when all are back brings nothing, and has lost nothing', async (t) => {
+  const home = new Home('m1', 'm1', 'm2');
+  home.clock.pass(60_000);
+  t.equal(home.others.admit(), 0);
+  home.losesPower('m2');
+  await home.forward('flush', 'm2');
+  t.equal(home.others.losses, 0);
+  await home.forward('write', 'm2');
+  home.losesPower('m2');
+  t.equal(home.others.admit(), 1, 'it was lost before');
+});
+
+t.test('who follows the home may have lost what is found before he is there', async (t) => {
+  const home = new Home('m2', 'm1', 'm2', 'm3');
+  home.losesPower('m3');
+  home.comes({ m3: 'm3 0' }, 'm1', 'm2', 'm3');
+  t.equal(home.others.admit(), 0);
+  await home.forward('flush', 'm3');
+  t.equal(home.others.losses, 1);
+  t.equal(home.others.admit(), 0);
+});
+
 t.test('who becomes a holder has nothing that is not durable', async (t) => {
   const home = new Home('m1', 'm1', 'm2');
-  home.others.expectUnflushed();
+  home.others.admit();
   home.adopt('m1', 'm2', 'm3');
   home.losesPower('m3');
   await home.forward('flush', 'm3');
@@ -106,7 +129,7 @@ t.test('who ceases to be one', async (t) => {
 
 t.test('a member that is not home expects nothing', async (t) => {
   const home = new Home('m2', 'm2');
-  home.others.expectUnflushed();
+  home.others.admit();
   home.losesPower('m2');
   await home.forward('flush', 'm2');
   t.equal(home.others.losses, 0);

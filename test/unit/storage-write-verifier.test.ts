@@ -1,7 +1,7 @@
 /** When a data folder's write verifier changes: just when what was written and not flushed may be gone. */
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { SeededRandom } from '../../lib/base/random.js';
 import { silentLog } from '../../lib/base/log.js';
 import { submitAndWait } from '../../lib/block/device.js';
@@ -67,24 +67,32 @@ t.test('what was closed in order is there after any boot', async (t) => {
   t.equal((await begin(path, 'boot-2')).verifier, first.verifier);
 });
 
-/** What a process may leave of the volume that it or an earlier one has written to. */
-const LEFT: readonly (readonly [string, (folder: DataFolder) => Promise<void>])[] = [
-  ['nobody has opened', () => Promise.resolve()],
-  ['is still open', async (folder) => void (await folder.openVolume('v', existing))],
-];
-for (const [what, leave] of LEFT) {
-  t.test(`a volume that ${what} when the folder is closed may not be durable`, async (t) => {
-    const path = await makeFolder(t);
-    const first = await begin(path, 'boot-1');
-    await (await first.folder.openVolume('v', newFile())).close();
-    await kill(path, first.folder);
-    const second = await begin(path, 'boot-1');
-    await leave(second.folder);
-    await second.folder.close();
-    t.same(marksOf(path), ['*.verifier', 'boot-1.boot']);
-    t.not((await begin(path, 'boot-2')).verifier, first.verifier);
-  });
+/** A volume of a killed process, under one that `leaves` it before it ends in order. */
+async function leftBehind(
+  t: Test,
+  leaves: (folder: DataFolder) => Promise<unknown>,
+): Promise<{ path: string; verifier: string }> {
+  const path = await makeFolder(t);
+  const first = await begin(path, 'boot-1');
+  await (await first.folder.openVolume('v', newFile())).close();
+  await kill(path, first.folder);
+  const second = await begin(path, 'boot-1');
+  await leaves(second.folder);
+  await second.folder.close();
+  return { path, verifier: first.verifier };
 }
+
+t.test('a volume that nobody has opened is flushed when the folder is closed', async (t) => {
+  const { path, verifier } = await leftBehind(t, () => Promise.resolve());
+  t.same(marksOf(path), ['*.verifier']);
+  t.equal((await begin(path, 'boot-2')).verifier, verifier);
+});
+
+t.test('one that is still open then may not be durable', async (t) => {
+  const { path, verifier } = await leftBehind(t, (folder) => folder.openVolume('v', existing));
+  t.same(marksOf(path), ['*.verifier', 'boot-1.boot']);
+  t.not((await begin(path, 'boot-2')).verifier, verifier);
+});
 
 t.test('nor is one whose flush failed', async (t) => {
   const path = await makeFolder(t);

@@ -107,6 +107,17 @@ function readOverwriting(unit: DiskUnit, list: Buffer): Overwriting | Sense {
   return { pattern, passes, inverts: (flags & 0x80) !== 0 };
 }
 
+/** What is erased, and lost before it is flushed, is there again. */
+function* lastingly(
+  { device }: DiskUnit,
+  pieces: Generator<Piece, Sense | null>,
+): Generator<Piece, Sense | null> {
+  yield* flushPieces(); // finds what was lost before
+  const { losses } = device;
+  const outcome = yield* pieces;
+  return outcome ?? (device.losses === losses ? null : SENSE.SANITIZE_FAILED);
+}
+
 /** Does what was ordered; `ended` is told once what came of it holds for everybody. */
 function carryOut(
   unit: DiskUnit,
@@ -115,10 +126,8 @@ function carryOut(
   ended: (isDone: boolean) => void,
 ): void {
   const pieces = how === null ? erase(unit, run) : overwrite(unit, how, run);
-  const { losses } = unit.device;
-  runPieces(unit.device, pieces, (outcome) => {
-    // What was erased and is lost before the flush is there again.
-    const isDone = outcome === null && unit.device.losses === losses;
+  runPieces(unit.device, lastingly(unit, pieces), (outcome) => {
+    const isDone = outcome === null;
     unit.state.endSanitize(isDone ? null : failure, () => ended(isDone));
   });
 }

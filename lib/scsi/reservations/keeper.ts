@@ -8,7 +8,7 @@ import type { ScsiNexus } from '../task.js';
 import { type Change, type Notice, nexusLost } from './changes.js';
 import { NO_RESERVATIONS, type Reservations } from './state.js';
 
-/** Initiators of one unit that are remembered when they have no session: more than a unit has hosts. */
+/** Initiators of one unit that are remembered, with or without a session: more than a unit has hosts. */
 const INITIATORS_REMEMBERED_MAX = 1024;
 
 export interface ReservationKeeper {
@@ -45,10 +45,10 @@ export class Nexuses {
 
   constructor(private readonly unit: Pick<UnitState, 'attend'>) {}
 
-  /** @param losses of the unit's device, by now: those before an initiator's first session are not its own */
-  add(nexus: ScsiNexus, losses: number): void {
+  /** @param admit called where its initiator was not here before: how many losses of the unit's device cannot be its own */
+  add(nexus: ScsiNexus, admit: () => number): void {
     this.all.add(nexus);
-    if (!this.lossesKnown.has(nexus.initiatorName)) this.knowsLosses(nexus, losses);
+    if (!this.lossesKnown.has(nexus.initiatorName)) this.knowsLosses(nexus, admit());
   }
 
   delete(nexus: ScsiNexus): void {
@@ -64,8 +64,11 @@ export class Nexuses {
     this.lossesKnown.delete(initiatorName);
     this.lossesKnown.set(initiatorName, losses);
     if (this.lossesKnown.size <= INITIATORS_REMEMBERED_MAX) return;
-    const [oldest] = this.lossesKnown.keys();
-    if (oldest !== undefined) this.lossesKnown.delete(oldest);
+    for (const name of this.lossesKnown.keys()) {
+      if (this.of(name).length > 0) continue;
+      this.lossesKnown.delete(name);
+      return;
+    }
   }
 
   /** The unit was served elsewhere until now: what was lost before is that home's to tell. */
