@@ -30,7 +30,7 @@ export class WriteVerifier {
   private constructor(
     /** '' when it cannot be known: then nobody can say that something was lost. */
     readonly value: string,
-    /** Before this process began with it, everything in the folder was durable. */
+    /** Before this process began with it, everything in the folder was known to be durable. */
     readonly wasWhole: boolean,
     private readonly path: string,
     private readonly folders: FolderCalls,
@@ -46,13 +46,13 @@ export class WriteVerifier {
     { bootId, random, log }: VerifierSource,
     folders: FolderCalls,
   ): Promise<WriteVerifier> {
+    if (bootId === '') return new WriteVerifier('', false, path, folders, log);
     const fresh = randomToken(random);
     try {
-      const entries = bootId === '' ? [] : await folders.list(path);
-      const value = bootId === '' ? '' : (keptOf(entries, bootId) ?? fresh);
+      const entries = await folders.list(path);
+      const value = keptOf(entries, bootId) ?? fresh;
       const wasWhole = !entries.some((entry) => entry.endsWith(BOOT_SUFFIX));
       const verifier = new WriteVerifier(value, wasWhole, path, folders, log);
-      if (bootId === '') return verifier;
       // The new one stands before what tells of the old one's end goes: a crash in between finds two, and makes a third.
       await verifier.replace(VERIFIER_SUFFIX, entries, value);
       await verifier.replace(BOOT_SUFFIX, entries, bootId);

@@ -1,17 +1,24 @@
-/** Hubs on loopback, requests that count their answers, and a wire between two hubs that flips bits of chosen frames. */
+/**
+ * Hubs on loopback, requests that count their answers, a wire between two hubs that flips bits of chosen frames; and a hub
+ * without any network, for slots of other members.
+ */
+import assert from 'node:assert/strict';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { systemClock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
+import { submitAndWait, type BlockIo, type BlockOp } from '../../lib/block/device.js';
 import {
   PeerRequest,
   PeerStatus,
   PeerType,
   type IncomingRequest,
   type PeerAddress,
+  type PeerHub,
 } from '../../lib/peer/contract.js';
 import { FRAME_HEADER_BYTES } from '../../lib/peer/frame.js';
 import { Hub, type HubOptions } from '../../lib/peer/hub.js';
+import type { RemoteSlot, RemoteVolume } from '../../lib/peer/remote-slot.js';
 
 export type Handler = (request: IncomingRequest) => void;
 
@@ -129,4 +136,35 @@ export class FlippingWire {
     }
     return bytes.subarray(at);
   }
+}
+
+/** A hub whose members answer everything with OK, at once. */
+export function agreeingHub(verifierOf: (member: string) => string): PeerHub {
+  return {
+    send: (_member, request) => void setImmediate(() => request.answered(PeerStatus.OK, Buffer.alloc(0), 1)),
+    takesMapped: () => false,
+    connect: () => undefined,
+    verifierOf,
+    setAddress: () => undefined,
+    close: () => Promise.resolve(),
+  };
+}
+
+/** A volume whose route stays as it is. */
+export function settledVolume(blockBytes = 512): RemoteVolume {
+  return {
+    ...{ volumeId: 1, blockBytes },
+    epoch: () => 1,
+    timesLeftBehind: () => 0,
+    refresh: (_seen, done) => void setImmediate(done),
+  };
+}
+
+/** One block, or a flush, through the slot of a settled volume. */
+export async function forward(slot: RemoteSlot, op: BlockOp, fua = false): Promise<void> {
+  const origin = { again: () => assert.fail('the route has not changed') };
+  const device = { submit: (io: BlockIo) => slot.submit(io, 0, origin) };
+  const { blockBytes } = slot.volume;
+  if (op === 'flush') await submitAndWait(device, op, 0, 0);
+  else await submitAndWait(device, op, 0, blockBytes, Buffer.alloc(blockBytes), fua);
 }

@@ -1,11 +1,11 @@
 /** What a home expects of the other holders of a volume, as its route changes. */
 import t from 'tap';
 import { silentLog } from '../../lib/base/log.js';
-import { submitAndWait, type BlockIo, type BlockOp } from '../../lib/block/device.js';
+import type { BlockOp } from '../../lib/block/device.js';
 import { OtherHolders } from '../../lib/member/other-holders.js';
-import { PeerStatus, type PeerHub, type PeerRequest } from '../../lib/peer/contract.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
 import { SteppedClock } from '../support/hand-clock.js';
+import { agreeingHub, forward, settledVolume } from '../support/peer-rig.js';
 
 type Route = Parameters<OtherHolders['adopt']>[0];
 
@@ -17,20 +17,9 @@ class Home {
   readonly others: OtherHolders;
 
   constructor(home: string, ...holders: string[]) {
-    const hub = {
-      send: (_member: string, request: PeerRequest) =>
-        setImmediate(() => request.answered(PeerStatus.OK, Buffer.alloc(0), 1)),
-      verifierOf: (member: string) => `${member} ${this.restarts.get(member) ?? 0}`,
-    } as Partial<PeerHub> as PeerHub;
-    const volume = {
-      volumeId: 1,
-      blockBytes: 512,
-      epoch: () => 1,
-      timesLeftBehind: () => 0,
-      refresh: (_seen: number, done: () => void) => done(),
-    };
+    const hub = agreeingHub((member) => `${member} ${this.restarts.get(member) ?? 0}`);
     const context = { hub, ids: this.ids, self: 'm1', clock: this.clock, log: silentLog };
-    this.others = new OtherHolders('v', volume, this.route(home, holders), context);
+    this.others = new OtherHolders('v', settledVolume(), this.route(home, holders), context);
   }
 
   private route(home: string, holders: readonly string[], unflushed = {}): Route {
@@ -50,17 +39,8 @@ class Home {
     this.restarts.set(member, (this.restarts.get(member) ?? 0) + 1);
   }
 
-  async forward(op: BlockOp, member: string): Promise<void> {
-    const slot = this.others.slotOf(this.ids.idOf(member));
-    const origin = { again: () => undefined };
-    const device = { submit: (io: BlockIo) => slot.submit(io, 0, origin) };
-    await submitAndWait(
-      device,
-      op,
-      0,
-      op === 'flush' ? 0 : 512,
-      op === 'flush' ? undefined : Buffer.alloc(512),
-    );
+  forward(op: BlockOp, member: string): Promise<void> {
+    return forward(this.others.slotOf(this.ids.idOf(member)), op);
   }
 }
 

@@ -22,7 +22,15 @@ import { Route } from '../../lib/routing/route.js';
 import { VolumeTraffic } from '../../lib/load/traffic.js';
 import { LocalSlot } from '../../lib/volume/local-slot.js';
 import { Volume } from '../../lib/volume/volume.js';
-import { FlippingWire, echo, makeHub, write, type Handler, type HubChoices } from '../support/peer-rig.js';
+import {
+  FlippingWire,
+  echo,
+  makeHub,
+  settledVolume,
+  write,
+  type Handler,
+  type HubChoices,
+} from '../support/peer-rig.js';
 import { RamDevice } from '../support/ram-device.js';
 
 /** What is in the header, by its first byte: a flip of each kind must be seen for what it is. */
@@ -182,18 +190,7 @@ t.test("a volume's I/O outlives flipped frames", async (t) => {
   });
   const handle: Handler = (request) => holder.handle(request);
   const { near, wire } = await makeWired(t, handle, { digests: true }, {});
-  const remote = new RemoteSlot(
-    near,
-    'b',
-    {
-      volumeId: 1,
-      blockBytes: geometry.blockBytes,
-      epoch: () => 1,
-      timesLeftBehind: () => 0,
-      refresh: (_seen, done) => void setImmediate(done),
-    },
-    systemClock,
-  );
+  const remote = new RemoteSlot(near, 'b', settledVolume(geometry.blockBytes), systemClock);
   const volume = new Volume(
     geometry,
     route,

@@ -1,71 +1,74 @@
 /** What a holder may have lost: which writes count, what a flush covers, and when a home is told. */
 import t from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
-import { submitAndWait, type BlockOp } from '../../lib/block/device.js';
-import type { PeerHub, PeerRequest } from '../../lib/peer/contract.js';
-import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
+import type { BlockOp } from '../../lib/block/device.js';
 import { RemoteSlot } from '../../lib/peer/remote-slot.js';
 import { UnflushedWrites } from '../../lib/peer/unflushed.js';
 import { until } from '../support/store-suite.js';
-import { echo, makeHub, write } from '../support/peer-rig.js';
+import { agreeingHub, echo, forward, makeHub, settledVolume, write } from '../support/peer-rig.js';
 
 /** A holder by its verifier alone. */
-function holder(): { verifier: string; losses: number; writes: UnflushedWrites } {
-  const it = { verifier: 'a', losses: 0, writes: null as unknown as UnflushedWrites };
-  it.writes = new UnflushedWrites(
-    () => it.verifier,
-    () => (it.losses += 1),
+class Holder {
+  verifier = 'a';
+  losses = 0;
+  readonly writes = new UnflushedWrites(
+    () => this.verifier,
+    () => (this.losses += 1),
   );
-  return it;
+
+  /** A flush that is sent and answered now. */
+  flush(): void {
+    this.writes.flushed(this.writes.count);
+  }
 }
 
 t.test('a loss is found by the next flush, once', async (t) => {
-  const it = holder();
+  const it = new Holder();
   it.writes.acknowledged();
   it.verifier = 'b';
   it.writes.acknowledged();
   t.equal(it.losses, 0);
-  it.writes.flushed(it.writes.count);
-  it.writes.flushed(it.writes.count);
+  it.flush();
+  it.flush();
   t.equal(it.losses, 1);
 });
 
 t.test('what was flushed cannot be lost', async (t) => {
-  const it = holder();
+  const it = new Holder();
   it.writes.acknowledged();
-  it.writes.flushed(it.writes.count);
+  it.flush();
   it.verifier = 'b';
-  it.writes.flushed(it.writes.count);
+  it.flush();
   it.writes.acknowledged();
-  it.writes.flushed(it.writes.count);
+  it.flush();
   t.equal(it.losses, 0, 'nor what was written after the restart');
 });
 
 t.test('a flush covers what was acknowledged when it was sent', async (t) => {
-  const it = holder();
+  const it = new Holder();
   it.writes.acknowledged();
   const { count } = it.writes;
   it.writes.acknowledged();
   it.writes.flushed(count);
   it.verifier = 'b';
-  it.writes.flushed(it.writes.count);
+  it.flush();
   t.equal(it.losses, 1);
 });
 
 t.test('of two flushes the older may be answered last', async (t) => {
-  const it = holder();
+  const it = new Holder();
   it.writes.acknowledged();
   const older = it.writes.count;
   it.writes.acknowledged();
-  it.writes.flushed(it.writes.count);
+  it.flush();
   it.writes.flushed(older);
   it.verifier = 'b';
-  it.writes.flushed(it.writes.count);
+  it.flush();
   t.equal(it.losses, 0);
 });
 
 t.test('who says nothing of his verifier has lost nothing that anybody knows of', async (t) => {
-  const it = holder();
+  const it = new Holder();
   it.verifier = '';
   it.writes.acknowledged();
   it.writes.flushed(0);
@@ -80,23 +83,23 @@ t.test('who says nothing of his verifier has lost nothing that anybody knows of'
 });
 
 t.test('writes that were acknowledged before its first word count from then on', async (t) => {
-  const it = holder();
+  const it = new Holder();
   it.verifier = '';
   it.writes.acknowledged();
   it.verifier = 'a';
   it.writes.acknowledged();
   it.verifier = 'b';
-  it.writes.flushed(it.writes.count);
+  it.flush();
   t.equal(it.losses, 1);
 });
 
 t.test('it can be found without a flush', async (t) => {
-  const it = holder();
+  const it = new Holder();
   it.writes.acknowledged();
   it.verifier = 'b';
   it.writes.compare();
   t.equal(it.losses, 1);
-  it.writes.flushed(it.writes.count);
+  it.flush();
   t.equal(it.losses, 1);
 });
 
@@ -105,13 +108,13 @@ t.test('what another home knew of it is believed', async (t) => {
     ['a', 1],
     ['b', 0],
   ] as const) {
-    const it = holder();
+    const it = new Holder();
     it.verifier = 'b';
     it.writes.inherited(before);
     t.equal(it.writes.oldestVerifier, before);
     it.writes.acknowledged();
     t.equal(it.losses, 0, 'found by a flush');
-    it.writes.flushed(it.writes.count);
+    it.flush();
     t.equal(it.losses, losses, before);
     t.equal(it.writes.oldestVerifier, 'b');
   }
@@ -122,11 +125,11 @@ t.test('a holder that leaves is asked a last time; one that is forgotten is not'
     ['left', 1],
     ['forget', 0],
   ] as const) {
-    const it = holder();
+    const it = new Holder();
     it.writes.acknowledged();
     it.verifier = 'b';
     it.writes[end]();
-    it.writes.flushed(it.writes.count);
+    it.flush();
     t.equal(it.losses, losses, end);
   }
 });
@@ -143,25 +146,17 @@ t.test('which I/O can be lost', async (t) => {
   for (const [op, fua, losses] of cases) {
     let verifier = 'a';
     let found = 0;
-    const hub = {
-      send: (_member: string, request: PeerRequest) =>
-        setImmediate(() => request.answered(PeerStatus.OK, Buffer.alloc(0), 1)),
-      verifierOf: () => verifier,
-    } as Partial<PeerHub> as PeerHub;
-    const volume = {
-      volumeId: 1,
-      blockBytes: 512,
-      epoch: () => 1,
-      timesLeftBehind: () => 0,
-      refresh: (_seen: number, done: () => void) => done(),
-    };
-    const slot = new RemoteSlot(hub, 'b', volume, systemClock, () => (found += 1));
-    const origin = { again: () => t.fail('its route is the same') };
-    const device = { submit: (io: Parameters<RemoteSlot['submit']>[0]) => slot.submit(io, 0, origin) };
-    const data = op === 'write' || op === 'read' ? Buffer.alloc(512) : undefined;
-    await submitAndWait(device, op, 0, 512, data, fua);
+    const lost = (): number => (found += 1);
+    const slot = new RemoteSlot(
+      agreeingHub(() => verifier),
+      'b',
+      settledVolume(),
+      systemClock,
+      lost,
+    );
+    await forward(slot, op, fua);
     verifier = 'b';
-    await submitAndWait(device, 'flush', 0, 0);
+    await forward(slot, 'flush');
     t.equal(found, losses, `${op}${fua ? ' with FUA' : ''}`);
   }
 });
@@ -180,7 +175,6 @@ t.test('a hub knows the verifier of who answered last', async (t) => {
     b = makeHub('b', echo, { incarnation, verifier });
     b.setAddress('a', address);
     const request = write(8);
-    request.type = PeerType.WRITE;
     await request.through(b, 'a');
     t.equal(b.verifierOf('a'), 'of a');
     await until(() => a.verifierOf('b') === verifier, 'its hello');

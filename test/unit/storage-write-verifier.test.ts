@@ -143,6 +143,18 @@ t.test('where nobody knows the boot there is none', async (t) => {
   await folder.close();
 });
 
+t.test('and what an earlier process left unflushed stays marked until it is flushed', async (t) => {
+  const path = await makeFolder(t);
+  const first = await begin(path, 'boot-1');
+  await (await first.folder.openVolume('v', newFile())).close();
+  await kill(path, first.folder);
+  const real = systemDoors();
+  const sync = (): Promise<void> => Promise.reject(systemError('EIO'));
+  const { folder } = await begin(path, '', { ...real, folders: { ...real.folders, sync } });
+  await folder.close();
+  t.same(marksOf(path), ['*.verifier', 'boot-1.boot']);
+});
+
 /** A disk that takes no new file, and one that lets none go. */
 const FAILING: readonly (readonly [string, Partial<FolderCalls>])[] = [
   ['full', { open: refusing('open', (path) => path.endsWith('.boot')) }],

@@ -2,10 +2,8 @@
  * Commands as an initiator writes them (SBC-3, SPC-4), into sixteen bytes, and the answers it reads. On purpose not the
  * target's own tables: what checks a target must not share its mistakes.
  */
-import { putUint16, putUint32, uint32, uint8 } from '../../base/bytes.js';
+import { putUint16, putUint32, putUint64, uint32, uint64, uint8 } from '../../base/bytes.js';
 import { BlockferryError } from '../../base/errors.js';
-
-const TWO_32 = 0x100000000;
 
 function begin(cdb: Buffer, opcode: number): void {
   cdb.fill(0);
@@ -13,8 +11,7 @@ function begin(cdb: Buffer, opcode: number): void {
 }
 
 function writeLbaAndCount(cdb: Buffer, lba: number, blocks: number): void {
-  putUint32(cdb, Math.floor(lba / TWO_32), 2);
-  putUint32(cdb, lba % TWO_32, 6);
+  putUint64(cdb, lba, 2);
   putUint32(cdb, blocks, 10);
 }
 
@@ -62,8 +59,7 @@ export function unmapParameters(ranges: readonly LbaRange[]): Buffer {
   putUint16(list, ranges.length * 16, 2);
   ranges.forEach(({ lba, blocks }, index) => {
     const at = 8 + index * 16;
-    putUint32(list, Math.floor(lba / TWO_32), at);
-    putUint32(list, lba % TWO_32, at + 4);
+    putUint64(list, lba, at);
     putUint32(list, blocks, at + 8);
   });
   return list;
@@ -106,7 +102,7 @@ export interface Capacity {
 export function parseCapacity(data: Buffer): Capacity {
   if (data.length < 16)
     throw new BlockferryError('PROTOCOL', `READ CAPACITY(16) brought ${data.length} bytes`);
-  const blocks = uint32(data, 0) * TWO_32 + uint32(data, 4) + 1;
+  const blocks = uint64(data, 0) + 1;
   const blockBytes = uint32(data, 8);
   const thin = (uint8(data, 14) & 0x80) !== 0;
   return {
