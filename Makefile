@@ -96,7 +96,7 @@ sim-test: dist/.tests-built ## the simulation's part of make test: what once wen
 
 mutants: RUNS = 3000
 mutants: build ## bugs planted in the engine, which the simulation must find (SEED=, RUNS= for each, ONLY='pin fua', JOBS=)
-	@$(NODE) dist/bin/mutants.js --seed $(SEED) --runs $(RUNS) --only '$(ONLY)' --jobs $(JOBS)
+	@$(NODE) dist/bin/mutants.js --plans fixtures/sim --seed $(SEED) --runs $(RUNS) --only '$(ONLY)' --jobs $(JOBS)
 
 integration: dist/.tests-built ## real initiators against real processes (needs 'make tools' for all of it)
 	$(TAP) --jobs=$(INTEGRATION_JOBS) $(call compiled,$(LONG)) $(filter-out $(call compiled,$(LONG)),$(call compiled,test/integration/*.test.ts))

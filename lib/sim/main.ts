@@ -40,6 +40,13 @@ interface Failure {
   readonly events: number;
 }
 
+/** What became of a plan from a file. */
+interface Replay {
+  readonly plan: string;
+  readonly hash: string;
+  readonly wrongs: readonly string[];
+}
+
 export interface SimReport {
   readonly firstSeed: number;
   readonly runs: number;
@@ -90,18 +97,22 @@ function countOf(text: string, name: string): number {
   throw new BlockferryError('USAGE', `--${name} takes a number, not '${text}'`, 'for example 100');
 }
 
-/** Plans from files; with --trace, all that happened. */
+/** Plans from files; with --trace, all that happened; with --first, up to the first that goes wrong. */
 async function replay(options: Options): Promise<number> {
-  let wrong = 0;
+  const replays: Replay[] = [];
   for (const path of await planFiles(options.plans)) {
     const plan = Plan.parse(JSON.parse(await readFile(path, 'utf8')));
-    const outcome = await runPlan(plan, options.trace);
-    for (const line of outcome.lines) say(line);
-    say(`${path}: hash ${outcome.hash}, ${outcome.wrongs.length === 0 ? 'clean' : 'WRONG'}`);
-    for (const text of outcome.wrongs) say(`  ${text}`);
-    if (outcome.wrongs.length > 0) wrong += 1;
+    const { lines, hash, wrongs } = await runPlan(plan, options.trace);
+    replays.push({ plan: path, hash, wrongs });
+    if (!options.json) {
+      for (const line of lines) say(line);
+      say(`${path}: hash ${hash}, ${wrongs.length === 0 ? 'clean' : 'WRONG'}`);
+      for (const text of wrongs) say(`  ${text}`);
+    }
+    if (options.first && wrongs.length > 0) break;
   }
-  return wrong > 0 ? 1 : 0;
+  if (options.json) say(JSON.stringify({ replays }));
+  return replays.some(({ wrongs }) => wrongs.length > 0) ? 1 : 0;
 }
 
 /** The files named, and those of the folders named. */

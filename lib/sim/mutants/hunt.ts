@@ -1,4 +1,7 @@
-/** One mutant's hunt: the simulation in a process of its own, with the bug planted, until a run goes wrong. */
+/**
+ * One mutant's hunt: the simulation in a process of its own, with the bug planted, until a run goes wrong. What needs many
+ * things to meet may not come by in so many seeds: then the plans that are replayed for ever have to find it.
+ */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -16,12 +19,26 @@ const Report = z.object({
   failures: z.array(z.object({ seed: z.number(), wrongs: z.array(z.string()) })),
 });
 
+/** What is read of `sim --json FOLDER`. */
+const Replays = z.object({
+  replays: z.array(z.object({ plan: z.string(), wrongs: z.array(z.string()) })),
+});
+
+export interface HuntOptions {
+  readonly firstSeed: number;
+  readonly runsMax: number;
+  /** A folder of plans; '': none. */
+  readonly plans: string;
+}
+
 export interface Verdict {
   readonly mutant: string;
   readonly invariant: string;
   readonly breaks: string;
-  /** Of the run that went wrong; null: the mutant survived. */
+  /** Of the run that went wrong; null: none did. */
   readonly seed: number | null;
+  /** The plan that went wrong where no seed did; null: none, or none was asked. With no seed either, the mutant survived. */
+  readonly plan: string | null;
   /** As many as it took, or as there were. */
   readonly runs: number;
   /** The first line of what went wrong; or why nothing could. */
@@ -29,16 +46,40 @@ export interface Verdict {
   readonly seconds: number;
 }
 
-export async function hunt(mutant: Mutant, firstSeed: number, runsMax: number): Promise<Verdict> {
+export const hasSurvived = ({ seed, plan }: Verdict): boolean => seed === null && plan === null;
+
+export async function hunt(mutant: Mutant, options: HuntOptions): Promise<Verdict> {
   const { name, invariant, breaks } = mutant;
   const startMs = performance.now();
-  const outcome = await simulate(name, firstSeed, runsMax);
+  const bySeeds = await huntBySeeds(name, options);
+  const { plans } = options;
+  const isOver = bySeeds.seed !== null || plans === '';
+  const found = isOver ? bySeeds : { ...bySeeds, ...(await huntByPlans(name, plans)) };
   const seconds = Math.round(performance.now() - startMs) / 1000;
-  const verdict = { mutant: name, invariant, breaks, seconds };
-  if (typeof outcome === 'string') return { ...verdict, seed: null, runs: 0, wrong: outcome };
-  const [failure] = outcome.failures;
-  const wrong = failure?.wrongs[0]?.split('\n')[0] ?? '';
-  return { ...verdict, seed: failure?.seed ?? null, runs: outcome.runs, wrong };
+  return { mutant: name, invariant, breaks, plan: null, ...found, seconds };
+}
+
+type Found = Pick<Verdict, 'seed' | 'runs' | 'wrong'>;
+
+async function huntBySeeds(name: string, { firstSeed, runsMax }: HuntOptions): Promise<Found> {
+  const args = ['--first', '--jobs', '1', '--seed', `${firstSeed}`, '--runs', `${runsMax}`];
+  const answer = await simulate(name, args);
+  if (typeof answer === 'string') return { seed: null, runs: 0, wrong: answer };
+  const { runs, failures } = Report.parse(answer.report);
+  const [failure] = failures;
+  return { seed: failure?.seed ?? null, runs, wrong: firstLineOf(failure?.wrongs) };
+}
+
+/** @returns nothing when no plan goes wrong */
+async function huntByPlans(name: string, plans: string): Promise<Partial<Pick<Verdict, 'plan' | 'wrong'>>> {
+  const answer = await simulate(name, ['--first', plans]);
+  if (typeof answer === 'string') return { wrong: answer };
+  const failed = Replays.parse(answer.report).replays.find(({ wrongs }) => wrongs.length > 0);
+  return failed === undefined ? {} : { plan: failed.plan, wrong: firstLineOf(failed.wrongs) };
+}
+
+function firstLineOf(wrongs: readonly string[] = []): string {
+  return wrongs[0]?.split('\n')[0] ?? '';
 }
 
 /** A mutant that does not fit the code it is of proves nothing: better found before anything runs. */
@@ -55,26 +96,14 @@ export async function refuseStale(mutants: readonly Mutant[]): Promise<void> {
 }
 
 /** @returns a text when the process did not end with a report */
-function simulate(name: string, firstSeed: number, runs: number): Promise<z.infer<typeof Report> | string> {
+function simulate(name: string, options: readonly string[]): Promise<{ report: unknown } | string> {
   const plant = new URL(`./plant.js?${encodeURIComponent(name)}`, import.meta.url).href;
   const sim = fileURLToPath(new URL('../../../bin/sim.js', import.meta.url));
-  const args = [
-    '--import',
-    plant,
-    sim,
-    '--first',
-    '--json',
-    '--jobs',
-    '1',
-    '--seed',
-    `${firstSeed}`,
-    '--runs',
-    `${runs}`,
-  ];
+  const args = ['--import', plant, sim, '--json', ...options];
   return new Promise((resolve) => {
-    const options = { timeout: HUNT_MS_MAX, killSignal: 'SIGKILL', maxBuffer: 16 * 1024 * 1024 } as const;
-    execFile(process.execPath, args, options, (error, stdout, stderr) => {
-      if (stdout.startsWith('{')) resolve(Report.parse(JSON.parse(stdout)));
+    const limits = { timeout: HUNT_MS_MAX, killSignal: 'SIGKILL', maxBuffer: 16 * 1024 * 1024 } as const;
+    execFile(process.execPath, args, limits, (error, stdout, stderr) => {
+      if (stdout.startsWith('{')) resolve({ report: JSON.parse(stdout) as unknown });
       else if (error?.killed === true) resolve('the simulation hung');
       else resolve(`the simulation ended without a report: ${stderr.trim().split('\n')[0] ?? ''}`);
     });

@@ -1,12 +1,14 @@
 /**
  * `make mutants`: how good the simulation is. Bugs are planted in the engine one at a time (list.ts), and the simulation
- * must find each within so many runs; a survivor is a hole in the simulation, and makes the exit code 1.
+ * must find each within so many runs, or in the plans that are replayed for ever; a survivor is a hole in the simulation, and
+ * makes the exit code 1.
  */
 import { createRequire } from 'node:module';
+import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import type Cli3 from 'cli-table3';
 import { BlockferryError } from '../../base/errors.js';
-import { hunt, refuseStale, type Verdict } from './hunt.js';
+import { hasSurvived, hunt, refuseStale, type Verdict } from './hunt.js';
 import { MUTANTS, type Mutant } from './list.js';
 
 interface Options {
@@ -14,6 +16,8 @@ interface Options {
   readonly runs: number;
   readonly jobs: number;
   readonly json: boolean;
+  /** A folder of plans, for what no seed has found; '': none. */
+  readonly plans: string;
   /** Parts of names; none: all of them. */
   readonly only: readonly string[];
 }
@@ -28,7 +32,7 @@ export async function runMutants(args: readonly string[]): Promise<number> {
   if (chosen.length === 0) throw new BlockferryError('USAGE', `no mutant is called '${only.join(' ')}'`);
   await refuseStale(chosen);
   const verdicts = await huntAll(chosen, options);
-  const survivors = verdicts.filter(({ seed }) => seed === null);
+  const survivors = verdicts.filter(hasSurvived);
   if (options.json) say(JSON.stringify({ firstSeed: options.seed, runsMax: options.runs, verdicts }));
   else printTable(verdicts);
   return survivors.length > 0 ? 1 : 0;
@@ -42,6 +46,7 @@ function readOptions(args: readonly string[]): Options {
       runs: { type: 'string', default: '200' },
       jobs: { type: 'string', default: '2' },
       only: { type: 'string', default: '' },
+      plans: { type: 'string', default: '' },
       json: { type: 'boolean', default: false },
     },
   });
@@ -50,6 +55,7 @@ function readOptions(args: readonly string[]): Options {
     runs: countOf(values.runs, 'runs', 1),
     jobs: countOf(values.jobs, 'jobs', 1),
     json: values.json,
+    plans: values.plans,
     only: values.only.split(' ').filter((part) => part !== ''),
   };
 }
@@ -64,9 +70,10 @@ function countOf(text: string, name: string, min: number): number {
 async function huntAll(mutants: readonly Mutant[], options: Options): Promise<Verdict[]> {
   const verdicts = new Map<Mutant, Verdict>();
   const rest = [...mutants];
+  const hunting = { firstSeed: options.seed, runsMax: options.runs, plans: options.plans };
   const lane = async (): Promise<void> => {
     for (let mutant = rest.shift(); mutant !== undefined; mutant = rest.shift()) {
-      const verdict = await hunt(mutant, options.seed, options.runs);
+      const verdict = await hunt(mutant, hunting);
       verdicts.set(mutant, verdict);
       if (!options.json) say(`${verdicts.size}/${mutants.length} ${mutant.name}: ${fateOf(verdict)}`);
     }
@@ -75,8 +82,10 @@ async function huntAll(mutants: readonly Mutant[], options: Options): Promise<Ve
   return mutants.flatMap((mutant) => verdicts.get(mutant) ?? []);
 }
 
-function fateOf({ seed, runs, seconds }: Verdict): string {
-  return `${seed === null ? 'SURVIVED' : `found by seed ${seed}`} (${runs} runs, ${seconds} s)`;
+function fateOf(verdict: Verdict): string {
+  const { seed, plan, runs, seconds } = verdict;
+  const by = seed === null ? `the plan ${basename(plan ?? '')}` : `seed ${seed}`;
+  return `${hasSurvived(verdict) ? 'SURVIVED' : `found by ${by}`} (${runs} runs, ${seconds} s)`;
 }
 
 function printTable(verdicts: readonly Verdict[]): void {
@@ -87,9 +96,12 @@ function printTable(verdicts: readonly Verdict[]): void {
     style: { head: [], border: [], compact: true },
     colWidths: [26, 10, 7, 6, 80],
   });
-  for (const { mutant, invariant, seed, runs, wrong } of verdicts)
-    table.push([mutant, invariant, seed ?? '–', runs, seed === null ? `SURVIVED ${wrong}` : wrong]);
+  for (const verdict of verdicts) {
+    const { mutant, invariant, seed, plan, runs, wrong } = verdict;
+    const where = seed ?? (plan === null ? '–' : 'plan');
+    table.push([mutant, invariant, where, runs, hasSurvived(verdict) ? `SURVIVED ${wrong}` : wrong]);
+  }
   say(table.toString());
-  const found = verdicts.filter(({ seed }) => seed !== null);
-  say(`${found.length} of ${verdicts.length} planted bugs were found`);
+  const survivors = verdicts.filter(hasSurvived);
+  say(`${verdicts.length - survivors.length} of ${verdicts.length} planted bugs were found`);
 }
