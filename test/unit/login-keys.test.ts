@@ -158,6 +158,14 @@ t.test('keys out of place fail the login', async (t) => {
   const first = negotiate([pair('MaxBurstLength=4096')], target, operational, beginNegotiation(target));
   const again = negotiate([pair('MaxBurstLength=4096')], target, operational, first.state);
   t.match(again.error, { status: 0x0200, reason: /twice/ });
+  // As libiscsi does in the operational stage when it has a user and the target wants none.
+  const names = ['InitiatorName=iqn.a:b', 'TargetName=iqn.c:d', 'SessionType=Normal'].map(pair);
+  const named = negotiate([...names, pair('AuthMethod=None')], target, security, beginNegotiation(target));
+  const repeated = negotiate(names, target, operational, named.state);
+  t.equal(repeated.error, undefined, 'a name that is said again');
+  t.strictSame(repeated.answers, []);
+  const other = negotiate([pair('InitiatorName=iqn.a:c')], target, operational, named.state);
+  t.match(other.error, { status: 0x0200, reason: /twice/ }, 'another name');
 });
 
 t.test('the values that result, over two requests', async (t) => {

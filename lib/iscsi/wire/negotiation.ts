@@ -85,7 +85,11 @@ export function negotiate(
       answerOf.set(key, 'NotUnderstood');
       continue;
     }
-    if (done.has(key)) return finish(`${key} is negotiated twice`);
+    if (done.has(key)) {
+      // libiscsi says its names again in the operational stage when no CHAP came of the first: nothing is negotiated (6.3).
+      if (spec.rule.kind === 'declare-text' && working.declared.get(key) === value) continue;
+      return finish(`${key} is negotiated twice`);
+    }
     const outOfPlace = refusal(key, spec, context);
     if (outOfPlace !== undefined) return finish(outOfPlace);
     done.add(key);
