@@ -10,7 +10,6 @@ import { isIP } from 'node:net';
 import { GuestService } from './access/guest-service.js';
 import { HomeService } from './access/home-service.js';
 import { BlockferryError } from './base/errors.js';
-import { HANDOVER_DEADLINE_SECONDS } from './base/limits.js';
 import { randomToken } from './base/random.js';
 import { noWaypoints, type Waypoints } from './base/waypoints.js';
 import { DiskTime } from './block/disk-time.js';
@@ -32,6 +31,7 @@ import { Fencer } from './member/fencer.js';
 import { groupName, processOf } from './member/group-facts.js';
 import { VolumeHost } from './member/host.js';
 import { removeLeftovers } from './member/leftovers.js';
+import { RouteSessions } from './member/route-sessions.js';
 import type { Endpoint, MemberOptions } from './member/options.js';
 import { isProcessRunning } from './member/processes.js';
 import { MemberService } from './member/service.js';
@@ -42,7 +42,7 @@ import { HolderService } from './peer/holder-service.js';
 import { Hub } from './peer/hub.js';
 import { MemberIds } from './routing/member-ids.js';
 import { portalsOf } from './routing/redirect.js';
-import { RoutingTable, type RoutedVolume } from './routing/table.js';
+import { RoutingTable } from './routing/table.js';
 import { DataFolder } from './storage/data-folder.js';
 
 export type { Endpoint, MemberOptions };
@@ -141,6 +141,7 @@ export class Member {
     const { options, doors } = this;
     const folder = await DataFolder.open(options.dataFolder, { log: options.log }, doors.storage);
     this.closers.push(() => folder.close());
+    await folder.claimFor(options.name);
     const verifier = await folder.openVerifier({ ...options, bootId: doors.bootId });
     const store = await doors.openStore(options.storeUrl, { ...options, waypoints: this.waypoints });
     this.closers.push(() => store.close());
@@ -283,9 +284,12 @@ export class Member {
     });
     this.memberLeft = (member) => this.host.memberLeft(member);
     this.closers.push(() => this.host.close());
-    table.onChange((now, before) => this.homeMayHaveMoved(now, before));
     const doors = { clock, random, log, waypoints };
-    this.runner = new MoveRunner({ self, incarnation, store, table, hub, volumes: this.host, ...doors });
+    const runner = new MoveRunner({ self, incarnation, store, table, hub, volumes: this.host, ...doors });
+    const isEveryPath = this.everyPath !== null;
+    const sessions = new RouteSessions({ self, registry, runner, isEveryPath, waypoints, log });
+    table.onChange((now, before) => sessions.routeChanged(now, before));
+    this.runner = runner;
   }
 
   private openBalancing(store: GroupStore, folder: DataFolder): void {
@@ -382,19 +386,5 @@ export class Member {
     const everyPortal = this.everyPath === null ? null : () => portalsOf(this.view.members);
     const { options, table, host, fencer } = this;
     return new MemberDirectory(options.name, table, host, { portalOf }, fencer, everyPortal);
-  }
-
-  /** The home has gone elsewhere: its sessions are asked to follow (I7). */
-  private homeMayHaveMoved(now: RoutedVolume | undefined, before: RoutedVolume | undefined): void {
-    const { name, log } = this.options;
-    if (before?.route.home !== name || now?.route.home === name) return;
-    if (this.everyPath !== null) return; // they stay, and are told by a unit attention
-    const { iqn, name: volume } = before.record;
-    const mode = this.runner.handoverOf(volume);
-    const sessions = this.registry.requestLogout(iqn, HANDOVER_DEADLINE_SECONDS, mode);
-    const stats = this.runner.statsOf(volume);
-    if (stats !== undefined) stats.sessions += sessions;
-    this.waypoints.reached('handover.asked');
-    log.info({ volume, home: now?.route.home, sessions }, 'sessions were told to follow their volume');
   }
 }

@@ -2,10 +2,11 @@
  * The ledger's tables in an LMDB environment: four databases of JSON rows. Reads outside of a write see one snapshot,
  * reads inside of one see the write. Knows nothing of the rules (ledger.ts) nor of processes and bells.
  */
-import { closeSync, mkdirSync, openSync, readSync, statfsSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, openSync, readSync, statfsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { open, type Database, type RootDatabase, type Transaction } from 'lmdb';
 import { BlockferryError, errnoOf } from '../base/errors.js';
+import { makeFolders } from '../base/make-folder.js';
 import type { ChangeRow, EntryRow, LeaseRow, LedgerTables, StateRow } from './ledger.js';
 import type { History } from './watchers.js';
 
@@ -32,7 +33,7 @@ export class LmdbTables implements LedgerTables {
   static async open(folder: string): Promise<LmdbTables> {
     let tables: LmdbTables | undefined;
     try {
-      mkdirSync(folder, { recursive: true });
+      await makeFolders(resolve(folder));
       checkFile(join(folder, 'store.mdb'));
       // overlappingSync would show a commit to other processes, and resolve it, before it is on disk: I3 forbids both.
       // Without it a commit is LMDB's own: data, fsync, then the meta page, written through.
@@ -149,6 +150,9 @@ export class LmdbTables implements LedgerTables {
 const MAGIC_OFFSET = 24;
 const MAGIC = Buffer.from([0xde, 0xc0, 0xef, 0xbe, 2, 0, 0, 0]);
 
+/** A new store is a new group, which knows none of the volumes whose files are there (storage/data-folder.ts). */
+const RESTORE = 'restore it from a backup: a new one knows no volume that was there';
+
 /** Throws INVALID for a file that is not LMDB's: the library itself would crash on some. An absent one is fine. */
 function checkFile(path: string): void {
   let file: number;
@@ -163,7 +167,7 @@ function checkFile(path: string): void {
   closeSync(file);
   // Empty: somebody else is creating it right now.
   if (bytes > 0 && !found.equals(MAGIC)) {
-    throw new BlockferryError('INVALID', `${path} is not a group store`, 'move it away, or restore it');
+    throw new BlockferryError('INVALID', `${path} is not a group store`, RESTORE);
   }
 }
 
@@ -189,7 +193,7 @@ export function storeError(folder: string, cause: unknown): BlockferryError {
     code === ENOSPC || code === 'ENOSPC' || code === MAP_FULL || (code === EIO && !hasRoom(folder));
   if (isFull) return new BlockferryError('NO_SPACE', text, 'make room on its disk', { cause });
   if (typeof code === 'number' && BROKEN.has(code)) {
-    return new BlockferryError('INVALID', text, 'move the folder away, or restore it', { cause });
+    return new BlockferryError('INVALID', text, RESTORE, { cause });
   }
   return new BlockferryError('IO', text, 'check the folder and its disk', { cause });
 }

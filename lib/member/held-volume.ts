@@ -328,7 +328,7 @@ export class HeldVolume implements DestinationVolume {
   }
 
   /**
-   * A store that does not answer says nothing of the file: I/O goes on waiting. Nor is the file made anew, since the commit
+   * A store that does not answer, or has no room, says nothing of the file: I/O goes on waiting. Nor is it made anew, since the commit
    * may have been made all the same: a full one would then be less than its route says of it for a while.
    */
   private async beginRoute(): Promise<void> {
@@ -337,8 +337,7 @@ export class HeldVolume implements DestinationVolume {
         return await this.context.begin(this.record);
       } catch (error) {
         this.logOpenFailure(describeError(error));
-        const isOfTheStore = error instanceof BlockferryError && error.code === 'UNAVAILABLE';
-        if (!isOfTheStore || this.isClosed) throw error;
+        if (!(error instanceof BlockferryError) || this.isClosed) throw error;
       }
       await sleep(this.context.clock, OPEN_RETRY_MS);
     }

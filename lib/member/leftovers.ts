@@ -8,7 +8,7 @@ import type { RoutingTable } from '../routing/table.js';
 import type { DataFolder } from '../storage/data-folder.js';
 
 export interface LeftoverParts {
-  readonly folder: Pick<DataFolder, 'volumes' | 'remove' | 'isOf' | 'markOf'>;
+  readonly folder: Pick<DataFolder, 'volumes' | 'remove' | 'isOf' | 'markOf' | 'leaveAlone'>;
   readonly table: RoutingTable;
   readonly self: string;
   readonly group: string;
@@ -19,20 +19,24 @@ export interface LeftoverParts {
  * Removes them. To be called after the member has joined the group and read the routes, and before anything is opened or
  * received here: then no commit to this member can be on its way.
  *
- * A file of a volume that the group does not know is a deleted one's only if the folder is known to be of this group: a
- * member that is started with another group's folder, or whose group store was lost, must not wipe it.
+ * A file is a deleted volume's, or one that was given away, only if the folder is known to be of this group: a member that is
+ * started with another group's folder, or whose group store was lost, must not wipe it, nor put a volume of the same name
+ * in its place. Where it is not known, only what this member holds and has begun (epoch 1: nobody has had the file yet)
+ * is its own.
  */
 export async function removeLeftovers({ folder, table, self, group, log }: LeftoverParts): Promise<void> {
   const isOurs = await folder.isOf(group);
   let strangers = 0;
   for (const volume of await folder.volumes()) {
     const route = table.get(volume)?.route;
-    if (route?.countByHolder().has(self) === true) continue;
-    if (route === undefined && !isOurs) {
+    const isHeld = route?.countByHolder().has(self) === true;
+    if (!isOurs && (!isHeld || route?.epoch === 1)) {
       strangers += 1;
+      folder.leaveAlone(volume);
       log.warn({ volume }, 'a file here is of no volume of the group; it is left alone');
       continue;
     }
+    if (isHeld) continue;
     try {
       await folder.remove(volume);
       log.info({ volume }, 'a file of which nothing is held here was removed');

@@ -5,13 +5,14 @@
  *     DIR/lock           locked as long as the folder is open; never removed, or two could hold it
  *     DIR/NAME.volume    the bytes of volume NAME
  *     DIR/GROUP.group    empty: every file here is that group's
+ *     DIR/NAME.member    empty: they are that member's
  *
  * And what tells whether unflushed writes may be gone: write-verifier.ts.
  */
 import { constants } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { assert } from '../base/assert.js';
-import { errnoOf } from '../base/errors.js';
+import { BlockferryError, errnoOf } from '../base/errors.js';
 import { VOLUME_NAME_PATTERN } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { type FolderCalls, type StorageDoors, systemDoors } from './doors.js';
@@ -24,6 +25,7 @@ import { WriteVerifier, type VerifierSource } from './write-verifier.js';
 const LOCK_NAME = 'lock';
 const SUFFIX = '.volume';
 const GROUP_SUFFIX = '.group';
+const MEMBER_SUFFIX = '.member';
 
 const CLOSED = { isClosed: true, isSpent: false, allocatedBytes: () => Promise.resolve(0) };
 
@@ -33,6 +35,9 @@ export class DataFolder {
   private spoiling: Promise<void> | undefined;
   /** By volume: what was last opened from here. */
   private readonly files = new Map<string, Pick<SparseFile, 'isClosed' | 'isSpent' | 'allocatedBytes'>>();
+
+  /** Volumes whose files are not known to be of this group. */
+  private readonly strangers = new Set<string>();
 
   private constructor(
     readonly path: string,
@@ -76,8 +81,9 @@ export class DataFolder {
     return join(this.path, volumeName + SUFFIX);
   }
 
-  /** Opens the file of a volume; throws what SparseFile.open does. */
+  /** Opens the file of a volume; throws what SparseFile.open does, and INVALID for a stranger's. */
   async openVolume(volumeName: string, options: OpenOptions): Promise<SparseFile> {
+    await this.refuseStranger(volumeName);
     const spent = (): void => void (this.spoiling = this.verifier?.spoil());
     const file = await SparseFile.open(this.volumePath(volumeName), { ...options, spent }, this.doors);
     this.files.set(volumeName, file);
@@ -105,14 +111,59 @@ export class DataFolder {
   }
 
   /** Everything here is of this group: markOf() said so. */
-  async isOf(group: string): Promise<boolean> {
-    return (await this.doors.folders.list(this.path)).includes(markName(group));
+  isOf(group: string): Promise<boolean> {
+    return this.has(markName(group, GROUP_SUFFIX));
   }
 
   /** Durably. */
-  async markOf(group: string): Promise<void> {
+  markOf(group: string): Promise<void> {
+    return this.mark(markName(group, GROUP_SUFFIX));
+  }
+
+  /**
+   * Makes it the folder of one member for good: by its name the routes say which of the bytes here are the only ones.
+   * @throws INVALID when it is another's
+   */
+  async claimFor(member: string): Promise<void> {
+    const own = markName(member, MEMBER_SUFFIX);
+    const entries = await this.doors.folders.list(this.path);
+    const other = entries.find((entry) => entry.endsWith(MEMBER_SUFFIX) && entry !== own);
+    if (other !== undefined) {
+      const name = decodeURIComponent(other.slice(0, -MEMBER_SUFFIX.length));
+      throw new BlockferryError(
+        'INVALID',
+        `${this.path} is the data folder of member ${name}, not of ${member}`,
+        `give --data the folder of ${member}`,
+      );
+    }
+    if (!entries.includes(own)) await this.mark(own);
+  }
+
+  /** The file of that volume is not known to be of this group: until it is moved away it is neither opened nor removed. */
+  leaveAlone(volumeName: string): void {
+    this.strangers.add(volumeName);
+  }
+
+  private async refuseStranger(volumeName: string): Promise<void> {
+    if (!this.strangers.has(volumeName)) return;
+    if (await this.has(volumeName + SUFFIX)) {
+      const path = this.volumePath(volumeName);
+      throw new BlockferryError(
+        'INVALID',
+        `${path} is not of this group`,
+        'move it away, or restore the store',
+      );
+    }
+    this.strangers.delete(volumeName);
+  }
+
+  private async has(name: string): Promise<boolean> {
+    return (await this.doors.folders.list(this.path)).includes(name);
+  }
+
+  private async mark(name: string): Promise<void> {
     const { folders } = this.doors;
-    const path = join(this.path, markName(group));
+    const path = join(this.path, name);
     try {
       await folders.close(await folders.open(path, constants.O_RDWR | constants.O_CREAT, 0o600));
       await syncFolder(this.path, folders);
@@ -121,8 +172,9 @@ export class DataFolder {
     }
   }
 
-  /** Removes a volume's file, durably; one that is not there is no error. Close it first. */
+  /** Removes a volume's file, durably; one that is not there is no error. Close it first. Throws INVALID for a stranger's. */
   async remove(volumeName: string): Promise<void> {
+    await this.refuseStranger(volumeName);
     const path = this.volumePath(volumeName);
     this.files.delete(volumeName);
     try {
@@ -174,8 +226,8 @@ export class DataFolder {
 }
 
 /** Whatever the store calls a group becomes one file name. */
-function markName(group: string): string {
-  return encodeURIComponent(group) + GROUP_SUFFIX;
+function markName(of: string, suffix: string): string {
+  return encodeURIComponent(of) + suffix;
 }
 
 /** mkdir -p, durable from the first folder that had to be made. */

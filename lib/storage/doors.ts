@@ -5,6 +5,7 @@
 import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { LoopTurns } from '../base/loop-turns.js';
+import { makeFolders } from '../base/make-folder.js';
 import { DigestSlots } from './block-digests.js';
 import { loadNativeCalls, loadNativeExtensions, type NativeCalls, type NativeExtensions } from './native.js';
 import { poolThreads, PoolShares } from './pool-share.js';
@@ -91,7 +92,7 @@ const systemFolders: FolderCalls = {
   },
   truncate: promisify(fs.ftruncate),
   sync: promisify(fs.fsync),
-  makeFolder: (path, mode) => fs.promises.mkdir(path, { recursive: true, mode }),
+  makeFolder: makeFolders,
   list: (path) => fs.promises.readdir(path),
   unlink: (path) => fs.promises.unlink(path),
   freeBytes: async (path) => {

@@ -151,8 +151,9 @@ export class SparseFile implements BlockDevice {
     return dataRangesWithin(this.doors.native, this.fd, offsetBytes, toBytes);
   }
 
-  /** From the map of holes; a block is mapped when any of it is. */
+  /** From the map of holes; a block is mapped when any of it is, and all are once nobody can look any more. */
   provisioning(offsetBytes: number, lengthBytes: number): Provisioning {
+    if (this.closing !== null) return { mapped: true, lengthBytes };
     const [first] = this.dataRanges(offsetBytes, Math.min(lengthBytes, PROVISIONING_BYTES));
     const block = this.blockBytes;
     if (first === undefined) return { mapped: false, lengthBytes: Math.min(lengthBytes, PROVISIONING_BYTES) };
@@ -197,6 +198,7 @@ export class SparseFile implements BlockDevice {
   }
 
   async usage(): Promise<Usage> {
+    if (this.closing !== null) throw new IoError('aborted', 'the file is closed');
     try {
       const availableBytes = await this.doors.folders.freeBytes(this.path);
       return { usedBytes: await this.allocatedBytes(), availableBytes };

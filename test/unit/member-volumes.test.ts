@@ -60,8 +60,12 @@ t.test('a holder whose file is missing refuses instead of serving zeros (I1)', a
   t.pass('once it is put back it is served');
 });
 
-for (const isCommitted of [true, false]) {
-  const what = isCommitted ? 'whose answer is lost' : 'that fails';
+for (const [isCommitted, code] of [
+  [true, 'UNAVAILABLE'],
+  [false, 'UNAVAILABLE'],
+  [false, 'NO_SPACE'],
+] as const) {
+  const what = isCommitted ? 'whose answer is lost' : `that fails by ${code}`;
   t.test(`the first I/O waits out a store's commit ${what}`, async (t) => {
     const rig = await makeRig(t);
     const txn = rig.store.txn.bind(rig.store);
@@ -71,7 +75,7 @@ for (const isCommitted of [true, false]) {
       losses += 1;
       rig.store.txn = txn;
       if (isCommitted) await txn(...args);
-      throw new BlockferryError('UNAVAILABLE', 'the group store does not answer');
+      throw new BlockferryError(code, 'the group store does not answer');
     };
     await rig.write(1, 7);
     t.equal(losses, 1, 'the commit of the first epoch was in the way');
@@ -173,12 +177,36 @@ t.test('files of which nothing is held are removed at the start, but none of ano
   await table.commit(routed, routed.route.withHolder([0, 1, 2], 'm2'));
   table.close();
   await rig.start();
-  t.notOk(fs.existsSync(file), 'it is gone once all is held elsewhere');
+  t.ok(
+    fs.existsSync(file),
+    'the group knows one of that name, held elsewhere: this one may be of another group',
+  );
   t.ok(fs.existsSync(stray), 'what the group does not know may be of another');
   await rig.stop();
   fs.renameSync(join(rig.path, 'another.group'), join(rig.path, mark));
   await rig.start();
-  t.notOk(fs.existsSync(stray), 'in a folder of this group it is of a volume that was deleted');
+  t.notOk(fs.existsSync(file), 'in a folder of this group it is of nothing that is held here');
+  t.notOk(fs.existsSync(stray), 'or of a volume that was deleted');
+});
+t.test('a volume does not take the place of a file that may be of another group (I1)', async (t) => {
+  const rig = await makeRig(t);
+  await rig.stop();
+  const file = join(rig.path, 'v.volume');
+  const [mark = ''] = fs.readdirSync(rig.path).filter((name) => name.endsWith('.group'));
+  fs.renameSync(join(rig.path, mark), join(rig.path, 'another.group'));
+  fs.writeFileSync(file, 'the only copy');
+  await rig.start();
+  await rig.create(); // as one is whose store was lost, and who begins a new group on the same folders
+  await t.rejects(rig.write(1, 7), /is not of this group/);
+  t.equal(fs.readFileSync(file, 'utf8'), 'the only copy');
+  await rig.stop();
+  await rig.start();
+  await t.rejects(rig.write(1, 7), /is not of this group/, 'at the next start it is still another');
+  t.equal(fs.readFileSync(file, 'utf8'), 'the only copy');
+  fs.renameSync(file, join(rig.path, 'saved'));
+  await sleep(systemClock, OPEN_RETRY_MS + 200);
+  await rig.write(1, 7);
+  t.equal(await rig.read(1), 7, 'once it was moved away there is room');
 });
 t.test(
   'what was given away keeps its bytes until its file is asked for, or the last extent has gone',

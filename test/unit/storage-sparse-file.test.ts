@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdir, readFile, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import t from 'tap';
+import { makeFolders } from '../../lib/base/make-folder.js';
 import { BlockferryError } from '../../lib/base/errors.js';
 import { silentLog } from '../../lib/base/log.js';
 import { IoError, submitAndWait } from '../../lib/block/device.js';
@@ -254,6 +255,8 @@ await t.test('a full disk', { skip: noTiny ?? false }, async (t) => {
   await write(file, 0, data.subarray(0, 512 * KiB));
   t.pass('space that was given back can be used');
   await file.close();
+  t.strictSame(file.provisioning(0, 8192), { mapped: true, lengthBytes: 8192 }, 'closed: nobody can look');
+  await t.rejects(file.usage(), { code: 'aborted' });
 });
 
 await t.test('a data folder', async (t) => {
@@ -280,6 +283,28 @@ await t.test('a data folder', async (t) => {
   t.strictSame(await again.volumes(), ['vm-2']);
   await again.close();
   await t.rejects(DataFolder.open(join(path, 'note.txt'), { log: silentLog }), BlockferryError);
+});
+
+await t.test("a data folder is one member's for good", async (t) => {
+  const path = join(await makeFolder(t), 'm1');
+  const folder = await DataFolder.open(path, { log: silentLog });
+  t.teardown(() => folder.close());
+  await folder.claimFor('m1');
+  await folder.claimFor('m1');
+  await t.rejects(folder.claimFor('m2'), {
+    code: 'INVALID',
+    message: `${path} is the data folder of member m1, not of m2`,
+  });
+});
+
+await t.test('a folder below what takes none is refused, and not waited for', async (t) => {
+  await t.rejects(DataFolder.open('/proc/blockferry/deep', { log: silentLog }), { code: 'NOT_FOUND' });
+  const folder = await makeFolder(t);
+  t.equal(await makeFolders(join(folder, 'a', 'b')), join(folder, 'a'), 'the first that was made');
+  t.equal(await makeFolders(join(folder, 'a', 'b')), undefined, 'it is there');
+  await writeFile(join(folder, 'file'), '');
+  await t.rejects(makeFolders(join(folder, 'file')), { code: 'EEXIST' });
+  await t.rejects(makeFolders(join(folder, 'file', 'b')), { code: 'ENOTDIR' });
 });
 
 await t.test('inspection shows the data of a file that is in use', async (t) => {

@@ -283,8 +283,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'never-told',
     invariant: 'I7',
     breaks: 'initiators are not told that the home has moved',
-    file: 'member.js',
-    find: 'const sessions = this.registry.requestLogout(iqn, HANDOVER_DEADLINE_SECONDS, mode);',
+    file: 'member/route-sessions.js',
+    find: 'const sessions = registry.requestLogout(iqn, HANDOVER_DEADLINE_SECONDS, mode);',
     replace: 'const sessions = 0 * HANDOVER_DEADLINE_SECONDS * mode.length;',
   },
   {
@@ -381,8 +381,8 @@ export const MUTANTS: readonly Mutant[] = [
     invariant: 'I1',
     breaks: 'a starting member removes the files of what it holds',
     file: 'member/leftovers.js',
-    find: 'if (route?.countByHolder().has(self) === true)',
-    replace: 'if (route?.countByHolder().has(self) === null)',
+    find: 'const isHeld = route?.countByHolder().has(self) === true;',
+    replace: 'const isHeld = route?.countByHolder().has(self) === null;',
   },
 ];
 
