@@ -16,6 +16,11 @@ export function formatAddress({ host, port }: NetAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** A wildcard is no address to be sent to: who has reached one of the machine's, `localHost`, gets to the rest by that. */
+export function addressFor(host: string, localHost: string): string {
+  return host === '0.0.0.0' || host === '::' ? localHost : host;
+}
+
 /**
  * BUSY or IO: why nobody can listen there.
  * @param port what it is: "peer port"

@@ -10,7 +10,7 @@ import { decodeR2t, type R2tPdu } from '../../lib/iscsi/wire/r2t.js';
 import { decodeReject } from '../../lib/iscsi/wire/reject.js';
 import { decodeScsiResponse, type ScsiResponsePdu } from '../../lib/iscsi/wire/scsi.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { TargetRig } from '../support/target-rig.js';
+import { ManualClock, TargetRig, until } from '../support/target-rig.js';
 
 const BLOCK = 512;
 
@@ -445,4 +445,34 @@ t.test('an initiator that does not read is not read from', async (t) => {
   t.ok(taken > 0 && taken < commands, `${taken} of ${commands} commands of 1 MiB were taken up`);
   initiator.socket.resume();
   for (let i = 0; i < commands; i++) t.equal((await readAll(initiator)).data.length, blocks * BLOCK);
+});
+
+const settled = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+t.test('who logs out and reads slowly gets all that was queued, and the Logout Response (I7)', async (t) => {
+  const clock = new ManualClock();
+  const rig = await TargetRig.start(clock);
+  t.teardown(() => rig.stop());
+  const initiator = await rig.session({ MaxRecvDataSegmentLength: '262144' });
+  const { socket } = initiator;
+  const blocks = 2048;
+  const commands = 16;
+  socket.pause();
+  for (let i = 0; i < commands; i++)
+    initiator.command({ cdb: read10(0, blocks), read: true, expectedBytes: blocks * BLOCK });
+  initiator.logout();
+  await settled(100);
+  clock.move(5_000); // old enough: the FIN is asked for
+  for (let seconds = 0; seconds < 3; seconds++) {
+    const before = socket.bytesRead;
+    socket.resume();
+    await until(() => socket.bytesRead >= before + 2 * blocks * BLOCK);
+    socket.pause();
+    await settled(50);
+    clock.move(1_000);
+  }
+  socket.resume();
+  for (let i = 0; i < commands; i++) t.equal((await readAll(initiator)).data.length, blocks * BLOCK);
+  await initiator.expect(Opcode.LOGOUT_RESPONSE);
+  t.ok(await initiator.closes());
 });

@@ -1,11 +1,12 @@
 /** The login phase of the target, request by request: every status, the redirect, stages, continuation, discovery. */
 import t from 'tap';
+import { decodeLoginResponse } from '../../lib/iscsi/wire/login.js';
 import { LoginStage, LoginStatus, Opcode, RejectReason } from '../../lib/iscsi/wire/opcodes.js';
 import { decodeReject } from '../../lib/iscsi/wire/reject.js';
 import { decodeTextResponse } from '../../lib/iscsi/wire/text.js';
 import { formatText, parseText, type TextPair } from '../../lib/iscsi/wire/text-keys.js';
 import { headerOf } from '../support/target-initiator.js';
-import { IQN, MOVED, TargetRig } from '../support/target-rig.js';
+import { IQN, MOVED, TargetRig, until } from '../support/target-rig.js';
 
 const NAMES: TextPair[] = [
   { key: 'InitiatorName', value: 'iqn.2026-11.test:host' },
@@ -153,6 +154,54 @@ t.test('I10: a redirect answers the first request, with TargetAddress and nothin
   const initiator = await rig.connect();
   const { keys } = await initiator.loginStep(NAMES);
   t.same(keys, [{ key: 'TargetAddress', value: '[::1]:3333' }]);
+  rig.answer = { kind: 'redirect', host: '0.0.0.0', port: 3333 };
+  const afar = await rig.connect();
+  t.same(
+    (await afar.loginStep(NAMES)).keys,
+    [{ key: 'TargetAddress', value: '127.0.0.1:3333' }],
+    'where it came',
+  );
+});
+
+t.test('nothing is read while a login is admitted: a connection makes one session', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  let admit = (): void => undefined;
+  rig.admission = new Promise<void>((resolve) => (admit = resolve));
+  const initiator = await rig.connect();
+  const names = formatText(NAMES);
+  const requests = [names, Buffer.alloc(0), Buffer.alloc(0)].map((text) =>
+    initiator.lay(
+      initiator.loginHeader({ csg: LoginStage.OPERATIONAL, dataSegmentLength: text.length }),
+      text,
+    ),
+  );
+  initiator.socket.write(Buffer.concat(requests));
+  await until(() => rig.admitted.length > 0);
+  t.ok(await initiator.silence());
+  admit();
+  t.equal(decodeLoginResponse((await initiator.expect(Opcode.LOGIN_RESPONSE)).bhs).status, 0);
+  await initiator.expect(Opcode.REJECT); // a login request in full feature phase
+  t.equal(rig.admitted.length, 1);
+  t.equal(rig.registry.list().length, 1);
+  initiator.close();
+  await until(() => rig.registry.list().length === 0);
+});
+
+t.test('of two logins of a nexus that wait for the same end, the later one stays', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const old = await rig.session();
+  rig.device.holding = true;
+  old.command({ cdb: Buffer.from('28000000000000000100', 'hex'), read: true, expectedBytes: 512 });
+  await until(() => rig.device.held.length > 0);
+  const [one, two] = [await rig.connect(), await rig.connect()];
+  const answers = [one.loginStep(NAMES), two.loginStep(NAMES)];
+  await until(() => rig.admitted.length === 3);
+  rig.device.release();
+  t.match(await Promise.all(answers), [{ pdu: { status: 0 } }, { pdu: { status: 0 } }]);
+  await until(() => rig.registry.list().length === 1);
+  t.ok(await one.closes(), 'the later one has taken over');
 });
 
 t.test('admission decides last, and a move meanwhile is noticed', async (t) => {

@@ -35,7 +35,7 @@ import { SessionMemory } from './session-memory.js';
 import type { SessionLink } from './session-parts.js';
 import { afterActivity, taskOwner } from './transfers.js';
 
-/** Sent, but the other side does not close: then we do. */
+/** Sent, but the other side does not close, or takes nothing of what is left: then we do. */
 const LINGER_MS = 1_000;
 
 export class Connection implements FramerSink, SessionLink, LoginPort {
@@ -296,7 +296,16 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
 
   private endSending(): void {
     this.socket.end();
-    this.lingering = this.context.clock.after(LINGER_MS, () => this.destroy('lingered'));
+    this.linger(Infinity);
+  }
+
+  /** As long as it goes on taking what is queued for it, the other side gets that, and the FIN behind it (I7). */
+  private linger(heldBytes: number): void {
+    this.lingering = this.context.clock.after(LINGER_MS, () => {
+      const leftBytes = this.output.heldBytes;
+      if (leftBytes > 0 && leftBytes < heldBytes) this.linger(leftBytes);
+      else this.destroy('lingered');
+    });
   }
 
   /** From here on the initiator is without this session; how long is what people see of a hand-over. */

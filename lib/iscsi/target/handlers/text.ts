@@ -74,6 +74,7 @@ function answer(session: Session, pairs: readonly TextPair[], context: PortalCon
     sendTargets.value,
     entries,
     session.target === null ? null : session.identity.iqn,
+    localHost,
   );
   return [...answers, ...(found ?? [{ key: 'SendTargets', value: 'Reject' }])];
 }

@@ -1,5 +1,6 @@
 /** What a Login Request may not be: each rule with its clause and its status (RFC 7143 6.3, 11.12, 11.13.5). Pure. */
 import { ISCSI_NAME_BYTES_MAX } from '../../../base/limits.js';
+import { addressFor } from '../../../base/net.js';
 import type { LoginRequestPdu } from '../../wire/login.js';
 import { LoginStage, LoginStatus } from '../../wire/opcodes.js';
 import type { TextPair } from '../../wire/text-keys.js';
@@ -79,11 +80,15 @@ export function checkStages(pdu: LoginRequestPdu, stage: number): Refusal | null
   return null;
 }
 
-/** Who it is and what it wants, or why not. The names have to be in the first request (6.3). */
+/**
+ * Who it is and what it wants, or why not. The names have to be in the first request (6.3).
+ * @param localHost where it came
+ */
 export async function identify(
   isid: string,
   declared: ReadonlyMap<string, string>,
   directory: TargetDirectory,
+  localHost: string,
 ): Promise<LoginSubject | Refusal> {
   const initiatorName = declared.get('InitiatorName');
   if (initiatorName === undefined) return missing('InitiatorName');
@@ -96,15 +101,19 @@ export async function identify(
   const iqn = declared.get('TargetName');
   if (iqn === undefined) return missing('TargetName');
   const answer = await directory.resolve(iqn);
-  if (answer.kind !== 'serve') return notServed(answer, iqn);
+  if (answer.kind !== 'serve') return notServed(answer, iqn, localHost);
   return { initiatorName, isid, iqn: answer.target.iqn, target: answer.target };
 }
 
 /** What an initiator is told of a target that is not here: where it is (11.13.5, Status-Class 1), or why it is nowhere. */
-export function notServed(answer: Exclude<TargetAnswer, { kind: 'serve' }>, iqn: string): Refusal {
+export function notServed(
+  answer: Exclude<TargetAnswer, { kind: 'serve' }>,
+  iqn: string,
+  localHost: string,
+): Refusal {
   switch (answer.kind) {
     case 'redirect': {
-      const keys = redirectKeys(answer.host, answer.port);
+      const keys = redirectKeys(addressFor(answer.host, localHost), answer.port);
       return { status: LoginStatus.MOVED_TEMPORARILY, reason: 'redirected', keys };
     }
     case 'unknown':

@@ -56,6 +56,8 @@ export interface LoginPort {
   setPaused(paused: boolean): void;
   /** True once the connection is gone. */
   readonly closed: boolean;
+  /** Where the initiator came. */
+  readonly localHost: string;
   /** Makes the session and returns its TSIH, which the last response carries. */
   establish(login: EstablishedLogin): number;
   /** The last response is out. */
@@ -65,6 +67,8 @@ export interface LoginPort {
    * @param initiatorName where it was declared
    */
   refused(refusal: Refusal, initiatorName: string | undefined): void;
+  /** A mistake of ours: the connection ends, and it alone. */
+  failed(error: unknown): void;
 }
 
 export class LoginPhase {
@@ -77,6 +81,8 @@ export class LoginPhase {
   private stage: number = LoginStage.SECURITY;
   private statSN: number;
   private requests = 0;
+  /** Waits under way; one may begin in what follows another. */
+  private waits = 0;
   private tagSent = false;
   /** What did not fit into the last response. */
   private rest: Buffer = NOTHING;
@@ -127,7 +133,7 @@ export class LoginPhase {
     // Who it is and where it belongs comes before any quarrel about keys: a redirect answers the first request (I10).
     this.whilePaused(
       pdu,
-      () => identify(pdu.isid, result.state.declared, this.context.directory),
+      () => identify(pdu.isid, result.state.declared, this.context.directory, this.port.localHost),
       (identified) => {
         if ('status' in identified) return this.refuse(pdu, identified);
         this.subject = identified;
@@ -138,11 +144,17 @@ export class LoginPhase {
 
   /** Reads nothing while `work` goes on, then does `after`. A rejection is 0301h: the initiator tries again. */
   private whilePaused<T>(pdu: LoginRequestPdu, work: () => Promise<T>, after: (result: T) => void): void {
+    this.waits += 1;
     this.port.setPaused(true);
     const settle = (step: () => void): void => {
       if (this.port.closed) return;
-      step();
-      this.port.setPaused(false);
+      try {
+        step();
+      } catch (error) {
+        return this.port.failed(error);
+      }
+      this.waits -= 1;
+      if (this.waits === 0) this.port.setPaused(false);
     };
     work().then(
       (result) => settle(() => after(result)),
@@ -250,7 +262,12 @@ export class LoginPhase {
     this.whilePaused(
       pdu,
       () => this.admit(subject),
-      (refusal) => (refusal === null ? this.establish(pdu, subject) : this.refuse(pdu, refusal)),
+      (refusal) => {
+        if (refusal !== null) this.refuse(pdu, refusal);
+        // Another login of this nexus has waited for the same end: the later one takes over (6.3.5).
+        else if (this.context.registry.has(subject)) this.finish(pdu, subject);
+        else this.establish(pdu, subject);
+      },
     );
   }
 
@@ -264,7 +281,7 @@ export class LoginPhase {
       // The home may have changed while we waited, for whatever: a session made now would not be told to leave.
       const answer = await directory.resolve(subject.iqn);
       // Not every initiator tries again when it is told to: libiscsi follows a redirection, and nothing else.
-      if (answer.kind !== 'serve') return notServed(answer, subject.iqn);
+      if (answer.kind !== 'serve') return notServed(answer, subject.iqn, this.port.localHost);
       if (!registry.has(subject)) return null;
     }
   }
