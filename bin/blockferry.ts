@@ -26,4 +26,7 @@ process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
   process.kill(process.pid, 'SIGINT');
 });
 
+// A log that nobody reads any more, or that the full disk does not take, keeps nobody from serving.
+process.stderr.on('error', () => undefined);
+
 process.exitCode = await runCli(process.argv.slice(2), processDoor, commands, readVersion());

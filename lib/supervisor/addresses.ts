@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { sleep, type Clock } from '../base/clock.js';
 import { BlockferryError, errnoOf } from '../base/errors.js';
+import { listenError } from '../base/net.js';
 import { MEMBER_NAME_PATTERN, MEMBERS_MAX } from '../base/limits.js';
 import { randomBelow, type Random } from '../base/random.js';
 
@@ -152,9 +153,12 @@ class PortPicker {
 
   private isFree(candidate: number): Promise<boolean> {
     if (this.taken.has(candidate)) return Promise.resolve(false);
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const probe = createServer();
-      probe.once('error', () => resolve(false));
+      probe.once('error', (error) => {
+        if (errnoOf(error) === 'EADDRINUSE') resolve(false);
+        else reject(listenError('port', { host: this.host, port: candidate }, '--port', error));
+      });
       probe.listen({ host: this.host, port: candidate, exclusive: true }, () =>
         probe.close(() => resolve(true)),
       );

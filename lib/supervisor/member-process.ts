@@ -113,14 +113,9 @@ export class MemberProcess {
   }
 
   private spawn(): void {
-    const { program, args, log } = this.options;
-    const child = fork(program, [...args], {
-      // stdout belongs to the supervising process, which may owe a script one line of JSON there.
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      // A process group of its own: Ctrl-C at the terminal would end a member that does not listen to signals yet.
-      detached: true,
-      env: { ...process.env, UV_THREADPOOL_SIZE: String(POOL_THREADS) },
-    });
+    const { log } = this.options;
+    const child = this.fork();
+    if (child === undefined) return;
     this.child = child;
     child.on('message', (message) => {
       const word = MemberWord.safeParse(message).data;
@@ -132,6 +127,24 @@ export class MemberProcess {
       if (child.pid === undefined) this.left('no process'); // no 'exit' follows then
     });
     child.once('exit', (code, signal) => this.left(signal ?? `exit code ${code}`));
+  }
+
+  /** Most failures are told by 'error'; of some, such as ENOMEM, fork() throws. */
+  private fork(): ChildProcess | undefined {
+    const { program, args, log, name } = this.options;
+    try {
+      return fork(program, [...args], {
+        // stdout belongs to the supervising process, which may owe a script one line of JSON there.
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+        // A process group of its own: Ctrl-C at the terminal would end a member that does not listen to signals yet.
+        detached: true,
+        env: { ...process.env, UV_THREADPOOL_SIZE: String(POOL_THREADS) },
+      });
+    } catch (error) {
+      log.error({ member: name, err: error }, 'the member cannot be started');
+      this.left('no process');
+      return undefined;
+    }
   }
 
   private becameReady(): void {

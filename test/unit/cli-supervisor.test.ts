@@ -54,6 +54,11 @@ t.test('ports', async (t) => {
       random,
     );
 
+  await t.rejects(
+    choose({ host: '192.0.2.7', port: 3260 }), // TEST-NET-1: no address of this machine
+    { code: 'IO', message: /cannot open port 192\.0\.2\.7:3260/ },
+    'not every failure is a port in use',
+  );
   const free = await choose({});
   const ports = [free.portal, free.manage, ...free.members.flatMap((member) => [member.portal, member.peer])];
   t.equal(new Set(ports).size, 6, 'no port twice');
