@@ -20,13 +20,21 @@ function readVersion(): string {
   return 'unknown';
 }
 
-// Whoever reads the output has gone (`| head`): as good as Ctrl-C, which a group answers by stopping in order.
+// Whoever reads the output has gone (`| head`), or the disk that it goes to is full: as good as Ctrl-C, which a group answers
+// by stopping in order. A command that is over but for that is told by its exit code alone.
+let hasLostOutput = false;
 process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
-  if (code !== 'EPIPE') throw new Error(`standard output: ${code ?? 'failed'}`);
-  process.kill(process.pid, 'SIGINT');
+  if (hasLostOutput) return;
+  hasLostOutput = true;
+  if (code !== 'EPIPE') {
+    process.stderr.write(`blockferry: standard output: ${code ?? 'failed'}\n`);
+    process.exitCode = 1;
+  }
+  if (code === 'EPIPE' || process.listenerCount('SIGINT') > 0) process.kill(process.pid, 'SIGINT');
 });
 
 // A log that nobody reads any more, or that the full disk does not take, keeps nobody from serving.
 process.stderr.on('error', () => undefined);
 
-process.exitCode = await runCli(process.argv.slice(2), processDoor, commands, readVersion());
+const exitCode = await runCli(process.argv.slice(2), processDoor, commands, readVersion());
+process.exitCode = exitCode === 0 && hasLostOutput ? 1 : exitCode;

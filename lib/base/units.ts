@@ -30,6 +30,17 @@ export function formatSize(bytes: number): string {
   return `${digits}${SUFFIXES[unit]}`;
 }
 
+/** The same without rounding, to be typed: "1025M" where people read "1.0G". */
+export function exactSize(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value > 0 && value % 1024 === 0 && unit < SUFFIXES.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${value}${SUFFIXES[unit]}`;
+}
+
 const MILLISECONDS: Record<string, number> = { us: 0.001, ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
 /** Parses "30s", "20ms", "300us", "10m", "1h" into milliseconds; null for anything else. */

@@ -139,7 +139,7 @@ function describeBalance({ settings, members, unreadable }: BalanceView): string
     ['latency gap', formatMs(settings.latencyGapMs)],
     ['moves', settings.splitsVolumes ? 'volumes and single extents' : 'whole volumes'],
   ];
-  const parts = [table(['policy', settings.policy], rows)];
+  const parts = [table(['policy'], rows, settings.policy)];
   const said = Object.entries(members).map(([name, { weight, labels }]) => [
     name,
     weight,

@@ -19,7 +19,7 @@ export const commands: readonly CommandLoader[] = [
   },
   {
     name: 'volume',
-    description: 'create, list, show or delete volumes',
+    description: 'create, list, show, set or delete volumes',
     load: async () => (await import('./volume.js')).addVolume,
   },
   {

@@ -30,7 +30,10 @@ const readPercent = z
   .string()
   .regex(/^\d{1,3}(\/\d{1,3})?$/, 'is no share of reads such as 70 or 70/30')
   .transform((text) => text.split('/').map(Number))
-  .refine(([reads = 0, writes]) => reads + (writes ?? 100 - reads) === 100, 'does not add up to 100')
+  .refine(
+    ([reads = 0, writes]) => reads <= 100 && reads + (writes ?? 100 - reads) === 100,
+    'does not add up to 100',
+  )
   .transform(([reads = 0]) => reads);
 
 const common = {

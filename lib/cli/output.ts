@@ -11,12 +11,19 @@ export function emit<T>(door: CliDoor, json: boolean, value: T, forPeople: (valu
   door.stdout.write(json ? `${JSON.stringify(value)}\n` : `${forPeople(value).trimEnd()}\n`);
 }
 
-/** Rows under headings, without ruled lines, so that it pastes and greps well. */
-export function table(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+/**
+ * Rows under headings, without ruled lines, so that it pastes and greps well.
+ * @param name stands after the first heading, as it is: what the rows are of
+ */
+export function table(
+  headings: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+  name?: string,
+): string {
   const none = '';
   const Table = loadTable();
   const drawn = new Table({
-    head: headings.map((heading) => heading.toUpperCase()),
+    head: [...headings.map((heading) => heading.toUpperCase()), ...(name === undefined ? [] : [name])],
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
     chars: {
       top: none,

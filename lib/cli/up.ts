@@ -98,11 +98,21 @@ async function runUp(door: CliDoor, raw: Record<string, unknown>): Promise<void>
   if (twice !== undefined)
     throw new BlockferryError('USAGE', `--volume ${twice} is given twice`, 'name it once');
   const log = await createLog(door, 'up', 'info');
+  let isWanted = true;
   const stopped = untilStopped(door);
-  const supervisor = await Supervisor.start({
+  void stopped.then(() => (isWanted = false));
+  const starting = Supervisor.start({
     ...supervisorOptions(options, log),
     ...(chap && { authenticator: new ChapAuthenticator(chap, systemRandom) }),
+    isWanted: () => isWanted,
   });
+  const supervisor = await starting.catch((error: unknown) => {
+    const isOurs = error instanceof BlockferryError && error.code === 'CANCELLED';
+    if (isWanted || !isOurs) throw error;
+    log.info('stopped before it was there');
+    return null;
+  });
+  if (supervisor === null) return;
   emit(door, options.json, readyOf(await supervisor.status()), describeReady);
   log.info({ signal: await stopped }, 'stopping');
   await supervisor.stop(log);
@@ -111,7 +121,7 @@ async function runUp(door: CliDoor, raw: Record<string, unknown>): Promise<void>
 function supervisorOptions(
   options: z.infer<typeof Options>,
   log: SupervisorOptions['log'],
-): SupervisorOptions {
+): Omit<SupervisorOptions, 'isWanted'> {
   const memberArgs: string[] = [];
   if (options.allowUnauthenticated) memberArgs.push('--allow-unauthenticated');
   if (options.busyPollUs !== undefined) memberArgs.push('--busy-poll-us', String(options.busyPollUs));

@@ -142,7 +142,7 @@ function describeSpace({ full, allocating }: VolumeView): string {
 
 function describeVolume(volume: VolumeView): string {
   return table(
-    ['volume', volume.name],
+    ['volume'],
     [
       ['url', volume.url],
       ['size', `${formatSize(volume.size)} (${volume.size} bytes)`],
@@ -160,5 +160,6 @@ function describeVolume(volume: VolumeView): string {
       ['labels', describeLabels(volume.labels)],
       ['moving', volume.moving ?? 'no'],
     ],
+    volume.name,
   );
 }

@@ -100,12 +100,14 @@ export class ManageClient {
     try {
       return await fetch(new URL(path, this.url), init);
     } catch (cause) {
-      const why =
-        (cause as Error).name === 'TimeoutError' ? 'does not answer in time' : 'nobody answers there';
+      const error = cause as Error;
+      const why = error.name === 'TimeoutError' ? 'does not answer in time' : 'nobody answers there';
       throw new BlockferryError(
         'UNAVAILABLE',
         `no group at ${this.url}: ${why}`,
-        "start one with 'blockferry up', or name another with --manage",
+        isBadPort(error)
+          ? "start one with 'blockferry up' at another --manage-port: HTTP clients refuse this one"
+          : "start one with 'blockferry up', or name another with --manage",
         { cause },
       );
     }
@@ -129,4 +131,9 @@ export class ManageClient {
   private strange(detail: string): BlockferryError {
     return new BlockferryError('PROTOCOL', `${this.url} does not answer like a Blockferry group (${detail})`);
   }
+}
+
+/** The Fetch standard keeps clients from the ports of some other protocols, whoever listens there. */
+function isBadPort({ cause }: Error): boolean {
+  return cause instanceof Error && cause.message === 'bad port';
 }

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.js';
-import { describeError, isAddressInUse } from '../base/errors.js';
+import { BlockferryError, describeError, isAddressInUse } from '../base/errors.js';
 import { LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { formatAddress } from '../base/net.js';
@@ -53,6 +53,8 @@ export interface SupervisorOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** False: whoever asked for the group has changed his mind, and what was started of it is undone. */
+  isWanted(): boolean;
 }
 
 /** Who loses a port so often does not lose it by chance. */
@@ -68,7 +70,8 @@ export class Supervisor {
   ) {}
 
   /**
-   * Resolves when every member serves and every wanted volume is there; on failure nothing is left running. A port that
+   * Resolves when every member serves and every wanted volume is there; on failure, CANCELLED among others, nothing is left
+   * running. A port that
    * was free when it was chosen can be somebody's when it is listened at, such as another group's that starts too: all
    * begins again then, and what was asked for by number is refused by its option's name.
    */
@@ -133,7 +136,14 @@ async function start(options: SupervisorOptions, isRetry: boolean, undos: Undo[]
     manageUrl: () => manageUrl,
     watched: () => members.map((member, i) => watchedView(member, addresses.members[i], options)),
   });
-  for (const volume of options.volumes) await ensureVolume(desk, volume, clock);
+  const look = (): void => {
+    if (!options.isWanted()) throw new BlockferryError('CANCELLED', 'the group is not wanted any more');
+  };
+  for (const volume of options.volumes) {
+    look();
+    await ensureVolume(desk, volume, clock, look);
+  }
+  look();
   const api = await ManageServer.start({ host, port: addresses.manage, desk, log });
   manageUrl = api.url;
   undos.push(() => api.stop());

@@ -1,7 +1,7 @@
 /** The volumes that a group is started with: made when they are missing, checked when they are there. */
 import type { Clock } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
-import { formatSize } from '../base/units.js';
+import { exactSize } from '../base/units.js';
 import type { CreateVolume, VolumeView } from '../manage/api.js';
 import { untilMade } from '../manage/creation.js';
 import type { ManageDesk } from '../manage/desk.js';
@@ -15,21 +15,27 @@ export interface WantedVolume {
 
 /**
  * Resolves when the volume is there.
+ * @param look told again and again while it is made; what it throws ends the waiting
  * @throws INVALID (one of that name has another size or is of another kind: nothing here changes one), NO_SPACE, IO
  */
-export async function ensureVolume(desk: ManageDesk, wanted: WantedVolume, clock: Clock): Promise<void> {
+export async function ensureVolume(
+  desk: ManageDesk,
+  wanted: WantedVolume,
+  clock: Clock,
+  look: () => void,
+): Promise<void> {
   const known = (await desk.volumes()).find((volume) => volume.name === wanted.name);
   if (known !== undefined) refuseOther(known, wanted);
   const { kind, name, sizeBytes: size } = wanted;
-  await untilMade(desk, known ?? (await desk.createVolume({ ...kind, name, size })), clock);
+  await untilMade(desk, known ?? (await desk.createVolume({ ...kind, name, size })), clock, look);
 }
 
 function refuseOther(known: VolumeView, wanted: WantedVolume): void {
   if (known.size !== wanted.sizeBytes) {
     throw new BlockferryError(
       'INVALID',
-      `volume ${wanted.name} exists with ${formatSize(known.size)}, not ${formatSize(wanted.sizeBytes)}`,
-      `ask for --volume ${wanted.name}=${formatSize(known.size)}, or delete it first`,
+      `volume ${wanted.name} exists with ${exactSize(known.size)}, not ${exactSize(wanted.sizeBytes)}`,
+      `ask for --volume ${wanted.name}=${exactSize(known.size)}, or delete it first`,
     );
   }
   refuseOtherKind(known, wanted.kind);

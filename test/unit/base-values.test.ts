@@ -8,7 +8,7 @@ import { Bitmap } from '../../lib/base/bitmap.js';
 import { BlockferryError } from '../../lib/base/errors.js';
 import { randomBelow, randomToken, SeededRandom, systemRandom } from '../../lib/base/random.js';
 import { serialAdd, serialDistance, serialLess, serialLessOrEqual } from '../../lib/base/serial.js';
-import { formatSize, parseSize } from '../../lib/base/units.js';
+import { exactSize, formatSize, parseSize } from '../../lib/base/units.js';
 
 const SEED = 20261123;
 const parameters = { seed: SEED, numRuns: 1000 };
@@ -188,6 +188,15 @@ await t.test('a size that was formatted is read back within a twentieth', async 
       const value = Number.parseFloat(text) * 1024 ** suffixes.indexOf(text.replace(/[\d.]/g, '') as 'K');
       return Math.abs(value - bytes) <= bytes / 20;
     }),
+    parameters,
+  );
+});
+
+await t.test('an exact size is read back as it was', async () => {
+  const exact = (bytes: number): boolean => parseSize(exactSize(bytes)) === bytes;
+  fc.assert(fc.property(fc.integer({ min: 1, max: 2 ** 50 }), exact), parameters);
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 5000 }), (count) => exact(count * 2 ** 20)),
     parameters,
   );
 });

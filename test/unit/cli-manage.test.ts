@@ -368,7 +368,7 @@ t.test('the other commands', async (t) => {
 });
 
 t.test('how the group balances itself', async (t) => {
-  t.match((await run(manage('balance'))).stdout, /POLICY +HEAT\nwindow +30.00 s\n/);
+  t.match((await run(manage('balance'))).stdout, /POLICY +heat\nwindow +30.00 s\n/);
   const changed = await run(
     manage('balance', '--policy', 'share', '--window', '5s', '--weight', 'm1=2.5', '--weight', 'm2=0').concat(
       ...['--member-label', 'm1:kind=database', '--whole-volumes', '--json'],

@@ -149,6 +149,20 @@ t.test('fill, load and verify agree, across processes by the file', async (t) =>
   });
 });
 
+t.test('a fill or a verify that was stopped says nothing of the rest', async (t) => {
+  const { initiator } = await rig(t);
+  const stopped = async (run: typeof runFill): Promise<unknown> => {
+    const stop = new AbortController();
+    const going = run(initiator, { blockBytes: 4096, seed: 5, opsPerSecondMax: 500, signal: stop.signal });
+    setTimeout(() => stop.abort(), 50);
+    const { ok, errors, errorTexts } = await going;
+    return { ok, errors, text: errorTexts[0]?.replace(/\d+ of/, 'N of') };
+  };
+  const said = { ok: false, errors: 0, text: 'stopped after N of 256 commands' };
+  t.strictSame(await stopped(runFill), said);
+  t.strictSame(await stopped(runVerify), said);
+});
+
 t.test('lost, misdirected and torn writes are found and named', async (t) => {
   const { target, initiator } = await rig(t);
   const ledger = new Ledger({ seed: 3, blockBytes: 4096, blocks: 256 });

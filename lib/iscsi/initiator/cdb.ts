@@ -141,11 +141,11 @@ const STATUS_NAMES: Readonly<Record<number, string>> = {
 
 const hex = (value: number): string => value.toString(16).padStart(2, '0').toUpperCase();
 
-/** "CHECK CONDITION, sense 5/21/00", for an error message. */
+/** "CHECK CONDITION, sense 5/21/00", in hexadecimal as the standards write them, for an error message. */
 export function describeStatus(status: number, sense: Buffer): string {
   const name = STATUS_NAMES[status] ?? `status ${hex(status)}h`;
   const summary = parseSense(sense);
   return summary === undefined
     ? name
-    : `${name}, sense ${summary.key}/${hex(summary.asc)}/${hex(summary.ascq)}`;
+    : `${name}, sense ${summary.key.toString(16).toUpperCase()}/${hex(summary.asc)}/${hex(summary.ascq)}`;
 }

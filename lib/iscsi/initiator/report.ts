@@ -16,7 +16,7 @@ export interface Latency {
 }
 
 export interface WorkloadReport {
-  /** No error and no wrong block. */
+  /** No error and no wrong block; a fill or a verify has come to its end. */
   readonly ok: boolean;
   /** Of the patterns. */
   readonly seed: number;
@@ -32,9 +32,9 @@ export interface WorkloadReport {
   readonly latencyUs: Latency;
   /** The slowest command of all: what an application would have felt. */
   readonly longestStallMs: number;
-  /** Commands that failed. */
   /** Commands that were sent again after BUSY or a unit attention. */
   readonly repeated: number;
+  /** Commands that failed. */
   readonly errors: number;
   readonly errorTexts: readonly string[];
   readonly wrongCount: number;

@@ -67,7 +67,7 @@ export async function runFill(initiator: LoadedUnit, options: WorkloadOptions = 
   const job = await prepare(initiator, options, FILL_BYTES);
   job.readPercent = 0;
   job.places = new SequentialPlaces(job.slots, 1);
-  return finish(initiator, job, options, true);
+  return unlessStopped(await finish(initiator, job, options, true), job);
 }
 
 /**
@@ -95,7 +95,14 @@ export async function runVerify(
       hint,
     );
   }
-  return report;
+  return unlessStopped(report, job);
+}
+
+/** Every block of the range was asked for; of one that was stopped before its end nothing is said of the rest. */
+function unlessStopped(report: WorkloadReport, { slots }: EngineJob): WorkloadReport {
+  if (report.ops === slots) return report;
+  const errorTexts = [...report.errorTexts, `stopped after ${report.ops} of ${slots} commands`];
+  return { ...report, ok: false, errorTexts };
 }
 
 /** A verify needs its ledger file to be there; the others make one. */
