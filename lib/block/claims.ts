@@ -8,7 +8,8 @@
  *           └──── counted, in one of two generations ──► the device
  *
  * I/O is not remembered by its range, which would cost every READ and WRITE: a claim waits for all that is in flight when
- * its turn comes, whatever its range. Claims have their turns one after the other.
+ * its turn comes, whatever its range. Claims have their turns one after the other. Commands that only have to know that
+ * what came before them has ended (SANITIZE) take such a turn, too.
  */
 import { assert } from '../base/assert.js';
 import type { BlockDevice, BlockIo, IoCounter, Provisioning, Usage } from './device.js';
@@ -99,6 +100,14 @@ export class ClaimableDevice implements BlockDevice, IoCounter {
     const claim = new Claim(this, offsetBytes, offsetBytes + lengthBytes, granted);
     if (this.current === null) this.begin(claim);
     else this.waiting.push(claim);
+  }
+
+  /** Calls back, perhaps inside, once all that is in flight now, or held, has ended. Its empty claim holds up no I/O. */
+  drain(drained: () => void): void {
+    this.claim(0, 0, (claim) => {
+      claim.release();
+      drained();
+    });
   }
 
   /** What was held goes first, so that a unit which is claimed all the time is read and written all the same. */

@@ -5,9 +5,10 @@
 import { systemClock } from '../../lib/base/clock.js';
 import { FaultDevice } from '../../lib/block/faults.js';
 import { GateDevice } from '../../lib/block/gate.js';
+import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { pattern } from './device-suite.js';
 import { RamDevice } from './ram-device.js';
-import { type Runner, scsiRunner } from './scsi-runner.js';
+import { IDENTITY, type Runner, scsiRunner } from './scsi-runner.js';
 
 export const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
 
@@ -34,7 +35,8 @@ export function rig(readOnly = false): Rig {
   const ram = new RamDevice(SIZE, BLOCK, readOnly);
   pattern(SIZE, 1).copy(ram.bytes);
   const faults = new FaultDevice(ram, systemClock);
-  return { ram, faults, ...scsiRunner(new GateDevice(faults)) };
+  const server = new DiskServer({ device: new GateDevice(faults), identity: IDENTITY });
+  return { ram, faults, ...scsiRunner(server.device, server) };
 }
 
 /** Whether the medium is the pattern of rig() but for [from, from + length) blocks, which hold `content`. */

@@ -126,6 +126,37 @@ t.test('a claim waits for what is in flight; what overlaps waits for the claim',
   t.throws(() => own.submit(held[0] as BlockIo), 'not any more');
 });
 
+t.test('draining waits for what is in flight, and holds nothing up', async (t) => {
+  const submitted: BlockIo[] = [];
+  const device = new ClaimableDevice({
+    ...{ blockBytes: BLOCK, sizeBytes: BLOCKS * BLOCK, readOnly: false },
+    submit: (io) => void submitted.push(io),
+  });
+  const end = (): void => submitted.shift()?.complete(null);
+  const write = (block: number): Promise<void> =>
+    submitAndWait(device, 'write', block * BLOCK, BLOCK, Buffer.alloc(BLOCK));
+  const drained = (): Promise<void> => new Promise((resolve) => device.drain(resolve));
+
+  t.ok(await isSettled(drained()), 'nothing is in flight');
+  const older = write(0);
+  const first = drained();
+  const newer = write(0);
+  t.equal(submitted.length, 2, 'what comes later is not held');
+  t.notOk(await isSettled(first));
+  end();
+  await Promise.all([older, first]);
+
+  const claim = claimed(device, 0, BLOCK);
+  const held = write(0);
+  const second = drained();
+  end();
+  await newer;
+  (await claim).release();
+  t.notOk(await isSettled(second), 'what a claim had held was there before it');
+  end();
+  await Promise.all([held, second]);
+});
+
 t.test('a claim whose I/O fails, or leaves it', async (t) => {
   const ram = new RamDevice(BLOCKS * BLOCK, BLOCK);
   const device = new ClaimableDevice(ram);

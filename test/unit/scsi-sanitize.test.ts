@@ -104,6 +104,29 @@ t.test('what OVERWRITE refuses', async (t) => {
   t.equal((await run('a3 0c 02 48 0002 00001000 00 00')).dataIn[1], 3);
 });
 
+for (const [name, sanitize, left] of [
+  ['BLOCK ERASE', (unit: Rig) => unit.run(cdb(BLOCK_ERASE)), 0],
+  ['OVERWRITE', (unit: Rig) => overwrite(unit, 1, Buffer.from([7])), 7],
+] as const) {
+  t.test(`${name} waits for what is at the device`, async (t) => {
+    const unit = rig();
+    const { ram, faults, run } = unit;
+    const pause = faults.add({ ops: ['write'], times: 1, action: { kind: 'pause' } });
+    const older = run(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK, 0x55));
+    t.equal(pause.heldCount, 1);
+    let isOver = false;
+    const sanitized = sanitize(unit).finally(() => (isOver = true));
+    for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
+    t.notOk(isOver, 'a write is under way that would land behind it');
+    t.equal(ram.counts.discard + ram.counts.write, 0, 'nothing is erased before that has landed');
+    t.equal(said(await run(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK))), SAID.SANITIZE_IN_PROGRESS);
+    pause.release();
+    t.equal(said(await older), SAID.GOOD);
+    t.equal(said(await sanitized), SAID.GOOD);
+    t.ok(ram.bytes.equals(Buffer.alloc(ram.bytes.length, left)), 'nothing written before can be read');
+  });
+}
+
 t.test('while it runs, the unit says how far it has come', async (t) => {
   const { ram, faults, run, server } = rig();
   const pause = faults.add({ ops: ['write'], skip: 1, action: { kind: 'pause' } });

@@ -54,18 +54,12 @@ function prepareErasure(unit: DiskUnit, task: ScsiTask, isLength: (bytes: number
   return 'control';
 }
 
-/**
- * Everything discarded: reads as zeros, and what was there is no file's any more, or written over where the unit is full.
- * Twice, since a write that was at the device when it began may have landed behind the first pass; the second one meets
- * holes and is soon done.
- */
+/** Everything discarded: reads as zeros, and what was there is no file's any more, or written over where the unit is full. */
 function* erase(unit: DiskUnit, run: SanitizeRun): Generator<Piece, Sense | null> {
   const sizeBytes = unit.blocks * unit.blockBytes;
-  for (let pass = 0; pass < 2; pass++) {
-    for (const piece of cut(0, sizeBytes, CLEAR_PIECE_BYTES_MAX)) {
-      run.progress = Math.floor(((pass + piece.offsetBytes / sizeBytes) / 2) * PROGRESS_MAX);
-      yield { op: 'discard', ...piece };
-    }
+  for (const piece of cut(0, sizeBytes, CLEAR_PIECE_BYTES_MAX)) {
+    run.progress = Math.floor((piece.offsetBytes / sizeBytes) * PROGRESS_MAX);
+    yield { op: 'discard', ...piece };
   }
   return yield* flushPieces();
 }
@@ -118,7 +112,10 @@ function* lastingly(
   return outcome ?? (device.losses === losses ? null : SENSE.SANITIZE_FAILED);
 }
 
-/** Does what was ordered; `ended` is told once what came of it holds for everybody. */
+/**
+ * Does what was ordered; `ended` is told once what came of it holds for everybody. Nothing new gets to the device since
+ * it was begun, and what is there ends first: a write that landed behind it could be read after it (SBC-4 4.11.2).
+ */
 function carryOut(
   unit: DiskUnit,
   { overwrite: how, failure }: SanitizeOrder,
@@ -126,10 +123,12 @@ function carryOut(
   ended: (isDone: boolean) => void,
 ): void {
   const pieces = how === null ? erase(unit, run) : overwrite(unit, how, run);
-  runPieces(unit.device, lastingly(unit, pieces), (outcome) => {
-    const isDone = outcome === null;
-    unit.state.endSanitize(isDone ? null : failure, () => ended(isDone));
-  });
+  unit.device.drain(() =>
+    runPieces(unit.device, lastingly(unit, pieces), (outcome) => {
+      const isDone = outcome === null;
+      unit.state.endSanitize(isDone ? null : failure, () => ended(isDone));
+    }),
+  );
 }
 
 /** An operation that its process did not end is done again, from its beginning. */
