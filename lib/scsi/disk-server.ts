@@ -78,7 +78,10 @@ export class DiskServer implements DeviceServer {
   }
 
   refusalOf(task: ScsiTask): Refusal | null {
-    const obstacle = this.unit.obstacleSince(task);
+    const { unit } = this;
+    const obstacle = unit.obstacleSince(task);
+    // The write cache may have been switched off while its data was on the way (SBC-3 6.5.6).
+    task.fua ||= unit.writesThrough;
     return obstacle === null ? null : checkCondition(obstacle);
   }
 

@@ -1,4 +1,5 @@
 /** The state of a unit where it is served: facts that a keeper has, and what each nexus here is still to be told. */
+import { assert } from '../base/assert.js';
 import { sanitizeInProgress, type Sense, SENSE } from './sense.js';
 import type { ScsiNexus } from './task.js';
 import {
@@ -19,6 +20,8 @@ import {
 export class KeptUnitState implements UnitState {
   isQuiet = true;
   private sanitizeRun: SanitizeRun | null = null;
+  /** How many do without the cache whatever WCE says. */
+  private cacheSuspensions = 0;
   /** Who wants the medium to stay. */
   private readonly preventing = new Set<ScsiNexus>();
   /** Nexus → what it is still to be told, oldest first. */
@@ -31,6 +34,10 @@ export class KeptUnitState implements UnitState {
 
   get modes(): Modes {
     return this.keeper.facts.modes;
+  }
+
+  get writesThrough(): boolean {
+    return this.cacheSuspensions > 0 || !this.modes.writeCache;
   }
 
   get hasMedium(): boolean {
@@ -89,6 +96,15 @@ export class KeptUnitState implements UnitState {
       if (isKept && isChanged) this.tell(SENSE.MODE_PARAMETERS_CHANGED, by);
       done(isKept);
     });
+  }
+
+  suspendCache(): void {
+    this.cacheSuspensions += 1;
+  }
+
+  resumeCache(): void {
+    assert(this.cacheSuspensions > 0, 'the cache is resumed more often than it was suspended');
+    this.cacheSuspensions -= 1;
   }
 
   setPrevented(nexus: ScsiNexus, isPrevented: boolean, done: () => void): void {

@@ -107,6 +107,11 @@ export interface UnitState {
   attend(nexus: ScsiNexus, attention: Sense): void;
   /** The other nexuses are told (SPC-4 6.11). Calls back once the modes hold, or with false: not now. */
   setModes(by: ScsiNexus, modes: Modes, done: (isDone: boolean) => void): void;
+  /** Whatever is written has to be durable when it is acknowledged: the write cache is off, or suspended. */
+  readonly writesThrough: boolean;
+  /** From here on it is so whatever WCE says, until resumeCache(), once for each; nobody is told. */
+  suspendCache(): void;
+  resumeCache(): void;
   /** The medium is loaded: always, but for a removable unit. */
   readonly hasMedium: boolean;
   /** `nexus` wants the medium to stay, or does not mind any more; until its end, or a reset (SPC-4 6.15). */

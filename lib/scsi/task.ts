@@ -102,7 +102,7 @@ export interface DeviceServer {
   execute(task: ScsiTask): void;
   /**
    * Why a prepared write is not carried out, now that its data has come, null if it is: much may have happened since. So
-   * may it before a piece of a read that nobody has judged.
+   * may it before a piece of a read that nobody has judged. It sets `fua` anew, too: it is called just before the write.
    */
   refusalOf(task: ScsiTask, op: 'read' | 'write'): Refusal | null;
   /**

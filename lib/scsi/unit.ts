@@ -148,9 +148,9 @@ export class DiskUnit {
     return this.isProtected || this.state.modes.writeProtected;
   }
 
-  /** Whatever is written has to be durable when it is acknowledged: the write cache is off. */
+  /** Whatever is written has to be durable when it is acknowledged. Asked when it is submitted, since that may change. */
   get writesThrough(): boolean {
-    return !this.state.modes.writeCache;
+    return this.state.writesThrough;
   }
 
   /**

@@ -1,12 +1,22 @@
 /** MODE SELECT, what the modes do, and unit attention conditions: who is told what, and when. */
 import t from 'tap';
+import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX } from '../../lib/base/limits.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { SENSE } from '../../lib/scsi/sense.js';
 import { FaultDevice } from '../../lib/block/faults.js';
 import { systemClock } from '../../lib/base/clock.js';
+import type { BlockIo } from '../../lib/block/device.js';
 import { RamDevice } from '../support/ram-device.js';
 import { cdb10 } from '../support/scsi-rig.js';
-import { IDENTITY, nexusOf, type Outcome, SAID, said, scsiRunner } from '../support/scsi-runner.js';
+import {
+  IDENTITY,
+  nexusOf,
+  type Outcome,
+  RunnerTask,
+  SAID,
+  said,
+  scsiRunner,
+} from '../support/scsi-runner.js';
 
 const BLOCK = 512;
 const bytes = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex');
@@ -17,7 +27,7 @@ function unit() {
   const ram = new RamDevice(1024 * BLOCK, BLOCK);
   const device = new FaultDevice(ram, systemClock);
   const server = new DiskServer({ device, identity: IDENTITY });
-  const { run } = scsiRunner(device, server);
+  const { run, last } = scsiRunner(server.device, server);
   const [a, b] = [nexusOf('iqn.test:a'), nexusOf('iqn.test:b')];
   server.nexusBegan(a);
   server.nexusBegan(b);
@@ -25,13 +35,17 @@ function unit() {
     (nexus: typeof a) =>
     (cdb: string, data?: Buffer): Promise<Outcome> =>
       run(cdb, data, 0, nexus);
-  return { ram, device, server, a: as(a), b: as(b), nexusB: b };
+  return { ram, device, server, a: as(a), b: as(b), nexusA: a, nexusB: b, last };
 }
 
 const HEADER6 = '00 00 00 00';
 const CACHING = (wce: boolean): string => `08 12 ${wce ? '04' : '00'}${' 00'.repeat(17)}`;
 const CONTROL = (dSense: boolean, swp: boolean): string =>
   `0a 0a ${dSense ? '04' : '00'} 10 ${swp ? '08' : '00'} 40${' 00'.repeat(6)}`;
+
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
 
 /** MODE SELECT(6) of that list, as libiscsi sends it: PF. */
 function select6(run: (cdb: string, data?: Buffer) => Promise<Outcome>, list: string): Promise<Outcome> {
@@ -75,6 +89,66 @@ t.test('without the write cache every write is durable', async (t) => {
   t.equal((await a('1a 08 08 00 ff 00')).dataIn[6], 0, 'WCE');
   t.equal(said(await select6(a, `${HEADER6} ${CACHING(true)}`)), SAID.GOOD);
   t.equal((await a(cdb10('2a', 0, 0, 1), block)).fua, false);
+});
+
+t.test('nor is a write acknowledged without being durable whose data comes after that', async (t) => {
+  const { server, a, nexusA } = unit();
+  const task = new RunnerTask();
+  task.cdb = bytes('2a 00 00000000 00 0001 00 000000000000');
+  task.nexus = nexusA;
+  t.equal(server.prepare(task), 'write');
+  t.equal(task.fua, false, 'its R2T is out');
+  t.equal(said(await select6(a, `${HEADER6} ${CACHING(false)}`)), SAID.GOOD);
+  t.equal(server.refusalOf(task), null);
+  t.equal(task.fua, true);
+});
+
+t.test('the cache goes when what was under way without FUA has landed and is durable', async (t) => {
+  const { ram, device, a, b } = unit();
+  const pause = device.add({ ops: ['write'], times: 1, action: { kind: 'pause' } });
+  const older = b(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK, 1));
+  t.equal(pause.heldCount, 1);
+  const both = Buffer.concat([Buffer.alloc(BLOCK), Buffer.alloc(BLOCK, 2)]);
+  const compared = b('89 00 0000000000000005 000000 01 00 00', both);
+  let isOver = false;
+  const selected = select6(a, `${HEADER6} ${CACHING(false)}`).finally(() => (isOver = true));
+  await turns(20);
+  t.notOk(isOver, 'a write is under way that is not durable when it ends');
+  t.equal(ram.counts.flush, 0, 'and a flush now would miss it');
+  t.equal((await b(cdb10('2a', 0, 1, 1), Buffer.alloc(BLOCK))).fua, true, 'what comes meanwhile is durable');
+  t.equal((await b('1a 08 08 00 ff 00')).dataIn[6], 4, 'WCE still');
+  pause.release();
+  t.equal(said(await older), SAID.GOOD);
+  t.equal(said(await compared), SAID.GOOD);
+  t.equal(said(await selected), SAID.GOOD);
+  t.equal(ram.counts.flush, 1);
+  t.equal(ram.fuaCount, 2, 'COMPARE AND WRITE, which had waited for its turn, too');
+});
+
+t.test('without the cache the pieces of WRITE SAME still to come are durable', async (t) => {
+  for (const [op, fill, pieceBytes] of [
+    ['write', 1, PIECE_BYTES_MAX],
+    ['zero', 0, CLEAR_PIECE_BYTES_MAX],
+  ] as const) {
+    const sizeBytes = 2 * pieceBytes;
+    const blockBytes = 4096; // so that a command may clear two pieces
+    const fuas: boolean[] = [];
+    const submit = (io: BlockIo): void => {
+      if (io.op === op) fuas.push(io.fua);
+      setImmediate(() => io.complete(null));
+    };
+    const server = new DiskServer({
+      device: { sizeBytes, blockBytes, readOnly: false, submit },
+      identity: IDENTITY,
+    });
+    const { run } = scsiRunner(server.device, server);
+    const blocks = (sizeBytes / blockBytes).toString(16).padStart(8, '0');
+    const same = run(`93 00 0000000000000000 ${blocks} 00 00`, Buffer.alloc(blockBytes, fill));
+    const selected = select6(run, `${HEADER6} ${CACHING(false)}`);
+    t.equal(said(await selected), SAID.GOOD);
+    t.equal(said(await same), SAID.GOOD);
+    t.same(fuas, [false, true], op);
+  }
 });
 
 t.test('sense data in the format that D_SENSE says', async (t) => {

@@ -31,7 +31,8 @@ interface AtomicCommand {
   readonly wantsAll: boolean;
   /** What it refuses of its own. */
   fault(unit: DiskUnit, cdb: Buffer, range: MediumRange): Sense | null;
-  pieces(offsetBytes: number, dataOut: Buffer, fua: boolean): Pieces;
+  /** @param isDurable asked for each piece: the write cache may be switched off while its turn is waited for */
+  pieces(offsetBytes: number, dataOut: Buffer, isDurable: () => boolean): Pieces;
 }
 
 const ATOMIC_BOUNDARY_AT = 10;
@@ -44,13 +45,13 @@ const compareAndWrite: AtomicCommand = {
   wantsAll: true,
   fault: nothing,
   /** The first half of the data is what has to be there, the second what is written then. */
-  *pieces(offsetBytes, dataOut, fua) {
+  *pieces(offsetBytes, dataOut, isDurable) {
     const lengthBytes = dataOut.length / 2;
     const wanted = dataOut.subarray(0, lengthBytes);
     const found = Buffer.allocUnsafe(lengthBytes);
     yield { op: 'read', offsetBytes, lengthBytes, data: found };
     if (!found.equals(wanted)) return { ...SENSE.MISCOMPARE, information: firstDifference(found, wanted) };
-    yield { op: 'write', offsetBytes, lengthBytes, data: dataOut.subarray(lengthBytes), fua };
+    yield { op: 'write', offsetBytes, lengthBytes, data: dataOut.subarray(lengthBytes), fua: isDurable() };
     return null;
   },
 };
@@ -61,14 +62,14 @@ const orWrite: AtomicCommand = {
   dataOutRatio: 1,
   wantsAll: false,
   fault: nothing,
-  *pieces(start, dataOut, fua) {
+  *pieces(start, dataOut, isDurable) {
     for (const { offsetBytes, lengthBytes } of cut(start, dataOut.length, PIECE_BYTES_MAX)) {
       const data = Buffer.allocUnsafe(lengthBytes);
       yield { op: 'read', offsetBytes, lengthBytes, data };
       const from = offsetBytes - start;
       for (let at = 0; at < lengthBytes; at++)
         data[at] = (data[at] as number) | (dataOut[from + at] as number);
-      yield { op: 'write', offsetBytes, lengthBytes, data, fua };
+      yield { op: 'write', offsetBytes, lengthBytes, data, fua: isDurable() };
     }
     return null;
   },
@@ -85,8 +86,8 @@ const writeAtomic: AtomicCommand = {
     // ATOMIC ALIGNMENT (SBC-4 6.6.4): from the start of a page, so that it never lies in two.
     return lba % unit.atomicBlocksMax === 0 ? null : invalidCdbField(2);
   },
-  *pieces(offsetBytes, data, fua) {
-    yield { op: 'write', offsetBytes, lengthBytes: data.length, data, fua };
+  *pieces(offsetBytes, data, isDurable) {
+    yield { op: 'write', offsetBytes, lengthBytes: data.length, data, fua: isDurable() };
     return null;
   },
 };
@@ -113,9 +114,10 @@ function execute(command: AtomicCommand, unit: DiskUnit, task: ScsiTask): void {
   if (command.wantsAll && task.dataOut.length !== task.dataOutBytes)
     return void refuse(task, invalidCdbField(lengthAt));
   if (came === 0) return void accept(task);
-  const fua = (byteAt(cdb, 1) & FUA) !== 0 || unit.writesThrough;
+  const isDurable = (): boolean => (byteAt(cdb, 1) & FUA) !== 0 || unit.writesThrough;
   const range = { offsetBytes: lba * unit.blockBytes, lengthBytes: came / command.dataOutRatio };
-  finishClaimed(unit, task, range, command.pieces(range.offsetBytes, task.dataOut.subarray(0, came), fua));
+  const dataOut = task.dataOut.subarray(0, came);
+  finishClaimed(unit, task, range, command.pieces(range.offsetBytes, dataOut, isDurable));
 }
 
 function atomically(command: AtomicCommand): Pick<Command, 'prepare' | 'execute'> {

@@ -3,9 +3,9 @@ import { uint16, uint24, uint32, uint64 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { applyModePages } from '../mode-pages.js';
-import { durablePieces, runPieces } from '../pieces.js';
+import { durablePieces, enterOffice, runPieces, whileWanted } from '../pieces.js';
 import { invalidCdbField, invalidParameterField, type Sense, SENSE } from '../sense.js';
-import { Passes } from '../state.js';
+import { type Modes, Passes } from '../state.js';
 import { ScsiStatus, type ScsiTask, type TaskPlan } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 
@@ -80,29 +80,53 @@ function execute(size: Size, unit: DiskUnit, task: ScsiTask): void {
     return void refuse(task, invalidParameterField(size.mediumTypeAt));
   const fault = findDescriptorFault(unit, size, list);
   if (fault !== null) return void refuse(task, fault);
-  const { state } = unit;
   const pagesAt = size.headerBytes + size.descriptorLengthOf(list);
-  const modes = applyModePages(unit, list, pagesAt, state.modes);
+  const modes = applyModePages(unit, list, pagesAt, unit.state.modes);
   if ('senseKey' in modes) return void refuse(task, modes);
-  const set = (): void =>
-    state.setModes(task.nexus, modes, (isDone) => {
-      if (isDone) accept(task);
-      else task.finish(ScsiStatus.BUSY, null);
-    });
-  if (!state.modes.writeCache || modes.writeCache) return set();
-  // Without the cache everything acknowledged is durable, also what was acknowledged before (SBC-3 6.5.6).
-  runPieces(unit.device, durablePieces(unit, task.nexus), (outcome) => {
-    if (outcome === null) set();
-    else refuse(task, outcome);
+  if (modes.writeCache) set(unit, task, modes);
+  else setWithoutCache(unit, task, modes);
+}
+
+function set(unit: DiskUnit, task: ScsiTask, modes: Modes, ended: () => void = () => undefined): void {
+  unit.state.setModes(task.nexus, modes, (isDone) => {
+    ended();
+    if (isDone) accept(task);
+    else task.finish(ScsiStatus.BUSY, null);
   });
 }
+
+/**
+ * Without the cache everything acknowledged is durable, also what was acknowledged before (SBC-3 6.5.6). So what comes is
+ * written through from here on, and what is under way ends before the flush; WCE says so when that has succeeded. All of
+ * it rests on this home: another one would go on with the cache meanwhile.
+ */
+function setWithoutCache(unit: DiskUnit, task: ScsiTask, modes: Modes): void {
+  const { state, device, office } = unit;
+  const ended = (): void => {
+    state.resumeCache();
+    office.leave();
+  };
+  enterOffice(unit, task, () => {
+    state.suspendCache();
+    const pieces = whileWanted(unit, task, passes, durablePieces(unit, task.nexus));
+    device.drain(() =>
+      runPieces(device, pieces, (outcome) => {
+        if (outcome === null) return set(unit, task, modes, ended);
+        ended();
+        refuse(task, outcome);
+      }),
+    );
+  });
+}
+
+const passes = Passes.NO_MEDIUM;
 
 export const modeSelectCommands: readonly Command[] = [
   {
     name: 'MODE SELECT(6)',
     opcode: 0x15,
     usage: usage('15 11 00 00 ff 04'),
-    passes: Passes.NO_MEDIUM,
+    passes,
     prepare: (_unit, task) => prepare(size6, task),
     execute: (unit, task) => execute(size6, unit, task),
   },
@@ -110,7 +134,7 @@ export const modeSelectCommands: readonly Command[] = [
     name: 'MODE SELECT(10)',
     opcode: 0x55,
     usage: usage('55 11 0000000000 ffff 04'),
-    passes: Passes.NO_MEDIUM,
+    passes,
     prepare: (_unit, task) => prepare(size10, task),
     execute: (unit, task) => execute(size10, unit, task),
   },

@@ -76,24 +76,26 @@ function prepare(read: Read): Command['prepare'] {
 }
 
 function* clear(
+  unit: DiskUnit,
   op: 'discard' | 'zero',
   offsetBytes: number,
   lengthBytes: number,
-  fua: boolean,
 ): Generator<Piece, null> {
-  for (const piece of cut(offsetBytes, lengthBytes, CLEAR_PIECE_BYTES_MAX)) yield { op, ...piece, fua };
+  for (const piece of cut(offsetBytes, lengthBytes, CLEAR_PIECE_BYTES_MAX))
+    yield { op, ...piece, fua: unit.writesThrough };
   return null;
 }
 
 function* repeat(
+  unit: DiskUnit,
   block: Buffer,
   offsetBytes: number,
   lengthBytes: number,
-  fua: boolean,
 ): Generator<Piece, null> {
   const run = Buffer.alloc(Math.min(lengthBytes, PIECE_BYTES_MAX), block);
   for (const piece of cut(offsetBytes, lengthBytes, PIECE_BYTES_MAX)) {
-    yield { op: 'write', ...piece, data: run.subarray(0, piece.lengthBytes), fua };
+    const data = run.subarray(0, piece.lengthBytes);
+    yield { op: 'write', ...piece, data, fua: unit.writesThrough };
   }
   return null;
 }
@@ -112,12 +114,11 @@ function execute(read: Read): NonNullable<Command['execute']> {
     }
     const offsetBytes = command.lba * unit.blockBytes;
     const lengthBytes = blocksOf(unit, command) * unit.blockBytes;
-    const fua = unit.writesThrough;
     // With LBPRZ 1 an unmapped block reads as zeros, so UNMAP may only be honoured for zeros (SBC-3 5.48, 4.7.3.4.4).
     const pieces =
       command.noDataOut || isZero(dataOut)
-        ? clear((command.flags & UNMAP) !== 0 ? 'discard' : 'zero', offsetBytes, lengthBytes, fua)
-        : repeat(dataOut, offsetBytes, lengthBytes, fua);
+        ? clear(unit, (command.flags & UNMAP) !== 0 ? 'discard' : 'zero', offsetBytes, lengthBytes)
+        : repeat(unit, dataOut, offsetBytes, lengthBytes);
     finishByPieces(unit, task, pieces);
   };
 }
