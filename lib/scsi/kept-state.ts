@@ -19,6 +19,7 @@ import {
 
 export class KeptUnitState implements UnitState {
   isQuiet = true;
+  resets = 0;
   private sanitizeRun: SanitizeRun | null = null;
   /** How many do without the cache whatever WCE says. */
   private cacheSuspensions = 0;
@@ -86,9 +87,10 @@ export class KeptUnitState implements UnitState {
     this.settle();
   }
 
-  setModes(by: ScsiNexus, modes: Modes, done: (isDone: boolean) => void): void {
+  setModes(by: ScsiNexus, change: (modes: Modes) => Modes, done: (isDone: boolean) => void): void {
     let isChanged = false;
     const make = (facts: UnitFacts): UnitFacts => {
+      const modes = change(facts.modes);
       isChanged = !isSameModes(facts.modes, modes);
       return isChanged ? { ...facts, modes } : facts;
     };
@@ -168,6 +170,7 @@ export class KeptUnitState implements UnitState {
   }
 
   reset(attention: Sense, done: () => void): void {
+    this.resets += 1;
     this.preventing.clear();
     // A reset takes the place of what was to be told before it (SAM-5 5.14.5).
     for (const waiting of this.attentions.values()) waiting.splice(0, waiting.length, attention);

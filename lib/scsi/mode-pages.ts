@@ -109,16 +109,15 @@ export function encodeModePage(modePage: ModePage, pageControl: number, modes: M
 }
 
 /**
- * The pages of a mode parameter list, from `start` to its end, applied to `modes`: all of them, or none and the reason
+ * What the pages of a mode parameter list, from `start` to its end, set: all of them, or the reason why none is set
  * (SPC-4 6.11: a field that cannot be changed has to be as it is).
  */
-export function applyModePages(
+export function readModePages(
   unit: { readonly full: boolean },
   list: Buffer,
   start: number,
-  modes: Modes,
-): Modes | Sense {
-  const changed: Record<keyof Modes, boolean> = { ...modes };
+): Partial<Modes> | Sense {
+  const changed: Partial<Record<keyof Modes, boolean>> = {};
   for (let at = start; at < list.length;) {
     const hasSubpage = (byteAt(list, at) & SPF) !== 0;
     const headerBytes = headerBytesOf(hasSubpage ? 1 : 0);

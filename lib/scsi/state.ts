@@ -105,8 +105,11 @@ export interface UnitState {
   nexusEnded(nexus: ScsiNexus): void;
   /** Something that only `nexus` is to be told. */
   attend(nexus: ScsiNexus, attention: Sense): void;
-  /** The other nexuses are told (SPC-4 6.11). Calls back once the modes hold, or with false: not now. */
-  setModes(by: ScsiNexus, modes: Modes, done: (isDone: boolean) => void): void;
+  /**
+   * Applies `change` to the modes as they are when it is written down; the other nexuses are told (SPC-4 6.11). Calls back
+   * once they hold, or with false: not now.
+   */
+  setModes(by: ScsiNexus, change: (modes: Modes) => Modes, done: (isDone: boolean) => void): void;
   /** Whatever is written has to be durable when it is acknowledged: the write cache is off, or suspended. */
   readonly writesThrough: boolean;
   /** From here on it is so whatever WCE says, until resumeCache(), once for each; nobody is told. */
@@ -135,6 +138,8 @@ export interface UnitState {
   takeUpSanitize(): { readonly order: SanitizeOrder; readonly run: SanitizeRun } | null;
   /** Another process has served the unit until now: what was to be told, or was asked for, here is of the time before. */
   begin(): void;
+  /** How often it was reset here: a command that began before has been aborted, whether or not it knows yet. */
+  readonly resets: number;
   /** A logical unit reset (SAM-5 6.3.3): everything as after power on, and every nexus is told `attention`. */
   reset(attention: Sense, done: () => void): void;
 }

@@ -2,7 +2,9 @@
 import t from 'tap';
 import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX } from '../../lib/base/limits.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
+import { KeptUnitState, UnitMemory } from '../../lib/scsi/kept-state.js';
 import { SENSE } from '../../lib/scsi/sense.js';
+import type { UnitFacts } from '../../lib/scsi/state.js';
 import { FaultDevice } from '../../lib/block/faults.js';
 import { systemClock } from '../../lib/base/clock.js';
 import type { BlockIo } from '../../lib/block/device.js';
@@ -23,10 +25,10 @@ const bytes = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'h
 const TEST_UNIT_READY = '00 00 00 00 00 00';
 
 /** A disk with two initiators: each runs commands as itself. */
-function unit() {
+function unit(state = new KeptUnitState()) {
   const ram = new RamDevice(1024 * BLOCK, BLOCK);
   const device = new FaultDevice(ram, systemClock);
-  const server = new DiskServer({ device, identity: IDENTITY });
+  const server = new DiskServer({ device, identity: IDENTITY, state });
   const { run, last } = scsiRunner(server.device, server);
   const [a, b] = [nexusOf('iqn.test:a'), nexusOf('iqn.test:b')];
   server.nexusBegan(a);
@@ -177,6 +179,56 @@ t.test('sense data in the format that D_SENSE says', async (t) => {
       const sense = server.encodeSense(outcome.sense ?? SENSE.INVALID_OPCODE);
       t.equal(sense.toString('hex', 8), descriptor.replaceAll(' ', ''), cdb(lba));
     }
+  }
+});
+
+t.test('a page that was not sent stays as it is', async (t) => {
+  const { device, a, b } = unit();
+  const pause = device.add({ ops: ['flush'], action: { kind: 'pause' } });
+  const slow = select6(a, `${HEADER6} ${CACHING(false)}`);
+  while (pause.heldCount === 0) await turns(1);
+  t.equal(said(await select6(b, `${HEADER6} ${CONTROL(true, true)}`)), SAID.GOOD);
+  pause.remove();
+  t.equal(said(await slow), SAID.GOOD);
+  t.equal(said(await a(TEST_UNIT_READY)), SAID.MODE_PARAMETERS_CHANGED);
+  t.equal(said(await b(TEST_UNIT_READY)), SAID.MODE_PARAMETERS_CHANGED);
+  t.equal(
+    (await a('1a 08 0a 00 ff 00')).dataIn.toString('hex', 4),
+    '0a0a04100840000000000000',
+    'D_SENSE, SWP',
+  );
+  t.equal((await a('1a 08 08 00 ff 00')).dataIn[6], 0, 'WCE');
+});
+
+/** Answers later, as a store does. */
+class LateMemory extends UnitMemory {
+  override change(make: (facts: UnitFacts) => UnitFacts, done: (isKept: boolean) => void): void {
+    setImmediate(() => super.change(make, done));
+  }
+}
+
+t.test('nor is it undone by another MODE SELECT that is being written down', async (t) => {
+  const { a, b } = unit(new KeptUnitState(new LateMemory()));
+  const first = select6(a, `${HEADER6} ${CONTROL(false, true)}`);
+  const second = select6(b, `${HEADER6} ${CACHING(true)}`);
+  t.equal(said(await first), SAID.GOOD);
+  t.equal(said(await second), SAID.GOOD);
+  t.equal((await a('1a 08 0a 00 ff 00')).dataIn.toString('hex', 2, 3), '90', 'WP');
+});
+
+t.test('nothing is set for a MODE SELECT that was aborted, or after a reset', async (t) => {
+  for (const way of ['abort', 'reset'] as const) {
+    const { device, server, a, b, last } = unit();
+    const pause = device.add({ ops: ['flush'], action: { kind: 'pause' } });
+    const slow = select6(a, `${HEADER6} ${CACHING(false)} ${CONTROL(false, true)}`);
+    while (pause.heldCount === 0) await turns(1);
+    if (way === 'abort') last().markEnding();
+    else server.reset(() => undefined);
+    pause.remove();
+    t.not(said(await slow), SAID.GOOD, way);
+    t.equal((await b('1a 08 08 00 ff 00')).sense?.ascq, way === 'reset' ? 3 : undefined);
+    t.equal((await b('1a 08 08 00 ff 00')).dataIn.toString('hex', 2, 7), '1000081204', way);
+    t.equal((await b(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK))).fua, false, 'the cache is used');
   }
 });
 

@@ -2,7 +2,7 @@
 import { uint16, uint24, uint32, uint64 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
-import { applyModePages } from '../mode-pages.js';
+import { readModePages } from '../mode-pages.js';
 import { durablePieces, enterOffice, runPieces, whileWanted } from '../pieces.js';
 import { invalidCdbField, invalidParameterField, type Sense, SENSE } from '../sense.js';
 import { type Modes, Passes } from '../state.js';
@@ -12,6 +12,8 @@ import type { DiskUnit } from '../unit.js';
 /** Byte 1 of the CDB. */
 const PF = 0x10;
 const SP = 0x01;
+
+const passes = Passes.NO_MEDIUM;
 
 /** Where fields stand in the two sizes of CDB and of mode parameter header (SPC-4 7.5.5). */
 interface Size {
@@ -72,6 +74,15 @@ function findDescriptorFault(unit: DiskUnit, size: Size, list: Buffer): Sense | 
   return blockBytes === unit.blockBytes ? null : invalidParameterField(at + (isLong ? 12 : 5));
 }
 
+interface Selection {
+  readonly unit: DiskUnit;
+  readonly task: ScsiTask;
+  /** A page that was not sent stays as it is, whoever may have changed it meanwhile (SPC-4 6.11). */
+  readonly changes: Partial<Modes>;
+  /** The command was aborted, be it by a reset: it sets nothing after that (SAM-5 6.3.3). */
+  readonly isOver: () => boolean;
+}
+
 function execute(size: Size, unit: DiskUnit, task: ScsiTask): void {
   const list = task.dataOut;
   if (list.length < size.headerBytes) return void refuse(task, SENSE.PARAMETER_LIST_LENGTH_ERROR);
@@ -81,16 +92,20 @@ function execute(size: Size, unit: DiskUnit, task: ScsiTask): void {
   const fault = findDescriptorFault(unit, size, list);
   if (fault !== null) return void refuse(task, fault);
   const pagesAt = size.headerBytes + size.descriptorLengthOf(list);
-  const modes = applyModePages(unit, list, pagesAt, unit.state.modes);
-  if ('senseKey' in modes) return void refuse(task, modes);
-  if (modes.writeCache) set(unit, task, modes);
-  else setWithoutCache(unit, task, modes);
+  const changes = readModePages(unit, list, pagesAt);
+  if ('senseKey' in changes) return void refuse(task, changes);
+  const { resets } = unit.state;
+  const selection = { unit, task, changes, isOver: () => task.isEnding || unit.state.resets !== resets };
+  if (changes.writeCache === false) setWithoutCache(selection);
+  else set(selection);
 }
 
-function set(unit: DiskUnit, task: ScsiTask, modes: Modes, ended: () => void = () => undefined): void {
-  unit.state.setModes(task.nexus, modes, (isDone) => {
+function set({ unit, task, changes, isOver }: Selection, ended: () => void = () => undefined): void {
+  const change = (modes: Modes): Modes => (isOver() ? modes : { ...modes, ...changes });
+  unit.state.setModes(task.nexus, change, (isDone) => {
     ended();
-    if (isDone) accept(task);
+    if (isOver()) refuse(task, SENSE.COMMAND_ABORTED);
+    else if (isDone) accept(task);
     else task.finish(ScsiStatus.BUSY, null);
   });
 }
@@ -100,7 +115,8 @@ function set(unit: DiskUnit, task: ScsiTask, modes: Modes, ended: () => void = (
  * written through from here on, and what is under way ends before the flush; WCE says so when that has succeeded. All of
  * it rests on this home: another one would go on with the cache meanwhile.
  */
-function setWithoutCache(unit: DiskUnit, task: ScsiTask, modes: Modes): void {
+function setWithoutCache(selection: Selection): void {
+  const { unit, task } = selection;
   const { state, device, office } = unit;
   const ended = (): void => {
     state.resumeCache();
@@ -111,15 +127,13 @@ function setWithoutCache(unit: DiskUnit, task: ScsiTask, modes: Modes): void {
     const pieces = whileWanted(unit, task, passes, durablePieces(unit, task.nexus));
     device.drain(() =>
       runPieces(device, pieces, (outcome) => {
-        if (outcome === null) return set(unit, task, modes, ended);
+        if (outcome === null) return set(selection, ended);
         ended();
         refuse(task, outcome);
       }),
     );
   });
 }
-
-const passes = Passes.NO_MEDIUM;
 
 export const modeSelectCommands: readonly Command[] = [
   {
