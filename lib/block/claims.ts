@@ -8,8 +8,8 @@
  *           └──── counted, in one of two generations ──► the device
  *
  * I/O is not remembered by its range, which would cost every READ and WRITE: a claim waits for all that is in flight when
- * its turn comes, whatever its range. Claims have their turns one after the other. Commands that only have to know that
- * what came before them has ended (SANITIZE) take such a turn, too.
+ * its turn comes, whatever its range. Flushes pass by, uncounted. Claims have their turns one after the other. Commands
+ * that only have to know that what came before them has ended (SANITIZE, MODE SELECT) take such a turn, too.
  */
 import { assert } from '../base/assert.js';
 import type { BlockDevice, BlockIo, IoCounter, Provisioning, Usage } from './device.js';
@@ -66,7 +66,9 @@ export class ClaimableDevice implements BlockDevice, IoCounter {
   }
 
   submit(io: BlockIo): void {
-    if (this.current?.overlaps(io.offsetBytes, io.lengthBytes) === true) this.held.push(io);
+    // A flush has no range to be atomic with, and may take as long as a disk does for all that others have written.
+    if (io.op === 'flush') this.inner.submit(io);
+    else if (this.current?.overlaps(io.offsetBytes, io.lengthBytes) === true) this.held.push(io);
     else this.pass(io);
   }
 

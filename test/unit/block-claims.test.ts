@@ -126,6 +126,36 @@ t.test('a claim waits for what is in flight; what overlaps waits for the claim',
   t.throws(() => own.submit(held[0] as BlockIo), 'not any more');
 });
 
+t.test('a flush neither waits for a claim nor keeps one waiting', async (t) => {
+  const submitted: BlockIo[] = [];
+  const device = new ClaimableDevice({
+    ...{ blockBytes: BLOCK, sizeBytes: BLOCKS * BLOCK, readOnly: false },
+    submit: (io) => void submitted.push(io),
+  });
+  const end = (): void => submitted.shift()?.complete(null);
+  const flush = (): Promise<void> => submitAndWait(device, 'flush', 0, 0);
+  const write = (): Promise<void> => submitAndWait(device, 'write', 0, BLOCK, Buffer.alloc(BLOCK));
+
+  const first = flush();
+  const claim = claimed(device, 0, BLOCK);
+  t.ok(await isSettled(claim), 'it has no range to be alone in');
+  const second = flush();
+  t.equal(submitted.length, 2, 'it touches nothing that is claimed');
+  (await claim).release();
+  end();
+  end();
+  await Promise.all([first, second]);
+
+  const [third, older] = [flush(), write()];
+  const next = claimed(device, 0, BLOCK);
+  end();
+  await third;
+  t.notOk(await isSettled(next), 'its end is not taken for that of a write');
+  end();
+  await older;
+  t.ok(await isSettled(next));
+});
+
 t.test('draining waits for what is in flight, and holds nothing up', async (t) => {
   const submitted: BlockIo[] = [];
   const device = new ClaimableDevice({

@@ -155,3 +155,17 @@ t.test('what was taken up before a SANITIZE writes nothing after it', async (t) 
   while (said(await run('00 00 00 00 00 00')) !== SAID.GOOD);
   t.ok(ram.bytes.equals(Buffer.alloc(SIZE)), 'nothing is left');
 });
+
+t.test("another host's SYNCHRONIZE CACHE keeps neither them nor what they hold waiting", async (t) => {
+  const { faults, run } = rig();
+  const pause = faults.add({ ops: ['flush'], action: { kind: 'pause' } });
+  const slow = run('35 00 00000000 00 0000 00');
+  while (pause.heldCount === 0) await new Promise((resolve) => setImmediate(resolve));
+  const next = pattern(BLOCK, 9);
+  t.equal(said(await run(compare(0, 5, 1), Buffer.concat([there(5, 1), next]))), SAID.GOOD);
+  t.equal(said(await run(or(0, 5, 1), next)), SAID.GOOD);
+  t.equal(said(await run(atomic(0, 8, 1), next)), SAID.GOOD);
+  t.ok((await run(cdb16('88', 0, 5, 1))).dataIn.equals(next));
+  pause.remove();
+  t.equal(said(await slow), SAID.GOOD);
+});
