@@ -15,10 +15,10 @@ export async function followCreation(
   begun: VolumeView,
   json: boolean,
 ): Promise<VolumeView> {
-  if (begun.allocating === null) return begun;
   let leaving = false;
   const forget = door.onStopSignal(() => (leaving = true));
-  const bar = json || door.stderr.isTTY !== true ? undefined : drawBar(begun);
+  const isDrawn = begun.allocating !== null && !json && door.stderr.isTTY === true;
+  const bar = isDrawn ? drawBar(begun) : undefined;
   try {
     const made = await untilMade(client, begun, systemClock, (volume) => {
       if (leaving) throw stoppedWatching(volume);

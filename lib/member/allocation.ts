@@ -54,6 +54,8 @@ export function creationFailure(error: unknown, member: string): CreationFailure
   const isFull =
     (error instanceof BlockferryError && error.code === 'NO_SPACE') ||
     (error instanceof IoError && error.code === 'no-space');
-  const reason = `${isFull ? 'no space' : 'the disk failed'} at ${member}: ${describeError(error)}`;
+  const isImpossible = error instanceof BlockferryError && error.code === 'INVALID';
+  const what = isFull ? 'no space' : isImpossible ? 'not possible' : 'the disk failed';
+  const reason = `${what} at ${member}: ${describeError(error)}`;
   return { code: isFull ? 'NO_SPACE' : 'IO', reason: reason.slice(0, 1024) };
 }

@@ -13,7 +13,7 @@ import {
 } from '../base/limits.js';
 import type { Waypoints } from '../base/waypoints.js';
 import type { DiskTime } from '../block/disk-time.js';
-import { isBeingMade, type Creations } from '../group/creations.js';
+import type { Creations } from '../group/creations.js';
 import type { VolumeRecord } from '../group/records.js';
 import type { ServedTarget } from '../iscsi/target/directory.js';
 import { VolumeTraffic } from '../load/traffic.js';
@@ -270,7 +270,7 @@ export class HeldVolume implements DestinationVolume {
       return file;
     } catch (error) {
       this.logOpenFailure(describeError(error));
-      if (isBeingMade(this.record, this.epoch) && !this.isClosed) await this.giveUpMaking(error);
+      if (this.isUnmakeable(error)) await this.giveUpMaking(error);
       this.local.failed(describeError(error));
       this.opening = null; // whoever needs it next tries again
       this.reopening?.cancel();
@@ -353,12 +353,18 @@ export class HeldVolume implements DestinationVolume {
     });
   }
 
-  /** A full volume that does not get its space is none: of what was begun nothing stays but the reason. */
+  /** A new volume whose file cannot be, or a full one that does not get its space, is none. */
+  private isUnmakeable(error: unknown): boolean {
+    const isNew = this.epoch === 1 && this.holdsAny && !this.isClosed;
+    return isNew && (this.record.full || (error instanceof BlockferryError && error.code === 'INVALID'));
+  }
+
+  /** Of what was begun nothing stays but the reason. */
   private async giveUpMaking(error: unknown): Promise<void> {
     const { creations, self, refresh } = this.context;
     const reread = (): Promise<void> => new Promise((resolve) => refresh(this.record.name, 0, resolve));
     await reread(); // what failed may have been the answer of the commit alone
-    if (!isBeingMade(this.record, this.epoch) || this.isClosed) return;
+    if (this.epoch !== 1 || this.isClosed) return;
     try {
       await creations.failed(this.record, this.routed.route.headRevision, creationFailure(error, self));
       await reread(); // the file goes with the volume
