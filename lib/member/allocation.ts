@@ -49,13 +49,17 @@ export async function allocate(
   }
 }
 
+/** No file of that size or name can be there, however often it is tried. */
+export function isImpossible(error: unknown): boolean {
+  return error instanceof BlockferryError && error.code === 'INVALID';
+}
+
 /** What a failure of it is to whoever asked for the volume. */
 export function creationFailure(error: unknown, member: string): CreationFailure {
   const isFull =
     (error instanceof BlockferryError && error.code === 'NO_SPACE') ||
     (error instanceof IoError && error.code === 'no-space');
-  const isImpossible = error instanceof BlockferryError && error.code === 'INVALID';
-  const what = isFull ? 'no space' : isImpossible ? 'not possible' : 'the disk failed';
+  const what = isFull ? 'no space' : isImpossible(error) ? 'not possible' : 'the disk failed';
   const reason = `${what} at ${member}: ${describeError(error)}`;
   return { code: isFull ? 'NO_SPACE' : 'IO', reason: reason.slice(0, 1024) };
 }

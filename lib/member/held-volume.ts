@@ -26,7 +26,7 @@ import type { SparseFile } from '../storage/sparse-file.js';
 import { LocalSlot } from '../volume/local-slot.js';
 import type { ExtentSlot } from '../volume/slot.js';
 import { Volume } from '../volume/volume.js';
-import { allocate, creationFailure } from './allocation.js';
+import { allocate, creationFailure, isImpossible } from './allocation.js';
 import type { VolumePlace } from './every-path.js';
 import { punchForeign } from './foreign-bytes.js';
 import { OtherHolders } from './other-holders.js';
@@ -270,7 +270,8 @@ export class HeldVolume implements DestinationVolume {
       return file;
     } catch (error) {
       this.logOpenFailure(describeError(error));
-      if (this.isUnmakeable(error)) await this.giveUpMaking(error);
+      const isNew = this.epoch === 1 && this.holdsAny && !this.isClosed;
+      if (isNew && (this.record.full || isImpossible(error))) await this.giveUpMaking(error);
       this.local.failed(describeError(error));
       this.opening = null; // whoever needs it next tries again
       this.reopening?.cancel();
@@ -353,13 +354,7 @@ export class HeldVolume implements DestinationVolume {
     });
   }
 
-  /** A new volume whose file cannot be, or a full one that does not get its space, is none. */
-  private isUnmakeable(error: unknown): boolean {
-    const isNew = this.epoch === 1 && this.holdsAny && !this.isClosed;
-    return isNew && (this.record.full || (error instanceof BlockferryError && error.code === 'INVALID'));
-  }
-
-  /** Of what was begun nothing stays but the reason. */
+  /** A new volume whose file cannot be, or a full one that does not get its space, is none: nothing stays but the reason. */
   private async giveUpMaking(error: unknown): Promise<void> {
     const { creations, self, refresh } = this.context;
     const reread = (): Promise<void> => new Promise((resolve) => refresh(this.record.name, 0, resolve));
