@@ -155,7 +155,7 @@ export class Member {
     this.waypoints.reached('member.opened');
     this.openBalancing(store, folder);
     this.openService(shared);
-    this.closers.push(this.closePortal); // sessions end while there are still volumes and links to serve them
+    this.closers.push(this.closePortal, () => shared.reservations.stopAsking()); // sessions end while volumes and links serve
     membership.onLost = () => this.leaseLost();
     membership.onRegained = () => void this.regain(membership, shared);
     if (membership.isValid) this.host.resume();

@@ -4,22 +4,24 @@
  * asked is answered when each of them goes by it (everywhere.ts). So what one initiator was granted at one member no other
  * can get around at another.
  *
- * A member that sleeps past its lease is not waited for. It reads what it has missed before it serves again.
+ * What is written holds: from then on BUSY, which says that nothing was done, would be a lie. So the others are asked until
+ * they have all answered. A member that sleeps past its lease is not waited for. It reads what it has missed before it
+ * serves again.
  */
 import { Mutex } from 'async-mutex';
 import { z } from 'zod';
 import { assert } from '../base/assert.js';
-import type { Clock } from '../base/clock.js';
+import { sleep, type Clock } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
-import { MEMBERS_MAX, REGISTRATIONS_MAX } from '../base/limits.js';
+import { FORWARD_RETRY_MS, MEMBERS_MAX, REGISTRATIONS_MAX } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { ReservationsRecord, formatRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry } from '../group/store.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
-import { nexusLost, type Change, type Notice } from '../scsi/reservations/changes.js';
+import { nexusLost, type Change } from '../scsi/reservations/changes.js';
 import { releaseOf, type Nexuses, type ReservationKeeper } from '../scsi/reservations/keeper.js';
 import { NO_RESERVATIONS, type Reservations } from '../scsi/reservations/state.js';
-import { NOTICES } from '../scsi/sense.js';
+import { NOTICES, SENSE } from '../scsi/sense.js';
 import type { ScsiNexus } from '../scsi/task.js';
 import type { Everywhere, Present } from './everywhere.js';
 import { FollowedRecords } from './followed-records.js';
@@ -49,12 +51,23 @@ const Reserved = z.object({
 });
 type Reserved = z.infer<typeof Reserved>;
 
+/** What members have to do about a change. */
+type Consequences = Pick<Extract<Change, { kind: 'done' }>, 'notices' | 'aborts'>;
+
 /** Each attempt that fails means that another has succeeded. */
 const ATTEMPTS_MAX = 32;
+/** Changes whose end is remembered: who made one asks again at once, while it waits. */
+const CARRIED_OUT_MAX = 64;
+/** It is written, and this member stops before everybody goes by it: neither GOOD nor BUSY would be true. */
+const CUT_SHORT: Change = { kind: 'refused', sense: SENSE.COMMAND_ABORTED };
 
 export class SharedReservations {
   private readonly keepers = new Map<string, SharedKeeper>();
   private records_: FollowedRecords | null = null;
+  private stop: () => void = () => undefined;
+  /** Resolves when the member begins to stop. */
+  readonly stopping = new Promise<void>((resolve) => (this.stop = resolve));
+  isStopping = false;
 
   private constructor(readonly options: SharedReservationsOptions) {}
 
@@ -69,7 +82,14 @@ export class SharedReservations {
     return shared;
   }
 
+  /** The member stops: its sessions cannot end while their commands wait for others. */
+  stopAsking(): void {
+    this.isStopping = true;
+    this.stop();
+  }
+
   close(): void {
+    this.stopAsking();
     this.records.close();
   }
 
@@ -92,9 +112,7 @@ export class SharedReservations {
       JSON.parse(request.payload.toString('utf8')),
     );
     if ((this.records.get(volume)?.revision ?? 0) < revision) await this.records.read(volume);
-    const keeper = this.keepers.get(volume);
-    keeper?.tell(notices);
-    await new Promise<void>((resolve) => (keeper === undefined ? resolve() : keeper.abort(aborts, resolve)));
+    await this.keepers.get(volume)?.carryOut(revision, { notices, aborts });
     if (aborts.length > 0) await this.options.endAbsent(present);
     request.answer(PeerStatus.OK);
   }
@@ -111,6 +129,8 @@ class SharedKeeper implements ReservationKeeper {
   private nexuses!: Nexuses;
   /** Changes are written in the order of their commands: what ends with a nexus before what the next one asks for. */
   private readonly oneWrite = new Mutex();
+  /** By revision, oldest first: resolves when what it aborts has ended. */
+  private readonly carriedOut = new Map<number, Promise<void>>();
 
   constructor(
     private readonly shared: SharedReservations,
@@ -138,12 +158,20 @@ class SharedKeeper implements ReservationKeeper {
     releaseOf(nexus, this, this.nexuses);
   }
 
-  tell(notices: readonly Notice[]): void {
+  /**
+   * Once for each revision, however often it is asked for: an answer may be late, or lost, and what the preempted initiators
+   * do after that, registered anew, is none of what was to be aborted.
+   * @returns resolves when all that is to be aborted has ended
+   */
+  carryOut(revision: number, { notices, aborts }: Consequences): Promise<void> {
+    const known = this.carriedOut.get(revision);
+    if (known !== undefined) return known;
     this.nexuses.tell(notices);
-  }
-
-  abort(aborts: readonly string[], done: () => void): void {
-    this.nexuses.abort(aborts, done);
+    const ended = new Promise<void>((resolve) => this.nexuses.abort(aborts, resolve));
+    this.carriedOut.set(revision, ended);
+    const [oldest] = this.carriedOut.keys();
+    if (oldest !== undefined && this.carriedOut.size > CARRIED_OUT_MAX) this.carriedOut.delete(oldest);
+    return ended;
   }
 
   releaseOfTheGone(): void {
@@ -174,8 +202,8 @@ class SharedKeeper implements ReservationKeeper {
   /** Told outside the turn: it may wait for commands to end that wait for theirs. */
   private async commit(make: (state: Reservations) => Change): Promise<Change | null> {
     const { change, revision } = await this.oneWrite.runExclusive(() => this.writeChange(make));
-    if (change?.kind === 'done' && revision !== null) await this.tellEverybody(change, revision);
-    return change;
+    if (change?.kind !== 'done' || revision === null) return change;
+    return (await this.goesEverywhere(change, revision)) ? change : CUT_SHORT;
   }
 
   /** @returns the change, null after too many attempts; and the revision that has it, null where nothing was written */
@@ -194,19 +222,34 @@ class SharedKeeper implements ReservationKeeper {
     return { change: null, revision: null };
   }
 
-  private async tellEverybody(
-    { notices, aborts }: Extract<Change, { kind: 'done' }>,
-    revision: number,
-  ): Promise<void> {
-    this.tell(notices);
-    const { volume } = this;
-    await this.shared.options
-      .everywhere()
-      .ask({ type: PeerType.RESERVED, volumeId: this.volumeId }, (present): Reserved => ({
-        ...{ volume, revision, present },
-        notices: [...notices],
-        aborts: [...aborts],
-      }));
-    await new Promise<void>((resolve) => this.abort(aborts, resolve));
+  /** SPC-4 5.13.11.5: done once the commands that are aborted have ended. False: this member stops before that. */
+  private async goesEverywhere(consequences: Consequences, revision: number): Promise<boolean> {
+    const here = this.carryOut(revision, consequences);
+    const everywhere = Promise.all([here, this.askUntilHeard(consequences, revision)]);
+    return Promise.race([everywhere.then(([, isHeard]) => isHeard), this.shared.stopping.then(() => false)]);
+  }
+
+  private async askUntilHeard({ notices, aborts }: Consequences, revision: number): Promise<boolean> {
+    const { volume, volumeId } = this;
+    const { everywhere, clock, log } = this.shared.options;
+    const fields = { type: PeerType.RESERVED, volumeId };
+    const message = (present: Present[]): Reserved => ({
+      ...{ volume, revision, present },
+      notices: [...notices],
+      aborts: [...aborts],
+    });
+    do {
+      try {
+        await everywhere().ask(fields, message);
+        return true;
+      } catch (error) {
+        log.warn(
+          { volume, error: describeError(error) },
+          'a member does not go by a change of reservations yet',
+        );
+        await sleep(clock, FORWARD_RETRY_MS);
+      }
+    } while (!this.shared.isStopping);
+    return false;
   }
 }

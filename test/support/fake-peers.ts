@@ -20,6 +20,8 @@ export class FakePeers {
   /** Requests on their way to a member, so that losing it answers them. */
   private readonly outstanding = new Map<PeerRequest, string>();
   fate: Fate = () => null;
+  /** When a request that has a deadline is given up, in real time; null: never. */
+  deadlineMs: number | null = null;
   /** The process of each member. */
   readonly incarnations = new Map<string, string>();
   /** The write verifier of each member, where it has one. */
@@ -51,6 +53,8 @@ export class FakePeers {
 
   private send(from: string, member: string, request: PeerRequest): void {
     this.outstanding.set(request, member);
+    if (this.deadlineMs !== null && request.deadlineMs > 0)
+      setTimeout(() => this.settle(request, PeerStatus.DEADLINE), this.deadlineMs).unref();
     const payload = Buffer.from(request.payload); // the wire's copy: taken when it is sent
     this.later(() => {
       if (!this.outstanding.has(request)) return;

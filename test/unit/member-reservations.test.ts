@@ -4,6 +4,7 @@
  */
 import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
+import { FENCE_DEADLINE_MS } from '../../lib/base/limits.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
@@ -26,6 +27,8 @@ const BUSY = 'status 8';
 const WRITE = cdb10('2a', 0, 0, 1);
 const [REGISTER, RESERVE, RELEASE, PREEMPT_AND_ABORT] = [0, 1, 2, 5];
 const random = new SeededRandom(9);
+/** Than other clocks is that of Everywhere. */
+const FASTER = 100;
 
 /** Members m1 and m2 of one group, by what matters here. */
 class World {
@@ -37,6 +40,7 @@ class World {
 
   constructor(t: Test) {
     t.teardown(() => this.store.close());
+    this.peers.deadlineMs = FENCE_DEADLINE_MS / FASTER;
   }
 
   /** A life of a member, and the unit as it serves it. */
@@ -51,7 +55,7 @@ class World {
     const everywhere = new Everywhere({
       hub: this.peers.hub(name),
       self: { name, incarnation },
-      clock: { ...systemClock, nowMs: () => systemClock.nowMs() * 100 },
+      clock: { ...systemClock, nowMs: () => systemClock.nowMs() * FASTER },
       others,
       mayBeRunning: () => true,
       endAbsent,
@@ -119,6 +123,70 @@ t.test('what is reserved at one member is reserved at the others when it is answ
   t.equal(await one.says(WRITE), '6/2a/05', 'told there');
   t.equal(await one.says(WRITE), CONFLICT);
   t.equal(await two.says(WRITE), 'GOOD');
+});
+
+/** The commands of a nexus that are at the device end when the test says so. */
+function endsLate({ nexus }: { nexus: ReturnType<typeof nexusOf> }): () => void {
+  const waiting: (() => void)[] = [];
+  nexus.abortTasks = function (done) {
+    this.aborts += 1;
+    waiting.push(done);
+  };
+  return () => waiting.splice(0).forEach((done) => done());
+}
+
+const passes = (ms: number): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, ms));
+const TWO_DEADLINES_MS = (2 * FENCE_DEADLINE_MS) / FASTER;
+
+t.test('PREEMPT AND ABORT is answered when all has ended, however long that takes', async (t) => {
+  const world = new World(t);
+  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
+  const [two, here, there] = [world.at(m1, 'two'), world.at(m1, 'one'), world.at(m2, 'one')];
+  t.equal(await two.out(REGISTER, NONE, B), 'GOOD');
+  t.equal(await here.out(REGISTER, NONE, A), 'GOOD');
+  const ends = endsLate(there);
+  let answer = '';
+  const answered = two.out(PREEMPT_AND_ABORT, B, A).then((said) => (answer = said));
+  await passes(TWO_DEADLINES_MS / 4);
+  t.equal(here.nexus.aborts, 1, 'what is at the member itself waits for nobody');
+  t.equal(await there.says(WRITE), '6/2a/05');
+  t.equal(await there.out(REGISTER, NONE, A), 'GOOD');
+  await passes(TWO_DEADLINES_MS);
+  t.equal(answer, '');
+  t.equal(await there.says(WRITE), 'GOOD', 'told once, however often it is asked');
+  t.equal(there.nexus.aborts, 1, 'nor is it what comes later that is aborted');
+  ends();
+  await answered;
+  t.equal(answer, 'GOOD');
+  t.equal(there.nexus.aborts, 1);
+});
+
+t.test('PREEMPT AND ABORT while the member that has not answered leaves', async (t) => {
+  const world = new World(t);
+  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
+  const [two, there] = [world.at(m1, 'two'), world.at(m2, 'one')];
+  t.equal(await two.out(REGISTER, NONE, B), 'GOOD');
+  t.equal(await there.out(REGISTER, NONE, A), 'GOOD');
+  endsLate(there);
+  const answered = two.out(PREEMPT_AND_ABORT, B, A);
+  await passes(TWO_DEADLINES_MS);
+  world.present.delete('m2');
+  world.peers.lose('m2');
+  t.equal(await answered, 'GOOD');
+});
+
+t.test('PREEMPT AND ABORT at a member that stops before it has ended', async (t) => {
+  const world = new World(t);
+  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
+  const [two, there] = [world.at(m1, 'two'), world.at(m2, 'one')];
+  t.equal(await two.out(REGISTER, NONE, B), 'GOOD');
+  t.equal(await there.out(REGISTER, NONE, A), 'GOOD');
+  const ends = endsLate(there);
+  const answered = two.out(PREEMPT_AND_ABORT, B, A);
+  await passes(TWO_DEADLINES_MS / 4);
+  m1.shared.stopAsking();
+  t.equal(await answered, 'b/00/00', 'neither done nor BUSY, which says that nothing was');
+  ends();
 });
 
 t.test('it is there after a restart of all, and at the home that comes', async (t) => {

@@ -22,7 +22,7 @@ export interface ReservationKeeper {
   attach(nexuses: Nexuses): void;
   /**
    * Applies `make` to what holds for everybody. Calls back when each nexus of the unit goes by what came of it and what was
-   * to be aborted has ended; with null when that cannot be had now.
+   * to be aborted has ended; with null when nothing was done.
    */
   change(make: (state: Reservations) => Change, done: (change: Change | null) => void): void;
   /** A nexus is not among those of the unit any more. */
