@@ -71,11 +71,9 @@ export class Member {
   /** Null: this member redirects. */
   private everyPath: EveryPath | null = null;
   /** Told once there are volumes. */
-  private memberLeft: (member: string) => void = () => undefined;
+  private memberLeft: (process: Present) => void = () => undefined;
   private targetPort: number | null = null;
   private everywhere!: Everywhere;
-  /** Null until it is read. */
-  private shared: SharedState | null = null;
   private balancing!: Balancing;
   private portalAddress!: Endpoint;
   private peerAddress!: Endpoint;
@@ -206,11 +204,10 @@ export class Member {
       log,
     });
     this.closers.push(() => membership.leave());
-    const changed: MemberChange = (member, record) => {
+    const changed: MemberChange = (member, record, before) => {
       if (member !== name) this.hub.setAddress(member, record?.peer ?? null);
-      if (record !== null) return;
-      this.shared?.reservations.memberLeft();
-      this.memberLeft(member);
+      // A name that another process takes over is never without a record.
+      if (before !== undefined && before.incarnation !== record?.incarnation) this.memberLeft(before);
     };
     this.view = await GroupView.open(store, log, changed, clock);
     this.closers.push(() => this.view.close());
@@ -245,7 +242,6 @@ export class Member {
       refreshRoute: (volume) => table.refresh(volume),
     });
     this.closers.push(() => shared.close());
-    this.shared = shared;
     return shared;
   }
 
@@ -282,7 +278,10 @@ export class Member {
       hasLeft: async (member, process) => (await processOf(store, member)) !== process,
       loopIdleMs: () => loop.idleMs,
     });
-    this.memberLeft = (member) => this.host.memberLeft(member);
+    this.memberLeft = (process) => {
+      reservations.memberLeft();
+      this.host.memberLeft(process);
+    };
     this.closers.push(() => this.host.close());
     const doors = { clock, random, log, waypoints };
     const runner = new MoveRunner({ self, incarnation, store, table, hub, volumes: this.host, ...doors });

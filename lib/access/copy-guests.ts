@@ -83,9 +83,9 @@ export class CopyGuests {
     });
   }
 
-  /** A member has left the group. */
-  gone(member: string): void {
-    this.forget(({ copy }) => copy.from === member);
+  /** A process has left the group. */
+  gone({ incarnation }: Server): void {
+    this.forget(({ copy }) => copy.incarnation === incarnation);
   }
 
   /** The unit is served elsewhere from now on. */

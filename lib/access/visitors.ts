@@ -116,8 +116,8 @@ export class Visitors {
   /** Resolves when nothing is under way that any other process than these has sent, or ever will be (I8). */
   endAbsent(present: readonly Server[]): Promise<void> {
     const incarnations = new Set(present.map(({ incarnation }) => incarnation));
-    for (const [member, { incarnation }] of this.parties)
-      if (!incarnations.has(incarnation)) this.gone(member);
+    for (const [name, { incarnation }] of this.parties)
+      if (!incarnations.has(incarnation)) this.gone({ name, incarnation });
     return new Promise((resolve) =>
       this.stop(({ sender }) => !incarnations.has(sender.incarnation), resolve),
     );
@@ -163,7 +163,7 @@ export class Visitors {
   private partyOf({ from, incarnation }: Sender): Party {
     const known = this.parties.get(from);
     if (known?.incarnation === incarnation) return known;
-    this.gone(from);
+    if (known !== undefined) this.gone({ name: from, incarnation: known.incarnation });
     const party = { incarnation, visitors: new Map<number, Visitor>() };
     this.parties.set(from, party);
     return party;
@@ -177,13 +177,12 @@ export class Visitors {
     this.stop((command) => isSame(command.sender, sender), done);
   }
 
-  /** A member has left the group, or is another process by now: its sessions are gone. */
-  gone(member: string): void {
-    const party = this.parties.get(member);
-    if (party === undefined) return;
-    this.parties.delete(member);
-    const { incarnation, visitors } = party;
-    for (const [token, visitor] of visitors) this.end(visitor, { from: member, incarnation, token });
+  /** A process has left the group: its sessions are gone, and not those of another that has its name by now. */
+  gone({ name: from, incarnation }: Server): void {
+    const party = this.parties.get(from);
+    if (party?.incarnation !== incarnation) return;
+    this.parties.delete(from);
+    for (const [token, visitor] of party.visitors) this.end(visitor, { from, incarnation, token });
   }
 
   private end(visitor: Visitor, sender: Sender): void {

@@ -8,8 +8,15 @@ import type { GroupStore, StoreEntry, StoreEvent, StoreWatch } from './store.js'
 /** Pause before the members are read again when the store did not answer. */
 const RETRY_MS = 1_000;
 
-/** Told of every change; null: the member has left, or its lease ran out. */
-export type MemberChange = (name: string, record: MemberRecord | null) => void;
+/**
+ * Told of every change; null: the member has left, or its lease ran out.
+ * @param before undefined: it was not there
+ */
+export type MemberChange = (
+  name: string,
+  record: MemberRecord | null,
+  before: MemberRecord | undefined,
+) => void;
 
 export class GroupView {
   private readonly records = new Map<string, MemberRecord>();
@@ -82,9 +89,10 @@ export class GroupView {
       this.log.error({ error: describeError(error) }, 'a member is left out');
       return;
     }
-    if (record === null ? !this.records.delete(name) : isSame(this.records.get(name), record)) return;
+    const before = this.records.get(name);
+    if (record === null ? !this.records.delete(name) : isSame(before, record)) return;
     if (record !== null) this.records.set(name, record);
-    this.onChange(name, record);
+    this.onChange(name, record, before);
   }
 }
 

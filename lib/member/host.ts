@@ -211,11 +211,11 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
     await Promise.all(endings);
   }
 
-  /** A member has left the group, and its sessions and copies with it. */
-  memberLeft(member: string): void {
+  /** A process has left the group, and its sessions and copies with it; another one may have its name. */
+  memberLeft(process: Server): void {
     for (const { unit } of this.byName.values()) {
-      unit.access?.visitors.gone(member);
-      unit.guests.gone(member);
+      unit.access?.visitors.gone(process);
+      unit.guests.gone(process);
     }
   }
 

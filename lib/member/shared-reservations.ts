@@ -12,8 +12,8 @@ import { Mutex } from 'async-mutex';
 import { z } from 'zod';
 import { assert } from '../base/assert.js';
 import { sleep, type Clock } from '../base/clock.js';
-import { describeError } from '../base/errors.js';
-import { FORWARD_RETRY_MS, MEMBERS_MAX, REGISTRATIONS_MAX } from '../base/limits.js';
+import { BlockferryError, describeError } from '../base/errors.js';
+import { FORWARD_RETRY_MS, MEMBERS_MAX, READ_BACK_RETRY_MS, REGISTRATIONS_MAX } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { ReservationsRecord, formatRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry } from '../group/store.js';
@@ -25,6 +25,7 @@ import { NOTICES, SENSE } from '../scsi/sense.js';
 import type { ScsiNexus } from '../scsi/task.js';
 import type { Everywhere, Present } from './everywhere.js';
 import { FollowedRecords } from './followed-records.js';
+import { isInGroup } from './group-facts.js';
 
 export interface SharedReservationsOptions {
   readonly store: GroupStore;
@@ -35,7 +36,7 @@ export interface SharedReservationsOptions {
   everywhere(): Everywhere;
   /** Ends the links of every other process than these here; resolves when none of their requests is in service. */
   endAbsent(present: readonly Present[]): Promise<void>;
-  /** Whether a process with that incarnation is in the group. */
+  /** Whether a process with that incarnation is in the group, as far as this member has heard. */
   isThere(incarnation: string): boolean;
 }
 
@@ -54,10 +55,19 @@ type Reserved = z.infer<typeof Reserved>;
 /** What members have to do about a change. */
 type Consequences = Pick<Extract<Change, { kind: 'done' }>, 'notices' | 'aborts'>;
 
+interface Written {
+  /** Null: too many attempts. */
+  readonly change: Change | null;
+  /** The revision that has it; null: nothing was written. */
+  readonly revision: number | null;
+}
+
 /** Each attempt that fails means that another has succeeded. */
 const ATTEMPTS_MAX = 32;
 /** Changes whose end is remembered: who made one asks again at once, while it waits. */
 const CARRIED_OUT_MAX = 64;
+/** A process that was taken for gone. */
+const STILL_THERE: Written = { change: { kind: 'conflict' }, revision: null };
 /** It is written, and this member stops before everybody goes by it: neither GOOD nor BUSY would be true. */
 const CUT_SHORT: Change = { kind: 'refused', sense: SENSE.COMMAND_ABORTED };
 
@@ -68,6 +78,7 @@ export class SharedReservations {
   /** Resolves when the member begins to stop. */
   readonly stopping = new Promise<void>((resolve) => (this.stop = resolve));
   isStopping = false;
+  isClosed = false;
 
   private constructor(readonly options: SharedReservationsOptions) {}
 
@@ -90,6 +101,7 @@ export class SharedReservations {
 
   close(): void {
     this.stopAsking();
+    this.isClosed = true;
     this.records.close();
   }
 
@@ -143,11 +155,14 @@ class SharedKeeper implements ReservationKeeper {
   }
 
   change(make: (state: Reservations) => Change, done: (change: Change | null) => void): void {
-    this.commit(make).then(done, (error: unknown) => {
-      const { log } = this.shared.options;
-      log.warn({ volume: this.volume, error: describeError(error) }, 'reservations could not be changed');
+    this.commit(() => this.writeChange(make)).then(done, (error: unknown) => {
+      this.warn(error, 'reservations could not be changed');
       done(null);
     });
+  }
+
+  insist(make: (state: Reservations) => Change): void {
+    this.insistOn(() => this.writeChange(make));
   }
 
   attach(nexuses: Nexuses): void {
@@ -174,13 +189,18 @@ class SharedKeeper implements ReservationKeeper {
     return ended;
   }
 
+  /**
+   * A process is in the group before it serves, but who follows members and reservations may hear of them in any order: the
+   * store says whether it has left.
+   */
   releaseOfTheGone(): void {
     const { reservedBy, reservedAt } = this.state;
-    if (reservedBy === null || this.shared.options.isThere(reservedAt)) return;
-    this.change(
-      (state) => nexusLost(state, reservedBy, reservedAt),
-      () => undefined,
-    );
+    const { isThere, store } = this.shared.options;
+    if (reservedBy === null || isThere(reservedAt)) return;
+    this.insistOn(async () => {
+      if (await isInGroup(store, reservedAt)) return STILL_THERE;
+      return this.writeChange((state) => nexusLost(state, reservedBy, reservedAt));
+    });
   }
 
   /** A record that cannot be read changes nothing: what was reserved stays so. */
@@ -191,6 +211,7 @@ class SharedKeeper implements ReservationKeeper {
       const { log } = this.shared.options;
       log.error({ volume: this.volume, error: describeError(error) }, 'a record of reservations is wrong');
     }
+    this.releaseOfTheGone(); // it may have left before this was heard of
   }
 
   /** Undefined: it is of a volume of the same name before. */
@@ -200,16 +221,38 @@ class SharedKeeper implements ReservationKeeper {
   }
 
   /** Told outside the turn: it may wait for commands to end that wait for theirs. */
-  private async commit(make: (state: Reservations) => Change): Promise<Change | null> {
-    const { change, revision } = await this.oneWrite.runExclusive(() => this.writeChange(make));
+  private async commit(write: () => Promise<Written>): Promise<Change | null> {
+    const { change, revision } = await this.oneWrite.runExclusive(write);
     if (change?.kind !== 'done' || revision === null) return change;
     return (await this.goesEverywhere(change, revision)) ? change : CUT_SHORT;
   }
 
-  /** @returns the change, null after too many attempts; and the revision that has it, null where nothing was written */
-  private async writeChange(
-    make: (state: Reservations) => Change,
-  ): Promise<{ change: Change | null; revision: number | null }> {
+  private insistOn(write: () => Promise<Written>): void {
+    this.commit(() => this.untilKept(write)).catch((error: unknown) => {
+      this.warn(error, 'what RESERVE gave to a nexus that is lost stays');
+    });
+  }
+
+  /** In its turn, so that a RESERVE of the same initiator port behind it is not what ends. */
+  private async untilKept(write: () => Promise<Written>): Promise<Written> {
+    while (!this.shared.isClosed) {
+      try {
+        const written = await write();
+        if (written.change !== null) return written;
+      } catch (error) {
+        if (error instanceof BlockferryError && error.code === 'INVALID') throw error; // the record, now and later
+        this.warn(error, 'what RESERVE gave to a nexus that is lost cannot be released; trying again');
+      }
+      await sleep(this.shared.options.clock, READ_BACK_RETRY_MS);
+    }
+    return { change: null, revision: null };
+  }
+
+  private warn(error: unknown, what: string): void {
+    this.shared.options.log.warn({ volume: this.volume, error: describeError(error) }, what);
+  }
+
+  private async writeChange(make: (state: Reservations) => Change): Promise<Written> {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const entry = await this.shared.records.read(this.volume);
       const state = (entry === undefined ? undefined : this.recordOf(entry)) ?? NO_RESERVATIONS;

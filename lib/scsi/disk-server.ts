@@ -140,11 +140,11 @@ export class DiskServer implements DeviceServer {
 
   reset(done: (isDone: boolean) => void): void {
     const { state, reservations, copies, nexuses } = this.unit;
-    const guestsEnded = (): void => nexuses.abortGuests(() => done(true));
+    const guestsEnd = (isDone: boolean): void => nexuses.abortGuests(() => done(isDone));
     copies.forgetAll();
     state.reset(SENSE.UNIT_WAS_RESET, () => {
-      if (reservations.state.reservedBy === null) guestsEnded();
-      else reservations.change(unitReset, guestsEnded);
+      if (reservations.state.reservedBy === null) guestsEnd(true);
+      else reservations.change(unitReset, (change) => guestsEnd(change?.kind === 'done'));
     });
   }
 

@@ -763,9 +763,9 @@ t.test('a fence at the home ends what an absent member had sent', async (t) => {
   gone.world.disk.held = [];
   const task = gone.begin(TO);
   await gone.world.disk.holdsOne();
-  gone.there.guests.gone('m3');
+  gone.there.guests.gone({ name: 'm1', incarnation: 'm1-0' });
   t.ok(gone.there.guest());
-  gone.there.guests.gone('m1');
+  gone.there.guests.gone({ name: 'm1', incarnation: 'm1-1' });
   t.notOk(gone.there.guest());
   gone.world.disk.release();
   await endOf(task);

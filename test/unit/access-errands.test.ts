@@ -389,7 +389,9 @@ t.test('sessions that have ended are forgotten, also where that was not heard', 
   t.ok(home.access.visitors.find(sender(2)));
   t.equal(await other.session('c').says(READY), 'GOOD');
   t.notOk(home.access.visitors.find(sender(2)), 'the next one tells');
-  home.access.visitors.gone('m2');
+  home.access.visitors.gone({ name: 'm2', incarnation: 'm2-0' });
+  t.ok(home.access.visitors.find(sender(3)), 'it is of the process that has the name now');
+  home.access.visitors.gone({ name: 'm2', incarnation: 'm2-1' });
   t.notOk(home.access.visitors.find(sender(3)));
 });
 
@@ -540,7 +542,7 @@ t.test('a fence waits for what absent members had sent, and for nothing else (I8
   await turns();
   const { visitors } = home.access;
   await visitors.endAbsent([{ name: 'm2', incarnation: 'm2-1' }]);
-  visitors.gone('m2');
+  visitors.gone({ name: 'm2', incarnation: 'm2-1' });
   let isOver = false;
   const over = visitors.endAbsent([{ name: 'm2', incarnation: 'm2-2' }]).then(() => (isOver = true));
   await turns();

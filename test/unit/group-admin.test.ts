@@ -102,6 +102,21 @@ t.test('a member joins, is seen, and leaves', async (t) => {
   t.same(view.members, []);
 });
 
+t.test('who has a name is told of with who had it before', async (t) => {
+  const store = makeStore(t);
+  const seen: string[] = [];
+  const view = await GroupView.open(store, silentLog, (_name, record, before) =>
+    seen.push(`${before?.incarnation ?? 'nobody'}, ${record?.incarnation ?? 'nobody'}`),
+  );
+  t.teardown(() => view.close());
+  const first = await Membership.join(store, member('m1'));
+  const second = await Membership.join(store, member('m1', { incarnation: 'm1-2', isGone: () => true }));
+  await first.leave();
+  await second.leave();
+  await until(() => seen.length === 3, 'm1 is gone');
+  t.same(seen, ['nobody, m1-1', 'm1-1, m1-2', 'm1-2, nobody']);
+});
+
 t.test('a name is one living process; a dead one is replaced at once', async (t) => {
   const store = makeStore(t);
   const first = await Membership.join(store, member('m1'));

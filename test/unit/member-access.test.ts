@@ -304,6 +304,28 @@ t.test('RESERVE stays when the home it came by has moved, and its process has go
   await three.close();
 });
 
+t.test(
+  'what a session had asked for ends with its process, also where another one takes its name',
+  async (t) => {
+    const group = await makeGroup(t, ['m1', 'm2']);
+    await group.create('m1', { removable: true });
+    const [one, two] = (await sessions(group, 'm1', 'm2')) as [Initiator, Initiator];
+    const eject = (): Promise<string> => says(one, '1b 00 00 00 02 00');
+    t.equal(await says(two, '1e 00 00 00 01 00'), 'GOOD');
+    t.equal(await says(two, '16 00 00 00 00 00'), 'GOOD');
+    t.equal(await says(one, READY), CONFLICT);
+    const entry = await group.store.get(keys.member('m2'));
+    const record = JSON.parse(entry?.value ?? '') as object;
+    const value = JSON.stringify({ ...record, incarnation: 'another' });
+    await group.store.txn([], [{ put: keys.member('m2'), value }]);
+    for (let tries = 0; tries < 100 && (await says(one, READY)) === CONFLICT; tries++)
+      await sleep(systemClock, 10);
+    t.equal(await says(one, READY), 'GOOD');
+    t.equal(await eject(), 'GOOD');
+    for (const unit of [one, two]) await unit.close();
+  },
+);
+
 t.test('members do not mix the ways in which they give access', async (t) => {
   const group = await makeGroup(t, ['m1']);
   await t.rejects(group.start('m2', 'redirect'), { code: 'BUSY', message: /--access alua/ });

@@ -224,6 +224,91 @@ t.test('RESERVE ends with the session, and with the member that had it', async (
   t.equal(await reserved(), false);
 });
 
+const RESERVE_UNIT = '16 00 00 00 00 00';
+
+async function isFree(other: { says(cdb: string): Promise<string> }): Promise<boolean> {
+  for (let i = 0; i < 50; i++) {
+    if ((await other.says(WRITE)) === 'GOOD') return true;
+    await passes(10);
+  }
+  return false;
+}
+
+t.test('RESERVE ends with the process that had it, also where its name is taken over at once', async (t) => {
+  const world = new World(t);
+  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
+  const [one, two] = [world.at(m1, 'one'), world.at(m2, 'two')];
+  t.equal(await one.says(RESERVE_UNIT), 'GOOD');
+  t.equal(await two.says(WRITE), CONFLICT);
+  await world.start('m1', 'm1-2');
+  t.equal(await isFree(two), true, 'whoever reads it first releases it');
+});
+
+t.test('RESERVE of a process that is gone by the time others hear of it', async (t) => {
+  const world = new World(t);
+  const two = world.at(await world.start('m2', 'm2-1'), 'two');
+  const value = { volumeId: 1, generation: 0, aptpl: false, registrations: [], persistent: null };
+  const reserve = (at: string): Promise<unknown> => {
+    const record = { ...value, reservedBy: 'iqn.2026-11.test:one,i,0x1', reservedAt: at };
+    return world.store.txn([], [{ put: keys.reservation('v'), value: JSON.stringify(record) }]);
+  };
+  await world.store.txn([], [{ put: keys.member('m3'), value: JSON.stringify(recordOf('m3', 'm3-1')) }]);
+  await reserve('m3-1');
+  await passes(100);
+  t.equal(await two.says(WRITE), CONFLICT, 'one that is there, and was not heard of yet, keeps it');
+  await reserve('m1-1');
+  t.equal(await isFree(two), true);
+});
+
+t.test('RESERVE ends with its session though the store is away just then', async (t) => {
+  const world = new World(t);
+  const m1 = await world.start('m1', 'm1-1');
+  const [one, two] = [world.at(m1, 'one'), world.at(m1, 'two')];
+  const { get } = world.store;
+  const away = (): void => void (world.store.get = () => Promise.reject(new Error('away')));
+  t.equal(await one.says(RESERVE_UNIT), 'GOOD');
+  away();
+  m1.server.nexusEnded(one.nexus);
+  await passes(50);
+  world.store.get = get;
+  t.equal(await isFree(two), true);
+  m1.server.nexusBegan(one.nexus);
+  t.equal(await one.says(RESERVE_UNIT), 'GOOD');
+  away();
+  m1.server.nexusEnded(one.nexus);
+  await passes(20);
+  m1.server.nexusBegan(one.nexus);
+  const again = one.says(RESERVE_UNIT);
+  await passes(20);
+  world.store.get = get;
+  t.equal(await again, 'GOOD');
+  await passes(200);
+  t.equal(await two.says(WRITE), CONFLICT, 'what the next session was given is not what ends');
+  away();
+  let asked = 0;
+  m1.server.nexusEnded(one.nexus);
+  await passes(20);
+  m1.shared.close();
+  world.store.get = () => Promise.reject(new Error(`away ${(asked += 1)}`));
+  await passes(300);
+  t.equal(asked, 0, 'a member that has stopped asks for nothing');
+});
+
+t.test('a reset that cannot end RESERVE says so', async (t) => {
+  const world = new World(t);
+  const m1 = await world.start('m1', 'm1-1');
+  const [one, two] = [world.at(m1, 'one'), world.at(m1, 'two')];
+  const reset = (): Promise<boolean> => new Promise((resolve) => m1.server.reset(resolve));
+  t.equal(await one.says(RESERVE_UNIT), 'GOOD');
+  const { get } = world.store;
+  world.store.get = () => Promise.reject(new Error('away'));
+  t.equal(await reset(), false);
+  world.store.get = get;
+  t.equal(await reset(), true);
+  t.equal(await two.says(WRITE), '6/29/03');
+  t.equal(await two.says(WRITE), 'GOOD');
+});
+
 t.test('RESERVE is of the process that has the session, wherever the home is', async (t) => {
   const world = new World(t);
   const [m1, m3] = [await world.start('m1', 'm1-1'), await world.start('m3', 'm3-1')];

@@ -25,6 +25,8 @@ export interface ReservationKeeper {
    * to be aborted has ended; with null when nothing was done.
    */
   change(make: (state: Reservations) => Change, done: (change: Change | null) => void): void;
+  /** The same, tried until it is kept, and before what is asked for after it. */
+  insist(make: (state: Reservations) => Change): void;
   /** A nexus is not among those of the unit any more. */
   ended(nexus: ScsiNexus): void;
 }
@@ -147,16 +149,13 @@ export function processOf({ incarnation }: ScsiNexus, keeper: ReservationKeeper)
   return incarnation ?? keeper.incarnation;
 }
 
-/** RESERVE ends with its nexus (SPC-2 5.5.1), which is not among these any more. */
+/** RESERVE ends with its nexus (SPC-2 5.5.1), which is not among these any more: nobody else would ever release it. */
 export function releaseOf(nexus: ScsiNexus, keeper: ReservationKeeper, nexuses: Nexuses): void {
   const { initiatorPortName } = nexus;
   const { reservedBy, reservedAt } = keeper.state;
   const at = processOf(nexus, keeper);
   if (reservedBy !== initiatorPortName || reservedAt !== at || nexuses.hasAnother(nexus)) return;
-  keeper.change(
-    (state) => nexusLost(state, initiatorPortName, at),
-    () => undefined,
-  );
+  keeper.insist((state) => nexusLost(state, initiatorPortName, at));
 }
 
 export class LocalKeeper implements ReservationKeeper {
@@ -175,6 +174,10 @@ export class LocalKeeper implements ReservationKeeper {
     this.state = change.state;
     this.nexuses.tell(change.notices);
     this.nexuses.abort(change.aborts, () => done(change));
+  }
+
+  insist(make: (state: Reservations) => Change): void {
+    this.change(make, () => undefined);
   }
 
   ended(nexus: ScsiNexus): void {
