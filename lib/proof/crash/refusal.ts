@@ -18,7 +18,7 @@ const HOST_NAME = 'iqn.2026-01.io.blockferry:host';
 const BLOCK_BYTES = 4096;
 const WRITERS = 4;
 /** ABORTED COMMAND. */
-const ABORTED = /CHECK CONDITION, sense 11\//;
+const ABORTED = /CHECK CONDITION, sense B\//;
 /** Of a write that is sent again. */
 const TRIES_MAX = 20;
 /** How often a scene is played in which no write met the full disk. */
