@@ -9,7 +9,7 @@
 import { isIP } from 'node:net';
 import { GuestService } from './access/guest-service.js';
 import { HomeService } from './access/home-service.js';
-import { BlockferryError } from './base/errors.js';
+import { BlockferryError, describeError } from './base/errors.js';
 import { randomToken } from './base/random.js';
 import { noWaypoints, type Waypoints } from './base/waypoints.js';
 import { DiskTime } from './block/disk-time.js';
@@ -139,7 +139,7 @@ export class Member {
     const { options, doors } = this;
     const folder = await DataFolder.open(options.dataFolder, { log: options.log }, doors.storage);
     this.closers.push(() => folder.close());
-    await folder.claimFor(options.name);
+    await folder.refuseOther(options.name);
     const verifier = await folder.openVerifier({ ...options, bootId: doors.bootId });
     const store = await doors.openStore(options.storeUrl, { ...options, waypoints: this.waypoints });
     this.closers.push(() => store.close());
@@ -223,6 +223,10 @@ export class Member {
     const table = await RoutingTable.open(store, this.ids, log, clock);
     this.table = table;
     this.closers.push(() => table.close());
+    // A full disk takes no mark, and the member has to serve what it holds.
+    const unmarked = (error: unknown): void =>
+      log.warn({ error: describeError(error) }, 'the folder does not say whose it is');
+    await folder.claimFor(self).catch(unmarked);
     await removeLeftovers({ folder, table, self, group, log });
   }
 

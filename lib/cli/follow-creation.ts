@@ -32,10 +32,12 @@ export async function followCreation(
   }
 }
 
-function stoppedWatching({ name }: VolumeView): BlockferryError {
+function stoppedWatching({ name, allocating, home }: VolumeView): BlockferryError {
   return new BlockferryError(
     'CANCELLED',
-    `volume ${name} goes on being allocated`,
+    allocating === null
+      ? `volume ${name} waits for ${home} to make it`
+      : `volume ${name} goes on being allocated`,
     `look with 'blockferry volume show ${name}', stop it with 'blockferry volume delete ${name}'`,
   );
 }

@@ -1,7 +1,7 @@
 /**
- * Full volumes on their way (admin.ts): a volume of that kind is there when its route has left epoch 1, which its home
- * commits once all of it is allocated. Until then the home tells how far it is; what cannot be allocated is taken out of
- * the store again, and the reason stays.
+ * Volumes on their way (admin.ts): one is there when its route has left epoch 1, which its home commits once its file is
+ * made, and of a full one all of it is allocated. Until then the home tells how far that is; what cannot be made is taken
+ * out of the store again, and the reason stays.
  */
 import { BlockferryError } from '../base/errors.js';
 import { CREATIONS_REMEMBERED_MAX } from '../base/limits.js';
@@ -72,6 +72,8 @@ export async function refuseIfFailed(store: GroupStore, name: string): Promise<v
   throw new BlockferryError(
     failure.code,
     `volume ${name} could not be made: ${failure.reason}`,
-    'make it smaller, at another member, or without --full',
+    failure.code === 'NO_SPACE'
+      ? 'make it smaller, at another member, or without --full'
+      : 'make it at another member, or mend that',
   );
 }

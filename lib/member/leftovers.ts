@@ -8,7 +8,7 @@ import type { RoutingTable } from '../routing/table.js';
 import type { DataFolder } from '../storage/data-folder.js';
 
 export interface LeftoverParts {
-  readonly folder: Pick<DataFolder, 'volumes' | 'remove' | 'isOf' | 'markOf' | 'leaveAlone'>;
+  readonly folder: Pick<DataFolder, 'volumes' | 'remove' | 'isOf' | 'markOf' | 'strangers' | 'leaveAlone'>;
   readonly table: RoutingTable;
   readonly self: string;
   readonly group: string;
@@ -19,21 +19,21 @@ export interface LeftoverParts {
  * Removes them. To be called after the member has joined the group and read the routes, and before anything is opened or
  * received here: then no commit to this member can be on its way.
  *
- * A file is a deleted volume's, or one that was given away, only if the folder is known to be of this group: a member that is
- * started with another group's folder, or whose group store was lost, must not wipe it, nor put a volume of the same name
- * in its place. Where it is not known, only what this member holds and has begun (epoch 1: nobody has had the file yet)
- * is its own.
+ * A file is a deleted volume's, or one that was given away, only if it is known to be of this group: a member that is started
+ * with another group's folder, or whose group store was lost, must not wipe it, nor put a volume of the same name in its
+ * place. In a folder that this group sees for the first time only what this member holds and has begun (epoch 1: nobody
+ * has had the file yet) is its own; what comes later is the group's.
  */
 export async function removeLeftovers({ folder, table, self, group, log }: LeftoverParts): Promise<void> {
   const isOurs = await folder.isOf(group);
-  let strangers = 0;
+  const strangers = await folder.strangers();
   for (const volume of await folder.volumes()) {
     const route = table.get(volume)?.route;
     const isHeld = route?.countByHolder().has(self) === true;
-    if (!isOurs && (!isHeld || route?.epoch === 1)) {
-      strangers += 1;
-      folder.leaveAlone(volume);
-      log.warn({ volume }, 'a file here is of no volume of the group; it is left alone');
+    const isNews = !isOurs && (!isHeld || route?.epoch === 1);
+    if (isNews) await folder.leaveAlone(volume);
+    if (isNews || strangers.has(volume)) {
+      log.warn({ volume }, 'a file here may be of another group; it is left alone');
       continue;
     }
     if (isHeld) continue;
@@ -44,5 +44,5 @@ export async function removeLeftovers({ folder, table, self, group, log }: Lefto
       log.warn({ volume, error: describeError(error) }, 'a leftover file was not removed');
     }
   }
-  if (!isOurs && strangers === 0) await folder.markOf(group);
+  if (!isOurs) await folder.markOf(group);
 }

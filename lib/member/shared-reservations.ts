@@ -74,11 +74,9 @@ const CUT_SHORT: Change = { kind: 'refused', sense: SENSE.COMMAND_ABORTED };
 export class SharedReservations {
   private readonly keepers = new Map<string, SharedKeeper>();
   private records_: FollowedRecords | null = null;
-  private stop: () => void = () => undefined;
-  /** Resolves when the member begins to stop. */
-  readonly stopping = new Promise<void>((resolve) => (this.stop = resolve));
+  /** Who waits for others to go by a change: told when the member begins to stop. */
+  readonly cutShort = new Set<() => void>();
   isStopping = false;
-  isClosed = false;
 
   private constructor(readonly options: SharedReservationsOptions) {}
 
@@ -96,12 +94,11 @@ export class SharedReservations {
   /** The member stops: its sessions cannot end while their commands wait for others. */
   stopAsking(): void {
     this.isStopping = true;
-    this.stop();
+    for (const tell of this.cutShort) tell();
   }
 
   close(): void {
     this.stopAsking();
-    this.isClosed = true;
     this.records.close();
   }
 
@@ -141,8 +138,12 @@ class SharedKeeper implements ReservationKeeper {
   private nexuses!: Nexuses;
   /** Changes are written in the order of their commands: what ends with a nexus before what the next one asks for. */
   private readonly oneWrite = new Mutex();
-  /** By revision, oldest first: resolves when what it aborts has ended. */
+  /** By revision: resolves when what it aborts has ended. */
   private readonly carriedOut = new Map<number, Promise<void>>();
+  /** Of these, what has ended, oldest first. */
+  private readonly ended_: number[] = [];
+  /** The store fails what has to be written before anything else. */
+  private isStuck = false;
 
   constructor(
     private readonly shared: SharedReservations,
@@ -154,8 +155,13 @@ class SharedKeeper implements ReservationKeeper {
     return this.shared.options.incarnation;
   }
 
-  change(make: (state: Reservations) => Change, done: (change: Change | null) => void): void {
-    this.commit(() => this.writeChange(make)).then(done, (error: unknown) => {
+  change(
+    make: (state: Reservations) => Change,
+    done: (change: Change | null) => void,
+    written?: () => void,
+  ): void {
+    if (this.isStuck) return done(null);
+    this.commit(() => this.writeChange(make), written).then(done, (error: unknown) => {
       this.warn(error, 'reservations could not be changed');
       done(null);
     });
@@ -182,11 +188,17 @@ class SharedKeeper implements ReservationKeeper {
     const known = this.carriedOut.get(revision);
     if (known !== undefined) return known;
     this.nexuses.tell(notices);
+    if (notices.length + aborts.length === 0) return Promise.resolve();
     const ended = new Promise<void>((resolve) => this.nexuses.abort(aborts, resolve));
     this.carriedOut.set(revision, ended);
-    const [oldest] = this.carriedOut.keys();
-    if (oldest !== undefined && this.carriedOut.size > CARRIED_OUT_MAX) this.carriedOut.delete(oldest);
+    void ended.then(() => this.hasEnded(revision));
     return ended;
+  }
+
+  /** What is under way stays known: who waits for it asks again. */
+  private hasEnded(revision: number): void {
+    this.ended_.push(revision);
+    if (this.ended_.length > CARRIED_OUT_MAX) this.carriedOut.delete(this.ended_.shift() as number);
   }
 
   /**
@@ -221,9 +233,10 @@ class SharedKeeper implements ReservationKeeper {
   }
 
   /** Told outside the turn: it may wait for commands to end that wait for theirs. */
-  private async commit(write: () => Promise<Written>): Promise<Change | null> {
+  private async commit(write: () => Promise<Written>, written?: () => void): Promise<Change | null> {
     const { change, revision } = await this.oneWrite.runExclusive(write);
     if (change?.kind !== 'done' || revision === null) return change;
+    written?.();
     return (await this.goesEverywhere(change, revision)) ? change : CUT_SHORT;
   }
 
@@ -235,17 +248,22 @@ class SharedKeeper implements ReservationKeeper {
 
   /** In its turn, so that a RESERVE of the same initiator port behind it is not what ends. */
   private async untilKept(write: () => Promise<Written>): Promise<Written> {
-    while (!this.shared.isClosed) {
-      try {
-        const written = await write();
-        if (written.change !== null) return written;
-      } catch (error) {
-        if (error instanceof BlockferryError && error.code === 'INVALID') throw error; // the record, now and later
-        this.warn(error, 'what RESERVE gave to a nexus that is lost cannot be released; trying again');
-      }
-      await sleep(this.shared.options.clock, READ_BACK_RETRY_MS);
+    try {
+      do {
+        try {
+          const written = await write();
+          if (written.change !== null) return written;
+        } catch (error) {
+          if (error instanceof BlockferryError && error.code === 'INVALID') throw error; // the record, now and later
+          this.warn(error, 'what RESERVE gave to a nexus that is lost cannot be released; trying again');
+        }
+        this.isStuck = true;
+        await sleep(this.shared.options.clock, READ_BACK_RETRY_MS);
+      } while (!this.shared.isStopping);
+      return { change: null, revision: null };
+    } finally {
+      this.isStuck = false;
     }
-    return { change: null, revision: null };
   }
 
   private warn(error: unknown, what: string): void {
@@ -267,9 +285,18 @@ class SharedKeeper implements ReservationKeeper {
 
   /** SPC-4 5.13.11.5: done once the commands that are aborted have ended. False: this member stops before that. */
   private async goesEverywhere(consequences: Consequences, revision: number): Promise<boolean> {
+    const { cutShort, isStopping } = this.shared;
     const here = this.carryOut(revision, consequences);
     const everywhere = Promise.all([here, this.askUntilHeard(consequences, revision)]);
-    return Promise.race([everywhere.then(([, isHeard]) => isHeard), this.shared.stopping.then(() => false)]);
+    if (isStopping) return false;
+    let tell = (): void => undefined;
+    const stopped = new Promise<false>((resolve) => (tell = () => resolve(false)));
+    cutShort.add(tell);
+    try {
+      return await Promise.race([everywhere.then(([, isHeard]) => isHeard), stopped]);
+    } finally {
+      cutShort.delete(tell);
+    }
   }
 
   private async askUntilHeard({ notices, aborts }: Consequences, revision: number): Promise<boolean> {

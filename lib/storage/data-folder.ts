@@ -6,6 +6,7 @@
  *     DIR/NAME.volume    the bytes of volume NAME
  *     DIR/GROUP.group    empty: every file here is that group's
  *     DIR/NAME.member    empty: they are that member's
+ *     DIR/NAME.stranger  empty: but not the file of volume NAME, which was there before
  *
  * And what tells whether unflushed writes may be gone: write-verifier.ts.
  */
@@ -26,6 +27,7 @@ const LOCK_NAME = 'lock';
 const SUFFIX = '.volume';
 const GROUP_SUFFIX = '.group';
 const MEMBER_SUFFIX = '.member';
+const STRANGER_SUFFIX = '.stranger';
 
 const CLOSED = { isClosed: true, isSpent: false, allocatedBytes: () => Promise.resolve(0) };
 
@@ -35,9 +37,6 @@ export class DataFolder {
   private spoiling: Promise<void> | undefined;
   /** By volume: what was last opened from here. */
   private readonly files = new Map<string, Pick<SparseFile, 'isClosed' | 'isSpent' | 'allocatedBytes'>>();
-
-  /** Volumes whose files are not known to be of this group. */
-  private readonly strangers = new Set<string>();
 
   private constructor(
     readonly path: string,
@@ -121,32 +120,48 @@ export class DataFolder {
   }
 
   /**
-   * Makes it the folder of one member for good: by its name the routes say which of the bytes here are the only ones.
+   * It is one member's for good: by its name the routes say which of the bytes here are the only ones.
    * @throws INVALID when it is another's
    */
-  async claimFor(member: string): Promise<void> {
+  async refuseOther(member: string): Promise<void> {
     const own = markName(member, MEMBER_SUFFIX);
     const entries = await this.doors.folders.list(this.path);
     const other = entries.find((entry) => entry.endsWith(MEMBER_SUFFIX) && entry !== own);
-    if (other !== undefined) {
-      const name = decodeURIComponent(other.slice(0, -MEMBER_SUFFIX.length));
-      throw new BlockferryError(
-        'INVALID',
-        `${this.path} is the data folder of member ${name}, not of ${member}`,
-        `give --data the folder of ${member}`,
-      );
-    }
-    if (!entries.includes(own)) await this.mark(own);
+    if (other === undefined) return;
+    const name = decodeURIComponent(other.slice(0, -MEMBER_SUFFIX.length));
+    throw new BlockferryError(
+      'INVALID',
+      `${this.path} is the data folder of member ${name}, not of ${member}`,
+      `give --data the folder of ${member}`,
+    );
   }
 
-  /** The file of that volume is not known to be of this group: until it is moved away it is neither opened nor removed. */
-  leaveAlone(volumeName: string): void {
-    this.strangers.add(volumeName);
+  /** Durably, once. Of who is in the group by that name: who only tried to be would lock the owner out. */
+  async claimFor(member: string): Promise<void> {
+    const own = markName(member, MEMBER_SUFFIX);
+    if (!(await this.has(own))) await this.mark(own);
+  }
+
+  /** What leaveAlone() was said of. */
+  async strangers(): Promise<Set<string>> {
+    const entries = await this.doors.folders.list(this.path);
+    const names = entries.filter((entry) => entry.endsWith(STRANGER_SUFFIX));
+    return new Set(names.map((name) => name.slice(0, -STRANGER_SUFFIX.length)));
+  }
+
+  /**
+   * The file of that volume is not known to be of this group: until it is moved away it is neither opened nor removed.
+   * Durably.
+   */
+  leaveAlone(volumeName: string): Promise<void> {
+    return this.mark(volumeName + STRANGER_SUFFIX);
   }
 
   private async refuseStranger(volumeName: string): Promise<void> {
-    if (!this.strangers.has(volumeName)) return;
-    if (await this.has(volumeName + SUFFIX)) {
+    const entries = await this.doors.folders.list(this.path);
+    const mark = volumeName + STRANGER_SUFFIX;
+    if (!entries.includes(mark)) return;
+    if (entries.includes(volumeName + SUFFIX)) {
       const path = this.volumePath(volumeName);
       throw new BlockferryError(
         'INVALID',
@@ -154,7 +169,7 @@ export class DataFolder {
         'move it away, or restore the store',
       );
     }
-    this.strangers.delete(volumeName);
+    await this.doors.folders.unlink(join(this.path, mark));
   }
 
   private async has(name: string): Promise<boolean> {

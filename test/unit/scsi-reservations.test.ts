@@ -4,11 +4,14 @@
  */
 import t from 'tap';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
+import type { Change } from '../../lib/scsi/reservations/changes.js';
 import { LocalKeeper } from '../../lib/scsi/reservations/keeper.js';
+import type { Reservations } from '../../lib/scsi/reservations/state.js';
+import { ScsiStatus } from '../../lib/scsi/task.js';
 import { RamDevice } from '../support/ram-device.js';
 import { COMMANDS, HARMLESS, RIGHTS } from '../support/reservation-rights.js';
 import { cdb10, hex } from '../support/scsi-rig.js';
-import { IDENTITY, nexusOf, said, scsiRunner, type Runner } from '../support/scsi-runner.js';
+import { IDENTITY, nexusOf, type Runner, type RunnerTask, said, scsiRunner } from '../support/scsi-runner.js';
 
 const CONFLICT = 'status 18';
 const TEST_UNIT_READY = '00 00 00 00 00 00';
@@ -379,4 +382,39 @@ t.test('RESERVE beside persistent reservations (CRH)', async (t) => {
   t.equal(await two_.says(WRITE), '6/29/03');
   one.server.nexusEnded(one.nexus);
   t.equal(await two_.says(WRITE), CONFLICT, 'whatever happens to its session');
+});
+
+t.test('a PERSISTENT RESERVE OUT that stands waits for nobody who waits for it', async (t) => {
+  class SlowKeeper extends LocalKeeper {
+    isWritten = false;
+    everybodyGoesByIt = (): void => undefined;
+    override change(
+      make: (state: Reservations) => Change,
+      done: (change: Change | null) => void,
+      written?: () => void,
+    ): void {
+      if (!this.isWritten) this.everybodyGoesByIt = () => super.change(make, done);
+      else {
+        written?.();
+        this.everybodyGoesByIt = () => super.change(make, done);
+      }
+    }
+  }
+  const keeper = new SlowKeeper();
+  const device = new RamDevice(64 * 512);
+  const server = new DiskServer({ device, identity: IDENTITY, reservations: keeper });
+  const register = async (): Promise<RunnerTask> => {
+    const runner = scsiRunner(device, server);
+    void runner.run('5f 00 00 0000 00000018 00', Buffer.alloc(24).fill(1, 8, 16));
+    return Promise.resolve(runner.last() as RunnerTask);
+  };
+  const early = await register();
+  t.equal(early.letGo, null, 'before that it may still be refused');
+  keeper.everybodyGoesByIt();
+  t.match(early.outcomes, [{ status: ScsiStatus.GOOD }]);
+  keeper.isWritten = true;
+  const late = await register();
+  late.letGo?.();
+  keeper.everybodyGoesByIt();
+  t.strictSame(late.outcomes, [], 'the transport has ended it');
 });

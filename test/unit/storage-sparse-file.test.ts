@@ -289,9 +289,12 @@ await t.test("a data folder is one member's for good", async (t) => {
   const path = join(await makeFolder(t), 'm1');
   const folder = await DataFolder.open(path, { log: silentLog });
   t.teardown(() => folder.close());
+  await folder.refuseOther('m2'); // who only tries leaves nothing behind
+  await folder.refuseOther('m1');
   await folder.claimFor('m1');
   await folder.claimFor('m1');
-  await t.rejects(folder.claimFor('m2'), {
+  await folder.refuseOther('m1');
+  await t.rejects(folder.refuseOther('m2'), {
     code: 'INVALID',
     message: `${path} is the data folder of member m1, not of m2`,
   });

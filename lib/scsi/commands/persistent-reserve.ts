@@ -186,9 +186,14 @@ export function finishChange(task: ScsiTask, change: Change | null): void {
 function executeOut(unit: DiskUnit, task: ScsiTask): void {
   const request = requestOf(unit, task);
   if (request === null) return;
+  // Of two who abort each other's commands neither may wait for the other's: once it stands it can do without its task.
+  let isOver = false;
   unit.reservations.change(
     (state) => prout(state, request),
-    (change) => finishChange(task, change),
+    (change) => {
+      if (!isOver) finishChange(task, change);
+    },
+    () => (task.letGo = () => (isOver = true)),
   );
 }
 

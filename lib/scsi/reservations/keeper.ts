@@ -23,8 +23,13 @@ export interface ReservationKeeper {
   /**
    * Applies `make` to what holds for everybody. Calls back when each nexus of the unit goes by what came of it and what was
    * to be aborted has ended; with null when nothing was done.
+   * @param written it stands: what is left is to wait for others, who may wait for the very command that asked for it
    */
-  change(make: (state: Reservations) => Change, done: (change: Change | null) => void): void;
+  change(
+    make: (state: Reservations) => Change,
+    done: (change: Change | null) => void,
+    written?: () => void,
+  ): void;
   /** The same, tried until it is kept, and before what is asked for after it. */
   insist(make: (state: Reservations) => Change): void;
   /** A nexus is not among those of the unit any more. */
@@ -168,10 +173,15 @@ export class LocalKeeper implements ReservationKeeper {
     this.nexuses = nexuses;
   }
 
-  change(make: (state: Reservations) => Change, done: (change: Change | null) => void): void {
+  change(
+    make: (state: Reservations) => Change,
+    done: (change: Change | null) => void,
+    written?: () => void,
+  ): void {
     const change = make(this.state);
     if (change.kind !== 'done') return done(change);
     this.state = change.state;
+    written?.();
     this.nexuses.tell(change.notices);
     this.nexuses.abort(change.aborts, () => done(change));
   }
