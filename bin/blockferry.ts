@@ -22,12 +22,12 @@ function readVersion(): string {
 
 // Whoever reads the output has gone (`| head`), or the disk that it goes to is full: as good as Ctrl-C, which a group answers
 // by stopping in order. A command that is over but for that is told by its exit code alone.
-let hasLostOutput = false;
-process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
-  if (hasLostOutput) return;
-  hasLostOutput = true;
+let hasFailedOutput = false;
+process.stdout.once('error', ({ code }: NodeJS.ErrnoException) => {
+  process.stdout.on('error', () => undefined); // it has been said
   if (code !== 'EPIPE') {
     process.stderr.write(`blockferry: standard output: ${code ?? 'failed'}\n`);
+    hasFailedOutput = true;
     process.exitCode = 1;
   }
   if (code === 'EPIPE' || process.listenerCount('SIGINT') > 0) process.kill(process.pid, 'SIGINT');
@@ -37,4 +37,4 @@ process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
 process.stderr.on('error', () => undefined);
 
 const exitCode = await runCli(process.argv.slice(2), processDoor, commands, readVersion());
-process.exitCode = exitCode === 0 && hasLostOutput ? 1 : exitCode;
+process.exitCode = exitCode === 0 && hasFailedOutput ? 1 : exitCode;

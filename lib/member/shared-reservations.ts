@@ -66,6 +66,7 @@ interface Written {
 const ATTEMPTS_MAX = 32;
 /** Changes whose end is remembered: who made one asks again at once, while it waits. */
 const CARRIED_OUT_MAX = 64;
+const NOT_WRITTEN: Written = { change: null, revision: null };
 /** A process that was taken for gone. */
 const STILL_THERE: Written = { change: { kind: 'conflict' }, revision: null };
 /** It is written, and this member stops before everybody goes by it: neither GOOD nor BUSY would be true. */
@@ -141,7 +142,7 @@ class SharedKeeper implements ReservationKeeper {
   /** By revision: resolves when what it aborts has ended. */
   private readonly carriedOut = new Map<number, Promise<void>>();
   /** Of these, what has ended, oldest first. */
-  private readonly ended_: number[] = [];
+  private readonly endedRevisions: number[] = [];
   /** The store fails what has to be written before anything else. */
   private isStuck = false;
 
@@ -197,8 +198,9 @@ class SharedKeeper implements ReservationKeeper {
 
   /** What is under way stays known: who waits for it asks again. */
   private hasEnded(revision: number): void {
-    this.ended_.push(revision);
-    if (this.ended_.length > CARRIED_OUT_MAX) this.carriedOut.delete(this.ended_.shift() as number);
+    this.endedRevisions.push(revision);
+    if (this.endedRevisions.length > CARRIED_OUT_MAX)
+      this.carriedOut.delete(this.endedRevisions.shift() as number);
   }
 
   /**
@@ -250,19 +252,24 @@ class SharedKeeper implements ReservationKeeper {
   private async untilKept(write: () => Promise<Written>): Promise<Written> {
     try {
       do {
-        try {
-          const written = await write();
-          if (written.change !== null) return written;
-        } catch (error) {
-          if (error instanceof BlockferryError && error.code === 'INVALID') throw error; // the record, now and later
-          this.warn(error, 'what RESERVE gave to a nexus that is lost cannot be released; trying again');
-        }
+        const written = await this.tryToWrite(write);
+        if (written.change !== null) return written;
         this.isStuck = true;
         await sleep(this.shared.options.clock, READ_BACK_RETRY_MS);
       } while (!this.shared.isStopping);
-      return { change: null, revision: null };
+      return NOT_WRITTEN;
     } finally {
       this.isStuck = false;
+    }
+  }
+
+  private async tryToWrite(write: () => Promise<Written>): Promise<Written> {
+    try {
+      return await write();
+    } catch (error) {
+      if (error instanceof BlockferryError && error.code === 'INVALID') throw error; // the record, now and later
+      this.warn(error, 'what RESERVE gave to a nexus that is lost cannot be released; trying again');
+      return NOT_WRITTEN;
     }
   }
 
@@ -280,7 +287,7 @@ class SharedKeeper implements ReservationKeeper {
       const revision = await this.shared.records.write(this.volume, value, entry?.revision ?? 0);
       if (revision !== null) return { change, revision };
     }
-    return { change: null, revision: null };
+    return NOT_WRITTEN;
   }
 
   /** SPC-4 5.13.11.5: done once the commands that are aborted have ended. False: this member stops before that. */

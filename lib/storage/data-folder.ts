@@ -35,6 +35,8 @@ export class DataFolder {
   private closed = false;
   private verifier: WriteVerifier | null = null;
   private spoiling: Promise<void> | undefined;
+  /** Null until they are looked up. */
+  private strangers_: Set<string> | null = null;
   /** By volume: what was last opened from here. */
   private readonly files = new Map<string, Pick<SparseFile, 'isClosed' | 'isSpent' | 'allocatedBytes'>>();
 
@@ -142,8 +144,16 @@ export class DataFolder {
     if (!(await this.has(own))) await this.mark(own);
   }
 
-  /** What leaveAlone() was said of. */
+  /** What leaveAlone() was said of, in this life or one before. Looked up once, for every file is opened by way of it. */
   async strangers(): Promise<Set<string>> {
+    if (this.strangers_ === null) {
+      const marked = await this.markedStrangers();
+      this.strangers_ ??= marked; // or another has looked meanwhile
+    }
+    return this.strangers_;
+  }
+
+  private async markedStrangers(): Promise<Set<string>> {
     const entries = await this.doors.folders.list(this.path);
     const names = entries.filter((entry) => entry.endsWith(STRANGER_SUFFIX));
     return new Set(names.map((name) => name.slice(0, -STRANGER_SUFFIX.length)));
