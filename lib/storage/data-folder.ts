@@ -163,15 +163,15 @@ export class DataFolder {
    * The file of that volume is not known to be of this group: until it is moved away it is neither opened nor removed.
    * Durably.
    */
-  leaveAlone(volumeName: string): Promise<void> {
-    return this.mark(volumeName + STRANGER_SUFFIX);
+  async leaveAlone(volumeName: string): Promise<void> {
+    await this.mark(volumeName + STRANGER_SUFFIX);
+    (await this.strangers()).add(volumeName);
   }
 
   private async refuseStranger(volumeName: string): Promise<void> {
-    const entries = await this.doors.folders.list(this.path);
-    const mark = volumeName + STRANGER_SUFFIX;
-    if (!entries.includes(mark)) return;
-    if (entries.includes(volumeName + SUFFIX)) {
+    const strangers = await this.strangers();
+    if (!strangers.has(volumeName)) return;
+    if (await this.has(volumeName + SUFFIX)) {
       const path = this.volumePath(volumeName);
       throw new BlockferryError(
         'INVALID',
@@ -179,7 +179,8 @@ export class DataFolder {
         'move it away, or restore the store',
       );
     }
-    await this.doors.folders.unlink(join(this.path, mark));
+    await this.doors.folders.unlink(join(this.path, volumeName + STRANGER_SUFFIX));
+    strangers.delete(volumeName);
   }
 
   private async has(name: string): Promise<boolean> {
