@@ -246,6 +246,9 @@ export class Member {
       refreshRoute: (volume) => table.refresh(volume),
     });
     this.closers.push(() => shared.close());
+    table.onChange((now, before) => {
+      if (now === undefined && before !== undefined) shared.forget(before.record);
+    });
     return shared;
   }
 

@@ -215,8 +215,8 @@ export const HOME_QUIET_RETRY_MS = 10_000;
 export const MOVE_CHUNK_BYTES = 64 * KiB;
 /** One piece of the background copy: large enough to be cheap, small enough not to stand before a foreground I/O. */
 export const MOVE_COPY_BYTES = 256 * KiB;
-/** Pause before the moves are listed again when the store did not answer. */
-export const MOVE_LIST_RETRY_MS = 1_000;
+/** Pause before what a member follows is listed again when the store did not answer. */
+export const STORE_RELIST_RETRY_MS = 1_000;
 /** Pause before a commit whose answer was lost is read back again: what waits for it is I/O. */
 export const READ_BACK_RETRY_MS = 100;
 /** How often a member writes the figures of its moves: what a progress bar can show. */

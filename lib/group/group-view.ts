@@ -1,12 +1,10 @@
 /** Who is in the group, kept current by a watch: a map of names to records. It joins nothing and dials nobody. */
-import { systemClock, type Clock, type Timer } from '../base/clock.js';
+import type { Clock } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { MemberRecord, keys, parseRecord } from './records.js';
-import type { GroupStore, StoreEntry, StoreEvent, StoreWatch } from './store.js';
-
-/** Pause before the members are read again when the store did not answer. */
-const RETRY_MS = 1_000;
+import { Following, type ReadUpTo } from './following.js';
+import type { GroupStore, StoreEntry, StoreEvent } from './store.js';
 
 /**
  * Told of every change; null: the member has left, or its lease ran out.
@@ -20,15 +18,12 @@ export type MemberChange = (
 
 export class GroupView {
   private readonly records = new Map<string, MemberRecord>();
-  private watch: StoreWatch | null = null;
-  private retry: Timer | null = null;
-  private isClosed = false;
+  private following!: Following;
 
   private constructor(
     private readonly store: GroupStore,
     private readonly log: Logger,
     private readonly onChange: MemberChange,
-    private readonly clock: Clock,
   ) {}
 
   /** Resolves when every present member was told of. */
@@ -36,10 +31,14 @@ export class GroupView {
     store: GroupStore,
     log: Logger,
     onChange: MemberChange,
-    clock: Clock = systemClock,
+    clock: Clock,
   ): Promise<GroupView> {
-    const view = new GroupView(store, log, onChange, clock);
-    await view.readAll();
+    const view = new GroupView(store, log, onChange);
+    view.following = await Following.begin({
+      ...{ store, log, clock, what: 'who is in the group' },
+      read: () => view.read(),
+      events: (events) => view.events(events),
+    });
     return view;
   }
 
@@ -52,29 +51,15 @@ export class GroupView {
   }
 
   close(): void {
-    this.isClosed = true;
-    this.retry?.cancel();
-    this.watch?.close();
+    this.following.close();
   }
 
-  private async readAll(): Promise<void> {
+  private async read(): Promise<ReadUpTo[]> {
     const { entries, revision } = await this.store.list(keys.members);
-    if (this.isClosed) return;
     const present = new Set(entries.map((entry) => nameOf(entry.key)));
     for (const name of [...this.records.keys()]) if (!present.has(name)) this.set(name, null);
     for (const entry of entries) this.set(nameOf(entry.key), entry);
-    this.watch = this.store.watch(keys.members, revision, {
-      events: (events) => this.events(events),
-      compacted: () => this.readAgain(),
-    });
-  }
-
-  private readAgain(): void {
-    this.readAll().catch((error: unknown) => {
-      if (this.isClosed) return;
-      this.log.error({ error: describeError(error) }, 'the members could not be read; trying again');
-      this.retry = this.clock.after(RETRY_MS, () => this.readAgain());
-    });
+    return [{ prefix: keys.members, revision }];
   }
 
   private events(events: readonly StoreEvent[]): void {

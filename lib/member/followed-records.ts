@@ -2,11 +2,11 @@
  * Records of the store, one a volume, as this member knows them: read, followed by a watch, and written by
  * compare-and-swap. What the records mean is for those who keep them (reservations, the state of units).
  */
-import { sleep, type Clock, type Timer } from '../base/clock.js';
-import { describeError } from '../base/errors.js';
-import { MOVE_LIST_RETRY_MS, READ_BACK_RETRY_MS } from '../base/limits.js';
+import { sleep, type Clock } from '../base/clock.js';
+import { READ_BACK_RETRY_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
-import type { GroupStore, StoreCompare, StoreEntry, StoreWatch } from '../group/store.js';
+import { Following, type ReadUpTo } from '../group/following.js';
+import type { GroupStore, StoreCompare, StoreEntry, StoreEvent } from '../group/store.js';
 
 export interface FollowedRecordsOptions {
   readonly store: GroupStore;
@@ -20,8 +20,7 @@ export interface FollowedRecordsOptions {
 
 export class FollowedRecords {
   private readonly entries = new Map<string, StoreEntry>();
-  private watch: StoreWatch | null = null;
-  private retry: Timer | null = null;
+  private following!: Following;
   private isClosed = false;
 
   private constructor(private readonly options: FollowedRecordsOptions) {}
@@ -29,14 +28,18 @@ export class FollowedRecords {
   /** Reads what there is, then follows. */
   static async open(options: FollowedRecordsOptions): Promise<FollowedRecords> {
     const records = new FollowedRecords(options);
-    await records.follow();
+    records.following = await Following.begin({
+      ...options,
+      what: `what the store has under ${options.prefix}`,
+      read: () => records.readAll(),
+      events: (events) => records.take(events),
+    });
     return records;
   }
 
   close(): void {
     this.isClosed = true;
-    this.watch?.close();
-    this.retry?.cancel();
+    this.following.close();
   }
 
   get(volume: string): StoreEntry | undefined {
@@ -45,13 +48,14 @@ export class FollowedRecords {
 
   /** The store as it is now; rejects when it does not answer. Called before this member serves again (I4). */
   async refresh(): Promise<void> {
-    const { entries } = await this.options.store.list(this.options.prefix);
-    for (const entry of entries) this.adopt(this.volumeOf(entry.key), entry);
+    await this.readAll();
   }
 
   async read(volume: string): Promise<StoreEntry | undefined> {
+    const known = this.entries.get(volume);
     const entry = await this.options.store.get(this.options.prefix + volume);
     if (entry !== undefined) this.adopt(volume, entry);
+    else if (this.entries.get(volume) === known) this.entries.delete(volume); // or it was written meanwhile
     return entry;
   }
 
@@ -99,34 +103,27 @@ export class FollowedRecords {
     this.options.adopted(volume, entry);
   }
 
-  /** The volume was deleted: one that is made anew under its name has a number of its own. */
+  /** The volume was deleted, by then: one that is made anew under its name has a number of its own. */
   private forget(volume: string, revision: number): void {
     if ((this.entries.get(volume)?.revision ?? revision) < revision) this.entries.delete(volume);
   }
 
-  private async follow(): Promise<void> {
+  private async readAll(): Promise<ReadUpTo[]> {
     const { store, prefix } = this.options;
-    const listing = await store.list(prefix);
-    for (const entry of listing.entries) this.adopt(this.volumeOf(entry.key), entry);
-    this.watch?.close();
-    if (this.isClosed) return;
-    this.watch = store.watch(prefix, listing.revision, {
-      events: (events) => {
-        for (const { key, entry, revision } of events) {
-          if (entry === null) this.forget(this.volumeOf(key), revision);
-          else this.adopt(this.volumeOf(key), entry);
-        }
-      },
-      compacted: () => this.followAgain(),
-    });
+    const { entries, revision } = await store.list(prefix);
+    const present = new Set(entries.map(({ key }) => this.volumeOf(key)));
+    // What it had no more is gone, but for what was written after it.
+    for (const volume of [...this.entries.keys()])
+      if (!present.has(volume)) this.forget(volume, revision + 1);
+    for (const entry of entries) this.adopt(this.volumeOf(entry.key), entry);
+    return [{ prefix, revision }];
   }
 
-  private followAgain(): void {
-    const { clock, log, prefix } = this.options;
-    this.follow().catch((error: unknown) => {
-      log.warn({ prefix, error: describeError(error) }, 'records cannot be read; trying again');
-      if (!this.isClosed) this.retry = clock.after(MOVE_LIST_RETRY_MS, () => this.followAgain());
-    });
+  private take(events: readonly StoreEvent[]): void {
+    for (const { key, entry, revision } of events) {
+      if (entry === null) this.forget(this.volumeOf(key), revision);
+      else this.adopt(this.volumeOf(key), entry);
+    }
   }
 
   private volumeOf(key: string): string {

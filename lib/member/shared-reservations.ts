@@ -116,6 +116,11 @@ export class SharedReservations {
     return keeper;
   }
 
+  /** The volume was deleted. */
+  forget(volume: string, volumeId: number): void {
+    if (this.keepers.get(volume)?.volumeId === volumeId) this.keepers.delete(volume);
+  }
+
   /** Another member has changed something. */
   async serve(request: IncomingRequest): Promise<void> {
     const { volume, revision, notices, aborts, present } = Reserved.parse(
@@ -149,7 +154,7 @@ class SharedKeeper implements ReservationKeeper {
   constructor(
     private readonly shared: SharedReservations,
     private readonly volume: string,
-    private readonly volumeId: number,
+    readonly volumeId: number,
   ) {}
 
   get incarnation(): string {

@@ -6,6 +6,7 @@ import { sleep } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
 import { READ_BACK_RETRY_MS } from '../base/limits.js';
 import { Creations } from '../group/creations.js';
+import type { VolumeRecord } from '../group/records.js';
 import { SharedReservations, type SharedReservationsOptions } from './shared-reservations.js';
 import { SharedUnits, type SharedUnitsOptions } from './shared-units.js';
 
@@ -34,6 +35,12 @@ export class SharedState {
   close(): void {
     this.units.close();
     this.reservations.close();
+  }
+
+  /** The volume was deleted: nothing is kept of it. */
+  forget({ name, id }: Pick<VolumeRecord, 'name' | 'id'>): void {
+    this.reservations.forget(name, id);
+    this.units.forget(name, id);
   }
 
   /** Reads what has changed meanwhile, until the store answers or nobody wants it any more. */

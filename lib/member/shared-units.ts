@@ -73,6 +73,11 @@ export class SharedUnits implements VolumeUnits {
     return keeper;
   }
 
+  /** The volume was deleted. */
+  forget(volume: string, volumeId: number): void {
+    if (this.keepers.get(volume)?.volumeId === volumeId) this.keepers.delete(volume);
+  }
+
   async catchUp(volume: string): Promise<void> {
     await this.records.read(volume);
   }
@@ -93,7 +98,7 @@ class SharedUnitKeeper implements UnitKeeper {
   constructor(
     private readonly shared: SharedUnits,
     private readonly volume: string,
-    private readonly volumeId: number,
+    readonly volumeId: number,
   ) {}
 
   get isSanitizing(): boolean {

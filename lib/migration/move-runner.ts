@@ -5,12 +5,13 @@
  */
 import { sleep, type Clock, type Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
-import { MOVE_LIST_RETRY_MS, PROGRESS_INTERVAL_MS, READ_BACK_RETRY_MS } from '../base/limits.js';
+import { PROGRESS_INTERVAL_MS, READ_BACK_RETRY_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { randomBelow, type Random } from '../base/random.js';
 import type { Waypoints } from '../base/waypoints.js';
+import { Following, type ReadUpTo } from '../group/following.js';
 import { MoveRecord, ProgressRecord, formatRecord, keys, parseRecord } from '../group/records.js';
-import type { GroupStore, StoreCompare, StoreEntry, StoreEvent, StoreWatch } from '../group/store.js';
+import type { GroupStore, StoreCompare, StoreEntry, StoreEvent } from '../group/store.js';
 import type { PeerHub } from '../peer/contract.js';
 import type { RoutedVolume, RoutingTable } from '../routing/table.js';
 import type { LocalSlot } from '../volume/local-slot.js';
@@ -58,10 +59,8 @@ export interface MoveRunnerOptions {
 
 export class MoveRunner {
   private readonly moves = new Map<string, RunningMove>();
-  private watch: StoreWatch | null = null;
+  private following: Following | null = null;
   private timer: Timer | null = null;
-  /** Lists the moves again when it fires. */
-  private relisting: Timer | null = null;
   private token: number;
   private stopping = false;
   private readonly tasks = new Set<Promise<void>>();
@@ -74,26 +73,27 @@ export class MoveRunner {
     this.options.table.onChange((now) => {
       if (now !== undefined) this.reconcileVolume(now.record.name);
     });
-    await this.follow();
+    this.following = await Following.begin({
+      ...this.options,
+      what: 'what is asked to move',
+      read: () => this.read(),
+      events: (events) => this.events(events),
+    });
   }
 
-  private async follow(): Promise<void> {
-    const { store } = this.options;
-    const listing = await store.list(keys.moves);
-    for (const entry of listing.entries) await this.take(entry);
-    this.watch?.close();
-    this.watch = store.watch(keys.moves, listing.revision, {
-      events: (events) => this.events(events),
-      compacted: () => this.followAgain(),
-    });
+  private async read(): Promise<ReadUpTo[]> {
+    const { entries, revision } = await this.options.store.list(keys.moves);
+    const present = new Set(entries.map(({ key }) => idOf(key)));
+    for (const id of [...this.moves.keys()]) if (!present.has(id)) this.moves.delete(id);
+    for (const entry of entries) await this.take(entry);
+    return [{ prefix: keys.moves, revision }];
   }
 
   /** Ends the parts under way in order; the moves stay asked for, and go on at the next start. */
   async stop(): Promise<void> {
     this.stopping = true;
-    this.watch?.close();
+    this.following?.close();
     this.timer?.cancel();
-    this.relisting?.cancel();
     await Promise.allSettled([...this.tasks]);
   }
 
@@ -109,27 +109,10 @@ export class MoveRunner {
     return 'ask';
   }
 
-  /** The history is gone: list again, as often as it takes, or this member would never hear of a move any more. */
-  private followAgain(): void {
-    this.watch?.close();
-    if (this.stopping) return;
-    this.track(this.follow().catch((error: unknown) => this.listLater(error)));
-  }
-
-  private listLater(error: unknown): void {
-    if (this.relisting !== null || this.stopping) return;
-    const { clock, log } = this.options;
-    log.warn({ error: describeError(error) }, 'the moves cannot be read; trying again');
-    this.relisting = clock.after(MOVE_LIST_RETRY_MS, () => {
-      this.relisting = null;
-      this.followAgain();
-    });
-  }
-
   private events(events: readonly StoreEvent[]): void {
     for (const { key, entry } of events) {
-      if (entry === null) this.moves.delete(key.slice(keys.moves.length));
-      else this.track(this.take(entry).catch((error: unknown) => this.listLater(error)));
+      if (entry === null) this.moves.delete(idOf(key));
+      else this.track(this.take(entry).catch(() => this.following?.again()));
     }
   }
 
@@ -378,6 +361,10 @@ export class MoveRunner {
       .finally(() => this.tasks.delete(guarded));
     this.tasks.add(guarded);
   }
+}
+
+function idOf(key: string): string {
+  return key.slice(keys.moves.length);
 }
 
 function rangeOf(record: MoveRecord, routed: RoutedVolume): { first: number; last: number } {

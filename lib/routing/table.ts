@@ -2,9 +2,11 @@
  * The routing table: every volume of the group with its route, kept current by watching the store, and readable without
  * waiting. It is the resolver's cache; the truth of a route is the store's (I3), and refresh() goes and looks.
  */
-import { systemClock, type Clock, type Timer } from '../base/clock.js';
+import type { Clock, Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
+import { STORE_RELIST_RETRY_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
+import { Following, type ReadUpTo } from '../group/following.js';
 import {
   ROUTE_CHUNK_EXTENTS,
   RouteChunkRecord,
@@ -14,19 +16,9 @@ import {
   keys,
   parseRecord,
 } from '../group/records.js';
-import type {
-  GroupStore,
-  StoreCompare,
-  StoreEntry,
-  StoreEvent,
-  StoreOperation,
-  StoreWatch,
-} from '../group/store.js';
+import type { GroupStore, StoreCompare, StoreEntry, StoreEvent, StoreOperation } from '../group/store.js';
 import type { MemberIds } from './member-ids.js';
 import { Route, type RouteChange } from './route.js';
-
-/** Pause before the table is read again when the store did not answer. */
-const RELOAD_RETRY_MS = 1000;
 
 export interface RoutedVolume {
   readonly record: VolumeRecord;
@@ -41,8 +33,9 @@ export class RoutingTable {
   private readonly byIqn = new Map<string, string>();
   private readonly byId = new Map<number, string>();
   private readonly listeners: RouteListener[] = [];
-  private watches: StoreWatch[] = [];
-  private retry: Timer | null = null;
+  private following!: Following;
+  /** By volume: when it is read again. */
+  private readonly retries = new Map<string, Timer>();
   private closed = false;
 
   private constructor(
@@ -53,21 +46,20 @@ export class RoutingTable {
   ) {}
 
   /** Reads everything, then follows. */
-  static async open(
-    store: GroupStore,
-    ids: MemberIds,
-    log: Logger,
-    clock: Clock = systemClock,
-  ): Promise<RoutingTable> {
+  static async open(store: GroupStore, ids: MemberIds, log: Logger, clock: Clock): Promise<RoutingTable> {
     const table = new RoutingTable(store, ids, log, clock);
-    await table.load();
+    table.following = await Following.begin({
+      ...{ store, log, clock, what: 'the routing table' },
+      read: () => table.load(),
+      events: (events) => table.take(events),
+    });
     return table;
   }
 
   close(): void {
     this.closed = true;
-    this.retry?.cancel();
-    for (const watch of this.watches) watch.close();
+    for (const retry of this.retries.values()) retry.cancel();
+    this.following.close();
   }
 
   onChange(listener: RouteListener): void {
@@ -159,7 +151,7 @@ export class RoutingTable {
     return this.byName.get(name)?.route ?? null;
   }
 
-  private async load(): Promise<void> {
+  private async load(): Promise<ReadUpTo[]> {
     const volumes = await this.store.list(keys.volumes);
     const routes = await this.store.list(keys.routes);
     const byVolume = new Map<string, StoreEntry[]>();
@@ -176,27 +168,10 @@ export class RoutingTable {
     }
     const present = new Set(volumes.entries.map((entry) => entry.key));
     for (const name of [...this.byName.keys()]) if (!present.has(keys.volume(name))) this.forget(name);
-    this.follow(keys.volumes, volumes.revision);
-    this.follow(keys.routes, routes.revision);
-  }
-
-  private follow(prefix: string, revision: number): void {
-    const watch = this.store.watch(prefix, revision, {
-      events: (events) => this.take(events),
-      compacted: () => this.reload(),
-    });
-    this.watches.push(watch);
-  }
-
-  /** The history is gone: start over from the store. */
-  private reload(): void {
-    for (const watch of this.watches) watch.close();
-    this.watches = [];
-    if (this.closed) return;
-    this.load().catch((error: unknown) => {
-      this.log.error({ error: describeError(error) }, 'the routing table cannot be read; trying again');
-      this.retry = this.clock.after(RELOAD_RETRY_MS, () => this.reload());
-    });
+    return [
+      { prefix: keys.volumes, revision: volumes.revision },
+      { prefix: keys.routes, revision: routes.revision },
+    ];
   }
 
   private take(events: readonly StoreEvent[]): void {
@@ -213,9 +188,14 @@ export class RoutingTable {
   /** The event that told of this change will not come again. */
   private refreshUntilRead(name: string): void {
     if (this.closed) return;
+    this.retries.get(name)?.cancel();
+    this.retries.delete(name);
     this.refresh(name).catch((error: unknown) => {
+      if (this.closed) return;
       this.log.error({ volume: name, error: describeError(error) }, 'a route cannot be read; trying again');
-      this.clock.after(RELOAD_RETRY_MS, () => this.refreshUntilRead(name));
+      this.retries.get(name)?.cancel(); // of an earlier event
+      const again = (): void => this.refreshUntilRead(name);
+      this.retries.set(name, this.clock.after(STORE_RELIST_RETRY_MS, again));
     });
   }
 

@@ -108,7 +108,7 @@ async function start(options: SupervisorOptions, isRetry: boolean, undos: Undo[]
   undos.push(() => store.close());
   const group = await ensureGroup(store, { clock, random });
   if (options.balance !== undefined) await setBalance(store, { settings: options.balance });
-  const table = await RoutingTable.open(store, new MemberIds(), log);
+  const table = await RoutingTable.open(store, new MemberIds(), log, clock);
   undos.push(() => table.close());
   const members = addresses.members.map((member) => memberProcess(member, storeUrl, folder.path, options));
   undos.push(() => stopInOrder(members));

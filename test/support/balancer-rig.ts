@@ -104,7 +104,7 @@ export class BalancerRig {
       const size = { sizeBytes: 16 * MiB, extentBytes: MiB, blockBytes: 512 as const };
       await createVolume(rig.store, doors, { name, home: 'm1', ...size });
     }
-    rig.table = await RoutingTable.open(rig.store, new MemberIds(), silentLog);
+    rig.table = await RoutingTable.open(rig.store, new MemberIds(), silentLog, systemClock);
     return rig;
   }
 

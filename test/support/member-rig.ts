@@ -91,7 +91,7 @@ export class MemberRig {
 
   /** The routes as another member, or this one later, sees them. */
   openTable(ids = new MemberIds()): Promise<RoutingTable> {
-    return RoutingTable.open(this.store, ids, silentLog);
+    return RoutingTable.open(this.store, ids, silentLog, systemClock);
   }
 
   /** The volume by this member's table. */

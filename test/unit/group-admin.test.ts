@@ -18,7 +18,12 @@ import {
   type WantedVolume,
 } from '../../lib/group/admin.js';
 import { Creations, listCreations, refuseIfFailed } from '../../lib/group/creations.js';
-import { GroupView, Membership, type MembershipOptions } from '../../lib/group/membership.js';
+import {
+  GroupView,
+  Membership,
+  type MemberChange,
+  type MembershipOptions,
+} from '../../lib/group/membership.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { openStore } from '../../lib/group/open-store.js';
 import {
@@ -82,16 +87,15 @@ const move = (more: Partial<WantedMove> = {}): WantedMove => ({
 t.test('a member joins, is seen, and leaves', async (t) => {
   const store = makeStore(t);
   const seen: string[] = [];
-  const view = await GroupView.open(store, silentLog, (name, record) =>
-    seen.push(`${name} ${record?.pid ?? 'gone'}`),
-  );
+  const saw: MemberChange = (name, record) => seen.push(`${name} ${record?.pid ?? 'gone'}`);
+  const view = await GroupView.open(store, silentLog, saw, systemClock);
   t.teardown(() => view.close());
   const m1 = await Membership.join(store, member('m1', { pid: 11 }));
   t.ok(m1.isValid);
   await until(() => seen.length === 1, 'm1 is seen');
   t.equal(view.get('m1')?.incarnation, 'm1-1');
   const late: string[] = [];
-  const second = await GroupView.open(store, silentLog, (name) => late.push(name));
+  const second = await GroupView.open(store, silentLog, (name) => late.push(name), systemClock);
   t.same(late, ['m1'], 'present members are told of before open() resolves');
   second.close();
   await store.txn([], [{ put: 'members/bad', value: '{}' }]);
@@ -105,9 +109,9 @@ t.test('a member joins, is seen, and leaves', async (t) => {
 t.test('who has a name is told of with who had it before', async (t) => {
   const store = makeStore(t);
   const seen: string[] = [];
-  const view = await GroupView.open(store, silentLog, (_name, record, before) =>
-    seen.push(`${before?.incarnation ?? 'nobody'}, ${record?.incarnation ?? 'nobody'}`),
-  );
+  const saw: MemberChange = (_name, record, before) =>
+    seen.push(`${before?.incarnation ?? 'nobody'}, ${record?.incarnation ?? 'nobody'}`);
+  const view = await GroupView.open(store, silentLog, saw, systemClock);
   t.teardown(() => view.close());
   const first = await Membership.join(store, member('m1'));
   const second = await Membership.join(store, member('m1', { incarnation: 'm1-2', isGone: () => true }));

@@ -128,6 +128,17 @@ t.test('a store that is away: not now, and nothing has changed', async (t) => {
   t.equal(await m1.says(WRITE), SAID.WRITE_PROTECTED);
 });
 
+t.test('of a volume that was deleted nothing is kept', async (t) => {
+  const world = new World(t);
+  const m1 = await world.start('m1');
+  world.faults.add({ ops: ['discard'], action: { kind: 'pause' } });
+  t.equal(await m1.says(IN_BACKGROUND), SAID.GOOD);
+  m1.units.forget('v', 2);
+  t.equal(m1.units.homeCondition('v'), null, 'another of that name was');
+  m1.units.forget('v', 1);
+  t.ok(m1.units.homeCondition('v'), 'the next one of its name is not held up');
+});
+
 t.test('a sanitize operation is done to its end, whoever dies, and the home stays meanwhile', async (t) => {
   const world = new World(t);
   const m1 = await world.start('m1');

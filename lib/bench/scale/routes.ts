@@ -107,7 +107,7 @@ async function measureRoute(folder: string, extents: number, members: number, si
   const store = await openStore(`embedded:${path}`, { clock: systemClock, random: systemRandom, log });
   try {
     const bytes = await writeVolume(store, extents, members);
-    const table = await RoutingTable.open(store, new MemberIds(), log);
+    const table = await RoutingTable.open(store, new MemberIds(), log, systemClock);
     try {
       const lookupNs = timeLookups(volumeOf(table), extents);
       return { size, bytes, lookupNs, commitMs: await timeCommits(table, extents) };
