@@ -64,7 +64,7 @@ export class EveryPath {
       refresh: (epoch, done) => place.refresh(epoch, done),
       mayServe: () => this.options.mayServe(),
       busy: () => registry.busyOf(iqn),
-      endTasksHere: (done) => abortForOthers(registry.sessionsOf(iqn), done),
+      endTasksHere: (done) => abortForOthers(registry.everySessionOf(iqn), done),
       endTasksElsewhere: (except, done) => this.endTasksElsewhere(volumeId, except, done),
     });
   }
@@ -102,7 +102,7 @@ export class EveryPath {
     const { except } = TasksEnd.parse(JSON.parse(request.payload.toString('utf8')));
     const { table, registry, self } = this.options;
     const iqn = table.getById(request.volumeId)?.record.iqn;
-    const sessions = iqn === undefined || except === self.name ? [] : registry.sessionsOf(iqn);
+    const sessions = iqn === undefined || except === self.name ? [] : registry.everySessionOf(iqn);
     await new Promise<void>((resolve) => abortForOthers(sessions, resolve));
     request.answer(PeerStatus.OK);
   }

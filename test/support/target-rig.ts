@@ -26,6 +26,9 @@ export class HeldDevice implements BlockDevice {
   holding = false;
   /** See BlockDevice; none unless a test gives one. */
   mapped?: NonNullable<BlockDevice['mapped']>;
+  /** Submits that were under way at once: one that ends at once may bring the next about. */
+  deepest = 0;
+  private depth = 0;
   /** The next I/O fails with this. */
   failure: IoError | null = null;
 
@@ -36,8 +39,11 @@ export class HeldDevice implements BlockDevice {
   }
 
   submit(io: BlockIo): void {
+    this.depth += 1;
+    this.deepest = Math.max(this.deepest, this.depth);
     if (this.holding) this.held.push(io);
     else this.serve(io);
+    this.depth -= 1;
   }
 
   /** Lets everything that waits through, and whatever comes. */

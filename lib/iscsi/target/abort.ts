@@ -6,9 +6,7 @@ import type { Task, TaskFate, TaskGroup } from './task.js';
 
 /** @param group told exactly once, now or when the task's I/O has ended */
 export function abortTask(session: Session, task: Task, fate: TaskFate, group: TaskGroup): void {
-  const earlier = task.group;
-  task.group = group;
-  if (earlier !== null) task.group = both(earlier, group);
+  task.groups.push(group);
   if (task.fate !== 'silence') task.fate = fate;
   task.markEnding();
   if (task.letGo !== null) {
@@ -37,11 +35,12 @@ export function abortAll(
     left -= 1;
     if (left === 0) done();
   };
+  const group = { taskEnded };
   for (const session of sessions) {
     session.taskSet.together(() => {
       for (const task of [...session.tasks.values()]) {
         left += 1;
-        abortTask(session, task, fateIn(session), { taskEnded });
+        abortTask(session, task, fateIn(session), group);
       }
     });
   }
@@ -59,16 +58,6 @@ export function abortForOthers(sessions: readonly Session[], done: () => void): 
 /** The same of one session: another initiator has preempted this one (PREEMPT AND ABORT). */
 export function abortTasks(session: Session, done: () => void): void {
   abortForOthers([session], done);
-}
-
-/** Two functions may wait for one task. */
-function both(first: TaskGroup, second: TaskGroup): TaskGroup {
-  return {
-    taskEnded(): void {
-      first.taskEnded();
-      second.taskEnded();
-    },
-  };
 }
 
 function forget(waiting: Task[], task: Task): void {

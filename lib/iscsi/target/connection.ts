@@ -27,7 +27,7 @@ import { placeData, receivePdu } from './handlers/index.js';
 import type { Refusal } from './login/checks.js';
 import { type EstablishedLogin, LoginPhase, type LoginPort } from './login/phase.js';
 import { putPing } from './nop-in.js';
-import { Output } from './output.js';
+import { hasTaken, Output, type Waited } from './output.js';
 import { isDataOverdue } from './overdue-data.js';
 import { bytesOf, PduWriter } from './pdu-writer.js';
 import { Session } from './session.js';
@@ -194,15 +194,20 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     if (this.session !== null) afterActivity(this.session);
   }
 
-  /** A connection that says nothing gets a NOP-In, and is closed when even that brings nothing. */
+  /**
+   * A connection that says nothing gets a NOP-In, and is closed when even that brings nothing. Who is not listened to is not
+   * silent, nor who goes on taking what is before it in the queue.
+   */
   private watchSilence(): void {
-    const seen = this.chunks;
+    const { chunks } = this;
+    const { waited } = this.output;
+    const isSilent = (): boolean =>
+      this.chunks === chunks && this.session?.isUnheard !== true && !hasTaken(this.output.waited, waited);
     this.deadline = this.context.clock.after(NOP_INTERVAL_MS, () => {
-      if (this.chunks !== seen || this.session === null || !this.session.answering)
-        return this.watchSilence();
+      if (!isSilent() || this.session === null || !this.session.answering) return this.watchSilence();
       putPing(this.session);
       this.deadline = this.context.clock.after(NOP_DEADLINE_MS, () => {
-        if (this.chunks === seen) this.destroy('the initiator does not answer');
+        if (isSilent()) this.destroy('the initiator does not answer');
         else this.watchSilence();
       });
     });
@@ -280,6 +285,10 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     this.finish();
   }
 
+  giveUp(): void {
+    this.destroy('the initiator logs in anew');
+  }
+
   // ---- the end
 
   finish(ageMs = 0): void {
@@ -296,14 +305,14 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
 
   private endSending(): void {
     this.socket.end();
-    this.linger(Infinity);
+    this.linger({ takenBytes: -1, leftBytes: Infinity }); // the first look only begins
   }
 
   /** As long as it goes on taking what is queued for it, the other side gets that, and the FIN behind it (I7). */
-  private linger(heldBytes: number): void {
+  private linger(before: Waited): void {
     this.lingering = this.context.clock.after(LINGER_MS, () => {
-      const leftBytes = this.output.heldBytes;
-      if (leftBytes > 0 && leftBytes < heldBytes) this.linger(leftBytes);
+      const { waited, heldBytes } = this.output;
+      if (heldBytes > 0 && hasTaken(waited, before)) this.linger(waited);
       else this.destroy('lingered');
     });
   }

@@ -13,10 +13,23 @@ import { assert } from '../../base/assert.js';
 import { asError } from '../../base/errors.js';
 import { type GatherWrite, gatherWriteTo } from '../../base/gather-write.js';
 import { BATCH_BYTES_MAX, BATCH_SPANS_MAX } from '../../base/limits.js';
-import type { NetSocket } from '../../base/net.js';
+import { bytesUnderWay, type NetSocket } from '../../base/net.js';
 import type { PageMap } from '../../block/page-map.js';
 import { isShared, type PooledBuffer, type BufferPool, SLAB_BYTES, type Span } from './buffer-pool.js';
 import { Outgoing, type Piece } from './outgoing.js';
+
+/** What has become of bytes that had to wait for room in the socket. */
+export interface Waited {
+  /** Of writes that the kernel has taken whole, since the connection began. */
+  readonly takenBytes: number;
+  /** Of the write under way, which may be of all that waited when it began. */
+  readonly leftBytes: number;
+}
+
+/** The other side goes on taking what was sent to it: only that makes room. */
+export function hasTaken(now: Waited, before: Waited): boolean {
+  return now.takenBytes > before.takenBytes || now.leftBytes < before.leftBytes;
+}
 
 export class Output {
   private slab: PooledBuffer | null = null;
@@ -28,6 +41,7 @@ export class Output {
   private readonly writing: PooledBuffer[] = [];
   private readonly writingBytes: number[] = [];
   private heldBytes_ = 0;
+  private takenBytes = 0;
   private batching = false;
   private sentAtOnce = false;
   private flushScheduled = false;
@@ -52,6 +66,10 @@ export class Output {
   /** Bytes reserved, committed or in the socket's queue. */
   get heldBytes(): number {
     return this.heldBytes_;
+  }
+
+  get waited(): Waited {
+    return { takenBytes: this.takenBytes, leftBytes: bytesUnderWay(this.socket) };
   }
 
   /** Whether the kernel has taken all there was since this was asked last: no callback of the socket's tells that. */
@@ -257,6 +275,7 @@ export class Output {
     const buffer = this.writing.shift();
     const lengthBytes = this.writingBytes.shift();
     assert(buffer !== undefined && lengthBytes !== undefined, 'a write completed that was never begun');
+    this.takenBytes += lengthBytes;
     this.discard(buffer, lengthBytes);
     if (this.writing.length === 0 && this.outgoing.count === 0) this.rewindSlab();
     this.drained();

@@ -53,6 +53,8 @@ interface Departure extends LoginIdentity {
 export class SessionRegistry {
   private readonly sessions = new Set<Session>();
   private readonly onEnded = new Map<Session, (() => void)[]>();
+  /** By nexus: gives the login up that waits for what its initiator left behind. */
+  private readonly arriving = new Map<string, () => void>();
   /** Oldest first. */
   private departures: Departure[] = [];
   private lastTsih = 0;
@@ -104,9 +106,14 @@ export class SessionRegistry {
     return [...this.sessions].filter((session) => session.identity.iqn === iqn && session.answering);
   }
 
+  /** Those that are closed and drain included. */
+  everySessionOf(iqn: string): Session[] {
+    return [...this.sessions].filter((session) => session.identity.iqn === iqn);
+  }
+
   /** No session of `iqn` is here, and nothing of one that was can land any more. */
   isVacant(iqn: string): boolean {
-    return ![...this.sessions].some((session) => session.identity.iqn === iqn);
+    return this.everySessionOf(iqn).length === 0;
   }
 
   /** Commands of `iqn` at the device or the device server: also of sessions that are closed, and drain. */
@@ -228,6 +235,20 @@ export class SessionRegistry {
       left.map((session) => new Promise<void>((resolve) => this.whenEnded(session, resolve))),
     );
     return { fenced: left.length, stallMs };
+  }
+
+  /**
+   * A login waits to be let in. An earlier one of its nexus is given up: its initiator has turned away from it, perhaps
+   * unheard, and it would end the session of the later one.
+   * @returns to be called when it waits no more
+   */
+  arrives(login: LoginIdentity, giveUp: () => void): () => void {
+    const nexus = `${login.iqn} ${login.initiatorName} ${login.isid}`; // none has blanks
+    this.arriving.get(nexus)?.();
+    this.arriving.set(nexus, giveUp);
+    return () => {
+      if (this.arriving.get(nexus) === giveUp) this.arriving.delete(nexus);
+    };
   }
 
   /** Is a session of exactly this nexus still here, or a closed one of this initiator that drains? */

@@ -72,11 +72,15 @@ export class Session {
   readonly parked: Task[] = [];
   /** Tasks whose next piece of read data waits for the socket. */
   readonly stalled: Task[] = [];
+  /** They are being gone through: what ends at once in the course of it begins nothing anew. */
+  isGoingOn = false;
   /** Tasks in phase 'gathering'. */
   gathering = 0;
   /** Tasks in phase 'device' or 'executing'. */
   busy = 0;
   immediateTasks = 0;
+  /** Task management functions that are not answered. */
+  functions = 0;
   /** Whether the framer puts the data of the PDU under way where it belongs (handlers/data-out.ts). */
   dataPlaced = false;
   /** Immediate data of the PDU under way, when it is gathered in a buffer of ours. */
@@ -186,7 +190,7 @@ export class Session {
 
   /** The last of a task: buffers go back, whoever waited for it is told. */
   endTask(task: Task): void {
-    const { group } = task;
+    const { groups } = task;
     this.taskSet.left(task);
     this.setPhase(task, 'free');
     this.tasks.delete(task.initiatorTaskTag);
@@ -200,7 +204,7 @@ export class Session {
     }
     task.reset();
     if (this.free.length < COMMAND_WINDOW) this.free.push(task);
-    group?.taskEnded();
+    for (const group of groups) group.taskEnded();
     if (this.tasks.size === 0 && (this.onIdle.length > 0 || !this.answering)) this.idle();
     if (this.taskSet.hasDormant) this.taskSet.enableNext();
   }
@@ -258,6 +262,11 @@ export class Session {
     return this.gathering > 0 || this.parked.length > 0;
   }
 
+  /** Nothing of its initiator is read, which can do nothing about it. */
+  get isUnheard(): boolean {
+    return this.paused && !this.memory.sendQueueFull;
+  }
+
   /** Only room in the socket's queue lets it go on. */
   get waitsForSocket(): boolean {
     return this.answering && (this.stalled.length > 0 || this.paused);
@@ -279,12 +288,7 @@ export class Session {
     if (!this.answering) return;
     this.state_ = 'closing';
     this.dropWaiting();
-    for (const task of [...this.tasks.values()]) {
-      task.markEnding();
-      if (task.letGo === null) continue;
-      task.letGo();
-      this.endTask(task);
-    }
+    this.letGoLong();
     if (this.tasks.size === 0) this.idle();
   }
 
@@ -294,6 +298,16 @@ export class Session {
    */
   dropUnbegun(): void {
     for (const task of [...this.tasks.values()]) if (task.phase === 'preparing') this.endTask(task);
+  }
+
+  /** Ends, unanswered, what is done without its initiator, and lets what is done piece by piece end with the next one. */
+  letGoLong(): void {
+    for (const task of [...this.tasks.values()]) {
+      task.markEnding();
+      if (task.letGo === null) continue;
+      task.letGo();
+      this.endTask(task);
+    }
   }
 
   /**

@@ -66,8 +66,8 @@ export class Task<S = unknown> extends ScsiTask {
   session: S | null = null;
   phase: TaskPhase = 'free';
   fate: TaskFate = 'answer';
-  /** Set while a task management function waits for this task. */
-  group: TaskGroup | null = null;
+  /** Task management functions that wait for this task. */
+  groups: TaskGroup[] = [];
 
   // ---- from the SCSI Command PDU
   initiatorTaskTag = 0;
@@ -146,7 +146,7 @@ export class Task<S = unknown> extends ScsiTask {
     this.phase = 'free';
     this.attribute = -1;
     this.fate = 'answer';
-    this.group = null;
+    if (this.groups.length > 0) this.groups = []; // endTask() goes through those there were
     this.letGo = this.whenEnding = null;
     this.isEnding = false;
     this.dataOut = NOTHING;

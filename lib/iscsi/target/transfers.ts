@@ -179,10 +179,16 @@ function sessionOf(task: Task<Session>): Session {
 
 /** Lets those that waited read, in their order, as far as memory goes. */
 function goOnReading(session: Session): void {
-  for (let task = session.stalled[0]; task !== undefined; task = session.stalled[0]) {
-    if (grantedPiece(session, task) === 0) return;
-    session.stalled.shift();
-    readPiece(session, task);
+  if (session.isGoingOn) return; // or each that is read at once would be a level of the stack
+  session.isGoingOn = true;
+  try {
+    for (let task = session.stalled[0]; task !== undefined; task = session.stalled[0]) {
+      if (grantedPiece(session, task) === 0) return;
+      session.stalled.shift();
+      readPiece(session, task);
+    }
+  } finally {
+    session.isGoingOn = false;
   }
 }
 

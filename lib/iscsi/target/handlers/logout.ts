@@ -40,8 +40,9 @@ function leave(session: Session, pdu: LogoutRequestPdu, context: PortalContext):
       if (!session.answering) return;
       // Commands that wait for their turn go on waiting, unless it is for data that does not come.
       const isStuck = session.waitsForData && session.tasks.size === tasks;
-      if (hadDormant && !isStuck) allow(session.taskSet.hasDormant, session.tasks.size);
-      else session.dropWaiting();
+      if (hadDormant && !isStuck) return allow(session.taskSet.hasDormant, session.tasks.size);
+      session.dropWaiting();
+      session.letGoLong(); // an initiator waits for its answer less long than such a command may take
     });
   };
   allow(session.taskSet.hasDormant, session.tasks.size);

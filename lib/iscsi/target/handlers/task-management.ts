@@ -2,6 +2,7 @@
  * Task Management Function Request (RFC 7143 11.5, 4.2.3): which tasks end, and the answer once the I/O of the last of
  * them has left the device. Tasks of other initiators are answered TASK ABORTED (SAM-5 5.3.1), so that nobody waits.
  */
+import { COMMAND_WINDOW } from '../../../base/limits.js';
 import { serialLess } from '../../../base/serial.js';
 import { decodeLun } from '../../../scsi/lun.js';
 import {
@@ -35,7 +36,9 @@ class PendingFunction implements TaskGroup {
     private readonly session: Session,
     private readonly pdu: TaskManagementRequestPdu,
     private readonly after: () => void,
-  ) {}
+  ) {
+    session.functions += 1;
+  }
 
   /** The device server has something to do with it, too. */
   countServer(): void {
@@ -44,7 +47,9 @@ class PendingFunction implements TaskGroup {
 
   taskEnded(): void {
     this.left -= 1;
-    if (this.left > 0 || !this.session.answering) return;
+    if (this.left > 0) return;
+    this.session.functions -= 1;
+    if (!this.session.answering) return;
     const { REJECTED, COMPLETE } = Response;
     putTaskManagementResponse(this.session, this.pdu, this.isRejected ? REJECTED : COMPLETE);
     this.after();
@@ -64,7 +69,12 @@ export function taskManagement(session: Session, bhs: Buffer, context: PortalCon
   if (hasLun && decodeLun(bhs, taskManagementField.lunHigh) !== 0) {
     return putTaskManagementResponse(session, pdu, Response.NO_LUN);
   }
-  const sessions = context.registry.sessionsOf(session.identity.iqn);
+  // No initiator waits for more than one a command; each is remembered by every task that it ends.
+  if (session.functions >= COMMAND_WINDOW) {
+    return putTaskManagementResponse(session, pdu, Response.REJECTED);
+  }
+  // Those that are closed, too: what of them is at the device would land after the answer (I8).
+  const sessions = context.registry.everySessionOf(session.identity.iqn);
   switch (asked) {
     case Function.ABORT_TASK:
       return abortOne(session, pdu);

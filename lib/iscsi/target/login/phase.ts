@@ -69,6 +69,8 @@ export interface LoginPort {
   refused(refusal: Refusal, initiatorName: string | undefined): void;
   /** A mistake of ours: the connection ends, and it alone. */
   failed(error: unknown): void;
+  /** The initiator has turned to another connection. */
+  giveUp(): void;
 }
 
 export class LoginPhase {
@@ -261,7 +263,7 @@ export class LoginPhase {
     if (subject.target === null) return this.establish(pdu, subject);
     this.whilePaused(
       pdu,
-      () => this.admit(subject),
+      () => this.arrive(subject),
       (refusal) => {
         if (refusal !== null) this.refuse(pdu, refusal);
         // Another login of this nexus has waited for the same end: the later one takes over (6.3.5).
@@ -271,18 +273,27 @@ export class LoginPhase {
     );
   }
 
-  /** Drains what this initiator left behind, here (6.3.5) and elsewhere (I8). */
+  private async arrive(subject: LoginSubject): Promise<Refusal | null> {
+    const waitsNoMore = this.context.registry.arrives(subject, () => this.port.giveUp());
+    try {
+      return await this.admit(subject);
+    } finally {
+      waitsNoMore();
+    }
+  }
+
+  /** Drains what this initiator left behind, here (6.3.5) and elsewhere (I8). A login that is given up drains nothing more. */
   private async admit(subject: LoginSubject): Promise<Refusal | null> {
     const { registry, directory } = this.context;
     await directory.admit(subject);
     for (;;) {
       // Session reinstatement: two logins of one nexus may arrive together, and the later one takes over.
-      while (registry.has(subject)) await registry.fence(subject);
+      while (registry.has(subject) && !this.port.closed) await registry.fence(subject);
       // The home may have changed while we waited, for whatever: a session made now would not be told to leave.
       const answer = await directory.resolve(subject.iqn);
       // Not every initiator tries again when it is told to: libiscsi follows a redirection, and nothing else.
       if (answer.kind !== 'serve') return notServed(answer, subject.iqn, this.port.localHost);
-      if (!registry.has(subject)) return null;
+      if (!registry.has(subject) || this.port.closed) return null;
     }
   }
 
