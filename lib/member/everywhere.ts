@@ -53,7 +53,7 @@ export class Everywhere {
     const { hub, clock } = this.options;
     const deadlineMs = clock.nowMs() + FENCE_DEADLINE_MS;
     while (clock.nowMs() < deadlineMs) {
-      const answer = await ask(hub, member.name, { ...fields, deadlineMs: FENCE_DEADLINE_MS }, message);
+      const answer = await ask(hub, member.name, { deadlineMs: FENCE_DEADLINE_MS, ...fields }, message);
       if (answer.status === PeerStatus.OK) return;
       if (!this.isStillThere(member)) return;
       await sleep(clock, FORWARD_RETRY_MS);

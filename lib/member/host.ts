@@ -301,9 +301,8 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
       this.options.log.warn({ volume: name, error: describeError(error) }, 'removing a volume');
     const { waypoints } = this.options;
     waypoints.reached('volume.forgotten');
-    const gone = held
-      .close()
-      .catch(warn)
+    // Behind those of the same name before it: a file goes with the last of them, and never later.
+    const gone = Promise.all([this.leaving.get(name), held.close().catch(warn)])
       .then(() => this.options.folder.remove(name))
       .then(() => waypoints.reached('volume.removed'))
       .catch(warn)

@@ -13,7 +13,13 @@ import { z } from 'zod';
 import { assert } from '../base/assert.js';
 import { sleep, type Clock } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
-import { FORWARD_RETRY_MS, MEMBERS_MAX, READ_BACK_RETRY_MS, REGISTRATIONS_MAX } from '../base/limits.js';
+import {
+  FORWARD_RETRY_MS,
+  HOME_COMMAND_MS_MAX,
+  MEMBERS_MAX,
+  READ_BACK_RETRY_MS,
+  REGISTRATIONS_MAX,
+} from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { ReservationsRecord, formatRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry } from '../group/store.js';
@@ -314,7 +320,8 @@ class SharedKeeper implements ReservationKeeper {
   private async askUntilHeard({ notices, aborts }: Consequences, revision: number): Promise<boolean> {
     const { volume, volumeId } = this;
     const { everywhere, clock, log } = this.shared.options;
-    const fields = { type: PeerType.RESERVED, volumeId };
+    // Answered once what it aborts has ended, which may wait for a holder; the link is not to break over that.
+    const fields = { type: PeerType.RESERVED, volumeId, deadlineMs: HOME_COMMAND_MS_MAX };
     const message = (present: Present[]): Reserved => ({
       ...{ volume, revision, present },
       notices: [...notices],

@@ -79,14 +79,16 @@ export function isOfGuest(type: number): boolean {
 }
 
 /**
- * A fence waits until what absent members sent is over; were it waited for in its turn, two members that take each other
- * for absent would wait for ever. It does nothing to the bytes of a volume, and neither does a question. What a home does
+ * A fence waits until what absent members sent is over, and so do RESERVED and VACATE; were they waited for in their turn, two
+ * members that take each other for absent would wait for ever, and so would one for itself. They do nothing to the bytes of a volume, and neither does a question. What a home does
  * for a session or a copy elsewhere may need the very link that would wait for it, where that member holds extents: the
  * home itself keeps count of it (access/visitors.ts, access/copy-guests.ts).
  */
 const NEED_NOT_BE_OVER = new Set<number>([
   PeerType.FENCE,
   PeerType.QUERY,
+  PeerType.RESERVED,
+  PeerType.VACATE,
   PeerType.TASKS_END,
   ...FOR_THE_HOME,
   ...OF_A_GUEST,

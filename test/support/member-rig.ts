@@ -49,9 +49,13 @@ export class MemberRig {
 
   async found(): Promise<void> {
     await ensureGroup(this.store, doors);
+    await this.join('m1');
+  }
+
+  async join(name: string): Promise<void> {
     const address = { host: '127.0.0.1', port: 1 };
-    const record = { name: 'm1', portal: address, peer: address, pid: 1, incarnation: 'i', startedAtMs: 0 };
-    await this.store.txn([], [{ put: keys.member('m1'), value: formatRecord(record) }]);
+    const record = { name, portal: address, peer: address, pid: 1, incarnation: 'i', startedAtMs: 0 };
+    await this.store.txn([], [{ put: keys.member(name), value: formatRecord(record) }]);
   }
 
   async start(): Promise<void> {

@@ -97,6 +97,42 @@ t.test('a volume made anew under the name of one just deleted is empty, and stay
   t.equal(await rig.read(2), 9);
 });
 
+t.test('a file that is slow to go does not take the file of a later volume along (I1)', async (t) => {
+  const rig = await makeRig(t);
+  await rig.stop();
+  const { folders } = rig.storage;
+  let go: () => void = () => undefined;
+  const isGone = new Promise<void>((resolve) => (go = resolve));
+  let isSlow = false;
+  const unlink = async (path: string): Promise<void> => {
+    if (isSlow) {
+      isSlow = false;
+      await isGone;
+    }
+    return folders.unlink(path);
+  };
+  rig.storage = { ...rig.storage, folders: { ...folders, unlink } };
+  await rig.join('m2');
+  await rig.start();
+  await rig.create();
+  await rig.write(1, 7);
+  isSlow = true;
+  await deleteVolume(rig.store, 'v');
+  await until(() => !isSlow);
+  await rig.create({ home: 'm2' }); // of which nothing is here
+  await rig.volume(2);
+  await deleteVolume(rig.store, 'v');
+  await rig.create();
+  const writing = rig.write(3, 9);
+  await sleep(systemClock, 50);
+  go();
+  await writing;
+  await sleep(systemClock, 50);
+  await rig.stop();
+  await rig.start();
+  t.equal(await rig.read(3), 9);
+});
+
 t.test('so is one whose namesake was deleted while the member was away', async (t) => {
   const rig = await makeRig(t);
   await rig.create();

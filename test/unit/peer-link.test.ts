@@ -303,19 +303,22 @@ t.test('I8: what an absent process had sent is over when endAbsent() resolves', 
   t.equal(again.status, PeerStatus.OK, 'it may connect anew');
 });
 
-t.test('I8: two fences that take the other for absent do not wait for each other', async (t) => {
-  const held: IncomingRequest[] = [];
-  const [a, b] = await makePair(t as Tap.Test, echo, (request) => void held.push(request));
-  const asked = ask(a, 'b', { type: PeerType.FENCE }, Buffer.from('{}'));
-  while (held.length === 0) await sleep(systemClock, 1);
-  await b.endAbsent([]); // in service of just such a request
-  t.equal((await asked).status, PeerStatus.LINK_LOST);
-  const again = ask(a, 'b', { type: PeerType.FENCE }, Buffer.from('{}'));
-  while (held.length < 2) await sleep(systemClock, 1);
-  held[1]?.answer(PeerStatus.OK);
-  t.equal((await again).status, PeerStatus.OK, 'nor does the next link wait for it');
-  held[0]?.answer(PeerStatus.OK);
-});
+for (const name of ['FENCE', 'RESERVED', 'VACATE'] as const) {
+  t.test(`I8: two of ${name} that take the other for absent do not wait for each other`, async (t) => {
+    const held: IncomingRequest[] = [];
+    const type = PeerType[name];
+    const [a, b] = await makePair(t as Tap.Test, echo, (request) => void held.push(request));
+    const asked = ask(a, 'b', { type }, Buffer.from('{}'));
+    while (held.length === 0) await sleep(systemClock, 1);
+    await b.endAbsent([]); // in service of just such a request
+    t.equal((await asked).status, PeerStatus.LINK_LOST);
+    const again = ask(a, 'b', { type }, Buffer.from('{}'));
+    while (held.length < 2) await sleep(systemClock, 1);
+    held[1]?.answer(PeerStatus.OK);
+    t.equal((await again).status, PeerStatus.OK, 'nor does the next link wait for it');
+    held[0]?.answer(PeerStatus.OK);
+  });
+}
 
 t.test('a stranger is told why and turned away', async (t) => {
   const logged: string[] = [];
