@@ -101,6 +101,11 @@ export class Pacer {
     if (dueMs > nowMs) await sleep(this.clock, dueMs - nowMs);
   }
 
+  /** So much more (or less) than was taken is sent. */
+  correct(bytes: number): void {
+    this.nextFreeMs += (bytes / this.rate()) * 1000;
+  }
+
   /** Initiators were at work when it looked last. */
   get isBesideInitiators(): boolean {
     return this.isBusy;

@@ -167,11 +167,13 @@ export class Transfer {
     let cursor = this.interceptor.fromBytes;
     while (dirty.count > 0 && this.failure === null) {
       this.context.checkGoing();
-      const run = dirty.nextRun(cursor, MOVE_COPY_BYTES);
-      if (run === null) {
+      const ahead = dirty.nextRun(cursor, MOVE_COPY_BYTES);
+      if (ahead === null) {
         cursor = this.interceptor.fromBytes;
         continue;
       }
+      const run = await this.atItsPace(ahead);
+      if (run === null) continue;
       const holder = { ...run, granted: () => undefined };
       if (!locks.tryAcquire(holder)) await waitFor(locks, holder);
       try {
@@ -184,6 +186,28 @@ export class Transfer {
     // Not after a failure: what was given up may still wait to be sent from it.
     if (this.buffer !== NOTHING && this.failure === null) idleBuffers.push(this.buffer);
     this.buffer = NOTHING;
+  }
+
+  /**
+   * Waits until so much may be copied, with nothing locked: a write would wait as long.
+   * @returns what is to be copied there by then; null: nothing, or not now
+   */
+  private async atItsPace(ahead: ByteRange): Promise<ByteRange | null> {
+    const { pacer } = this.context;
+    const taken = this.dataBytes(ahead);
+    if (taken > 0) await pacer.take(taken);
+    this.context.checkGoing();
+    const run =
+      this.failure === null ? this.interceptor.dirty.nextRun(ahead.fromBytes, MOVE_COPY_BYTES) : null;
+    pacer.correct((run === null ? 0 : this.dataBytes(run)) - taken);
+    return run;
+  }
+
+  private dataBytes({ fromBytes, toBytes }: ByteRange): number {
+    let bytes = 0;
+    for (const data of this.context.file.dataRanges(fromBytes, toBytes - fromBytes))
+      bytes += Math.min(data.toBytes, toBytes) - Math.max(data.fromBytes, fromBytes);
+    return bytes;
   }
 
   /** One run, locked by the caller. Clean before it is sent, dirty again when that failed (rules 5, 6). */
@@ -213,7 +237,6 @@ export class Transfer {
     const { context } = this;
     const { destination } = this.interceptor;
     const lengthBytes = toBytes - fromBytes;
-    await context.pacer.take(lengthBytes);
     const takesMapped = destination.takesMapped(PeerType.COPY, lengthBytes);
     const map = takesMapped ? context.file.mapped?.(fromBytes, lengthBytes, false) : null;
     // A map is good until the running turn of the loop ends: from here to the step nothing waits but for a read.

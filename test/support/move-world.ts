@@ -115,6 +115,8 @@ export class WorldMember {
   /** Files that it left, since they could make nothing durable. */
   renewals = 0;
   strict = false;
+  /** What was asked for. */
+  rateBytesPerSecond: number | null = null;
   /** I/Os of initiators, ever, as the pacer of a move asks for them. */
   operations: () => number = () => 0;
   private token = 1;
@@ -264,7 +266,7 @@ export class WorldMember {
         waypoints: noWaypoints,
         store: world.store,
         idleBuffers: [],
-        pacer: new Pacer(world.clock, null, {
+        pacer: new Pacer(world.clock, this.rateBytesPerSecond, {
           operations: () => this.operations(),
           reads: () => 0,
           idleMs: () => 0,

@@ -1,14 +1,18 @@
 /** The pace of the copy, under a clock that the test owns. */
 import t, { type Test } from 'tap';
-import type { Clock } from '../../lib/base/clock.js';
+import { sleep, systemClock, type Clock, type Timer } from '../../lib/base/clock.js';
 import {
   MOVE_BYTES_PER_SECOND_CEILING as CEILING,
   MOVE_BYTES_PER_SECOND_FLOOR as FLOOR,
   MOVE_BYTES_PER_SECOND_FLOOR_WRITES as FLOOR_WRITES,
+  MOVE_EXTENTS_IN_FLIGHT,
   MOVE_LATENCY_MS_HIGH,
   MOVE_LOOP_BUSY_HIGH,
+  ORPHANS_LOOK_MS,
 } from '../../lib/base/limits.js';
+import { submitAndWait } from '../../lib/block/device.js';
 import { Pacer, floorFor, nextRate } from '../../lib/migration/pacer.js';
+import { MoveWorld } from '../support/move-world.js';
 
 const MiB = 1024 * 1024;
 const PIECE_BYTES = 256 * 1024;
@@ -168,4 +172,30 @@ t.test('the decision: down fast, up slowly, within its bounds, and a band where 
   t.equal(nextRate(FLOOR, busy, FLOOR), FLOOR);
   t.equal(nextRate(FLOOR, quiet, FLOOR_WRITES), FLOOR_WRITES, 'a floor that rises takes the rate along');
   t.equal(nextRate(CEILING, quiet, FLOOR), CEILING);
+});
+
+t.test('who writes does not wait for the pace of the copy', async (t) => {
+  const due: (() => void)[] = [];
+  /** Waits of seconds end when the test says so, but for the destination's look at what it has received. */
+  const after = (delayMs: number, fire: () => void): Timer => {
+    if (delayMs < 1_000 || delayMs === ORPHANS_LOOK_MS) return systemClock.after(delayMs, fire);
+    due.push(fire);
+    return { cancel: () => undefined };
+  };
+  const world = Object.assign(new MoveWorld(7), { clock: { ...systemClock, after } });
+  await world.start('m1', 'm2');
+  const m1 = world.member('m1');
+  m1.file.ram.bytes.fill(0xa5);
+  m1.rateBytesPerSecond = 32 * 1024; // eight seconds an extent
+  const giving = m1.give('m2').catch(() => 'called off');
+  while (due.length < MOVE_EXTENTS_IN_FLIGHT) await sleep(systemClock, 1);
+  const data = Buffer.alloc(4096, 1);
+  const writes = Array.from({ length: world.extents }, (_, extent) =>
+    submitAndWait(m1.volume, 'write', extent * world.extentBytes, data.length, data),
+  );
+  await Promise.all(writes); // or this test ends by its time
+  m1.cancelled = true;
+  for (const fire of due.splice(0)) fire();
+  t.equal(await giving, 'called off');
+  await world.close();
 });
