@@ -7,39 +7,16 @@ export interface DataRange {
   readonly toBytes: number;
 }
 
-/**
- * The stretches of [fromBytes, toBytes) that may hold anything but zeros, ascending and disjoint. Where the system cannot
- * tell (no koffi, a file system without holes), the rest is one stretch of data: to call a hole data is only slower.
- */
-export function dataRangesOf(
-  native: NativeCalls | null,
-  fd: number,
-  fromBytes: number,
-  toBytes: number,
-): DataRange[] {
-  if (native === null) return fromBytes < toBytes ? [{ fromBytes, toBytes }] : [];
-  const ranges: DataRange[] = [];
-  let at = fromBytes;
-  while (at < toBytes) {
-    const data = native.seekData(fd, at);
-    if (data === NO_DATA || data >= toBytes) break;
-    const start = data === UNKNOWN ? at : data;
-    const hole = data === UNKNOWN ? UNKNOWN : native.seekHole(fd, start);
-    const end = hole > start ? Math.min(hole, toBytes) : toBytes;
-    ranges.push({ fromBytes: start, toBytes: end });
-    at = end;
-  }
-  return ranges;
-}
-
 /** The distance of two looks: what a hole between two of them costs is a copy of so many zeros. */
 const STEP_BYTES = 64 * 1024;
 
 /**
- * The same for a part of a large file, at a cost of that part alone. SEEK_HOLE walks all the data that follows, to the
- * end of the file if need be: a millisecond for each GiB in pieces, on the event loop. So SEEK_DATA looks at every
- * 64 KiB whether there is still data, and SEEK_HOLE is asked only where a hole is near. A hole that lies between two looks
- * counts as data.
+ * The stretches of [fromBytes, toBytes) that may hold anything but zeros, ascending and disjoint. Where the system cannot
+ * tell (no koffi, a file system without holes), the rest is one stretch of data: to call a hole data is only slower.
+ *
+ * It is a part of a large file, and costs what that part costs. SEEK_HOLE walks all the data that follows, to the end of
+ * the file if need be: a millisecond for each GiB in pieces, on the event loop. So SEEK_DATA looks at every 64 KiB whether
+ * there is still data, and SEEK_HOLE is asked only where a hole is near. A hole that lies between two looks counts as data.
  */
 export function dataRangesWithin(
   native: NativeCalls | null,
@@ -47,7 +24,7 @@ export function dataRangesWithin(
   fromBytes: number,
   toBytes: number,
 ): DataRange[] {
-  if (native === null) return dataRangesOf(native, fd, fromBytes, toBytes);
+  if (native === null) return fromBytes < toBytes ? [{ fromBytes, toBytes }] : [];
   const ranges: DataRange[] = [];
   let at = fromBytes;
   while (at < toBytes) {

@@ -119,7 +119,8 @@ t.test('the ledger file', async (t) => {
   await ledger.save(path);
   const loaded = await Ledger.load(path);
   t.strictSame(loaded, ledger);
-  t.strictSame([loaded?.floorOf(999), loaded?.issuedOf(999), loaded?.writtenBlocks], [1, 2, 1]);
+  t.strictSame([loaded?.floorOf(999), loaded?.writtenBlocks], [1, 1]);
+  t.equal(loaded?.issue(999), 3, 'what was issued without an answer counts');
   await writeFile(path, 'something else');
   await t.rejects(Ledger.load(path), { code: 'INVALID' });
 });

@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, stat, symlink, truncate, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import t from 'tap';
 import { makeFolders } from '../../lib/base/make-folder.js';
 import { BlockferryError } from '../../lib/base/errors.js';
@@ -10,7 +10,6 @@ import { silentLog } from '../../lib/base/log.js';
 import { IoError, submitAndWait } from '../../lib/block/device.js';
 import { DataFolder } from '../../lib/storage/data-folder.js';
 import { type StorageDoors, systemDoors } from '../../lib/storage/doors.js';
-import { formatInspection, inspectFile } from '../../lib/storage/inspect.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { deviceSuite, pattern } from '../support/device-suite.js';
 import { ROOT } from '../support/root.js';
@@ -308,22 +307,4 @@ await t.test('a folder below what takes none is refused, and not waited for', as
   await writeFile(join(folder, 'file'), '');
   await t.rejects(makeFolders(join(folder, 'file')), { code: 'EEXIST' });
   await t.rejects(makeFolders(join(folder, 'file', 'b')), { code: 'ENOTDIR' });
-});
-
-await t.test('inspection shows the data of a file that is in use', async (t) => {
-  const path = join(await makeFolder(t), 'a.img');
-  const file = await SparseFile.open(path, newFile());
-  await write(file, 64 * KiB, pattern(4 * KiB, 1), true);
-  const before = await stat(path);
-  const seen = await inspectFile(path);
-  t.strictSame(seen.dataRanges, [{ fromBytes: 64 * KiB, toBytes: 68 * KiB }]);
-  t.match(seen, { sizeBytes: MiB, dataBytes: 4 * KiB, holesKnown: true });
-  t.match(formatInspection(seen), /1M, 4K on disk\ndata 65536\.\.69632 \(4K\)$/);
-  t.equal((await stat(path)).mtimeMs, before.mtimeMs, 'nothing was written');
-  const blind = await inspectFile(path, bareDoors());
-  t.strictSame(blind.dataRanges, [{ fromBytes: 0, toBytes: MiB }], 'without koffi all of it may be data');
-  t.match(formatInspection(blind), /cannot be told/);
-  await t.rejects(inspectFile(`${path}.no`), { code: 'NOT_FOUND' });
-  await t.rejects(inspectFile(dirname(path)), { code: 'INVALID' });
-  await file.close();
 });

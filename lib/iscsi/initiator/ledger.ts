@@ -77,10 +77,6 @@ export class Ledger {
     return this.acknowledged[block] as number;
   }
 
-  issuedOf(block: number): number {
-    return this.issued[block] as number;
-  }
-
   /**
    * Judges one block that was read.
    * @param floor floorOf(block) when the read was submitted

@@ -54,13 +54,6 @@ export class Outbox {
     this.scheduleFlush();
   }
 
-  /** Bytes as they are, for initiators that misbehave on purpose. */
-  addRaw(bytes: Buffer): void {
-    this.closeRun();
-    this.parts.push(bytes);
-    this.scheduleFlush();
-  }
-
   private addData(data: Buffer): void {
     const padding = paddedLength(data.length) - data.length;
     if (data.length <= INITIATOR_COPY_BYTES_MAX) {

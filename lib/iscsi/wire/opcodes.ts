@@ -70,7 +70,6 @@ export const AsyncEvent = {
 
 /** RFC 7143 11.12.3: stages of the login phase, as CSG and NSG. */
 export const LoginStage = { SECURITY: 0, OPERATIONAL: 1, FULL_FEATURE: 3 } as const;
-export type LoginStageCode = (typeof LoginStage)[keyof typeof LoginStage];
 
 /** RFC 7143 11.13.5: Status-Class in the high byte, Status-Detail in the low one. */
 export const LoginStatus = {
