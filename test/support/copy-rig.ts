@@ -1,7 +1,7 @@
 /** Parameter lists of EXTENDED COPY from the standard's tables, and units in one process that copies may reach. */
 import { systemClock } from '../../lib/base/clock.js';
-import { FaultDevice } from '../../lib/block/faults.js';
-import { GateDevice } from '../../lib/block/gate.js';
+import { FaultDevice } from './fault-device.js';
+import { GateDevice } from './gate-device.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
 import type { DeviceServer, ScsiNexus } from '../../lib/scsi/task.js';
 import type { DiskUnit } from '../../lib/scsi/unit.js';

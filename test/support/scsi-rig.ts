@@ -3,8 +3,8 @@
  * standard's tables, independent of the code under test.
  */
 import { systemClock } from '../../lib/base/clock.js';
-import { FaultDevice } from '../../lib/block/faults.js';
-import { GateDevice } from '../../lib/block/gate.js';
+import { FaultDevice } from './fault-device.js';
+import { GateDevice } from './gate-device.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { pattern } from './device-suite.js';
 import { RamDevice } from './ram-device.js';

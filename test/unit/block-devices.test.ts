@@ -2,8 +2,8 @@
 import t from 'tap';
 import type { Clock } from '../../lib/base/clock.js';
 import { BlockIo, type BlockDevice, type IoError, submitAndWait } from '../../lib/block/device.js';
-import { FaultDevice } from '../../lib/block/faults.js';
-import { GateDevice } from '../../lib/block/gate.js';
+import { FaultDevice } from '../support/fault-device.js';
+import { GateDevice } from '../support/gate-device.js';
 import { deviceSuite, pattern } from '../support/device-suite.js';
 import { RamDevice } from '../support/ram-device.js';
 

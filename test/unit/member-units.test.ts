@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
-import { FaultDevice } from '../../lib/block/faults.js';
+import { FaultDevice } from '../support/fault-device.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { keys } from '../../lib/group/records.js';
 import type { StoreCompare } from '../../lib/group/store.js';

@@ -14,7 +14,7 @@ import { hashOf, PLAIN_TERMS, planConnection, planFromJson, planToJson } from '.
 import { Talk } from '../../lib/proof/fuzz/talk.js';
 import { encodeNopIn } from '../../lib/iscsi/wire/nop.js';
 import { RESERVED_TAG } from '../../lib/iscsi/wire/opcodes.js';
-import { GateDevice } from '../../lib/block/gate.js';
+import { GateDevice } from '../support/gate-device.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { Chance } from '../../lib/sim/chance.js';
 import { RamDevice } from '../support/ram-device.js';

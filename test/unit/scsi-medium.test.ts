@@ -1,7 +1,7 @@
 /** Removable units: who may eject the medium, what is served without it, and who is told when it comes back. */
 import t from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
-import { FaultDevice } from '../../lib/block/faults.js';
+import { FaultDevice } from '../support/fault-device.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { RamDevice } from '../support/ram-device.js';
 import { cdb10, cdb12, cdb16 } from '../support/scsi-rig.js';

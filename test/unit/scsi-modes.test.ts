@@ -5,7 +5,7 @@ import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { KeptUnitState, UnitMemory } from '../../lib/scsi/kept-state.js';
 import { SENSE } from '../../lib/scsi/sense.js';
 import type { UnitFacts } from '../../lib/scsi/state.js';
-import { FaultDevice } from '../../lib/block/faults.js';
+import { FaultDevice } from '../support/fault-device.js';
 import { systemClock } from '../../lib/base/clock.js';
 import type { BlockIo } from '../../lib/block/device.js';
 import { RamDevice } from '../support/ram-device.js';

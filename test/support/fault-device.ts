@@ -2,9 +2,15 @@
  * A filter that makes chosen requests fail, wait or stop, so that what stands above it can be tried against a bad
  * disk. Without rules it passes everything through; it never invents data.
  */
-import type { Clock } from '../base/clock.js';
-import { assert } from '../base/assert.js';
-import { type BlockDevice, BlockIo, type BlockOp, IoError, type IoErrorCode } from './device.js';
+import type { Clock } from '../../lib/base/clock.js';
+import { assert } from '../../lib/base/assert.js';
+import {
+  type BlockDevice,
+  BlockIo,
+  type BlockOp,
+  IoError,
+  type IoErrorCode,
+} from '../../lib/block/device.js';
 
 /** What happens to a request that a rule chooses. */
 export type FaultAction =

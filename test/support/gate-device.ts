@@ -3,8 +3,8 @@
  * distrust the other. A request that no layer may make is a defect and trips an assert; one that an initiator can
  * cause (out of range, write to a read-only device) is answered. Allocates per request: not for the hot path.
  */
-import { assert } from '../base/assert.js';
-import { type BlockDevice, BlockIo, IoError } from './device.js';
+import { assert } from '../../lib/base/assert.js';
+import { type BlockDevice, BlockIo, IoError } from '../../lib/block/device.js';
 
 /** Stands in for `outer` below the gate and sees how often, and over what, it is completed. */
 class GateIo extends BlockIo {
