@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
+import { INITIATOR_TASKS_MAX } from '../base/limits.js';
 import { Initiator } from '../iscsi/initiator/initiator.js';
 import { parseIscsiUrl } from '../iscsi/initiator/url.js';
 import { runFill, runLoad, runVerify, type LoadOptions, type Progress } from '../iscsi/initiator/workload.js';
@@ -41,7 +42,7 @@ const common = {
   size: size.optional(),
   range: byteRange.optional(),
   blockSize: size.optional(),
-  queueDepth: whole(1, 1024),
+  queueDepth: whole(1, INITIATOR_TASKS_MAX),
   rate: size.optional(),
   seed: whole(0, 0xffffffff).optional(),
   ledger: z.string().min(1).optional(),
@@ -120,9 +121,9 @@ async function runIo(door: CliDoor, verb: Verb, url: string, options: IoOptions)
 }
 
 function workloadOptions(door: CliDoor, verb: Verb, options: IoOptions): LoadOptions {
-  if (options.range !== undefined && options.size !== undefined) {
-    throw new BlockferryError('USAGE', '--size and --range exclude each other', 'give one of them');
-  }
+  refuseBoth('size', options.size, 'range', options.range);
+  refuseBoth('read-percent', options.readPercent, 'mix', options.mix);
+  refuseBoth('random', options.random || undefined, 'sequential', options.sequential || undefined);
   const blockBytes = options.blockSize ?? BLOCK_BYTES[verb];
   const workload: LoadOptions = { queueDepth: options.queueDepth, blockBytes, ...options.range };
   if (options.size !== undefined) workload.lengthBytes = options.size;
@@ -138,6 +139,12 @@ function workloadOptions(door: CliDoor, verb: Verb, options: IoOptions): LoadOpt
   if (door.stderr.isTTY === true && !options.json)
     workload.onProgress = (progress) => showProgress(door, progress);
   return workload;
+}
+
+/** Of two that were given one would be dropped in silence. */
+function refuseBoth(option: string, value: unknown, other: string, otherValue: unknown): void {
+  if (value === undefined || otherValue === undefined) return;
+  throw new BlockferryError('USAGE', `--${option} and --${other} exclude each other`, 'give one of them');
 }
 
 function showProgress(door: CliDoor, progress: Progress): void {

@@ -4,6 +4,7 @@ import { address, extentRange, host, volumeAndSize, whole } from '../../lib/cli/
 import { formatMs, table } from '../../lib/cli/output.js';
 import { run } from '../support/cli-door.js';
 
+const io = (...more: string[]): string[] => ['io', 'load', 'iscsi://127.0.0.1:1/iqn.x/0', ...more];
 const NOBODY = 'http://127.0.0.1:1';
 
 t.test('wrong usage: exit 2, one line on stderr, nothing on stdout', async (t) => {
@@ -33,6 +34,10 @@ t.test('wrong usage: exit 2, one line on stderr, nothing on stdout', async (t) =
     [['serve', '/tmp/x.img', '--port', '70000'], /--port '70000' is not between 0 and 65535/],
     [['serve', '/tmp/x.img', '--host', 'localhost'], /--host 'localhost' is no numeric address/],
     [['serve', '/tmp/x.img', '--host', '0.0.0.0'], /--allow-unauthenticated/],
+    [io('--queue-depth', '1025'), /--queue-depth '1025' is not between 1 and 1024/],
+    [io('--size', '1M', '--range', '0-1M'), /--size and --range exclude each other; give one of them/],
+    [io('--mix', '70/30', '--read-percent', '50'), /--read-percent and --mix exclude each other; give one/],
+    [io('--random', '--sequential'), /--random and --sequential exclude each other; give one of them/],
   ];
   for (const [args, said] of wrong) {
     const { code, stdout, stderr } = await run(args);
