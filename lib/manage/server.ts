@@ -62,20 +62,20 @@ function buildServer(options: ManageServerOptions): FastifyInstance {
     bodyLimit: MANAGE_BODY_BYTES_MAX,
     requestTimeout: MANAGE_REQUEST_DEADLINE_MS,
     forceCloseConnections: true,
+    // A path that cannot be decoded, or a name longer than any, never gets to the handler below.
+    frameworkErrors: (_error, request, reply) => void sendError(reply, unknownPath(request), options.log),
   });
   // JSON is the only body taken: a page can send a form's types without asking, JSON it cannot.
   http.removeContentTypeParser('text/plain');
   http.addHook('onRequest', async (request) => checkCaller(request, options.host));
   http.setErrorHandler((error, _request, reply) => sendError(reply, error, options.log));
-  http.setNotFoundHandler((request, reply) =>
-    sendError(
-      reply,
-      new BlockferryError('NOT_FOUND', `there is no ${request.method} ${request.url}`),
-      options.log,
-    ),
-  );
+  http.setNotFoundHandler((request, reply) => sendError(reply, unknownPath(request), options.log));
   addRoutes(http, options.desk);
   return http;
+}
+
+function unknownPath({ method, url }: FastifyRequest): BlockferryError {
+  return new BlockferryError('NOT_FOUND', `there is no ${method} ${url}`, 'begin with GET /v1/status');
 }
 
 function addRoutes(http: FastifyInstance, desk: ManageDesk): void {

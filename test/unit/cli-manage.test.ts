@@ -562,7 +562,13 @@ t.test('the door of the API', async (t) => {
     400,
     'so is a page',
   );
-  t.equal((await call({ path: '/v1/nothing' })).status, 404);
+  for (const path of ['/v1/nothing', '/v1/%zz', `/v1/volumes/${'x'.repeat(200)}`]) {
+    const { status, body } = await call({ path });
+    t.equal(status, 404, path);
+    t.strictSame(JSON.parse(body), {
+      error: { code: 'NOT_FOUND', message: `there is no GET ${path}`, hint: 'begin with GET /v1/status' },
+    });
+  }
   const bad: readonly string[] = [
     '{',
     '[]',
