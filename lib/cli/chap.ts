@@ -8,7 +8,7 @@
 import fs from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { BlockferryError, errnoOf } from '../base/errors.js';
+import { BlockferryError, describeError, errnoOf } from '../base/errors.js';
 import {
   CHAP_ACCOUNTS_MAX,
   CHAP_FILE_BYTES_MAX,
@@ -95,7 +95,8 @@ async function readFile(path: string): Promise<string> {
     const code = errnoOf(cause) === 'ENOENT' ? 'NOT_FOUND' : 'IO';
     throw new BlockferryError(
       code,
-      `the secrets in ${path} cannot be read: ${errnoOf(cause) ?? 'no reason given'}`,
+      `the secrets in ${path} cannot be read: ${describeError(cause)}`,
+      'name a file that you may read with --chap',
     );
   }
 }

@@ -56,9 +56,14 @@ export async function followMove(
 
 function refuseUnlessDone(move: MoveView): MoveView {
   const what = `the move of ${move.volume} to ${move.to}`;
-  if (move.state === 'cancelled') throw new BlockferryError('CANCELLED', `${what} was cancelled`);
-  if (move.state === 'failed')
-    throw new BlockferryError('IO', `${what} failed: ${move.error || 'no reason given'}`);
+  if (move.state === 'cancelled') {
+    const hint = `see with 'blockferry route ${move.volume}' what had moved by then`;
+    throw new BlockferryError('CANCELLED', `${what} was cancelled`, hint);
+  }
+  if (move.state === 'failed') {
+    const hint = 'mend that, then ask for the move again';
+    throw new BlockferryError('IO', `${what} failed: ${move.error || 'no reason given'}`, hint);
+  }
   return move;
 }
 

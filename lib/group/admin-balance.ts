@@ -96,6 +96,7 @@ export function setBalance(store: GroupStore, wanted: BalanceChange): Promise<Ba
       throw new BlockferryError(
         'INVALID',
         `the share to give until (${shareLow}) is above the one to give from (${shareHigh})`,
+        'set both, with --share-low and --share-high',
       );
     }
     const parsed = BalanceRecord.safeParse(record);

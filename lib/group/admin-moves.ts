@@ -49,10 +49,14 @@ export async function createMove(
     const memberEntry = await requireEntry(store, keys.member(to), `there is no member ${to} up`);
     await refuseWhileMoving(store, volume);
     if (wanted.headRevision !== undefined && wanted.headRevision !== headEntry.revision) {
-      throw new BlockferryError('STALE', `the route of ${volume} has changed since the move was planned`);
+      throw new BlockferryError(
+        'STALE',
+        `the route of ${volume} has changed since the move was planned`,
+        'plan anew',
+      );
     }
     if (office !== undefined && (await store.get(keys.planner))?.revision !== office) {
-      throw new BlockferryError('STALE', 'somebody else plans for the group by now');
+      throw new BlockferryError('STALE', 'somebody else plans for the group by now', 'leave it to that one');
     }
     const head = parseRecord(RouteHeadRecord, headEntry);
     if (isBeingMade(parseRecord(VolumeRecord, volumeEntry), head.epoch)) {
@@ -115,7 +119,13 @@ export function cancelMove(store: GroupStore, clock: Clock, id: string): Promise
     const entry = await requireEntry(store, keys.move(id), `there is no move ${id}`);
     const move = parseRecord(MoveRecord, entry);
     if (move.state === 'cancelled') return { compares: [], operations: [], result: move };
-    if (move.state !== 'active') throw new BlockferryError('INVALID', `the move has ended: ${move.state}`);
+    if (move.state !== 'active') {
+      throw new BlockferryError(
+        'INVALID',
+        `the move has ended: ${move.state}`,
+        "nothing is left to cancel; 'blockferry move' moves it back",
+      );
+    }
     const cancelled: MoveRecord = { ...move, state: 'cancelled', finishedAtMs: Math.floor(clock.wallMs()) };
     const moving = await store.get(keys.moving(move.volume));
     const isOurs = moving?.value === id;

@@ -14,7 +14,11 @@ export function planDrain(
 ): CreateMove[] {
   const others = members.filter((other) => other.alive && other.name !== member).map((other) => other.name);
   if (others.length === 0) {
-    throw new BlockferryError('UNAVAILABLE', `no other member is up to take what ${member} holds`);
+    throw new BlockferryError(
+      'UNAVAILABLE',
+      `no other member is up to take what ${member} holds`,
+      "start one, or wait until 'blockferry status' shows one up",
+    );
   }
   const heldBytes = new Map(others.map((name) => [name, bytesHeldBy(name, volumes)]));
   const moves: CreateMove[] = [];

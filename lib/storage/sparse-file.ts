@@ -221,7 +221,11 @@ export class SparseFile implements BlockDevice {
       await this.inFlight.idle();
       if (!this.readOnly) await submitAndWait({ submit: (io) => this.flusher.add(io) }, 'flush', 0, 0);
     } catch (error) {
-      throw new BlockferryError('IO', `${this.path} did not reach the disk: ${describeError(error)}`);
+      throw new BlockferryError(
+        'IO',
+        `${this.path} did not reach the disk: ${describeError(error)}`,
+        'check the disk: what was written since the last flush may be lost',
+      );
     } finally {
       this.reader.close();
       const { folders } = this.doors;

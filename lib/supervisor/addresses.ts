@@ -122,7 +122,11 @@ class PortPicker {
       const candidate = PICK_FROM + randomBelow(this.random, PICK_BELOW - PICK_FROM);
       if (await this.isFree(candidate)) return this.take(candidate);
     }
-    throw new BlockferryError('BUSY', `no free port between ${PICK_FROM} and ${PICK_BELOW} on ${this.host}`);
+    throw new BlockferryError(
+      'BUSY',
+      `no free port between ${PICK_FROM} and ${PICK_BELOW} on ${this.host}`,
+      'stop some of what listens there, or choose ports with --port and --manage-port',
+    );
   }
 
   private async insist(asked: number, option: string): Promise<number> {

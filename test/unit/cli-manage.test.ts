@@ -335,7 +335,10 @@ t.test('a move is followed to its end, and reported as scripts expect', async (t
   const failed = await run(manage('move', 'disk', '--to', 'm2', '--json'));
   t.equal(failed.code, 1);
   t.equal(failed.stdout, '');
-  t.equal(failed.stderr, 'blockferry: the move of disk to m2 failed: the disk of m2 is full\n');
+  t.equal(
+    failed.stderr,
+    'blockferry: the move of disk to m2 failed: the disk of m2 is full; mend that, then ask for the move again\n',
+  );
 
   const left = await run(manage('move', 'disk', '--to', 'm2', '--no-wait'));
   t.equal(left.code, 0);
@@ -634,7 +637,7 @@ t.test('what a drain moves where', async (t) => {
     { volume: 'another-here', to: 'm2', extents: null },
   ]);
   const alone = MEMBERS.map((member) => ({ ...member, alive: member.name === 'm1' }));
-  t.throws(() => planDrain('m1', alone, volumes, new Map()), { code: 'UNAVAILABLE' });
+  t.throws(() => planDrain('m1', alone, volumes, new Map()), { code: 'UNAVAILABLE', hint: /start one/ });
 });
 
 t.test('the server stops', () => server.stop());

@@ -444,7 +444,9 @@ t.test('what a move cannot be', async (t) => {
   const asked = await createMove(store, doors, move());
   const done: MoveRecord = { ...asked, state: 'done', finishedAtMs: 1 };
   await store.txn([], [{ put: keys.move(asked.id), value: formatRecord(done) }]);
-  await t.rejects(cancelMove(store, systemClock, asked.id), { code: 'INVALID', message: /ended: done/ });
+  await t.rejects(cancelMove(store, systemClock, asked.id), {
+    ...{ code: 'INVALID', message: /ended: done/, hint: /nothing is left to cancel/ },
+  });
 });
 
 t.test('ended moves are forgotten beyond a number, with their figures', async (t) => {

@@ -397,5 +397,10 @@ t.test('secrets are read from a file or the environment, and never said', async 
   const failure: unknown = await readChap(new FakeDoor(), path).catch((error: unknown) => error);
   t.match(failure, { code: 'INVALID', message: /it is not JSON/ });
   t.notMatch(String((failure as Error).stack), /never to be repeated/);
-  await t.rejects(readChap(new FakeDoor(), join(folder, 'none')), { code: 'NOT_FOUND' });
+  await t.rejects(readChap(new FakeDoor(), join(folder, 'none')), { code: 'NOT_FOUND', message: /ENOENT/ });
+  await t.rejects(
+    readChap(new FakeDoor(), 'a\0b'),
+    { code: 'IO', message: /cannot be read: .*null bytes/, hint: /--chap/ },
+    'what is no error of the system has a reason, too',
+  );
 });
