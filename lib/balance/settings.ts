@@ -3,31 +3,40 @@ import { z } from 'zod';
 
 export const POLICIES = ['none', 'share', 'latency-gap', 'heat'] as const;
 
-const milliseconds = z.number().int().min(0).max(86_400_000);
+/** A number whose bounds are said where it is out of them. */
+function between(min: number, max: number, unit = ''): z.ZodNumber {
+  return z.number(`is not between ${min} and ${max}${unit}`).min(min).max(max);
+}
+
+function milliseconds(min: number): z.ZodNumber {
+  return between(min, 86_400_000, ' ms').int('is no whole number of ms');
+}
 
 const settings = z.strictObject({
   policy: z.enum(POLICIES),
   /** What is measured together, and how long a disproportion must last before anything moves. */
-  windowMs: milliseconds.min(500),
+  windowMs: milliseconds(500),
   /** A vector older than this is not acted on. Three windows where it is not set. */
-  staleMs: milliseconds.nullable(),
+  staleMs: milliseconds(0).nullable(),
   /** An extent that has moved stays this long. */
-  coolDownMs: milliseconds,
+  coolDownMs: milliseconds(0),
   /** Moves under way at a time, those that people asked for included. */
-  movesMax: z.number().int().min(1).max(64),
+  movesMax: between(1, 64).int('is no whole number'),
   /** A member whose share of the requests, over its fair share, is above the first gives away, until it is at the second. */
-  shareHigh: z.number().min(1).max(100),
-  shareLow: z.number().min(1).max(100),
+  shareHigh: between(1, 100),
+  shareLow: between(1, 100),
   /** Below this utilisation of its busiest resource a member has not too much, whatever its share. */
-  busyMin: z.number().min(0).max(1),
+  busyMin: between(0, 1),
   /** 'latency-gap': how far above the lowest a member's mean latency has to be. */
-  latencyGapMs: z.number().min(0).max(10_000),
+  latencyGapMs: between(0, 10_000, ' ms'),
   /** What a move wins must pay for what it costs within this time. */
-  payBackMs: milliseconds,
+  payBackMs: milliseconds(0),
   /** Whether parts of a volume may go, or only all of it. */
   splitsVolumes: z.boolean(),
 });
 
+/** What each of them can be. */
+export const SettingBounds = settings.shape;
 /** As they are recorded; what a record does not say is as in an ordinary group. */
 export const BalanceSettings = z.object({
   ...settings.shape,

@@ -1,13 +1,13 @@
 /** blockferry balance: how the group balances itself, shown or changed. */
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { DEFAULT_SETTINGS, DEMONSTRATION_SETTINGS, POLICIES } from '../balance/settings.js';
+import { DEFAULT_SETTINGS, DEMONSTRATION_SETTINGS, POLICIES, SettingBounds } from '../balance/settings.js';
 import { BlockferryError } from '../base/errors.js';
 import { LABEL_PATTERN, MEMBER_NAME_PATTERN } from '../base/limits.js';
-import type { BalanceView, SetBalance } from '../manage/api.js';
+import { MemberWeight, type BalanceView, type SetBalance } from '../manage/api.js';
 import { ManageClient } from '../manage/client.js';
 import type { CliDoor } from './door.js';
-import { duration, flag, manageOptions, parseOptions, whole, withManage } from './options.js';
+import { duration, flag, manageOptions, parseOptions, wholeNumber, withManage } from './options.js';
 import { describeLabels, emit, formatMs, table } from './output.js';
 
 const PRESETS = { default: DEFAULT_SETTINGS, demonstration: DEMONSTRATION_SETTINGS };
@@ -26,14 +26,16 @@ const ratio = z
   .regex(/^\d{1,3}(\.\d{1,4})?$/, 'is no number such as 1.25')
   .transform(Number);
 
-/** MEMBER=VALUE. */
-const ofMember = (value: RegExp, what: string): z.ZodType<[string, string], string> =>
-  z.string().transform((text, context) => {
-    const [name = '', given = '', ...more] = text.split('=');
-    if (more.length === 0 && MEMBER_NAME_PATTERN.test(name) && value.test(given)) return [name, given];
-    context.addIssue({ code: 'custom', message: `is not ${what}` });
-    return z.NEVER;
-  });
+/** MEMBER=WEIGHT. */
+const memberWeight = z.string().transform((text, context): [string, number] => {
+  const [name = '', given = '', ...more] = text.split('=');
+  const isWeight = more.length === 0 && MEMBER_NAME_PATTERN.test(name) && /^\d{1,4}(\.\d{1,4})?$/.test(given);
+  const weight = MemberWeight.safeParse(isWeight ? Number(given) : 0);
+  if (isWeight && weight.success) return [name, weight.data];
+  const message = isWeight ? weight.error?.issues[0]?.message : undefined;
+  context.addIssue({ code: 'custom', message: message ?? 'is not MEMBER=WEIGHT such as m1=2' });
+  return z.NEVER;
+});
 
 /** MEMBER:KEY=VALUE. */
 const memberLabel = z.string().transform((text, context) => {
@@ -50,16 +52,16 @@ const Options = z.object({
   ...manageOptions,
   policy: z.enum(POLICIES, { error: `is none of ${POLICIES.join(', ')}` }).optional(),
   preset: z.enum(['default', 'demonstration'], { error: 'is neither default nor demonstration' }).optional(),
-  window: duration.optional(),
-  coolDown: duration.optional(),
-  payBack: duration.optional(),
-  latencyGap: duration.optional(),
-  moves: whole(1, 64).optional(),
-  shareHigh: ratio.optional(),
-  shareLow: ratio.optional(),
+  window: duration.pipe(SettingBounds.windowMs).optional(),
+  coolDown: duration.pipe(SettingBounds.coolDownMs).optional(),
+  payBack: duration.pipe(SettingBounds.payBackMs).optional(),
+  latencyGap: duration.pipe(SettingBounds.latencyGapMs).optional(),
+  moves: wholeNumber.pipe(SettingBounds.movesMax).optional(),
+  shareHigh: ratio.pipe(SettingBounds.shareHigh).optional(),
+  shareLow: ratio.pipe(SettingBounds.shareLow).optional(),
   wholeVolumes: flag,
   splitVolumes: flag,
-  weight: z.array(ofMember(/^\d{1,4}(\.\d{1,4})?$/, 'MEMBER=WEIGHT such as m1=2')),
+  weight: z.array(memberWeight),
   memberLabel: z.array(memberLabel),
 });
 
@@ -120,7 +122,7 @@ function wantedOf(options: z.infer<typeof Options>): SetBalance | null {
     ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
   };
   const members: NonNullable<SetBalance['members']> = {};
-  for (const [name, weight] of options.weight) members[name] = { ...members[name], weight: Number(weight) };
+  for (const [name, weight] of options.weight) members[name] = { ...members[name], weight };
   for (const { member, key, value } of options.memberLabel) {
     members[member] = { ...members[member], labels: { ...members[member]?.labels, [key]: value } };
   }

@@ -33,13 +33,14 @@ export const host = z
   .string()
   .refine((text) => isIP(text) !== 0, 'is no numeric address, such as 127.0.0.1 or ::1');
 
+export const wholeNumber = z
+  .string()
+  .regex(/^\d{1,15}$/, 'is no whole number')
+  .transform(Number);
+
 /** A whole number in [min, max]. */
 export function whole(min: number, max: number): z.ZodType<number, string> {
-  return z
-    .string()
-    .regex(/^\d{1,15}$/, 'is no whole number')
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, `is not between ${min} and ${max}`);
+  return wholeNumber.refine((value) => value >= min && value <= max, `is not between ${min} and ${max}`);
 }
 
 export const port = whole(0, 65535);

@@ -101,8 +101,13 @@ export function setBalance(store: GroupStore, wanted: BalanceChange): Promise<Ba
     }
     const parsed = BalanceRecord.safeParse(record);
     if (!parsed.success) {
+      // Each setting was judged when it came in (BalanceSettingsChange): what is too much is what was said of members.
       const [issue] = parsed.error.issues;
-      throw new BlockferryError('INVALID', `${issue?.path.join('.')}: ${issue?.message}`);
+      throw new BlockferryError(
+        'INVALID',
+        `${issue?.path.slice(0, 2).join(' ') ?? 'members'}: ${issue?.message}`,
+        '--member-label MEMBER:KEY= takes a label away',
+      );
     }
     return {
       compares: [unchanged(keys.balance, entry)],
@@ -149,7 +154,13 @@ export function setPlacement(
       isPinned: wanted.isPinned ?? before.isPinned,
       labels,
     });
-    if (!parsed.success) throw new BlockferryError('INVALID', `labels: ${parsed.error.issues[0]?.message}`);
+    if (!parsed.success) {
+      throw new BlockferryError(
+        'INVALID',
+        `volume ${volume}: ${parsed.error.issues[0]?.message}`,
+        '--label KEY= takes one away',
+      );
+    }
     return {
       compares: [unchanged(keys.volume(volume), volumeEntry), unchanged(keys.placement(volume), entry)],
       operations: [{ put: keys.placement(volume), value: formatRecord(parsed.data) }],

@@ -232,7 +232,10 @@ export const BalanceRecord = z.object({
   members: z
     .record(memberName, MemberShare)
     .default({})
-    .refine((members) => Object.keys(members).length <= MEMBERS_KNOWN_MAX),
+    .refine(
+      (members) => Object.keys(members).length <= MEMBERS_KNOWN_MAX,
+      `more than ${MEMBERS_KNOWN_MAX} members`,
+    ),
 });
 export type BalanceRecord = z.infer<typeof BalanceRecord>;
 

@@ -78,9 +78,13 @@ export const CreateMove = z.strictObject({
 });
 export type CreateMove = z.infer<typeof CreateMove>;
 
-const weight = z.union([z.literal(0), z.number().min(MEMBER_WEIGHT_MIN).max(MEMBER_WEIGHT_MAX)], {
-  error: `is neither 0 nor between ${MEMBER_WEIGHT_MIN} and ${MEMBER_WEIGHT_MAX}`,
-});
+/** How much a member takes beside the others. */
+export const MemberWeight = z
+  .number()
+  .refine(
+    (weight) => weight === 0 || (weight >= MEMBER_WEIGHT_MIN && weight <= MEMBER_WEIGHT_MAX),
+    `is neither 0 nor between ${MEMBER_WEIGHT_MIN} and ${MEMBER_WEIGHT_MAX}`,
+  );
 const label = z.string().regex(LABEL_PATTERN, 'is no label');
 /** Null takes the label away. */
 const labelChanges = z.record(label, label.nullable());
@@ -96,7 +100,7 @@ export const SetBalance = z.strictObject({
     .record(
       memberName,
       z.strictObject({
-        weight: weight.optional(),
+        weight: MemberWeight.optional(),
         labels: labelChanges.optional(),
       }),
     )

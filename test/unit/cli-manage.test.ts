@@ -391,6 +391,11 @@ t.test('how the group balances itself', async (t) => {
     [['--weight', 'm1'], /--weight 'm1' is not MEMBER=WEIGHT/],
     [['--member-label', 'm1=x'], /is not MEMBER:KEY=VALUE/],
     [['--share-high', 'x'], /is no number/],
+    [['--share-high', '0.5'], /--share-high '0.5' is not between 1 and 100/],
+    [['--window', '100ms'], /--window '100ms' is not between 500 and 86400000 ms/],
+    [['--cool-down', '300us'], /--cool-down '300us' is no whole number of ms/],
+    [['--moves', '65'], /--moves '65' is not between 1 and 64/],
+    [['--weight', 'm1=5000'], /--weight 'm1=5000' is neither 0 nor between 0.001 and 1000/],
     [['--whole-volumes', '--split-volumes'], /exclude each other/],
   ] as const) {
     const refused = await run(manage('balance', ...args));

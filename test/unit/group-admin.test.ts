@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import t from 'tap';
 import { sleep, systemClock, type Clock, type Timer } from '../../lib/base/clock.js';
-import { CREATIONS_REMEMBERED_MAX, MOVES_REMEMBERED_MAX } from '../../lib/base/limits.js';
+import { CREATIONS_REMEMBERED_MAX, LABELS_MAX, MOVES_REMEMBERED_MAX } from '../../lib/base/limits.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import {
@@ -14,6 +14,8 @@ import {
   getMove,
   listMoves,
   listVolumes,
+  setBalance,
+  setPlacement,
   type WantedMove,
   type WantedVolume,
 } from '../../lib/group/admin.js';
@@ -295,6 +297,22 @@ t.test('what a volume cannot be', async (t) => {
     await t.rejects(createVolume(store, doors, volume(more)), { code }, JSON.stringify(more));
   }
   t.equal((await listVolumes(store)).length, 1);
+});
+
+t.test('how a group cannot balance itself, and which options say otherwise', async (t) => {
+  const store = await makeGroup(t);
+  await createVolume(store, doors, volume());
+  const labels = Object.fromEntries(Array.from({ length: LABELS_MAX + 1 }, (_, i) => [`k${i}`, 'v']));
+  await t.rejects(setBalance(store, { settings: { shareLow: 2 } }), {
+    ...{ code: 'INVALID', message: /until \(2\) is above the one to give from \(1.25\)/ },
+    hint: /--share-low and --share-high/,
+  });
+  await t.rejects(setBalance(store, { members: { m1: { labels } } }), {
+    ...{ code: 'INVALID', message: 'members m1: more than 16 labels', hint: /--member-label/ },
+  });
+  await t.rejects(setPlacement(store, 'v1', { labels }), {
+    ...{ code: 'INVALID', message: 'volume v1: more than 16 labels', hint: /--label/ },
+  });
 });
 
 t.test('the kind of a volume is in its record, and no serial is given twice', async (t) => {
