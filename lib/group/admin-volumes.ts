@@ -1,9 +1,6 @@
 /** The group's own record, and volumes: made, listed, deleted (admin.ts). */
 import { BlockferryError } from '../base/errors.js';
 import {
-  EXTENTS_MAX,
-  EXTENT_BYTES_MAX,
-  EXTENT_BYTES_MIN,
   PRODUCT_DEFAULT,
   PRODUCT_PATTERN,
   SERIAL_PATTERN,
@@ -23,6 +20,7 @@ import {
   type RouteHeadRecord,
 } from './records.js';
 import type { GroupStore, StoreEntry, StoreOperation } from './store.js';
+import { sizeFaultOf } from './volume-sizes.js';
 
 const IQN_PREFIX = 'iqn.2026-11.org.blockferry:';
 
@@ -68,11 +66,8 @@ export async function createVolume(
   wanted: WantedVolume,
 ): Promise<VolumeRecord> {
   checkWanted(wanted);
-  const { name, sizeBytes, blockBytes, extentBytes, home } = wanted;
-  // Drawn once: the same volume whichever attempt succeeds.
-  const serial = wanted.serial ?? randomToken(doors.random);
-  const naa = `3${randomToken(doors.random).slice(1)}`;
-  const createdAtMs = Math.floor(doors.clock.wallMs());
+  const { name, sizeBytes, extentBytes, home } = wanted;
+  const recordOf = recordMaker(doors, wanted);
   return change(store, async () => {
     const groupEntry = await requireEntry(store, keys.group, 'the group store is empty');
     const group = parseRecord(GroupRecord, groupEntry);
@@ -80,25 +75,9 @@ export async function createVolume(
     if ((await store.get(keys.volume(name))) !== undefined) {
       throw new BlockferryError('EXISTS', `there is a volume ${name} already`, 'choose another name');
     }
-    if (wanted.serial !== undefined) await refuseTakenSerial(store, serial);
-    const iqn = IQN_PREFIX + name;
+    if (wanted.serial !== undefined) await refuseTakenSerial(store, wanted.serial);
     const id = group.nextVolumeId;
-    const volume: VolumeRecord = {
-      id,
-      name,
-      iqn,
-      sizeBytes,
-      blockBytes,
-      extentBytes,
-      serial,
-      naa,
-      createdAtMs,
-      removable: wanted.removable ?? false,
-      readOnly: wanted.readOnly ?? false,
-      full: wanted.full ?? false,
-      vendor: wanted.vendor ?? VENDOR_DEFAULT,
-      product: wanted.product ?? PRODUCT_DEFAULT,
-    };
+    const volume = recordOf(id);
     const creation: CreationRecord = { volumeId: id, allocatedBytes: 0, failure: null };
     const head: RouteHeadRecord = { epoch: 1, home, base: home, extents: Math.ceil(sizeBytes / extentBytes) };
     return {
@@ -121,6 +100,24 @@ export async function createVolume(
   });
 }
 
+/** The record by its id. What is drawn is drawn once: the same volume whichever attempt to make it succeeds. */
+function recordMaker(doors: AdminDoors, wanted: WantedVolume): (id: number) => VolumeRecord {
+  const { name, sizeBytes, blockBytes, extentBytes } = wanted;
+  const drawn = {
+    serial: wanted.serial ?? randomToken(doors.random),
+    naa: `3${randomToken(doors.random).slice(1)}`,
+    createdAtMs: Math.floor(doors.clock.wallMs()),
+  };
+  return (id) => ({
+    ...{ id, name, iqn: IQN_PREFIX + name, sizeBytes, blockBytes, extentBytes, ...drawn },
+    removable: wanted.removable ?? false,
+    readOnly: wanted.readOnly ?? false,
+    full: wanted.full ?? false,
+    vendor: wanted.vendor ?? VENDOR_DEFAULT,
+    product: wanted.product ?? PRODUCT_DEFAULT,
+  });
+}
+
 /**
  * A host takes two units with one serial for two ways to one disk. Whoever makes a volume meanwhile changes the group's
  * record, and this is looked at again.
@@ -136,23 +133,15 @@ async function refuseTakenSerial(store: GroupStore, serial: string): Promise<voi
 }
 
 function checkWanted(wanted: WantedVolume): void {
-  const { name, sizeBytes, blockBytes, extentBytes } = wanted;
+  const { name } = wanted;
   const refuse = (what: string, hint: string): never => {
     throw new BlockferryError('INVALID', what, hint);
   };
   if (!VOLUME_NAME_PATTERN.test(name)) {
     refuse(`'${name}' is not a volume name`, 'use a-z, 0-9, dots and dashes, at most 64, not at the ends');
   }
-  if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % blockBytes !== 0) {
-    refuse(`a size of ${sizeBytes} bytes is not a number of blocks`, `use a multiple of ${blockBytes}`);
-  }
-  const isExtent = Number.isSafeInteger(extentBytes) && extentBytes % EXTENT_BYTES_MIN === 0;
-  if (!isExtent || extentBytes < EXTENT_BYTES_MIN || extentBytes > EXTENT_BYTES_MAX) {
-    refuse(`extents of ${extentBytes} bytes are not possible`, 'use a multiple of 64K, up to 1G');
-  }
-  if (Math.ceil(sizeBytes / extentBytes) > EXTENTS_MAX) {
-    refuse(`more than ${EXTENTS_MAX} extents`, 'use larger extents (--extent-size)');
-  }
+  const fault = sizeFaultOf(wanted);
+  if (fault !== null) refuse(fault.what, fault.hint);
   for (const [what, text, pattern, lengthMax] of [
     ['serial', wanted.serial, SERIAL_PATTERN, 32],
     ['vendor', wanted.vendor, VENDOR_PATTERN, 8],

@@ -5,7 +5,6 @@
 import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
-import { EXTENT_BYTES_DEFAULT } from '../base/limits.js';
 import { formatAddress } from '../base/net.js';
 import type { Random } from '../base/random.js';
 import {
@@ -31,6 +30,7 @@ import {
 } from '../group/admin.js';
 import { MemberRecord, keys, parseRecord, type BalanceRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry } from '../group/store.js';
+import { sizesOf } from '../group/volume-sizes.js';
 import { DatedVectors } from '../load/vector.js';
 import type { PeerHub } from '../peer/contract.js';
 import type { RoutedVolume, RoutingTable } from '../routing/table.js';
@@ -139,9 +139,7 @@ export class GroupDesk implements ManageDesk {
       { clock, random },
       {
         ...nameAndKind,
-        sizeBytes: size,
-        blockBytes: blockSize ?? 512,
-        extentBytes: extentSize ?? EXTENT_BYTES_DEFAULT,
+        ...sizesOf(size, blockSize, extentSize),
         home: home ?? (await this.leastLoadedMember()),
       },
     );
