@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
 import { MEMBER_NAME_PATTERN, VOLUME_NAME_PATTERN } from '../base/limits.js';
 import { parseDuration, parseSize } from '../base/units.js';
+import { sizeFaultOf, sizesOf } from '../group/volume-sizes.js';
 import type { CliDoor } from './door.js';
 import { parseKind } from './kind.js';
 
@@ -71,7 +72,13 @@ export const volumeAndSize = z.string().transform((text, context) => {
   const [name = '', sizeText = '', ...more] = first.split('=');
   const isVolume = more.length === 0 && VOLUME_NAME_PATTERN.test(name) && sizeText !== '';
   const kind = isVolume ? parseKind(words) : 'is not NAME=SIZE such as disk=1G';
-  if (typeof kind !== 'string') return { name, sizeBytes: parseSize(sizeText), kind };
+  if (typeof kind !== 'string') {
+    const sizeBytes = parseSize(sizeText);
+    const fault = sizeFaultOf(sizesOf(sizeBytes, kind.blockSize));
+    if (fault === null) return { name, sizeBytes, kind };
+    context.addIssue({ code: 'custom', message: `cannot be: ${fault.what}; ${fault.hint}` });
+    return z.NEVER;
+  }
   context.addIssue({ code: 'custom', message: kind });
   return z.NEVER;
 });

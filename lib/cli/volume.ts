@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
 import { LABEL_PATTERN } from '../base/limits.js';
 import { formatSize } from '../base/units.js';
+import { sizeFaultOf, sizesOf } from '../group/volume-sizes.js';
 import type { SetVolume, VolumeView } from '../manage/api.js';
 import { ManageClient } from '../manage/client.js';
 import type { CliDoor } from './door.js';
@@ -81,6 +82,7 @@ export function addVolume(program: Command, door: CliDoor): void {
 
 async function create(door: CliDoor, name: string, raw: Record<string, unknown>): Promise<void> {
   const options = parseOptions(Create, raw);
+  refuseSizes(options);
   const client = new ManageClient(options.manage);
   const begun = await client.createVolume({
     name: nameOf(name),
@@ -90,6 +92,13 @@ async function create(door: CliDoor, name: string, raw: Record<string, unknown>)
     ...kindOf(options),
   });
   emit(door, options.json, await followCreation(door, client, begun, options.json), describeVolume);
+}
+
+function refuseSizes({ size, blockSize, extentSize }: z.infer<typeof Create>): void {
+  const fault = sizeFaultOf(sizesOf(size, blockSize, extentSize));
+  if (fault === null) return;
+  const option = fault.field === 'sizeBytes' ? '--size' : '--extent-size';
+  throw new BlockferryError('USAGE', `${option}: ${fault.what}`, fault.hint);
 }
 
 async function set(door: CliDoor, name: string, raw: Record<string, unknown>): Promise<void> {

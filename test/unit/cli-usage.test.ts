@@ -22,6 +22,22 @@ t.test('wrong usage: exit 2, one line on stderr, nothing on stdout', async (t) =
     [['volume'], /no command was given/],
     [['volume', 'create', 'disk'], /--size/],
     [['volume', 'create', 'disk', '--size', '0'], /'0' is not a size/],
+    [
+      ['volume', 'create', 'disk', '--size', '1000'],
+      /--size: a size of 1000 bytes is .*; use a multiple of 512/,
+    ],
+    [
+      ['volume', 'create', 'disk', '--size', '1G', '--extent-size', '100K'],
+      /--extent-size: .*multiple of 64K/,
+    ],
+    [
+      ['volume', 'create', 'disk', '--size', '100T'],
+      /--extent-size: more than 4194304 extents; make it smaller/,
+    ],
+    [
+      ['up', '--volume', 'disk=1M', '--volume', 'odd=1000'],
+      /--volume 'odd=1000' cannot be: .*1000 bytes.*512/,
+    ],
     [['volume', 'create', 'disk', '--size', '1G', '--block-size', '1024'], /--block-size '1024' is neither/],
     [
       ['volume', 'create', 'disk', '--size', '1G', '--serial', ' x'],
