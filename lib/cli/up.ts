@@ -18,10 +18,10 @@ import { flag, host, parseOptions, port, refuseOpenHost, volumeAndSize, whole, w
 import { emit, table } from './output.js';
 
 /** MEMBER=TIME. */
-const diskTime = z.string().transform((text, context) => {
+const diskTime = z.string().transform((text, context): [string, string] => {
   const [member = '', time = '', ...more] = text.split('=');
   if (more.length === 0 && MEMBER_NAME_PATTERN.test(member) && parseDuration(time) !== null)
-    return { member, time };
+    return [member, time];
   context.addIssue({ code: 'custom', message: 'is not MEMBER=TIME such as m1=300us' });
   return z.NEVER;
 });
@@ -137,8 +137,7 @@ function supervisorOptions(
     program: process.argv[1] ?? '',
     access: options.access,
     memberArgs,
-    argsOf: (member) =>
-      options.diskTime.flatMap((slow) => (slow.member === member ? ['--disk-time', slow.time] : [])),
+    diskTimes: new Map(options.diskTime),
     ...(options.balance && { balance: settingsOf(options.balance) }),
     clock: systemClock,
     random: systemRandom,

@@ -44,8 +44,8 @@ export interface SupervisorOptions {
   readonly access: Access;
   /** Arguments that every member gets besides its own. */
   readonly memberArgs: readonly string[];
-  /** Arguments of one member by its name. */
-  argsOf(member: string): readonly string[];
+  /** How slow a disk single members pretend, as they are told it (--disk-time), by their names. */
+  readonly diskTimes: ReadonlyMap<string, string>;
   /** How the group is to balance itself; absent: as it was set before. */
   readonly balance?: BalanceChange['settings'];
   /** Who may log in at the group portal. Default: everybody. */
@@ -174,8 +174,17 @@ async function settleAddresses(
   const saved = await loadAddresses(folder);
   const wanted = { ...options, waitsForRelease: !isRetry };
   const addresses = await chooseAddresses(wanted, saved, options.clock, options.random);
+  refuseUnknown(options.diskTimes, addresses);
   await saveAddresses(folder, addresses);
   return addresses;
+}
+
+function refuseUnknown(diskTimes: SupervisorOptions['diskTimes'], { members }: GroupAddresses): void {
+  const names = members.map((member) => member.name);
+  const unknown = [...diskTimes.keys()].find((name) => !names.includes(name));
+  if (unknown === undefined) return;
+  const what = `--disk-time: there is no member ${unknown}`;
+  throw new BlockferryError('USAGE', what, `the group has ${names.join(', ')}`);
 }
 
 function memberProcess(
@@ -188,7 +197,9 @@ function memberProcess(
   const at = (port: number): string => formatAddress({ host, port });
   const args = ['member', '--name', member.name, '--store', storeUrl, '--data', join(folder, member.name)];
   args.push('--portal', at(member.portal), '--peer', at(member.peer), '--access', options.access);
-  args.push(...options.memberArgs, ...options.argsOf(member.name));
+  args.push(...options.memberArgs);
+  const diskTime = options.diskTimes.get(member.name);
+  if (diskTime !== undefined) args.push('--disk-time', diskTime);
   return new MemberProcess({ name: member.name, program, args, clock, log });
 }
 

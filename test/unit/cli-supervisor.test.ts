@@ -1,15 +1,18 @@
 /** The parts of `serve` and `up` that need no group: identities, ports, processes that are watched over. */
 import { readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
 import { isAddressInUse } from '../../lib/base/errors.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
+import { ensureGroup } from '../../lib/group/admin.js';
+import { openStore } from '../../lib/group/open-store.js';
 import { identifyImages } from '../../lib/serve/image-identity.js';
 import { chooseAddresses, loadAddresses, saveAddresses } from '../../lib/supervisor/addresses.js';
 import { MemberProcess } from '../../lib/supervisor/member-process.js';
+import { run } from '../support/cli-door.js';
 import { makeSharedFolder } from '../support/storage-doors.js';
 
 const folder = makeSharedFolder();
@@ -105,6 +108,33 @@ t.test('ports', async (t) => {
 
   await writeFile(join(path, 'group.json'), '{"version":2}');
   await t.rejects(loadAddresses(path), { code: 'INVALID', hint: /remove it/ });
+});
+
+t.test('what up and member refuse names their own options', async (t) => {
+  const up = ['up', '--data', join(folder, 'slow'), '--port', '0', '--manage-port', '0', '--members', '2'];
+  t.match(await run([...up, '--disk-time', 'm1=1ms', '--disk-time', 'm9=1ms']), {
+    code: 2,
+    stderr: /^blockferry: --disk-time: there is no member m9; the group has m1, m2\n$/m,
+  });
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, HOST, resolve));
+  t.teardown(() => taken.close());
+  const used = `${HOST}:${(taken.address() as AddressInfo).port}`;
+  const store = `embedded:${join(folder, 'store')}`;
+  const doors = { clock: systemClock, random: new SeededRandom(6) };
+  const opened = await openStore(store, { ...doors, log: silentLog });
+  await ensureGroup(opened, doors);
+  await opened.close();
+  const member = ['member', '--name', 'm1', '--store', store, '--data', join(folder, 'm1')];
+  for (const [portal, peer] of [
+    [used, `${HOST}:0`],
+    [`${HOST}:0`, used],
+  ] as const) {
+    t.match(await run([...member, '--portal', portal, '--peer', peer]), {
+      code: 1,
+      stderr: /^blockferry: .* is in use; stop .*, or choose another with --portal .* or --peer/m,
+    });
+  }
 });
 
 t.test('a watched process', async (t) => {
