@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { systemClock } from '../base/clock.js';
-import { isAddressInUse } from '../base/errors.js';
+import { BlockferryError, isAddressInUse } from '../base/errors.js';
 import { formatAddress } from '../base/net.js';
 import { systemRandom } from '../base/random.js';
 import { noWaypoints, type Waypoints } from '../base/waypoints.js';
@@ -104,9 +104,10 @@ async function runMember(
     ...(options.diskTime === undefined ? {} : { diskTimeMs: options.diskTime }),
   };
   const member = await Member.start(wanted, doors).catch((error: unknown) => {
-    if (isAddressInUse(error))
-      tell(door, { type: 'address-in-use', name: options.name, detail: error.message });
-    throw error;
+    if (!isAddressInUse(error)) throw error;
+    tell(door, { type: 'address-in-use', name: options.name, detail: error.message });
+    const hint = 'stop what listens there, or choose another with --portal (initiators) or --peer (members)';
+    throw new BlockferryError('BUSY', error.message, hint, { cause: error.cause });
   });
   const ready = {
     name: options.name,

@@ -73,7 +73,7 @@ export async function refuseIfFailed(store: GroupStore, name: string): Promise<v
     failure.code,
     `volume ${name} could not be made: ${failure.reason}`,
     failure.code === 'NO_SPACE'
-      ? 'make it smaller, at another member, or without --full'
+      ? 'make it smaller or thin, or at another member'
       : 'make it at another member, or mend that',
   );
 }

@@ -78,7 +78,7 @@ export class LmdbTables implements LedgerTables {
       throw new BlockferryError(
         'INVALID',
         `the store is ${String(format)}`,
-        'point --store at a folder of its own',
+        'give the group a folder of its own',
       );
     }
   }
