@@ -3,8 +3,9 @@
  * its own, nothing moves.
  */
 import fs from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { Clock } from '../base/clock.js';
-import { BlockferryError, errnoOf } from '../base/errors.js';
+import { BlockferryError, describeError, errnoOf } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import type {
@@ -121,16 +122,27 @@ async function realPathOf(image: string, mayCreate: boolean): Promise<string> {
   try {
     return await fs.realpath(image);
   } catch (cause) {
-    if (errnoOf(cause) !== 'ENOENT') {
-      throw new BlockferryError('IO', `cannot open ${image}: ${(cause as Error).message}`, undefined, {
-        cause,
-      });
-    }
+    if (errnoOf(cause) !== 'ENOENT') throw notOpened(image, cause);
     if (!mayCreate)
       throw new BlockferryError('NOT_FOUND', `there is no ${image}`, 'add --size to create it', { cause });
-    await (await fs.open(image, 'a', 0o600)).close();
-    return fs.realpath(image);
+    return realPathToBe(image);
   }
+}
+
+/** Of a file that is to be made, as realpath() will say it then; of what a symbolic link names, where it is one. */
+async function realPathToBe(image: string): Promise<string> {
+  try {
+    const link = await fs.readlink(image).catch(() => null);
+    if (link !== null) return await realPathToBe(resolve(dirname(image), link));
+    return join(await fs.realpath(dirname(image)), basename(image));
+  } catch (cause) {
+    throw notOpened(image, cause);
+  }
+}
+
+function notOpened(image: string, cause: unknown): BlockferryError {
+  const what = `cannot open ${image}: ${describeError(cause)}`;
+  return new BlockferryError('IO', what, 'check its folder', { cause });
 }
 
 /** @param units of all images: copies go from one to another */

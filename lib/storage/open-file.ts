@@ -76,6 +76,7 @@ function checkOptions({ create, readOnly, sizeBytes, blockBytes }: OpenOptions):
     throw new BlockferryError(
       'INVALID',
       `${sizeBytes} bytes are not a multiple of the block of ${blockBytes}`,
+      `give a multiple of ${blockBytes}`,
     );
   }
 }

@@ -1,5 +1,5 @@
 /** The parts of `serve` and `up` that need no group: identities, ports, processes that are watched over. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -10,6 +10,7 @@ import { SeededRandom } from '../../lib/base/random.js';
 import { ensureGroup } from '../../lib/group/admin.js';
 import { openStore } from '../../lib/group/open-store.js';
 import { identifyImages } from '../../lib/serve/image-identity.js';
+import { ImageServer } from '../../lib/serve/images.js';
 import { chooseAddresses, loadAddresses, saveAddresses } from '../../lib/supervisor/addresses.js';
 import { MemberProcess } from '../../lib/supervisor/member-process.js';
 import { run } from '../support/cli-door.js';
@@ -42,6 +43,28 @@ t.test('identities of images', async (t) => {
   }
   t.not(disk?.naa, twin?.naa, 'by path, not by name');
   t.strictSame(identifyImages(['/a/Disk 1.IMG']), [disk], 'the same at every start');
+});
+
+t.test('an image that is made: by its own path, and only where it is served', async (t) => {
+  const images = join(folder, 'images');
+  await mkdir(images);
+  await symlink('new.img', join(images, 'link.img'));
+  const serve = (name: string, sizeBytes?: number): Promise<ImageServer> =>
+    ImageServer.start({
+      ...{ images: [join(images, name)], host: HOST, port: 0, sizeBytes, readOnly: false },
+      ...{ clock: systemClock, random: new SeededRandom(7), log: silentLog },
+    });
+  await t.rejects(serve('new.img', 1000), { code: 'INVALID', hint: /multiple of 512/ });
+  await t.rejects(serve('new.img'), { code: 'NOT_FOUND' });
+  await t.rejects(serve('none/new.img', 4096), { code: 'IO', message: /ENOENT/ });
+  t.strictSame(await readdir(images), ['link.img'], 'what is refused leaves nothing');
+  const made = await serve('link.img', 4096);
+  t.match(made.images, [{ iqn: /:new\.img$/ }], 'what the link names');
+  await made.stop();
+  t.equal((await stat(join(images, 'new.img'))).size, 4096);
+  const again = await serve('link.img');
+  t.equal(again.images[0]?.iqn, made.images[0]?.iqn, 'the same once it is there');
+  await again.stop();
 });
 
 t.test('ports', async (t) => {
