@@ -9,6 +9,7 @@ import { EXTENT_BYTES_DEFAULT, MEMBERS_KNOWN_MAX, SIMULATED_FIGURES_MAX } from '
 import { plan } from '../balance/plan.js';
 import { DEFAULT_SETTINGS, POLICIES, type BalanceSettings } from '../balance/settings.js';
 import { compare, type PolicyResult } from '../simulate/compare.js';
+import { DRAWN_MEMBERS_MAX } from '../simulate/configurations.js';
 import { judge, type Judgement } from '../simulate/judge.js';
 import { loadScenario, LOADS, type LoadName } from '../simulate/loads.js';
 import { rounded } from '../simulate/numbers.js';
@@ -77,8 +78,8 @@ async function run(door: CliDoor, options: SimulateOptions): Promise<void> {
 
 async function runLoad(door: CliDoor, options: SimulateOptions): Promise<void> {
   const { load, seed, members, json } = options;
-  refuseTooLong(options);
   const scenario = await scenarioOf(options);
+  refuseTooLong(scenario.windows, members, options);
   const results: PolicyResult[] = [];
   const bar = progress(door, json, options.policy.length, 'policies');
   for (const policy of new Set(options.policy)) {
@@ -101,10 +102,12 @@ async function runLoad(door: CliDoor, options: SimulateOptions): Promise<void> {
 
 async function runJudge(door: CliDoor, options: SimulateOptions, configurations: number): Promise<void> {
   const { seed, json, policy } = options;
+  const seconds = secondsOf(options) ?? CONFIGURATION_SECONDS;
+  refuseTooLong(seconds / options.window, DRAWN_MEMBERS_MAX, options);
   const bar = progress(door, json, configurations, 'configurations');
   const judgement: Judgement = await judge({
     ...{ configurations, seed, policies: policy, planner: plan, settings: settingsOf(options) },
-    seconds: secondsOf(options) ?? CONFIGURATION_SECONDS,
+    seconds,
     onProgress: (done) => bar.at(done),
   });
   bar.stop();
@@ -124,10 +127,9 @@ async function runScale(door: CliDoor, options: SimulateOptions): Promise<void> 
   emit(door, options.json, { seed: options.seed, points }, describeScale);
 }
 
-/** Before anything is read or drawn; a trace's own length is bounded where it is read. */
-function refuseTooLong(options: SimulateOptions): void {
-  const windows = (secondsOf(options) ?? 0) / options.window;
-  if (windows * options.members * options.policy.length <= SIMULATED_FIGURES_MAX) return;
+/** Before a world is made: what is kept of each window is known then, whoever says how long the run is. */
+function refuseTooLong(windows: number, members: number, { policy }: SimulateOptions): void {
+  if (windows * members * policy.length <= SIMULATED_FIGURES_MAX) return;
   const hint = 'give a shorter time, a longer --window, or fewer members or policies';
   throw new BlockferryError('USAGE', 'that is more than can be kept in memory', hint);
 }

@@ -18,6 +18,9 @@ const REQUEST_BYTES = [4096, 8192, 16384, 65536];
 /** How the load of the group comes from one window to the next: by some percent. */
 const JITTER = 0.05;
 
+/** Of a configuration. */
+export const DRAWN_MEMBERS_MAX = 16;
+
 /** What makes the hot members hot. */
 export const THEMES = [
   'hot-volume', // one volume alone is more than its member can serve
@@ -76,7 +79,7 @@ class Drawing {
     this.theme = dice.pick(THEMES);
     this.demand = dice.pick(['open', 'closed'] as const);
     this.requestBytes = dice.pick(REQUEST_BYTES);
-    const count = dice.within(2, 16);
+    const count = dice.within(2, DRAWN_MEMBERS_MAX);
     this.hotCount =
       this.theme === 'new-members'
         ? Math.floor(count / 2)

@@ -167,11 +167,20 @@ t.test('the command: traces and drawn configurations', async (t) => {
 });
 
 t.test('the command: wrong usage', async (t) => {
+  const rows = ['time_ms,volume,op,offset,length', '0,v,read,0,512', '2000000,v,read,0,512'];
+  const long = written('long.csv', rows.join('\n'));
   const wrong: readonly (readonly [readonly string[], number, RegExp])[] = [
     [['--members', '1'], 2, /--members '1' is not between 2 and 1024/],
     [['--policy', 'hot'], 2, /--policy 'hot' is none of none, share/],
     [['--hours', '1', '--seconds', '1'], 2, /--hours and --seconds exclude each other/],
     [['--configurations', '2', '--scale'], 2, /--configurations and --scale exclude each other/],
+    [
+      ['--load', 'diurnal', '--window', '1', '--members', '1024'],
+      2,
+      /more than can be kept in memory; give a/,
+    ],
+    [['--configurations', '1', '--window', '1', '--hours', '8784'], 2, /more than can be kept in memory/],
+    [['--load', long, '--window', '1', '--members', '1024'], 2, /more than can be kept in memory/],
     [['--format', 'xml'], 2, /--format 'xml' is none of csv/],
     [['--load', join(folder, 'nowhere')], 1, /nowhere: there is no such file/],
     [['--seconds', '30', '--report', join(folder, 'no', 'where')], 1, /the report could not be written/],
