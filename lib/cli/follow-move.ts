@@ -105,9 +105,11 @@ export function moveReport(move: MoveView): MoveReport {
 }
 
 export function describeReport(report: MoveReport): string {
+  const { volume, from, to } = report;
+  if (from === to) return `${volume}: the extents are at ${to} already, nothing had to move`;
   const again = report.bytesRecopied === 0 ? '' : `, ${formatSize(report.bytesRecopied)} of it again`;
   return (
-    `${report.volume} moved from ${report.from} to ${report.to} in ${formatMs(report.seconds * 1000)}: ` +
+    `${volume} moved from ${from} to ${to} in ${formatMs(report.seconds * 1000)}: ` +
     `${plural(report.extents, 'extent')}, ${formatSize(report.bytesCopied)} copied${again}, ` +
     `${plural(report.sessions, 'session')} handed over, longest stall ${formatMs(report.stallMs.max)}`
   );

@@ -9,6 +9,8 @@ import { isBeingMade } from './creations.js';
 import {
   MoveRecord,
   ProgressRecord,
+  ROUTE_CHUNK_EXTENTS,
+  RouteChunkRecord,
   RouteHeadRecord,
   VolumeRecord,
   formatRecord,
@@ -65,7 +67,7 @@ export async function createMove(
     checkRange(wanted, head);
     await refuseIfThere(store, wanted, head);
     const move: MoveRecord = {
-      ...{ id, volume, to, from: head.home, createdAtMs },
+      ...{ id, volume, to, from: head.home, createdAtMs, sources: await sourcesOf(store, wanted, head) },
       ...{ range: wanted.range, rateBytesPerSecond: wanted.rateBytesPerSecond, handover: wanted.handover },
       ...{ strict: wanted.strict ?? false, balancing: wanted.balancing ?? null },
       ...{ state: 'active' as const, error: '', finishedAtMs: null },
@@ -108,6 +110,31 @@ async function refuseIfThere(
   const { entries } = await store.list(keys.routeChunks(volume));
   if (entries.length > 0) return;
   throw new BlockferryError('INVALID', `volume ${volume} is at ${to} already`, 'choose another member');
+}
+
+async function sourcesOf(
+  store: GroupStore,
+  { volume, to, range }: WantedMove,
+  head: RouteHeadRecord,
+): Promise<MoveRecord['sources']> {
+  if (range === null) return null;
+  const prefix = keys.routeChunks(volume);
+  const { entries } = await store.list(prefix);
+  const chunks = new Map(
+    entries.map((entry) => [Number(entry.key.slice(prefix.length)), parseRecord(RouteChunkRecord, entry)]),
+  );
+  const sources = new Set<string>();
+  const lastChunk = Math.floor(range.last / ROUTE_CHUNK_EXTENTS);
+  for (let chunk = Math.floor(range.first / ROUTE_CHUNK_EXTENTS); chunk <= lastChunk; chunk++) {
+    let at = chunk * ROUTE_CHUNK_EXTENTS;
+    const base = [ROUTE_CHUNK_EXTENTS, head.base] as const;
+    for (const [count, holder] of chunks.get(chunk)?.runs ?? [base]) {
+      if (at <= range.last && at + count > range.first) sources.add(holder);
+      at += count;
+    }
+  }
+  sources.delete(to);
+  return [...sources];
 }
 
 /**

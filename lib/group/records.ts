@@ -133,12 +133,14 @@ export const MoveRecord = z.object({
   volume: volumeName,
   /** Home of the volume when the move was asked for. */
   from: memberName,
+  /** Who held extents of the range then, without the destination; null where the whole volume moves. */
+  sources: z.array(memberName).nullable().default(null),
   to: memberName,
   /** First and last extent, or null: the whole volume, its home included. */
   range: z.object({ first: count, last: count }).nullable(),
   /** Bytes per second at most, or null: as fast as the foreground allows. */
   rateBytesPerSecond: count.min(1).nullable(),
-  /** Ask initiators to log out first, or drop them at once (DESIGN: hand-over). */
+  /** Initiators at the home are asked to log out first, or dropped at once. */
   handover: z.enum(['ask', 'drop']),
   /** A write that the destination does not take fails, so that the host sends it again (I6); false: it stands. */
   strict: z.boolean().default(false),

@@ -179,6 +179,7 @@ export type RouteView = z.infer<typeof RouteView>;
 export const MoveView = z.object({
   id: z.string(),
   volume: z.string(),
+  /** The home that it leaves; of extents those that held them, 'm1, m3', or `to` where all of them were there already. */
   from: z.string(),
   to: z.string(),
   range: z.object({ first: count, last: count }).nullable(),

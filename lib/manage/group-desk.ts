@@ -344,7 +344,7 @@ function moveView(move: MoveStatus): MoveView {
   return {
     id: move.id,
     volume: move.volume,
-    from: move.from,
+    from: move.sources === null ? move.from : move.sources.join(', ') || move.to,
     to: move.to,
     range: move.range,
     decision: move.balancing?.decision ?? '',

@@ -90,6 +90,14 @@ t.test('ready, and what is refused', async (t) => {
     ['data', 'disk'],
   );
 
+  const split = ['move', 'disk', '--to', 'm2', '--extents', '0-3'];
+  t.match((await group.cli(...split)).stdout, /^disk moved from m1 to m2 /);
+  t.match(await group.cli(...split), {
+    code: 0,
+    stdout: 'disk: the extents are at m2 already, nothing had to move\n',
+  });
+  t.match((await group.cli('move', 'disk', '--to', 'm3', '--extents', '0-7')).stdout, /from m2, m1 to m3 /);
+
   const refused: readonly (readonly [string, readonly string[], RegExp])[] = [
     ['a volume of the same name', ['volume', 'create', 'disk', '--size', '1G'], /disk/],
     ['a home that does not exist', ['volume', 'create', 'far', '--size', '1G', '--home', 'm9'], /m9/],

@@ -30,6 +30,7 @@ import { MemoryStore } from '../../lib/group/memory-store.js';
 import { openStore } from '../../lib/group/open-store.js';
 import {
   type MoveRecord,
+  ROUTE_CHUNK_EXTENTS,
   RouteHeadRecord,
   VolumeRecord,
   formatRecord,
@@ -465,6 +466,31 @@ t.test('what a move cannot be', async (t) => {
   await t.rejects(cancelMove(store, systemClock, asked.id), {
     ...{ code: 'INVALID', message: /ended: done/, hint: /nothing is left to cancel/ },
   });
+});
+
+t.test('a move of extents says who holds them', async (t) => {
+  const store = await makeGroup(t);
+  const extents = 3 * ROUTE_CHUNK_EXTENTS - 5;
+  await createVolume(store, doors, volume({ sizeBytes: extents * 65536, extentBytes: 65536, home: 'm1' }));
+  const runs = [
+    [100, 'm2'],
+    [ROUTE_CHUNK_EXTENTS - 100, 'm3'],
+  ];
+  await store.txn([], [{ put: keys.routeChunk('v1', 1), value: formatRecord({ runs }) }]);
+  const last = ROUTE_CHUNK_EXTENTS;
+  const cases: readonly [first: number, last: number, sources: string[]][] = [
+    [0, last - 1, ['m1']],
+    [last - 1, last, ['m1']],
+    [last, last + 99, []],
+    [last + 99, last + 100, ['m3']],
+    [last + 99, extents - 1, ['m3', 'm1']],
+  ];
+  for (const [first, last, sources] of cases) {
+    const asked = await createMove(store, doors, move({ range: { first, last } }));
+    t.strictSame([asked.from, asked.sources], ['m1', sources], `${first}-${last}`);
+    await cancelMove(store, systemClock, asked.id);
+  }
+  t.equal((await createMove(store, doors, move())).sources, null, 'the whole volume: its home goes');
 });
 
 t.test('ended moves are forgotten beyond a number, with their figures', async (t) => {
