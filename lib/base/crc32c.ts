@@ -1,7 +1,8 @@
 /**
  * CRC32C: Castagnoli's polynomial, reflected (RFC 3385). The digest of iSCSI and of the peer channel; how it is written is
  * theirs. Headers are short and get slicing-by-8 in JavaScript; data goes to a native routine: Intel's ISA-L where the
- * system has it (18 GB/s), and else one that comes with us (4 GB/s).
+ * system has it, and else one that comes with us. For 4 KiB in the cache they take 0.14 and 0.78 µs, calls included (a
+ * virtual machine on an AMD EPYC, Node 20): a fifth of the time.
  */
 import { crc32c } from '@node-rs/crc32';
 import { loadLibc } from './libc.js';

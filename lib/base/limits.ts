@@ -84,7 +84,7 @@ export const BATCH_BYTES_MAX = 512 * KiB;
 export const TURN_BYTES_MAX = 512 * KiB;
 /** What is put aside of a socket read when a turn ends within it: three hundred commands. */
 export const TURN_REST_BYTES_MAX = 16 * KiB;
-/** One socket read: two dozen commands with 4 KiB of data each; it should stay in the processor's second cache. */
+/** One socket read: sixty commands with 4 KiB of data each; it should stay in the processor's second cache. */
 export const READ_BUFFER_BYTES = 256 * KiB;
 
 // --- SCSI -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import { claimedGeneration, describeContent, inspectBlock, isBlock } from './pat
 
 const FILE_MAGIC = 'blockferry ledger 1\n';
 const FILE_HEADER_BYTES = 64;
-/** 4 GiB of blocks at 8 bytes each would be 32 GiB of ledger: a clear refusal comes first. */
+/** At 8 bytes a block 4 GiB of ledger, in memory and on disk: 256 GiB in blocks of 512 bytes, 2 TiB in those of 4096. */
 const BLOCKS_MAX = 512 * 1024 * 1024;
 
 /** One block that is not what it must be. */

@@ -2,7 +2,7 @@
  * The login phase of one connection (RFC 7143 6.3, 11.12, 11.13): requests in, responses out, until full feature phase
  * or a refusal. It speaks through its port and knows no socket; names are the directory's, keys are negotiation.ts's.
  *
- *   first request complete ─▶ identify: version, TSIH, names, redirect     (identity.ts)
+ *   first request complete ─▶ identify: version, TSIH, names, redirect     (checks.ts)
  *   each request complete ──▶ negotiate its keys ─▶ answer, transit when asked
  *   transit to full feature ▶ admit: what this initiator left is drained (I8) ─▶ last response ─▶ established
  */
