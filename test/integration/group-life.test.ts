@@ -18,7 +18,7 @@ import { ROOT, builtFile } from '../support/root.js';
 
 const MiB = 1024 * 1024;
 const PROGRAM = builtFile('bin/blockferry.cjs');
-/** What DESIGN.md promises. The best of many starts is judged, since other tests share the processors. */
+/** A group is there within this. The best of many starts is judged, since other tests share the processors. */
 const READY_MS = 2000;
 const READY_ATTEMPTS = 15;
 /** Two halves of 1 MiB, and what V8 adds while other processes take its helpers' time; unbounded it is 16 to 32 MiB here. */

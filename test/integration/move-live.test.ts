@@ -17,7 +17,7 @@ const MiB = 1024 * 1024;
 /** The whole size by default; a slice of it where time is short. */
 const CONVERT_BYTES = Number(process.env['MOVE_MIB'] ?? 1024) * MiB;
 
-/** What DESIGN.md promises of a move. The best round is judged, since other tests share the processors and the disk. */
+/** No I/O is held up for longer by a move. The best round is judged, since other tests share the processors and the disk. */
 const STALL_MS = 1000;
 const ROUNDS_MAX = 4;
 

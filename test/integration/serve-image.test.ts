@@ -14,7 +14,7 @@ import { ROOT } from '../support/root.js';
 
 const MiB = 1024 * 1024;
 const [FILE, ...BEFORE] = BLOCKFERRY;
-/** What DESIGN promises. The best of many starts is judged, since other tests share the processors. */
+/** An image is served within this. The best of many starts is judged, since other tests share the processors. */
 const READY_MS = 500;
 const READY_ATTEMPTS = 30;
 

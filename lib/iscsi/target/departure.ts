@@ -1,5 +1,5 @@
 /**
- * How a session is made to end (DESIGN: the hand-over). Commands at the device are always finished and answered first
+ * How a session is made to end, as a hand-over does. Commands at the device are always finished and answered first
  * where the connection still stands; nothing is refused, and no answer is lost that could be given (I7).
  */
 import { AsyncEvent } from '../wire/opcodes.js';

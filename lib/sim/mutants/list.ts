@@ -4,7 +4,7 @@
  */
 export interface Mutant {
   readonly name: string;
-  /** What it breaks, as lib/migration/README.md and the design number them; '-': only "all is done in the end". */
+  /** What it breaks, as ARCHITECTURE.md numbers what must hold; '-': only "all is done in the end". */
   readonly invariant: string;
   readonly breaks: string;
   /** Below lib/, compiled. */
