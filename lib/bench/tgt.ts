@@ -1,6 +1,7 @@
 /** Debian's tgt as the baseline: one tgtd of our own beside whatever else runs, a target per image, LUN 1 each. */
 import { join } from 'node:path';
 import { sleep, systemClock } from '../base/clock.js';
+import { targetIqn } from '../base/iscsi-names.js';
 import { SkipCase } from './case.js';
 import { Running, freePort, runToEnd } from './process.js';
 import type { Scope } from './scope.js';
@@ -30,7 +31,7 @@ export async function startTgt(images: readonly string[], folder: string, scope:
   const urls: string[] = [];
   for (const [index, image] of images.entries()) {
     const tid = String(index + 1);
-    const iqn = `iqn.2026-11.org.blockferry.bench:tgt-${tid}`;
+    const iqn = targetIqn(`tgt-${tid}`);
     await admin('--op', 'new', '--mode', 'target', '--tid', tid, '-T', iqn);
     await admin('--op', 'new', '--mode', 'logicalunit', '--tid', tid, '--lun', '1', '-b', image);
     await admin('--op', 'bind', '--mode', 'target', '--tid', tid, '-I', 'ALL');

@@ -1,5 +1,6 @@
 /** The group's own record, and volumes: made, listed, deleted (admin.ts). */
 import { BlockferryError } from '../base/errors.js';
+import { targetIqn } from '../base/iscsi-names.js';
 import {
   PRODUCT_DEFAULT,
   PRODUCT_PATTERN,
@@ -21,8 +22,6 @@ import {
 } from './records.js';
 import type { GroupStore, StoreEntry, StoreOperation } from './store.js';
 import { sizeFaultOf } from './volume-sizes.js';
-
-const IQN_PREFIX = 'iqn.2026-11.org.blockferry:';
 
 /** A volume as it is asked for. Sizes in bytes. */
 export interface WantedVolume {
@@ -109,7 +108,7 @@ function recordMaker(doors: AdminDoors, wanted: WantedVolume): (id: number) => V
     createdAtMs: Math.floor(doors.clock.wallMs()),
   };
   return (id) => ({
-    ...{ id, name, iqn: IQN_PREFIX + name, sizeBytes, blockBytes, extentBytes, ...drawn },
+    ...{ id, name, iqn: targetIqn(name), sizeBytes, blockBytes, extentBytes, ...drawn },
     removable: wanted.removable ?? false,
     readOnly: wanted.readOnly ?? false,
     full: wanted.full ?? false,

@@ -9,6 +9,7 @@ import { createRequire } from 'node:module';
 import type Koffi from 'koffi';
 import { systemClock } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
+import { initiatorIqn } from '../base/iscsi-names.js';
 import {
   describeStatus,
   formatPortal,
@@ -24,7 +25,7 @@ import { PromisedTask, expectGood } from '../iscsi/initiator/execute.js';
 import { readCapacity16, synchronizeCache16 } from '../iscsi/initiator/cdb.js';
 
 const LIBRARY = 'libiscsi.so.7';
-const INITIATOR_NAME = 'iqn.2026-01.io.blockferry:libiscsi';
+const INITIATOR_NAME = initiatorIqn('libiscsi');
 /** enum iscsi_session_type, iscsi_header_digest; the level that tells of redirects and reconnections. */
 const SESSION_NORMAL = 2;
 const DIGEST_NONE = 0;

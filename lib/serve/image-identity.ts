@@ -1,6 +1,7 @@
 /** Who a served image says it is: a name from its file name, a serial and NAA from its path. The same at every start. */
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
+import { targetIqn } from '../base/iscsi-names.js';
 
 export interface ImageIdentity {
   readonly iqn: string;
@@ -10,8 +11,6 @@ export interface ImageIdentity {
   readonly naa: string;
 }
 
-/** The naming authority: a domain of ours and a month in which it was ours (RFC 7143 4.2.7.3). */
-export const IQN_PREFIX = 'iqn.2026-11.org.blockferry';
 /** Leaves room below the 223 bytes of a name for the prefix and a number. */
 const NAME_CHARS_MAX = 150;
 
@@ -22,7 +21,7 @@ const NAME_CHARS_MAX = 150;
 export function identifyImages(realPaths: readonly string[]): ImageIdentity[] {
   const taken = new Set<string>();
   return realPaths.map((path) => {
-    const iqn = uniqueName(`${IQN_PREFIX}:${sanitise(basename(path))}`, taken);
+    const iqn = uniqueName(targetIqn(sanitise(basename(path))), taken);
     const digest = createHash('sha256').update(path).digest('hex');
     return { iqn, serial: digest.slice(0, 16), naa: `3${digest.slice(16, 31)}` };
   });

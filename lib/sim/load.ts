@@ -4,6 +4,7 @@
  */
 import { BlockferryError } from '../base/errors.js';
 import { sleep } from '../base/clock.js';
+import { initiatorIqn } from '../base/iscsi-names.js';
 import { FORWARD_PATIENCE_MS } from '../base/limits.js';
 import { Initiator } from '../iscsi/initiator/initiator.js';
 import type { InitiatorOptions } from '../iscsi/initiator/options.js';
@@ -150,7 +151,7 @@ export class Load {
     const isid = this.chance.uint32();
     const { connect } = this.net.doorOf(process);
     return {
-      initiatorName: `iqn.2026-01.io.blockferry.sim:${this.name}`,
+      initiatorName: initiatorIqn(this.name),
       clock: process.clock,
       random: plan.keepsIsid ? { uint32: () => isid } : this.chance,
       dial: (address, reader) => {

@@ -9,6 +9,7 @@ import { listMoves } from '../group/admin-moves.js';
 import { createVolume, ensureGroup } from '../group/admin-volumes.js';
 import { MemoryStore } from '../group/memory-store.js';
 import type { BlockferryError } from '../base/errors.js';
+import { targetIqn } from '../base/iscsi-names.js';
 import { GIVE_BACK_RETRY_MS, MOVE_BACKOFF_MS_MAX, ORPHANS_LOOK_MS } from '../base/limits.js';
 import { silentLog } from '../base/log.js';
 import type { Waypoint } from '../base/waypoints.js';
@@ -32,7 +33,6 @@ import { StoreMood } from './store.js';
 import { Timeline } from './timeline.js';
 import { Triggers } from './triggers.js';
 
-const IQN_PREFIX = 'iqn.2026-11.org.blockferry:';
 const PORTAL_PORT = 3260;
 /** So long after the last fault everything must have come to its end. */
 const CALM_MS = 150_000;
@@ -270,7 +270,7 @@ export class World implements Scene {
   }
 
   urlOf(volume: string): IscsiUrl {
-    return { host: this.portal.host, port: this.portal.port, iqn: IQN_PREFIX + volume, lun: 0 };
+    return { host: this.portal.host, port: this.portal.port, iqn: targetIqn(volume), lun: 0 };
   }
 
   /** An initiator was told of an error: right only where a disk failed, a holder was away too long, or a move is strict. */

@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../base/clock.js';
+import { targetIqn } from '../../base/iscsi-names.js';
 import { EXTENTS_MAX, EXTENT_BYTES_DEFAULT, MEMBERS_MAX } from '../../base/limits.js';
 import { SeededRandom, randomBelow, systemRandom } from '../../base/random.js';
 import { openStore } from '../../group/open-store.js';
@@ -126,7 +127,7 @@ const memberAt = (index: number): string => `m${index + 1}`;
 /** @returns bytes of the route's records */
 async function writeVolume(store: GroupStore, extents: number, members: number): Promise<number> {
   const record: VolumeRecord = {
-    ...{ id: 1, name: NAME, iqn: 'iqn.2026-11.org.blockferry.bench:large', blockBytes: 512, createdAtMs: 0 },
+    ...{ id: 1, name: NAME, iqn: targetIqn(NAME), blockBytes: 512, createdAtMs: 0 },
     ...{ sizeBytes: extents * EXTENT_BYTES_DEFAULT, extentBytes: EXTENT_BYTES_DEFAULT },
     ...{ serial: '0'.repeat(16), naa: '3'.padEnd(16, '0') },
     ...{ removable: false, readOnly: false, full: false, vendor: 'BLKFERRY', product: 'VOLUME' },

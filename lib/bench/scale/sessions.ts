@@ -1,6 +1,7 @@
 /** What an idle session costs the process that serves it. */
 import { join } from 'node:path';
 import { sleep, systemClock } from '../../base/clock.js';
+import { initiatorIqn } from '../../base/iscsi-names.js';
 import { Initiator } from '../../iscsi/initiator/index.js';
 import type { BenchSettings } from '../case.js';
 import { makeSparseImage } from '../images.js';
@@ -61,7 +62,7 @@ export async function measureSessions(
 
 function logIn(url: string, index: number): Promise<Initiator> {
   return Initiator.connect(url, {
-    initiatorName: `iqn.2026-11.org.blockferry.bench:idle-${index}`,
+    initiatorName: initiatorIqn(`idle-${index}`),
     pingMs: 0,
   });
 }

@@ -1,5 +1,6 @@
 /** What a user of the initiator can choose, the defaults, and the doors it reaches the world through. */
 import { systemClock, type Clock } from '../../base/clock.js';
+import { initiatorIqn } from '../../base/iscsi-names.js';
 import {
   INITIATOR_LOGIN_DEADLINE_MS,
   INITIATOR_PING_MS,
@@ -20,7 +21,7 @@ export type Dial = (address: PortalAddress, onread: SocketReader) => NetSocket;
 export const dialTcp: Dial = (address, onread) => tcp.connect(address, onread);
 
 export interface InitiatorOptions {
-  /** Default: iqn.2026-01.io.blockferry:initiator. */
+  /** Default: one for all that do not say who they are. */
   initiatorName?: string;
   initiatorAlias?: string;
   /**
@@ -79,7 +80,7 @@ export const DEFAULT_OFFER: NegotiationOffer = {
 
 export function settle(options: InitiatorOptions): Settings {
   return {
-    initiatorName: 'iqn.2026-01.io.blockferry:initiator',
+    initiatorName: initiatorIqn('default'),
     initiatorAlias: '',
     isid: null,
     firstStage: 'security',

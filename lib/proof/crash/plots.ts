@@ -1,6 +1,7 @@
 /** What goes on when the blow falls, plot by plot: how it begins, and what has to be so when it has ended. */
 import { sleep, systemClock } from '../../base/clock.js';
 import { describeError } from '../../base/errors.js';
+import { initiatorIqn } from '../../base/iscsi-names.js';
 import { Initiator, runFill } from '../../iscsi/initiator/index.js';
 import type { MoveView } from '../../manage/api.js';
 import { Running } from '../../bench/process.js';
@@ -129,7 +130,7 @@ async function leaks(scene: Scene, volume: string, members: readonly string[]): 
 
 async function fill(scene: Scene, volume: string): Promise<void> {
   const initiator = await Initiator.connect(scene.url(volume), {
-    initiatorName: 'iqn.2026-01.io.blockferry:filler',
+    initiatorName: initiatorIqn('filler'),
   });
   await runFill(initiator, { seed: 77 });
   await initiator.close();
@@ -139,7 +140,7 @@ async function fill(scene: Scene, volume: string): Promise<void> {
 async function faultsOfNew(scene: Scene): Promise<string[]> {
   try {
     const initiator = await Initiator.connect(scene.url(OTHER), {
-      initiatorName: 'iqn.2026-01.io.blockferry:new',
+      initiatorName: initiatorIqn('new'),
     });
     const { blocks } = initiator.capacity;
     const found = await initiator.read(0, Math.min(blocks, 1024));

@@ -5,6 +5,7 @@
  */
 import { sleep, systemClock } from '../../base/clock.js';
 import { describeError } from '../../base/errors.js';
+import { initiatorIqn } from '../../base/iscsi-names.js';
 import { Scope } from '../../bench/scope.js';
 import { Initiator } from '../../iscsi/initiator/index.js';
 import type { MoveView } from '../../manage/api.js';
@@ -14,7 +15,7 @@ import { EXTENT_BYTES, EXTENTS, Scene, VOLUME } from './scene.js';
 
 const POLL_MS = 30;
 const FIGURES_MS = 500;
-const HOST_NAME = 'iqn.2026-01.io.blockferry:host';
+const HOST_NAME = initiatorIqn('host');
 const BLOCK_BYTES = 4096;
 const WRITERS = 4;
 /** ABORTED COMMAND. */

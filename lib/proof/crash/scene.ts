@@ -8,11 +8,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sleep, systemClock } from '../../base/clock.js';
 import { BlockferryError, describeError } from '../../base/errors.js';
+import { initiatorIqn, targetIqn } from '../../base/iscsi-names.js';
 import { Running } from '../../bench/process.js';
 import { moveAndWait } from '../../bench/servers.js';
 import type { Scope } from '../../bench/scope.js';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../iscsi/initiator/index.js';
 import type { WorkloadReport } from '../../iscsi/initiator/index.js';
+import { volumeUrl } from '../../manage/api.js';
 import { ManageClient } from '../../manage/client.js';
 import { MEMBER_OF } from './cases.js';
 import { ORDERS_VARIABLE, OrderDesk } from './orders.js';
@@ -118,7 +120,7 @@ export class Scene {
   }
 
   url(volume = VOLUME): string {
-    return `iscsi://${this.portal}/iqn.2026-11.org.blockferry:${volume}/0`;
+    return volumeUrl(this.portal, targetIqn(volume));
   }
 
   async pidOf(member: string): Promise<number> {
@@ -136,7 +138,7 @@ export class Scene {
   }
 
   private async hire(index: number, scope: Scope): Promise<Worker> {
-    const initiatorName = `iqn.2026-01.io.blockferry:worker-${index}`;
+    const initiatorName = initiatorIqn(`worker-${index}`);
     const initiator = await Initiator.connect(this.url(), { initiatorName, recoveryDeadlineMs: PATIENCE_MS });
     scope.defer(() => Promise.race([initiator.close(), sleep(systemClock, 2000)]));
     const { sizeBytes } = initiator.capacity;
@@ -189,7 +191,7 @@ export class Scene {
       stallMs = Math.max(stallMs, report.longestStallMs);
       faults.push(...faultsOf('under load', report));
       const stranger = await Initiator.connect(this.url(), {
-        initiatorName: 'iqn.2026-01.io.blockferry:judge',
+        initiatorName: initiatorIqn('judge'),
       });
       faults.push(...faultsOf('at the end', await runVerify(stranger, { ledger, offsetBytes, lengthBytes })));
       await stranger.close();

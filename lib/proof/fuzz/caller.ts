@@ -3,6 +3,7 @@
  * writes, and sees to the end. It waits only for what would make the rest pointless, never long, and never for good.
  */
 import { BlockferryError, describeError } from '../../base/errors.js';
+import { initiatorIqn } from '../../base/iscsi-names.js';
 import { RECV_DATA_SEGMENT_BYTES } from '../../base/limits.js';
 import type { NetSocket } from '../../base/net.js';
 import { SeededRandom } from '../../base/random.js';
@@ -105,7 +106,7 @@ class Caller {
     const { terms } = this.plan;
     const digest = (isOn: boolean): ['CRC32C'] | ['None'] => (isOn ? ['CRC32C'] : ['None']);
     return settle({
-      initiatorName: `iqn.2026-01.io.blockferry:fuzz-${lane}`,
+      initiatorName: initiatorIqn(`fuzz-${lane}`),
       loginDeadlineMs: HANG_MS,
       // The same nexus each time, so that what it registers does not pile up.
       random: new SeededRandom(lane),

@@ -1,4 +1,5 @@
 /** Valid logins, drawn from a seed: straight or in stages, with or without CHAP, for a unit or for discovery. */
+import { initiatorIqn } from '../../base/iscsi-names.js';
 import { BHS_BYTES, writeLengths } from '../../iscsi/wire/bhs.js';
 import { encodeLoginRequest } from '../../iscsi/wire/login.js';
 import { LoginStage } from '../../iscsi/wire/opcodes.js';
@@ -29,7 +30,7 @@ export interface LoginOf {
 export function drawLogin(chance: Chance, { iqn, hasChap, chapName }: LoginOf): Draft[] {
   const isDiscovery = chance.happens(0.2);
   const names: TextPair[] = [
-    { key: 'InitiatorName', value: `iqn.2026-01.io.blockferry:login-${chance.below(4)}` },
+    { key: 'InitiatorName', value: initiatorIqn(`login-${chance.below(4)}`) },
     ...(isDiscovery ? [] : [{ key: 'TargetName', value: iqn }]),
     { key: 'SessionType', value: isDiscovery ? 'Discovery' : 'Normal' },
   ];

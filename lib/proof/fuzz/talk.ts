@@ -10,6 +10,7 @@ import { COMMAND_READ_BIT, COMMAND_WRITE_BIT, scsiCommandField } from '../../isc
 import { taskManagementField } from '../../iscsi/wire/task-management.js';
 import { CONTINUE_BIT } from '../../iscsi/wire/text.js';
 import { formatText } from '../../iscsi/wire/text-keys.js';
+import { targetIqn } from '../../base/iscsi-names.js';
 import { serialAdd } from '../../base/serial.js';
 import type { Chance } from '../../sim/chance.js';
 import { drawCommand, drawWrite, type DrawnCommand } from './cdbs.js';
@@ -175,7 +176,7 @@ export class Talk {
   texts(): Draft[] {
     const isLong = this.chance.happens(0.2);
     const pairs = this.chance.pick([
-      [{ key: 'SendTargets', value: this.chance.pick(['All', '', 'iqn.2026-11.org.blockferry:fuzz.img']) }],
+      [{ key: 'SendTargets', value: this.chance.pick(['All', '', targetIqn('fuzz.img')]) }],
       [{ key: 'MaxRecvDataSegmentLength', value: String(this.terms.maxRecvDataSegmentLength) }],
       [{ key: 'X-org.blockferry.fuzz', value: 'here' }],
     ]);
