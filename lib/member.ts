@@ -10,6 +10,7 @@ import { isIP } from 'node:net';
 import { GuestService } from './access/guest-service.js';
 import { HomeService } from './access/home-service.js';
 import { BlockferryError, describeError } from './base/errors.js';
+import { PORTAL_GROUP_TAG } from './base/iscsi-names.js';
 import { randomToken } from './base/random.js';
 import { noWaypoints, type Waypoints } from './base/waypoints.js';
 import { DiskTime } from './block/disk-time.js';
@@ -181,7 +182,7 @@ export class Member {
       ...{ memory: this.memory, poll: this.poll, net: doors.net },
       options: {
         ...(authenticator && { authenticator }),
-        portalGroupTag: () => this.targetPort ?? 1,
+        portalGroupTag: () => this.targetPort ?? PORTAL_GROUP_TAG,
       },
     });
     this.portalAddress = await portal.listen(options.portal.host, options.portal.port);

@@ -1,6 +1,7 @@
 /** Devices behind the real portal and nothing else, such as store nothing: what the transport could do at best. Only benchmarks start it. */
 import { pino } from 'pino';
 import { systemClock } from '../base/clock.js';
+import { PORTAL_GROUP_TAG } from '../base/iscsi-names.js';
 import { formatAddress } from '../base/net.js';
 import { systemRandom } from '../base/random.js';
 import type { BlockDevice } from '../block/device.js';
@@ -21,7 +22,10 @@ class PlainDirectory implements TargetDirectory {
   constructor(private readonly targets: ReadonlyMap<string, ServedTarget>) {}
 
   list(host: string, port: number): readonly DirectoryEntry[] {
-    return [...this.targets.keys()].map((iqn) => ({ iqn, addresses: [{ host, port, portalGroupTag: 1 }] }));
+    return [...this.targets.keys()].map((iqn) => ({
+      iqn,
+      addresses: [{ host, port, portalGroupTag: PORTAL_GROUP_TAG }],
+    }));
   }
 
   resolve(iqn: string): TargetAnswer {

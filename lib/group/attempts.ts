@@ -4,8 +4,8 @@ import type { Clock } from '../base/clock.js';
 import type { Random } from '../base/random.js';
 import type { GroupStore, StoreCompare, StoreOperation } from './store.js';
 
-/** Each failed attempt means that somebody else succeeded: so many in a row do not happen to people. */
-const ATTEMPTS_MAX = 32;
+/** Each failed attempt means that somebody else succeeded: so many in a row do not happen. */
+export const ATTEMPTS_MAX = 32;
 
 /** The doors that a change needs. */
 export interface AdminDoors {

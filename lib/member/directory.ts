@@ -3,6 +3,7 @@
  * every member serves every volume, and before a session begins has the initiator's old ones fenced everywhere (I8) and
  * knows the unit as it was left (I9).
  */
+import { PORTAL_GROUP_TAG } from '../base/iscsi-names.js';
 import type {
   DirectoryEntry,
   LoginIdentity,
@@ -13,8 +14,6 @@ import { redirectToHome, type HomePortals, type TargetPortal } from '../routing/
 import type { RoutingTable } from '../routing/table.js';
 import type { Fencer } from './fencer.js';
 import type { VolumeHost } from './host.js';
-
-const PORTAL_GROUP_TAG = 1;
 
 export class MemberDirectory implements TargetDirectory {
   constructor(

@@ -21,6 +21,7 @@ import {
   REGISTRATIONS_MAX,
 } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
+import { ATTEMPTS_MAX } from '../group/attempts.js';
 import { ReservationsRecord, formatRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry } from '../group/store.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
@@ -68,8 +69,6 @@ interface Written {
   readonly revision: number | null;
 }
 
-/** Each attempt that fails means that another has succeeded. */
-const ATTEMPTS_MAX = 32;
 /** Changes whose end is remembered: who made one asks again at once, while it waits. */
 const CARRIED_OUT_MAX = 64;
 const NOT_WRITTEN: Written = { change: null, revision: null };

@@ -10,6 +10,7 @@ import { sleep, type Clock } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
 import { READ_BACK_RETRY_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
+import { ATTEMPTS_MAX } from '../group/attempts.js';
 import { UnitRecord, formatRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreCompare, StoreEntry } from '../group/store.js';
 import { DEFAULT_FACTS, type UnitFacts, type UnitKeeper } from '../scsi/state.js';
@@ -34,9 +35,6 @@ export interface VolumeUnits {
   /** What must hold for the home of a volume to be given away; null: it has to stay for now. */
   homeCondition(volume: string): StoreCompare | null;
 }
-
-/** Each attempt that fails means that a commit of the route has succeeded. */
-const ATTEMPTS_MAX = 32;
 
 export class SharedUnits implements VolumeUnits {
   private readonly keepers = new Map<string, SharedUnitKeeper>();

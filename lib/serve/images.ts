@@ -6,6 +6,7 @@ import fs from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Clock } from '../base/clock.js';
 import { BlockferryError, describeError, errnoOf } from '../base/errors.js';
+import { PORTAL_GROUP_TAG } from '../base/iscsi-names.js';
 import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import type {
@@ -184,7 +185,7 @@ class ImageDirectory implements TargetDirectory {
   }
 
   list(localHost: string, localPort: number): readonly DirectoryEntry[] {
-    const addresses = [{ host: localHost, port: localPort, portalGroupTag: 1 }];
+    const addresses = [{ host: localHost, port: localPort, portalGroupTag: PORTAL_GROUP_TAG }];
     return [...this.byIqn.keys()].map((iqn) => ({ iqn, addresses }));
   }
 

@@ -3,6 +3,7 @@
  * initiators go back to the portal they first knew; it never serves a byte.
  */
 import { BlockferryError } from '../base/errors.js';
+import { PORTAL_GROUP_TAG } from '../base/iscsi-names.js';
 import type { DirectoryEntry, TargetAnswer, TargetDirectory } from '../iscsi/target/directory.js';
 import { redirectToHome, type TargetPortal } from '../routing/redirect.js';
 import type { RoutingTable } from '../routing/table.js';
@@ -12,8 +13,6 @@ export interface HomeWatch {
   /** Resolves with the member's portal once it serves; undefined when it does not within a login's patience. */
   whenServing(member: string): Promise<{ readonly host: string; readonly port: number } | undefined>;
 }
-
-const PORTAL_GROUP_TAG = 1;
 
 export class PortalDirectory implements TargetDirectory {
   constructor(
