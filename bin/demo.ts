@@ -12,6 +12,7 @@ import { formatSize } from '../lib/base/units.js';
 import { describeIoReport } from '../lib/cli/io-report.js';
 import { describeReport, moveReport } from '../lib/cli/follow-move.js';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../lib/iscsi/initiator/index.js';
+import { GroupReady } from '../lib/manage/api.js';
 import { ManageClient } from '../lib/manage/client.js';
 
 const PROGRAM = fileURLToPath(new URL('./blockferry.cjs', import.meta.url));
@@ -25,14 +26,8 @@ const LOAD_SECONDS = 3600;
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-interface Ready {
-  readonly manage: string;
-  readonly portal: string;
-  readonly volumes: readonly { readonly name: string; readonly url: string }[];
-}
-
 /** Starts the group as a user would; resolves with what it says when it is ready. */
-async function startGroup(dataFolder: string): Promise<{ child: ChildProcess; ready: Ready }> {
+async function startGroup(dataFolder: string): Promise<{ child: ChildProcess; ready: GroupReady }> {
   const args = ['up', '--json', '--members', '3', '--port', '0', '--manage-port', '0', '--data', dataFolder];
   args.push('--balance', 'none'); // what moves here is shown
   const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -44,7 +39,7 @@ async function startGroup(dataFolder: string): Promise<{ child: ChildProcess; re
     });
     child.once('exit', (code) => reject(new Error(`the group ended with ${code}`)));
   });
-  return { child, ready: JSON.parse(line) as Ready };
+  return { child, ready: GroupReady.parse(JSON.parse(line)) };
 }
 
 async function move(client: ManageClient, to: string): Promise<boolean> {
@@ -71,7 +66,7 @@ async function spaceTaken(dataFolder: string): Promise<Map<string, number>> {
   return space;
 }
 
-async function ferry(dataFolder: string, ready: Ready): Promise<boolean> {
+async function ferry(dataFolder: string, ready: GroupReady): Promise<boolean> {
   const client = new ManageClient(ready.manage);
   const { url } = await client.createVolume({ name: VOLUME, size: SIZE_BYTES, home: 'm1' });
   say(`volume ${VOLUME} of ${formatSize(SIZE_BYTES)} at m1: ${url}`);

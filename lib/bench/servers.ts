@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { BlockferryError } from '../base/errors.js';
 import { sleep, systemClock } from '../base/clock.js';
 import { ManageClient } from '../manage/client.js';
-import type { CreateMove, MoveView } from '../manage/api.js';
+import { GroupReady, type CreateMove, type MoveView } from '../manage/api.js';
 import { forkSelf } from './load-client.js';
 import { Running } from './process.js';
 import type { Scope } from './scope.js';
@@ -72,15 +72,9 @@ async function startForked(role: string, args: readonly string[], scope: Scope):
   });
 }
 
-export interface GroupMember {
-  readonly name: string;
-  readonly portal: string;
-  readonly pid: number;
-}
-
 export interface Group {
   readonly client: ManageClient;
-  readonly members: readonly GroupMember[];
+  readonly members: GroupReady['members'];
   readonly portal: string;
   /** All of its members' data. */
   readonly folder: string;
@@ -109,7 +103,7 @@ export async function startGroupAt(
   const group = ['--members', String(members), '--data', data, '--balance', more.balance ?? 'none'];
   const running = startBlockferry(['up', '--json', ...ports, ...group], more);
   scope.defer(() => running.stop());
-  const ready = await running.readyJson<{ manage: string; portal: string; members: GroupMember[] }>();
+  const ready = GroupReady.parse(await running.readyJson());
   const { members: started, portal } = ready;
   return { client: new ManageClient(ready.manage), members: started, portal, folder: data };
 }

@@ -7,7 +7,7 @@ import { BlockferryError } from '../base/errors.js';
 import { MEMBERS_MAX, MEMBER_NAME_PATTERN } from '../base/limits.js';
 import { systemRandom } from '../base/random.js';
 import { formatSize, parseDuration } from '../base/units.js';
-import { Access, type StatusView } from '../manage/api.js';
+import { Access, type GroupReady, type StatusView } from '../manage/api.js';
 import { Supervisor, type SupervisorOptions } from '../supervisor/supervisor.js';
 import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
 import { balancePreset, settingsOf } from './balance.js';
@@ -42,21 +42,6 @@ const Options = z.object({
   balance: balancePreset.optional(),
   diskTime: z.array(diskTime),
 });
-
-/** The one line of JSON that says the group is ready: scripts depend on it. */
-interface GroupReady {
-  readonly group: string;
-  readonly portal: string;
-  readonly manage: string;
-  readonly members: readonly { readonly name: string; readonly portal: string; readonly pid: number }[];
-  readonly volumes: readonly {
-    readonly name: string;
-    readonly iqn: string;
-    readonly size: number;
-    readonly home: string;
-    readonly url: string;
-  }[];
-}
 
 export function addUp(program: Command, door: CliDoor): void {
   const collect = (value: string, before: string[]): string[] => [...before, value];

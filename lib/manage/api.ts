@@ -272,6 +272,16 @@ export const StatusView = z.object({
 });
 export type StatusView = z.infer<typeof StatusView>;
 
+/** The one line of JSON by which `blockferry up` says that the group is ready: scripts depend on it. */
+export const GroupReady = z.strictObject({
+  group: z.string(),
+  portal: z.string(),
+  manage: z.string(),
+  members: z.array(MemberView.pick({ name: true, portal: true, pid: true }).strict()),
+  volumes: z.array(VolumeView.pick({ name: true, iqn: true, size: true, home: true, url: true }).strict()),
+});
+export type GroupReady = z.infer<typeof GroupReady>;
+
 export const ErrorAnswer = z.object({
   error: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }),
 });

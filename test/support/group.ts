@@ -1,5 +1,6 @@
 /** A real group for integration tests: the built program, member processes and all, on free ports and a folder of its own. */
 import { join } from 'node:path';
+import { GroupReady } from '../../lib/manage/api.js';
 import { ManageClient } from '../../lib/manage/client.js';
 import { Running, blockferry, tempFolder, type Ended } from './process.js';
 
@@ -8,21 +9,6 @@ import { Running, blockferry, tempFolder, type Ended } from './process.js';
  * processors are left to what is tested, and to the tests beside it.
  */
 export const BACKGROUND_OPS_PER_SECOND = 1500;
-
-/** What `blockferry up --json` prints when it is ready (DESIGN.md). */
-export interface GroupReady {
-  readonly group: string;
-  readonly portal: string;
-  readonly manage: string;
-  readonly members: readonly { readonly name: string; readonly portal: string; readonly pid: number }[];
-  readonly volumes: readonly {
-    readonly name: string;
-    readonly iqn: string;
-    readonly size: number;
-    readonly home: string;
-    readonly url: string;
-  }[];
-}
 
 export interface TestGroup {
   readonly ready: GroupReady;
@@ -77,7 +63,7 @@ export async function startGroup(t: TestLike, options: GroupOptions = {}): Promi
     const ended = await process.stop();
     if (!t.passing()) t.comment(`the group's stderr:\n${ended.stderr}`);
   });
-  const ready = await process.readyJson<GroupReady>();
+  const ready = GroupReady.parse(await process.readyJson());
   return makeGroup(ready, dataFolder, process);
 }
 

@@ -14,7 +14,7 @@ import { moveAndWait } from '../../bench/servers.js';
 import type { Scope } from '../../bench/scope.js';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../iscsi/initiator/index.js';
 import type { WorkloadReport } from '../../iscsi/initiator/index.js';
-import { volumeUrl } from '../../manage/api.js';
+import { GroupReady, volumeUrl } from '../../manage/api.js';
 import { ManageClient } from '../../manage/client.js';
 import { MEMBER_OF } from './cases.js';
 import { ORDERS_VARIABLE, OrderDesk } from './orders.js';
@@ -75,7 +75,7 @@ export class Scene {
     const env = { [ORDERS_VARIABLE]: orders, BLOCKFERRY_LOG: 'warn', UV_THREADPOOL_SIZE: '16' };
     const running = Running.start(process.execPath, [PROGRAM, ...args], { env });
     scope.defer(() => running.stop());
-    const ready = await running.readyJson<{ manage: string; portal: string }>();
+    const ready = GroupReady.parse(await running.readyJson());
     return new Scene(new ManageClient(ready.manage), new OrderDesk(orders), data, running, ready.portal);
   }
 
