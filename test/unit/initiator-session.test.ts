@@ -2,7 +2,8 @@
 import { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import t, { type Test } from 'tap';
-import { REDIRECTS_MAX } from '../../lib/base/limits.js';
+import { initiatorIqn, targetIqn } from '../../lib/base/iscsi-names.js';
+import { REDIRECTS_MAX, VOLUME_NAME_PATTERN } from '../../lib/base/limits.js';
 import {
   Initiator,
   discover,
@@ -13,6 +14,7 @@ import {
   type InitiatorOptions,
   type Recovery,
 } from '../../lib/iscsi/initiator/index.js';
+import { settle } from '../../lib/iscsi/initiator/options.js';
 import { Outbox } from '../../lib/iscsi/initiator/outbox.js';
 import { Opcode } from '../../lib/iscsi/wire/opcodes.js';
 import { valueOf } from '../../lib/iscsi/wire/text-keys.js';
@@ -400,4 +402,11 @@ t.test('login offers every key, and InitiatorName first', async (t) => {
     ...['MaxBurstLength', 'FirstBurstLength', 'DefaultTime2Wait', 'DefaultTime2Retain', 'MaxOutstandingR2T'],
     ...['DataPDUInOrder', 'DataSequenceInOrder', 'ErrorRecoveryLevel', 'TaskReporting', 'iSCSIProtocolLevel'],
   ]);
+});
+
+t.test('it is never called as a volume is', async (t) => {
+  const { initiatorName } = settle({});
+  t.equal(initiatorName, initiatorIqn('default'));
+  t.ok(initiatorName.startsWith(targetIqn('')), 'by the same authority');
+  t.notMatch(initiatorName.slice(targetIqn('').length), VOLUME_NAME_PATTERN);
 });
