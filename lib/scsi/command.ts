@@ -14,14 +14,19 @@ export interface Command {
    * that is looked at. As long as the CDB.
    */
   readonly usage: Buffer;
-  /** Which conditions of the unit do not stand in its way (state.ts); absent: every one does. */
-  readonly passes?: number;
+  /** Which conditions of the unit do not stand in its way (state.ts), by its CDB where that says; absent: every one does. */
+  readonly passes?: number | ((cdb: Buffer) => number);
   /** Whether a unit has it, where not every unit does: the others answer as if it were not there. */
   isOf?(unit: DiskUnit): boolean;
   /** Checks what can be checked without data; refuses, or says what is needed. */
   prepare(unit: DiskUnit, task: ScsiTask): TaskPlan;
   /** For 'control': does the work and finishes the task, now or later. */
   execute?(unit: DiskUnit, task: ScsiTask): void;
+}
+
+/** Which conditions of the unit do not stand in the way of a command with this CDB. */
+export function passesOf({ passes = 0 }: Pick<Command, 'passes'>, cdb: Buffer): number {
+  return typeof passes === 'number' ? passes : passes(cdb);
 }
 
 /** CDB usage written as in the standards' tables: usage('28 fa ffffffff 3f ffff 04'). */

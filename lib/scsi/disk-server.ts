@@ -5,7 +5,7 @@
 import { assert } from '../base/assert.js';
 import type { BlockDevice } from '../block/device.js';
 import { asksForAca, byteAt, controlByteIndex } from './cdb.js';
-import { refuse } from './command.js';
+import { passesOf, refuse } from './command.js';
 import { inquireAbsentUnit, inquiryCommand } from './commands/inquiry.js';
 import { reportLuns, reportLunsCommand } from './commands/report-luns.js';
 import { resumeSanitize } from './commands/sanitize.js';
@@ -54,7 +54,7 @@ export class DiskServer implements DeviceServer {
     const command = lookUp(cdb);
     const { state, reservations } = this.unit;
     if (!state.isQuiet) {
-      const obstacle = state.obstacle(task.nexus, command?.passes ?? 0);
+      const obstacle = state.obstacle(task.nexus, command === null ? 0 : passesOf(command, cdb));
       if (obstacle !== null) return refuse(task, obstacle);
     }
     if (command === null) return refuse(task, SENSE.INVALID_OPCODE);
@@ -72,7 +72,7 @@ export class DiskServer implements DeviceServer {
     }
     const command = lookUp(task.cdb);
     assert(command !== null && command.execute !== undefined, 'execute() of a task that was refused');
-    const obstacle = this.unit.obstacleSince(task, command.passes);
+    const obstacle = this.unit.obstacleSince(task, passesOf(command, task.cdb));
     if (obstacle === null) command.execute(this.unit, task);
     else refuse(task, obstacle);
   }

@@ -8,7 +8,6 @@ import {
   isSameModes,
   type Modes,
   Passes,
-  PASSES_ALL,
   type SanitizeFailure,
   type SanitizeOrder,
   type SanitizeRun,
@@ -63,12 +62,11 @@ export class KeptUnitState implements UnitState {
         return attention;
       }
     }
-    if (passes === PASSES_ALL) return null;
-    if (this.isSanitizing) return sanitizeInProgress(this.sanitizeRun?.progress ?? 0);
+    const isAllowed = (passes & Passes.SANITIZE) !== 0;
+    if (this.isSanitizing && !isAllowed) return sanitizeInProgress(this.sanitizeRun?.progress ?? 0);
     if (!this.hasMedium && (passes & Passes.NO_MEDIUM) === 0) return SENSE.MEDIUM_NOT_PRESENT;
-    const isHarmless = (passes & (Passes.NO_MEDIUM | Passes.SANITIZE_FAILURE)) !== 0;
-    if (this.sanitizeFailure !== null && !isHarmless) return SENSE.SANITIZE_FAILED;
-    return null;
+    const hasFailed = this.sanitizeFailure !== null && (passes & Passes.SANITIZE_FAILURE) === 0;
+    return hasFailed && !isAllowed ? SENSE.SANITIZE_FAILED : null;
   }
 
   nexusBegan(nexus: ScsiNexus): void {

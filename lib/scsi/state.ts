@@ -35,11 +35,13 @@ export const Passes = {
   UNIT_ATTENTION: 0x01,
   /** What needs no medium. */
   NO_MEDIUM: 0x02,
-  /** SANITIZE itself, after one that failed; what needs no medium is served then, too. */
+  /** SANITIZE itself, after one that failed. */
   SANITIZE_FAILURE: 0x04,
+  /** What is served during a sanitize operation, and after one that failed (SBC-4 4.11.2). */
+  SANITIZE: 0x08,
 } as const;
 
-/** No condition stops the command, not even a sanitize operation that runs (SBC-4 4.11.2). */
+/** No condition stops the command. */
 export const PASSES_ALL = 0xff;
 
 /** A sanitize operation under way. */
@@ -48,7 +50,7 @@ export interface SanitizeRun {
   progress: number;
 }
 
-/** Whether EXIT FAILURE MODE may end it (AUSE, SBC-4 4.11.3). */
+/** Whether EXIT FAILURE MODE may end it (AUSE, SBC-4 4.11.4). */
 export type SanitizeFailure = 'restricted' | 'unrestricted';
 
 /** What a SANITIZE was told to do. */
@@ -59,7 +61,7 @@ export interface SanitizeOrder {
   readonly failure: SanitizeFailure;
 }
 
-/** The passes of OVERWRITE: each block begins with the pattern's first byte (SBC-4 5.34.2.2). */
+/** The passes of OVERWRITE: each block begins with the pattern's first byte (SBC-4 5.30.2.2). */
 export interface Overwriting {
   /** In hexadecimal digits. */
   readonly pattern: string;
@@ -129,8 +131,8 @@ export interface UnitState {
   /** How the last sanitize operation failed, null when it did not or that was left behind. */
   readonly sanitizeFailure: SanitizeFailure | null;
   /**
-   * From here on only what passes everything is served; a reset does not change that (SBC-4 4.11.2). Calls back once a
-   * home that dies would do it again, or with null: it cannot be begun now.
+   * From here on only what may be then is served (Passes.SANITIZE); a reset does not change that (SBC-4 4.11.3). Calls
+   * back once a home that dies would do it again, or with null: it cannot be begun now.
    */
   beginSanitize(order: SanitizeOrder, begun: (run: SanitizeRun | null) => void): void;
   endSanitize(failure: SanitizeFailure | null, ended: () => void): void;

@@ -10,6 +10,39 @@ const EXIT_FAILURE_MODE = 0x1f;
 const IMMED = 0x80;
 const AUSE = 0x20;
 
+/** What is served while a unit is sanitized, and after a failure (SBC-4 4.11.2). */
+const ALLOWED: readonly [name: string, cdb: string][] = [
+  ['INQUIRY', '12 00 00 00ff 00'],
+  ['REPORT LUNS', 'a0 00 00 000000 00000100 00 00'],
+  ['REQUEST SENSE', '03 00 00 00 ff 00'],
+  ['MODE SENSE(6), Caching', '1a 08 08 00 ff 00'],
+  ['MODE SENSE(6), Control', '1a 00 0a 00 ff 00'],
+  ['MODE SENSE(10), Informational Exceptions Control', '5a 00 9c 00 000000 00ff 00'],
+  ['READ CAPACITY(10)', '25 00 00000000 0000 00 00'],
+  ['READ CAPACITY(16)', `9e 10 ${'00'.repeat(8)} 00000020 00 00`],
+  ['REPORT SUPPORTED OPERATION CODES', 'a3 0c 00 000000 00001000 00 00'],
+  ['REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS', 'a3 0d 00 000000 00001000 00 00'],
+];
+/** What is not, though it needs no medium. */
+const NOT_ALLOWED: readonly [name: string, cdb: string][] = [
+  ['TEST UNIT READY', '00 00 00 00 00 00'],
+  ['MODE SENSE(6), all pages', '1a 08 3f 00 ff 00'],
+  ['MODE SENSE(6), Control Extension', '1a 08 0a 01 ff 00'],
+  ['MODE SENSE(10), every subpage', '5a 08 0a ff 000000 00ff 00'],
+  ['MODE SELECT(6)', '15 10 00 00 00 00'],
+  ['LOG SENSE', '4d 00 40 00 00 0000 00ff 00'],
+  ['START', '1b 00 00 00 01 00'],
+  ['STOP', '1b 00 00 00 00 00'],
+  ['PREVENT', '1e 00 00 00 01 00'],
+  ['RESERVE(6)', '16 00 00 00 00 00'],
+  ['RELEASE(10)', '57 00 00 00 00 00 00 0000 00'],
+  ['PERSISTENT RESERVE IN', '5e 00 0000000000 1000 00'],
+  ['PERSISTENT RESERVE OUT', '5f 00 00 0000 00000018 00'],
+  ['READ(10)', cdb10('28', 0, 0, 1)],
+  ['WRITE(10)', cdb10('2a', 0, 0, 1)],
+  ['an operation code that there is not', 'ff'],
+];
+
 const TEST_UNIT_READY = '00 00 00 00 00 00';
 const REQUEST_SENSE = '03 00 00 00 ff 00';
 
@@ -133,18 +166,13 @@ t.test('while it runs, the unit says how far it has come', async (t) => {
   const list = Buffer.from([1, 0, 0, 1, 7]);
   t.equal(said(await run(cdb(IMMED | OVERWRITE, list.length), list)), SAID.GOOD, 'IMMED does not wait');
   while (pause.heldCount === 0) await new Promise((resolve) => setImmediate(resolve));
-  for (const other of [
-    TEST_UNIT_READY,
-    cdb10('28', 0, 0, 1),
-    cdb10('2a', 0, 0, 1),
-    '1b 00 00 00 02 00',
-    '1a 08 3f 00 ff 00',
-    cdb(BLOCK_ERASE),
-    cdb(EXIT_FAILURE_MODE),
-    'ff',
-  ]) {
-    t.equal(said(await run(other, Buffer.alloc(BLOCK))), SAID.SANITIZE_IN_PROGRESS, other);
-  }
+  const sanitizes = [
+    ['BLOCK ERASE', cdb(BLOCK_ERASE)],
+    ['EXIT FAILURE MODE', cdb(EXIT_FAILURE_MODE)],
+  ] as const;
+  for (const [name, other] of [...NOT_ALLOWED, ...sanitizes])
+    t.equal(said(await run(other, Buffer.alloc(BLOCK))), SAID.SANITIZE_IN_PROGRESS, name);
+  for (const [name, other] of ALLOWED) t.equal(said(await run(other)), SAID.GOOD, name);
   server.reset(() => undefined);
   t.equal((await run(TEST_UNIT_READY)).sense?.progress, 0x3fff, 'a quarter, also after a reset');
   const { dataIn } = await run(REQUEST_SENSE);
@@ -153,8 +181,6 @@ t.test('while it runs, the unit says how far it has come', async (t) => {
     (await run('03 01 00 00 ff 00')).dataIn.toString('hex'),
     '72' + '02041b' + '00000008' + '02060000' + '803fff00',
   );
-  t.equal(said(await run('12 00 00 00ff 00')), SAID.GOOD, 'INQUIRY');
-  t.equal(said(await run('a0 00 00 000000 00000100 00 00')), SAID.GOOD, 'REPORT LUNS');
   pause.remove();
   while (said(await run(TEST_UNIT_READY)) !== SAID.GOOD)
     await new Promise((resolve) => setImmediate(resolve));
@@ -168,7 +194,9 @@ t.test('a failure lasts until it is left or mended', async (t) => {
   fail();
   t.equal(said(await run(cdb(AUSE | BLOCK_ERASE))), SAID.SANITIZE_FAILED);
   t.equal(said(await run(cdb10('28', 0, 0, 1))), SAID.SANITIZE_FAILED, 'the medium is not given away');
-  t.equal(said(await run('1a 08 3f 00 ff 00')), SAID.GOOD, 'what needs no medium is served');
+  for (const [name, other] of NOT_ALLOWED)
+    t.equal(said(await run(other, Buffer.alloc(BLOCK))), SAID.SANITIZE_FAILED, name);
+  for (const [name, other] of ALLOWED) t.equal(said(await run(other)), SAID.GOOD, name);
   t.equal((await run(REQUEST_SENSE)).dataIn.toString('hex', 12, 14), '3103');
   t.equal(said(await run(cdb(EXIT_FAILURE_MODE))), SAID.GOOD, 'AUSE allowed to leave it');
   t.equal(said(await run(cdb10('28', 0, 0, 1))), SAID.GOOD);

@@ -84,12 +84,20 @@ function execute10(unit: DiskUnit, task: ScsiTask): void {
   answer(task, encodeList10(unit, descriptor, pages), uint16(task.cdb, 7));
 }
 
+/** Caching, Control, Informational Exceptions Control: what may be asked for during a sanitize operation (SBC-4 4.11.2). */
+const OF_SANITIZE: ReadonlySet<number> = new Set([0x08, 0x0a, 0x1c]);
+
+function passes(cdb: Buffer): number {
+  const isAllowed = OF_SANITIZE.has(byteAt(cdb, 2) & 0x3f) && byteAt(cdb, 3) === 0;
+  return Passes.NO_MEDIUM | (isAllowed ? Passes.SANITIZE : 0);
+}
+
 export const modeSenseCommands: readonly Command[] = [
   {
     name: 'MODE SENSE(6)',
     opcode: 0x1a,
     usage: usage('1a 08 ff ff ff 04'),
-    passes: Passes.NO_MEDIUM,
+    passes,
     prepare: withoutDataOut,
     execute: execute6,
   },
@@ -97,7 +105,7 @@ export const modeSenseCommands: readonly Command[] = [
     name: 'MODE SENSE(10)',
     opcode: 0x5a,
     usage: usage('5a 18 ff ff 000000 ffff 04'),
-    passes: Passes.NO_MEDIUM,
+    passes,
     prepare: withoutDataOut,
     execute: execute10,
   },

@@ -3,6 +3,7 @@ import { putUint32, putUint64, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { invalidCdbField } from '../sense.js';
+import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 
@@ -38,6 +39,7 @@ export const readCapacityCommands: readonly Command[] = [
     name: 'READ CAPACITY(10)',
     opcode: 0x25,
     usage: usage('25 00 ffffffff 0000 01 04'),
+    passes: Passes.SANITIZE,
     prepare: withoutDataOut,
     execute: execute10,
   },
@@ -46,6 +48,7 @@ export const readCapacityCommands: readonly Command[] = [
     opcode: 0x9e,
     serviceAction: 0x10,
     usage: usage('9e 10 0000000000000000 ffffffff 00 04'),
+    passes: Passes.SANITIZE,
     prepare: withoutDataOut,
     execute: execute16,
   },

@@ -30,7 +30,7 @@ export const reportFunctionsCommand: Command = {
   opcode: 0xa3,
   serviceAction: 0x0d,
   usage: usage('a3 0d 80 000000 ffffffff 00 04'),
-  passes: Passes.NO_MEDIUM,
+  passes: Passes.NO_MEDIUM | Passes.SANITIZE,
   prepare: withoutDataOut,
   execute: (_unit, task) => execute(task),
 };

@@ -87,7 +87,7 @@ export function reportOpcodesCommand(commands: () => readonly Command[]): Comman
     opcode: 0xa3,
     serviceAction: 0x0c,
     usage: usage('a3 0c 87 ff ffff ffffffff 00 04'),
-    passes: Passes.NO_MEDIUM,
+    passes: Passes.NO_MEDIUM | Passes.SANITIZE,
     prepare: withoutDataOut,
     execute: (unit, task) =>
       execute(
