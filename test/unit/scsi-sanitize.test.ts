@@ -67,7 +67,7 @@ for (const [name, action] of [
     t.equal(ram.counts.flush, 2, 'before, and durably');
     t.equal(said(await run(TEST_UNIT_READY)), SAID.GOOD);
     t.equal(said(await run(cdb(action, 4), Buffer.alloc(4))), SAID.INVALID_FIELD_IN_CDB, 'it has no list');
-    t.equal(said(await run(cdb(action | 0x40))), SAID.INVALID_FIELD_IN_CDB, 'ZNR');
+    t.equal(said(await run(cdb(action | 0x40))), SAID.INVALID_FIELD_IN_CDB, 'reserved in SBC-3');
     for (let at = 0; at < 5; at++) {
       const reserved = Buffer.alloc(5)
         .fill(1, at, at + 1)

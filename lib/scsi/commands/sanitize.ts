@@ -1,7 +1,7 @@
 /**
- * SANITIZE (SBC-4 5.34, 4.11): nothing of what was on the medium can be read any more, by erasing it all or by writing
- * over it all, durably. While it runs the unit serves nothing else; a failure lasts until it is left or mended. Resets
- * and lost sessions do not stop it, and with IMMED nobody waits for it.
+ * SANITIZE (SBC-4 5.30, 4.11): nothing of what was on the medium can be read any more, by erasing it all or by writing
+ * over it all, durably. While it runs the unit serves little else (4.11.2), nor after a failure until that is left or
+ * mended. Resets and lost sessions do not stop it, and with IMMED nobody waits for it.
  */
 import { uint16 } from '../../base/bytes.js';
 import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX } from '../../base/limits.js';
@@ -15,8 +15,8 @@ import type { DiskUnit } from '../unit.js';
 
 /** Byte 1 of the CDB. */
 const IMMED = 0x80;
-/** "Zoned no reset": we have no zones. */
-const ZNR = 0x40;
+/** ZNR is ignored without zones since SBC-4 (5.30.1); the unit says SBC-3, where it is reserved, as libiscsi wants it. */
+const RESERVED = 0x40;
 const AUSE = 0x20;
 
 const ServiceAction = {
@@ -35,7 +35,7 @@ const PROGRESS_MAX = 0xffff;
 
 /** What every service action refuses. */
 function findFault(cdb: Buffer): Sense | null {
-  if ((byteAt(cdb, 1) & ZNR) !== 0) return invalidCdbField(1, 6);
+  if ((byteAt(cdb, 1) & RESERVED) !== 0) return invalidCdbField(1, 6);
   for (let at = 2; at < PARAMETER_LIST_LENGTH_AT; at++) if (byteAt(cdb, at) !== 0) return invalidCdbField(at);
   return null;
 }
@@ -46,7 +46,7 @@ function prepareErasure(unit: DiskUnit, task: ScsiTask, isLength: (bytes: number
   if (fault !== null) return refuse(task, fault);
   const listLength = uint16(cdb, PARAMETER_LIST_LENGTH_AT);
   if (!isLength(listLength)) return refuse(task, invalidCdbField(PARAMETER_LIST_LENGTH_AT));
-  // After a failure in the restricted completion mode only that mode may be asked for (SBC-4 4.11.3, 5.34.1).
+  // After a failure in the restricted completion mode only that mode may be asked for (SBC-4 4.11.4, 5.30.1).
   const isRestricted = unit.state.sanitizeFailure === 'restricted';
   if (isRestricted && (byteAt(cdb, 1) & AUSE) !== 0) return refuse(task, invalidCdbField(1, 5));
   if (unit.readOnly) return refuse(task, SENSE.WRITE_PROTECTED);
@@ -87,7 +87,7 @@ function* overwrite(unit: DiskUnit, how: Overwriting, run: SanitizeRun): Generat
   return null;
 }
 
-/** The parameter list of OVERWRITE (SBC-4 5.34.2.1), or what is wrong with it. */
+/** The parameter list of OVERWRITE (SBC-4 5.30.2.2), or what is wrong with it. */
 function readOverwriting(unit: DiskUnit, list: Buffer): Overwriting | Sense {
   if (list.length < HEADER_BYTES) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
   const flags = byteAt(list, 0);
@@ -179,7 +179,7 @@ function executeOverwrite(unit: DiskUnit, task: ScsiTask): void {
   else enterOffice(unit, task, () => sanitize(unit, task, how));
 }
 
-/** Leaves the failure behind: what is on the medium then is what is there (SBC-4 5.34.5). */
+/** Leaves the failure behind: what is on the medium then is what is there (SBC-4 5.30.2.5). */
 function prepareExit(unit: DiskUnit, task: ScsiTask): TaskPlan {
   const fault = findFault(task.cdb);
   if (fault !== null) return refuse(task, fault);
@@ -239,7 +239,7 @@ export const sanitizeCommands: readonly Command[] = [
   },
 ];
 
-/** "If the service action is not supported: INVALID FIELD IN CDB" (SBC-4 5.34.1). */
+/** "If the service action is not supported: INVALID FIELD IN CDB" (SBC-4 5.30.2.1). */
 export const otherSanitizeActions: Command = {
   name: 'SANITIZE',
   opcode,
