@@ -281,6 +281,30 @@ t.test('READ FULL STATUS names the ports, REGISTER brings some along', async (t)
   t.equal((await one.in(2)).toString('hex'), '0008' + '1981' + 'ea01' + '0000', 'PTPL_A');
 });
 
+t.test('REGISTER brings along only who is not registered, with who is not', async (t) => {
+  const [one, two_] = two();
+  const withPorts = async (from: Initiator, key: string, newKey: string, port: string): Promise<string> => {
+    const id = transportId(port);
+    const list = Buffer.from(
+      `${key}${newKey}0000000008000000${hex(id.length, 8)}${id.toString('hex')}`,
+      'hex',
+    );
+    return said(await from.run(`5f 00 00 0000 ${hex(list.length, 8)} 00`, list));
+  };
+  const third = 'iqn.2026-11.test:three,i,0x800000000001';
+  await one.out(REGISTER, NONE, A);
+  await one.out(RESERVE, A, NONE, 1);
+  t.equal(await withPorts(one, A, NONE, third), '5/26/00', 'who is registered does not give its key up so');
+  t.equal(await withPorts(one, A, C, third), '5/26/00', 'nor change it');
+  t.equal(await withPorts(one, B, C, third), CONFLICT, 'and has to know it first');
+  t.equal(await withPorts(two_, NONE, NONE, third), 'GOOD', 'nothing to give up');
+  t.equal(await withPorts(two_, NONE, B, one.nexus.initiatorPortName), '5/26/00', 'it is registered');
+  t.equal((await one.in(0)).toString('hex'), '00000001' + '00000008' + A, 'nothing has changed');
+  t.equal(await two_.says(WRITE), CONFLICT);
+  t.equal(await withPorts(two_, NONE, B, third), 'GOOD');
+  t.equal((await one.in(0)).toString('hex'), '00000002' + '00000018' + A + B + B);
+});
+
 t.test('REGISTER AND MOVE hands the reservation on', async (t) => {
   const [one, two_, third] = three();
   const move = async (from: Initiator, key: string, to: string, unregister: boolean): Promise<string> => {

@@ -165,6 +165,7 @@ function requestOf(unit: DiskUnit, task: ScsiTask): ProutRequest | null {
     key: dataOut.toString('hex', 0, KEY_BYTES),
     serviceActionKey: dataOut.toString('hex', KEY_BYTES, 2 * KEY_BYTES),
     aptpl: (flags & APTPL) !== 0,
+    specifiesPorts: hasPorts && !isMove,
     ports,
     unregisters: isMove && (flags & 0x02) !== 0,
   };

@@ -38,7 +38,9 @@ export interface ProutRequest {
   readonly key: string;
   readonly serviceActionKey: string;
   readonly aptpl: boolean;
-  /** Of REGISTER: other initiator ports that are registered with it (SPEC_I_PT). Of REGISTER AND MOVE: the one it goes to. */
+  /** SPEC_I_PT: of REGISTER alone. */
+  readonly specifiesPorts: boolean;
+  /** Of REGISTER: other initiator ports that are registered with it. Of REGISTER AND MOVE: the one it goes to. */
   readonly ports: readonly string[];
   /** Of REGISTER AND MOVE. */
   readonly unregisters: boolean;
@@ -62,6 +64,9 @@ export type Change =
   | { readonly kind: 'refused'; readonly sense: Sense };
 
 const CONFLICT: Change = { kind: 'conflict' };
+/** In the parameter list of REGISTER (SPC-4 6.16.3). */
+const SPEC_I_PT_AT = 20;
+const TRANSPORT_IDS_AT = 28;
 
 export function prout(state: Reservations, request: ProutRequest): Change {
   const { action, key, initiatorPort } = request;
@@ -108,16 +113,17 @@ function tell(
 
 /** REGISTER (SPC-4 5.13.7), and REGISTER AND IGNORE EXISTING KEY. */
 function register(state: Reservations, request: ProutRequest): Change {
-  const { initiatorPort, key, serviceActionKey, aptpl, ports } = request;
+  const { initiatorPort, key, serviceActionKey, aptpl, specifiesPorts, ports } = request;
   const known = registrationOf(state, initiatorPort);
   if (request.action === ProutAction.REGISTER && key !== (known?.key ?? NO_KEY)) return CONFLICT;
-  if (serviceActionKey === NO_KEY)
-    return known === undefined ? done(state) : unregister(state, initiatorPort);
-  // SPC-4 5.13.7.3: only a nexus that is not registered yet may bring others along.
-  if (ports.length > 0 && known !== undefined) return { kind: 'refused', sense: invalidCdbField(1, 4) };
-  const wanted = [...new Set([initiatorPort, ...ports])];
+  if (known === undefined && serviceActionKey === NO_KEY) return done(state);
+  // Only a nexus that is not registered yet may bring others along, and only such (SPC-4 table 67, notes c and b).
+  if (known !== undefined && specifiesPorts)
+    return { kind: 'refused', sense: invalidParameterField(SPEC_I_PT_AT) };
+  if (serviceActionKey === NO_KEY) return unregister(state, initiatorPort);
   const isTaken = ports.some((port) => registrationOf(state, port) !== undefined);
-  if (isTaken) return CONFLICT;
+  if (isTaken) return { kind: 'refused', sense: invalidParameterField(TRANSPORT_IDS_AT) };
+  const wanted = [...new Set([initiatorPort, ...ports])];
   const registrations = [
     ...state.registrations.map((one) => (one === known ? { ...one, key: serviceActionKey } : one)),
     ...(known === undefined ? wanted.map((port) => ({ initiatorPort: port, key: serviceActionKey })) : []),
