@@ -230,6 +230,37 @@ t.test('PREEMPT of all registrants, by key and all of them', async (t) => {
   t.equal(await one.says(READ), CONFLICT);
 });
 
+t.test('PREEMPT of the own key unregisters who asks, unless it takes over', async (t) => {
+  for (const action of [PREEMPT, PREEMPT_AND_ABORT]) {
+    const [one, two_, third] = three();
+    for (const who of [one, two_]) await who.out(REGISTER, NONE, A);
+    await third.out(REGISTER, NONE, C);
+    await third.out(RESERVE, C, NONE, 1);
+    t.equal(await one.out(action, A, A, 1), 'GOOD');
+    t.equal((await one.in(0)).toString('hex', 8), C, 'with everybody who has that key');
+    t.equal((await one.in(1)).toString('hex', 8, 16), C, "the reservation is another one's");
+    t.equal(await one.says(READ), 'GOOD', 'who asked is told nothing');
+    t.equal(await two_.says(READ), '6/2a/05');
+    t.equal(one.nexus.aborts, 0, 'the command itself is answered');
+    t.equal(await third.out(action, C, C, 3), 'GOOD', 'of its own reservation');
+    t.equal((await third.in(0)).toString('hex', 8), C, 'it takes over, and stays');
+    t.equal((await third.in(1))[21], 3);
+    t.equal(await third.out(RELEASE, C, NONE, 3), 'GOOD');
+    t.equal(await third.out(action, C, C, 3), 'GOOD', 'nothing is reserved');
+    t.equal((await third.in(0)).toString('hex', 8), '');
+  }
+});
+
+t.test('PREEMPT of the last registrant ends what all registrants hold', async (t) => {
+  const [one, two_] = two();
+  for (const who of [one, two_]) await who.out(REGISTER, NONE, A);
+  await one.out(RESERVE, A, NONE, 7);
+  t.equal(await one.out(PREEMPT, A, A, 7), 'GOOD');
+  t.equal((await one.in(0)).toString('hex', 8), '');
+  t.equal((await one.in(1)).toString('hex', 8), '');
+  t.equal(await one.says(WRITE), 'GOOD');
+});
+
 t.test('PREEMPT AND ABORT answers when what it aborts has ended', async (t) => {
   const [one, two_] = two();
   await one.out(REGISTER, NONE, A);

@@ -206,16 +206,17 @@ function preempt(state: Reservations, request: ProutRequest): Change {
   if (takesOver && !isKnownType(type)) return { kind: 'refused', sense: invalidCdbField(2, 3) };
   const isHit = (one: Registration): boolean => takesAll || one.key === serviceActionKey;
   if (!takesAll && !state.registrations.some(isHit)) return CONFLICT;
-  // The one that asks keeps its registration where it takes the reservation over, or would be left with nothing.
-  const isLeft = (one: Registration): boolean => !isHit(one) || one.initiatorPort === initiatorPort;
+  const isSelf = (port: string): boolean => port === initiatorPort;
+  // Who takes the reservation over stays registered; who removes its own key does not, and is not told (SPC-4 5.13.11.2.5).
+  const isLeft = (one: Registration): boolean => !isHit(one) || (takesOver && isSelf(one.initiatorPort));
   const registrations = state.registrations.filter(isLeft);
-  const gone = state.registrations.filter((one) => !isLeft(one));
+  const gone = state.registrations.filter((one) => !isLeft(one) && !isSelf(one.initiatorPort));
   const notices = tell(gone, 'REGISTRATIONS_PREEMPTED', () => false);
-  const after = takesOver ? reservationOf(type, initiatorPort) : persistent;
-  if (takesOver && persistent !== null && persistent.type !== type) {
-    const isSelf = (port: string): boolean => port === initiatorPort;
+  // What all registrants hold ends with the last of them (SPC-4 5.13.10).
+  const left = isAll && registrations.length === 0 ? null : persistent;
+  const after = takesOver ? reservationOf(type, initiatorPort) : left;
+  if (takesOver && persistent !== null && persistent.type !== type)
     notices.push(...tell(registrations, 'RESERVATIONS_RELEASED', isSelf));
-  }
   const aborts = request.action === ProutAction.PREEMPT_AND_ABORT ? gone.map((one) => one.initiatorPort) : [];
   return done({ ...state, generation: next(state), registrations, persistent: after }, notices, aborts);
 }
