@@ -345,7 +345,17 @@ t.test('REGISTER AND MOVE hands the reservation on', async (t) => {
     return said(await from.run(`5f ${hex(MOVE, 2)} 01 0000 ${hex(list.length, 8)} 00`, list));
   };
   await one.out(REGISTER, NONE, A);
-  t.equal(await move(one, A, two_.nexus.initiatorPortName, true), CONFLICT, 'nothing to hand on');
+  t.equal(await move(two_, A, one.nexus.initiatorPortName, true), CONFLICT, 'not registered');
+  t.equal(await move(one, A, two_.nexus.initiatorPortName, true), '5/24/00', 'nothing to hand on');
+  await third.out(REGISTER, NONE, B);
+  await one.out(RESERVE, A, NONE, 7);
+  t.equal(await move(one, A, two_.nexus.initiatorPortName, true), CONFLICT, 'it is of all registrants');
+  await one.out(RELEASE, A, NONE, 7);
+  t.equal(await third.says(WRITE), '6/2a/04');
+  await one.out(RESERVE, A, NONE, 1);
+  t.equal(await move(third, B, two_.nexus.initiatorPortName, true), CONFLICT, 'it is not its own');
+  await third.out(REGISTER, B, NONE);
+  await one.out(RELEASE, A, NONE, 1);
   await one.out(RESERVE, A, NONE, 1);
   t.equal(await move(one, A, one.nexus.initiatorPortName, true), '5/26/00', 'to itself');
   t.equal(await move(one, A, two_.nexus.initiatorPortName, true), 'GOOD');

@@ -226,7 +226,8 @@ function registerAndMove(state: Reservations, request: ProutRequest): Change {
   const { initiatorPort, serviceActionKey, aptpl, ports, unregisters } = request;
   const { persistent } = state;
   const [to] = ports;
-  if (persistent === null || persistent.holder !== initiatorPort) return CONFLICT;
+  if (persistent === null) return { kind: 'refused', sense: invalidCdbField(1, 4) };
+  if (persistent.holder !== initiatorPort) return CONFLICT;
   if (serviceActionKey === NO_KEY) return { kind: 'refused', sense: invalidParameterField(8) };
   if (to === undefined || to === initiatorPort) return { kind: 'refused', sense: invalidParameterField(24) };
   const others = state.registrations.filter(
