@@ -35,6 +35,7 @@ const ACCESS = new Map<number, Access>([
   [0x56, 'anybody'], // RESERVE (10)
   [0x25, 'always'], // READ CAPACITY (10)
   [0x4d, 'always'], // LOG SENSE
+  [0x84, 'always'], // RECEIVE COPY RESULTS and after
   [0x5e, 'always'], // PERSISTENT RESERVE IN
   [0x5f, 'always'], // PERSISTENT RESERVE OUT: its own rules
   [0x08, 'read'], // READ (6)
