@@ -5,11 +5,15 @@ import type { DiskUnit } from '../unit.js';
 /** WABEREQ and WACEREQ 01b: blocks can be read after SANITIZE has erased them, without being written before. */
 const READS_AFTER_ERASE = 0x50;
 
+/** VERIFY compares unmapped blocks like others: they are zeros (SBC-4 6.6.2). */
+const VBULS = 0x01;
+
 /** B1h: MEDIUM ROTATION RATE 1, a medium that does not rotate: hosts then neither elevate nor defragment. */
 export function encodeBlockDeviceCharacteristics(): Buffer {
   const body = Buffer.alloc(60);
   putUint16(body, 1, 0);
   body[3] = READS_AFTER_ERASE;
+  body[4] = VBULS;
   return body;
 }
 
