@@ -93,6 +93,22 @@ t.test('without the medium', async (t) => {
   t.same([ram.counts.read, ram.counts.write, ram.counts.discard, ram.counts.flush], [0, 0, 0, 1]);
 });
 
+t.test('REQUEST SENSE says that it is not there before a unit attention', async (t) => {
+  const { server, a, b } = unit();
+  server.reset(() => undefined);
+  t.equal(said(await a(TEST_UNIT_READY)), SAID.UNIT_WAS_RESET);
+  t.equal(said(await a(EJECT)), SAID.GOOD);
+  const sense = async (): Promise<string> => (await b('03 00 00 00 ff 00')).dataIn.toString('hex', 12, 14);
+  t.equal(await sense(), '3a00');
+  t.equal(said(await b(TEST_UNIT_READY)), SAID.UNIT_WAS_RESET, 'which stays');
+  server.reset(() => undefined);
+  t.equal(said(await a(TEST_UNIT_READY)), SAID.UNIT_WAS_RESET);
+  t.equal(said(await a(LOAD)), SAID.GOOD);
+  t.equal(await sense(), '2903', 'with the medium it is said');
+  t.equal(await sense(), '2800', 'and gone with that');
+  t.equal(await sense(), '0000');
+});
+
 t.test('the medium comes back, and the others are told', async (t) => {
   const { a, b, c } = unit();
   const data = Buffer.alloc(BLOCK, 7);

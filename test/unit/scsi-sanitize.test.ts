@@ -1,7 +1,7 @@
 /** SANITIZE: what it leaves on the medium, what the unit answers meanwhile, and what follows a failure. */
 import t from 'tap';
 import { BLOCK, BLOCKS, cdb10, hex, rig, type Rig } from '../support/scsi-rig.js';
-import { type Outcome, SAID, said } from '../support/scsi-runner.js';
+import { NEXUS, type Outcome, SAID, said } from '../support/scsi-runner.js';
 
 const OVERWRITE = 0x01;
 const BLOCK_ERASE = 0x02;
@@ -173,7 +173,10 @@ t.test('while it runs, the unit says how far it has come', async (t) => {
   for (const [name, other] of [...NOT_ALLOWED, ...sanitizes])
     t.equal(said(await run(other, Buffer.alloc(BLOCK))), SAID.SANITIZE_IN_PROGRESS, name);
   for (const [name, other] of ALLOWED) t.equal(said(await run(other)), SAID.GOOD, name);
+  server.nexusBegan(NEXUS);
   server.reset(() => undefined);
+  t.equal((await run(REQUEST_SENSE)).dataIn.toString('hex', 12, 14), '041b', 'before a unit attention');
+  t.equal(said(await run(TEST_UNIT_READY)), SAID.UNIT_WAS_RESET, 'which is told yet');
   t.equal((await run(TEST_UNIT_READY)).sense?.progress, 0x3fff, 'a quarter, also after a reset');
   const { dataIn } = await run(REQUEST_SENSE);
   t.equal(dataIn.toString('hex'), '70000200000000' + '0a' + '00000000' + '041b' + '00' + '803fff');

@@ -3,7 +3,8 @@ import { byteAt } from '../cdb.js';
 import { accept, answer, type Command, usage, withoutDataOut } from '../command.js';
 import { encodeSense, encodeSenseDescriptors, type Sense, SENSE } from '../sense.js';
 import type { ScsiTask } from '../task.js';
-import { PASSES_ALL } from '../state.js';
+import { Passes, PASSES_ALL } from '../state.js';
+import type { DiskUnit } from '../unit.js';
 
 const testUnitReady: Command = {
   name: 'TEST UNIT READY',
@@ -20,6 +21,11 @@ export function answerSense(task: ScsiTask, sense: Sense): void {
   answer(task, descriptors ? encodeSenseDescriptors(sense) : encodeSense(sense), byteAt(task.cdb, 4));
 }
 
+/** Why the unit is not ready for access: said before a unit attention condition, which stays then (SPC-4 6.39). */
+function whyNotReady({ state }: DiskUnit, { nexus }: ScsiTask): Sense | null {
+  return state.obstacle(nexus, Passes.UNIT_ATTENTION | Passes.SANITIZE_FAILURE);
+}
+
 const requestSense: Command = {
   name: 'REQUEST SENSE',
   opcode: 0x03,
@@ -27,7 +33,8 @@ const requestSense: Command = {
   passes: PASSES_ALL,
   prepare: withoutDataOut,
   // Sense data is always delivered with the status; what is left to say is what another command would be told.
-  execute: (unit, task) => answerSense(task, unit.state.obstacle(task.nexus, 0) ?? SENSE.NONE),
+  execute: (unit, task) =>
+    answerSense(task, whyNotReady(unit, task) ?? unit.state.obstacle(task.nexus, 0) ?? SENSE.NONE),
 };
 
 export const unitStateCommands: readonly Command[] = [testUnitReady, requestSense];
