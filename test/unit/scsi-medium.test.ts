@@ -155,6 +155,31 @@ t.test('removal is prevented as long as anybody wants it', async (t) => {
   }
 });
 
+t.test('who is preempted and aborted does not prevent removal any more', async (t) => {
+  const { a, b, c } = unit();
+  const out = (action: string, key: string, serviceActionKey: string): [string, Buffer] => [
+    `5f ${action} 01 0000 00000018 00`,
+    Buffer.from(`${key.repeat(16)}${serviceActionKey.repeat(16)}${'00'.repeat(8)}`, 'hex'),
+  ];
+  const register = async (): Promise<void> => {
+    t.equal(said(await a(...out('06', '0', 'a'))), SAID.GOOD);
+    t.equal(said(await a(PREVENT)), SAID.GOOD);
+  };
+  t.equal(said(await b(...out('00', '0', 'b'))), SAID.GOOD);
+  await register();
+  t.equal(said(await c(PREVENT)), SAID.GOOD);
+  t.equal(said(await b(...out('04', 'b', 'a'))), SAID.GOOD, 'PREEMPT');
+  t.equal(said(await c(ALLOW)), SAID.GOOD);
+  t.equal(said(await b(EJECT)), SAID.REMOVAL_PREVENTED, 'aborts nothing');
+  t.equal(said(await a(TEST_UNIT_READY)), '6/2a/05');
+  await register();
+  t.equal(said(await c(PREVENT)), SAID.GOOD);
+  t.equal(said(await b(...out('05', 'b', 'a'))), SAID.GOOD, 'PREEMPT AND ABORT');
+  t.equal(said(await b(EJECT)), SAID.REMOVAL_PREVENTED, 'of another one');
+  t.equal(said(await c(ALLOW)), SAID.GOOD);
+  t.equal(said(await b(EJECT)), SAID.GOOD);
+});
+
 t.test('a medium that cannot be made durable stays', async (t) => {
   const { device, a } = unit();
   device.add({ ops: ['flush'], action: { kind: 'fail', code: 'medium-write' } });

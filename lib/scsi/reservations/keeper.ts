@@ -50,7 +50,7 @@ export class Nexuses {
   /** Copies that come from other units → the nexus that each of them acts as. */
   private readonly guests = new Map<GuestNexus, ScsiNexus>();
 
-  constructor(private readonly unit: Pick<UnitState, 'attend'>) {}
+  constructor(private readonly unit: Pick<UnitState, 'attend' | 'setPrevented'>) {}
 
   /** @param admit called where its initiator was not here before: how many losses of the unit's device cannot be its own */
   add(nexus: ScsiNexus, admit: () => number): void {
@@ -112,13 +112,15 @@ export class Nexuses {
     }
   }
 
-  /** Aborts every command of these initiator ports; calls back when none of them can reach the medium. */
+  /**
+   * What PREEMPT AND ABORT does to these initiator ports: aborts every command of theirs, and they do not keep the medium
+   * in any more (SPC-4 5.13.11.2.6 h). Calls back when none of them can reach the medium.
+   */
   abort(initiatorPorts: readonly string[], done: () => void): void {
-    const all = [...this.all, ...this.guests.keys()];
-    abortAll(
-      all.filter(({ initiatorPortName }) => initiatorPorts.includes(initiatorPortName)),
-      done,
-    );
+    const isOne = ({ initiatorPortName }: ScsiNexus): boolean => initiatorPorts.includes(initiatorPortName);
+    const preempted = [...this.all].filter(isOne);
+    for (const nexus of preempted) this.unit.setPrevented(nexus, false, () => undefined);
+    abortAll([...preempted, ...[...this.guests.keys()].filter(isOne)], done);
   }
 
   /** Something of a copy that comes from another unit is under way here. */
