@@ -417,7 +417,11 @@ t.test('RESERVE and RELEASE', async (t) => {
   t.equal(await one.says('56 00 00 00 00 00 00 0000 00'), 'GOOD', 'again');
   t.equal(await two_.says('16 00 00 00 00 00'), CONFLICT);
   t.equal(await two_.says(TEST_UNIT_READY), CONFLICT);
-  t.equal(await two_.out(REGISTER, NONE, B), CONFLICT);
+  for (const who of [one, two_]) {
+    t.equal(await who.out(REGISTER, NONE, B), CONFLICT, 'whose ever it is');
+    t.equal(await who.out(8, NONE), CONFLICT, 'whatever it asks for');
+    t.equal(await who.says('5e 02 0000000000 1000 00'), CONFLICT);
+  }
   t.equal(await two_.says('12 00 00 00 ff 00'), 'GOOD');
   t.equal(await two_.says('17 00 00 00 00 00'), 'GOOD', 'no error');
   t.equal(await two_.says(READ), CONFLICT, 'and no effect');
@@ -432,6 +436,21 @@ t.test('RESERVE and RELEASE', async (t) => {
   await two_.says('16 00 00 00 00 00');
   two_.server.reset(() => undefined);
   t.equal(await one.says(READ), 'GOOD', 'and with a reset');
+});
+
+t.test('a RESERVE that is written before a PERSISTENT RESERVE OUT goes before it', async (t) => {
+  let between = (): void => undefined;
+  class BusyKeeper extends LocalKeeper {
+    override change(...args: Parameters<LocalKeeper['change']>): void {
+      between();
+      super.change(...args);
+    }
+  }
+  const keeper = new BusyKeeper();
+  const [one] = initiatorsOf(keeper, ['one']) as [Initiator];
+  between = () => (keeper.state = { ...keeper.state, reservedBy: 'another', reservedAt: '' });
+  t.equal(await one.out(REGISTER, NONE, A), CONFLICT);
+  t.strictSame(keeper.state.registrations, []);
 });
 
 t.test('RESERVE beside persistent reservations (CRH)', async (t) => {

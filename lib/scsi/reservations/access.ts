@@ -1,5 +1,5 @@
 /**
- * Who may do what while a unit is reserved: SPC-4 table 42, SBC-3 table 13 (persistent reservations), SPC-2 table 10
+ * Who may do what while a unit is reserved: SPC-4 table 65, SBC-4 table 13 (persistent reservations), SPC-2 table 10
  * (RESERVE). Asked for every command of a unit that is reserved, and for none of one that is not.
  */
 import { byteAt } from '../cdb.js';
@@ -18,6 +18,8 @@ export type Access =
   | 'always'
   /** The same, and allowed under RESERVE of another too. */
   | 'anybody'
+  /** The same, but in conflict with RESERVE of anybody, its own included (SPC-2 5.5.1). */
+  | 'persistent'
   /** It looks at the medium: allowed where reading is shared. */
   | 'read'
   /** It changes the medium or the unit. */
@@ -36,8 +38,8 @@ const ACCESS = new Map<number, Access>([
   [0x25, 'always'], // READ CAPACITY (10)
   [0x4d, 'always'], // LOG SENSE
   [0x84, 'always'], // RECEIVE COPY RESULTS and after
-  [0x5e, 'always'], // PERSISTENT RESERVE IN
-  [0x5f, 'always'], // PERSISTENT RESERVE OUT: its own rules
+  [0x5e, 'persistent'], // PERSISTENT RESERVE IN
+  [0x5f, 'persistent'], // PERSISTENT RESERVE OUT: its own rules besides
   [0x08, 'read'], // READ (6)
   [0x28, 'read'],
   [0xa8, 'read'],
@@ -90,9 +92,9 @@ export function isConflict(state: Reservations, initiatorPort: string, cdb: Buff
 /** The same, by what is to be done. */
 export function isBarred(state: Reservations, initiatorPort: string, access: Access): boolean {
   if (access === 'anybody') return false;
-  if (state.reservedBy !== null && state.reservedBy !== initiatorPort) return true;
-  const { persistent } = state;
-  if (persistent === null || access === 'always') return false;
+  const { persistent, reservedBy } = state;
+  if (reservedBy !== null && (reservedBy !== initiatorPort || access === 'persistent')) return true;
+  if (persistent === null || access === 'always' || access === 'persistent') return false;
   if (holdsReservation(state, initiatorPort)) return false;
   const isShared = isRegistrantsOnly(persistent.type) || isAllRegistrants(persistent.type);
   if (isShared && registrationOf(state, initiatorPort) !== undefined) return false;

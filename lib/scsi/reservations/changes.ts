@@ -70,6 +70,8 @@ const TRANSPORT_IDS_AT = 28;
 
 export function prout(state: Reservations, request: ProutRequest): Change {
   const { action, key, initiatorPort } = request;
+  // Also of a RESERVE that came in between (SPC-2 5.5.1).
+  if (state.reservedBy !== null) return CONFLICT;
   if (action === ProutAction.REGISTER || action === ProutAction.REGISTER_AND_IGNORE_EXISTING_KEY)
     return register(state, request);
   // SPC-4 5.13.5: every other needs a registration, with its key.
