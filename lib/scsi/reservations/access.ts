@@ -77,8 +77,8 @@ function accessOf(cdb: Buffer): Access {
       return serviceAction === GET_LBA_STATUS ? 'read' : 'always';
     case PREVENT_ALLOW: // PREVENT = 0 takes nothing from anybody
       return (byteAt(cdb, 4) & 0x03) === 0 ? 'anybody' : 'write';
-    case START_STOP_UNIT: // START = 1 and no power condition
-      return (byteAt(cdb, 4) & 0xf3) === 0x01 ? 'always' : 'write';
+    case START_STOP_UNIT: // START = 1 and no power condition, whatever LOEJ says
+      return (byteAt(cdb, 4) & 0xf1) === 0x01 ? 'always' : 'write';
     default:
       return ACCESS.get(opcode) ?? 'write';
   }
