@@ -21,6 +21,7 @@ import type { BlockDevice } from '../block/device.js';
 import { PeerType, type PeerHub } from '../peer/contract.js';
 import { byteAt } from '../scsi/cdb.js';
 import type { DiskServer } from '../scsi/disk-server.js';
+import { OperationCode } from '../scsi/opcodes.js';
 import { encodeSense, encodeSenseDescriptors, type Sense } from '../scsi/sense.js';
 import { type DeviceServer, type Refusal, type ScsiNexus, ScsiTask, type TaskPlan } from '../scsi/task.js';
 import { Errand, type Held, type Standing } from './errand.js';
@@ -53,7 +54,7 @@ export interface AccessParts {
 
 const NOTHING = Buffer.alloc(0);
 /** The same from every port, but for what it says of that: no home is needed, and none could say it. */
-const ANSWERED_ANYWHERE = new Set([0x12, 0xa0]); // INQUIRY, REPORT LUNS
+const ANSWERED_ANYWHERE: ReadonlySet<number> = new Set([OperationCode.INQUIRY, OperationCode.REPORT_LUNS]);
 
 /** What a CDB comes to. */
 class DecodedTask extends ScsiTask {

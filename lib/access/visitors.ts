@@ -7,6 +7,7 @@ import { CONNECTIONS_MAX, HOME_COMMAND_BYTES_MAX } from '../base/limits.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
 import { byteAt } from '../scsi/cdb.js';
 import type { DiskServer } from '../scsi/disk-server.js';
+import { OperationCode } from '../scsi/opcodes.js';
 import { RefusedIo, senseOfIoError, SENSE, type Sense } from '../scsi/sense.js';
 import { ScsiStatus, ScsiTask, type Refusal, type ScsiNexus } from '../scsi/task.js';
 import { CDB_BYTES, formatNotGood, type NexusBegan, type Server } from './messages.js';
@@ -25,9 +26,14 @@ interface InService {
   stop(): void;
 }
 
-/** RESERVE, RELEASE, PERSISTENT RESERVE OUT: every member hears of them. */
-const OF_GROUP = new Set([0x16, 0x17, 0x56, 0x57, 0x5f]);
-const SANITIZE = 0x48; // takes hours
+/** Every member hears of them. */
+const OF_GROUP: ReadonlySet<number> = new Set([
+  OperationCode.RESERVE_6,
+  OperationCode.RELEASE_6,
+  OperationCode.RESERVE_10,
+  OperationCode.RELEASE_10,
+  OperationCode.PERSISTENT_RESERVE_OUT,
+]);
 
 /** One session at another member. */
 class Visitor implements ScsiNexus {
@@ -300,7 +306,7 @@ class VisitorTask extends ScsiTask implements InService {
     this.expectedDataOutBytes = request.lengthBytes;
     const opcode = byteAt(this.cdb, 0);
     this.isOfGroup = OF_GROUP.has(opcode);
-    this.isApart = this.isOfGroup || opcode === SANITIZE;
+    this.isApart = this.isOfGroup || opcode === OperationCode.SANITIZE; // takes hours
     this.visitors.began(this);
     const plan = disk.prepare(this);
     if (plan === 'finished') return;

@@ -1,4 +1,5 @@
 /** What a command handler is, and the few ways in which one ends. Handlers keep no state between two commands. */
+import type { Access } from './reservations/access.js';
 import type { Sense } from './sense.js';
 import { type ScsiTask, ScsiStatus, type TaskPlan } from './task.js';
 import type { DiskUnit } from './unit.js';
@@ -14,6 +15,8 @@ export interface Command {
    * that is looked at. As long as the CDB.
    */
   readonly usage: Buffer;
+  /** How it stands to the reservations of others, by its CDB where that says; absent: it changes something, 'write'. */
+  readonly access?: Access | ((cdb: Buffer) => Access);
   /** Which conditions of the unit do not stand in its way (state.ts), by its CDB where that says; absent: every one does. */
   readonly passes?: number | ((cdb: Buffer) => number);
   /** Whether a unit has it, where not every unit does: the others answer as if it were not there. */
@@ -24,7 +27,12 @@ export interface Command {
   execute?(unit: DiskUnit, task: ScsiTask): void;
 }
 
-/** Which conditions of the unit do not stand in the way of a command with this CDB. */
+/** How a command with this CDB stands to the reservations of others. */
+export function accessOf({ access = 'write' }: Pick<Command, 'access'>, cdb: Buffer): Access {
+  return typeof access === 'string' ? access : access(cdb);
+}
+
+/** Which conditions of the unit do not stand in its way. */
 export function passesOf({ passes = 0 }: Pick<Command, 'passes'>, cdb: Buffer): number {
   return typeof passes === 'number' ? passes : passes(cdb);
 }

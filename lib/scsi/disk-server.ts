@@ -5,14 +5,15 @@
 import { assert } from '../base/assert.js';
 import type { BlockDevice } from '../block/device.js';
 import { asksForAca, byteAt, controlByteIndex } from './cdb.js';
-import { passesOf, refuse } from './command.js';
+import { accessOf, passesOf, refuse } from './command.js';
 import { inquireAbsentUnit, inquiryCommand } from './commands/inquiry.js';
 import { reportLuns, reportLunsCommand } from './commands/report-luns.js';
 import { resumeSanitize } from './commands/sanitize.js';
 import { answerSense } from './commands/unit-state.js';
 import { lookUp } from './dispatch.js';
+import { OperationCode } from './opcodes.js';
 import { encodeSense, encodeSenseDescriptors, invalidCdbField, type Sense, SENSE } from './sense.js';
-import { isConflict } from './reservations/access.js';
+import { isBarred } from './reservations/access.js';
 import { unitReset } from './reservations/changes.js';
 import { NO_RESERVATIONS } from './reservations/state.js';
 import {
@@ -26,11 +27,7 @@ import {
 import { DiskUnit, type UnitParts } from './unit.js';
 
 const NOTHING = Buffer.alloc(0);
-const REQUEST_SENSE = 0x03;
 const CONFLICT: Refusal = Object.freeze({ status: ScsiStatus.RESERVATION_CONFLICT, sense: null });
-/** What reservations go by. */
-const READ = Buffer.from([0x28]);
-const WRITE = Buffer.from([0x2a]);
 
 export class DiskServer implements DeviceServer {
   readonly device: BlockDevice;
@@ -59,7 +56,8 @@ export class DiskServer implements DeviceServer {
     }
     if (command === null) return refuse(task, SENSE.INVALID_OPCODE);
     if (reservations.state !== NO_RESERVATIONS) {
-      if (isConflict(reservations.state, task.nexus.initiatorPortName, cdb)) return refuseInConflict(task);
+      const access = accessOf(command, cdb);
+      if (isBarred(reservations.state, task.nexus.initiatorPortName, access)) return refuseInConflict(task);
     }
     if (asksForAca(cdb)) return refuse(task, invalidCdbField(controlByteIndex(byteAt(cdb, 0)), 2));
     return command.prepare(this.unit, task);
@@ -90,8 +88,7 @@ export class DiskServer implements DeviceServer {
     const { state, reservations, readOnly } = this.unit;
     const obstacle = state.isQuiet ? null : state.obstacle(nexus, 0);
     if (obstacle !== null) return checkCondition(obstacle);
-    const cdb = op === 'read' ? READ : WRITE;
-    if (isConflict(reservations.state, nexus.initiatorPortName, cdb)) return CONFLICT;
+    if (isBarred(reservations.state, nexus.initiatorPortName, op)) return CONFLICT;
     return op === 'write' && readOnly ? checkCondition(SENSE.WRITE_PROTECTED) : null;
   }
 
@@ -188,6 +185,8 @@ function refuseInConflict(task: ScsiTask): 'finished' {
 function prepareAbsent(task: ScsiTask): TaskPlan {
   const opcode = byteAt(task.cdb, 0);
   const served =
-    opcode === inquiryCommand.opcode || opcode === reportLunsCommand.opcode || opcode === REQUEST_SENSE;
+    opcode === inquiryCommand.opcode ||
+    opcode === reportLunsCommand.opcode ||
+    opcode === OperationCode.REQUEST_SENSE;
   return served ? 'control' : refuse(task, SENSE.LOGICAL_UNIT_NOT_SUPPORTED);
 }

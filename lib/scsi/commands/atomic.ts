@@ -10,6 +10,7 @@ import { uint16, uint32, uint64 } from '../../base/bytes.js';
 import { PIECE_BYTES_MAX } from '../../base/limits.js';
 import { byteAt, FUA } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { cut, finishClaimed, type Piece } from '../pieces.js';
 import { findRangeFault, type MediumRange } from '../range.js';
 import { firstDifference, invalidCdbField, type Sense, SENSE } from '../sense.js';
@@ -130,19 +131,19 @@ function atomically(command: AtomicCommand): Pick<Command, 'prepare' | 'execute'
 export const atomicCommands: readonly Command[] = [
   {
     name: 'COMPARE AND WRITE',
-    opcode: 0x89,
+    opcode: OperationCode.COMPARE_AND_WRITE,
     usage: usage('89 f8 ffffffffffffffff 000000 ff 00 04'),
     ...atomically(compareAndWrite),
   },
   {
     name: 'ORWRITE(16)',
-    opcode: 0x8b,
+    opcode: OperationCode.ORWRITE_16,
     usage: usage('8b f8 ffffffffffffffff ffffffff 00 04'),
     ...atomically(orWrite),
   },
   {
     name: 'WRITE ATOMIC(16)',
-    opcode: 0x9c,
+    opcode: OperationCode.WRITE_ATOMIC_16,
     usage: usage('9c f8 ffffffffffffffff ffff ffff 00 04'),
     ...atomically(writeAtomic),
   },

@@ -5,6 +5,7 @@
 import { uint16, uint32, uint64 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { durablePieces, finishByPieces, flushPieces, runPieces } from '../pieces.js';
 import { lbaOutOfRange } from '../sense.js';
 import type { ScsiTask } from '../task.js';
@@ -48,29 +49,31 @@ function prefetch(readRange: ReadRange): NonNullable<Command['execute']> {
 export const cacheCommands: readonly Command[] = [
   {
     name: 'SYNCHRONIZE CACHE(10)',
-    opcode: 0x35,
+    opcode: OperationCode.SYNCHRONIZE_CACHE_10,
     usage: usage('35 02 ffffffff 00 ffff 04'),
     prepare: withoutDataOut,
     execute: synchronize(range10),
   },
   {
     name: 'SYNCHRONIZE CACHE(16)',
-    opcode: 0x91,
+    opcode: OperationCode.SYNCHRONIZE_CACHE_16,
     usage: usage('91 02 ffffffffffffffff ffffffff 00 04'),
     prepare: withoutDataOut,
     execute: synchronize(range16),
   },
   {
     name: 'PRE-FETCH(10)',
-    opcode: 0x34,
+    opcode: OperationCode.PRE_FETCH_10,
     usage: usage('34 02 ffffffff 00 ffff 04'),
+    access: 'read',
     prepare: withoutDataOut,
     execute: prefetch(range10),
   },
   {
     name: 'PRE-FETCH(16)',
-    opcode: 0x90,
+    opcode: OperationCode.PRE_FETCH_16,
     usage: usage('90 02 ffffffffffffffff ffffffff 00 04'),
+    access: 'read',
     prepare: withoutDataOut,
     execute: prefetch(range16),
   },

@@ -7,6 +7,7 @@ import { accept, type Command, refuse, usage } from '../command.js';
 import { Copier } from '../copy/copier.js';
 import { COPY_LIST_BYTES_MAX, parseCopyList } from '../copy/parameter-list.js';
 import { Visits } from '../copy/visits.js';
+import { OperationCode } from '../opcodes.js';
 import { finish, runPieces, whileWanted } from '../pieces.js';
 import { type Sense, SENSE } from '../sense.js';
 import { ScsiStatus, type ScsiTask, type TaskPlan } from '../task.js';
@@ -48,7 +49,7 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
 
 export const extendedCopyCommand: Command = {
   name: 'EXTENDED COPY(LID1)',
-  opcode: 0x83,
+  opcode: OperationCode.THIRD_PARTY_COPY_OUT,
   serviceAction: 0x00,
   usage: usage('83 00 0000000000000000 ffffffff 00 04'),
   prepare,

@@ -4,6 +4,7 @@ import { putUint32, putUint64, uint32, uint64 } from '../../base/bytes.js';
 import { describeError } from '../../base/errors.js';
 import { IoError } from '../../block/device.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { lbaOutOfRange, senseOfIoError } from '../sense.js';
 import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
@@ -62,9 +63,10 @@ async function describe(unit: DiskUnit, startLba: number, descriptors: number): 
 
 export const getLbaStatusCommand: Command = {
   name: 'GET LBA STATUS',
-  opcode: 0x9e,
+  opcode: OperationCode.SERVICE_ACTION_IN_16,
   serviceAction: 0x12,
   usage: usage('9e 12 ffffffffffffffff ffffffff 00 04'),
+  access: 'read',
   prepare: withoutDataOut,
   execute,
 };

@@ -2,6 +2,7 @@
 import { putUint16, uint16 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { invalidCdbField } from '../sense.js';
 import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
@@ -77,8 +78,9 @@ export function inquireAbsentUnit(unit: DiskUnit, task: ScsiTask): void {
 
 export const inquiryCommand: Command = {
   name: 'INQUIRY',
-  opcode: 0x12,
+  opcode: OperationCode.INQUIRY,
   usage: usage('12 03 ff ffff 04'),
+  access: 'anybody',
   passes: PASSES_ALL,
   prepare: withoutDataOut,
   execute,

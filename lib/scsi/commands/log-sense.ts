@@ -8,6 +8,7 @@ import { describeError } from '../../base/errors.js';
 import { IoError } from '../../block/device.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { invalidCdbField, senseOfIoError } from '../sense.js';
 import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
@@ -123,8 +124,9 @@ function answerPage(task: ScsiTask, page: LogPage, body: Buffer | Promise<Buffer
 
 export const logSenseCommand: Command = {
   name: 'LOG SENSE',
-  opcode: 0x4d,
+  opcode: OperationCode.LOG_SENSE,
   usage: usage('4d 01 3f ff 00 ffff ffff 04'),
+  access: 'always',
   passes: Passes.NO_MEDIUM,
   prepare: withoutDataOut,
   execute,

@@ -4,6 +4,7 @@
  */
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { durablePieces, finishByPieces, runPieces } from '../pieces.js';
 import { invalidCdbField, type Sense } from '../sense.js';
 import { Passes } from '../state.js';
@@ -59,16 +60,20 @@ function preventAllow(unit: DiskUnit, task: ScsiTask): void {
 export const mediumCommands: readonly Command[] = [
   {
     name: 'START STOP UNIT',
-    opcode: 0x1b,
+    opcode: OperationCode.START_STOP_UNIT,
     usage: usage('1b 01 00 00 f7 04'),
+    // To start, or load, is allowed with no power condition (SBC-4 table 13).
+    access: (cdb) => ((byteAt(cdb, 4) & (POWER_CONDITION | START)) === START ? 'always' : 'write'),
     passes: Passes.NO_MEDIUM,
     prepare: withoutDataOut,
     execute: startStop,
   },
   {
     name: 'PREVENT ALLOW MEDIUM REMOVAL',
-    opcode: 0x1e,
+    opcode: OperationCode.PREVENT_ALLOW_MEDIUM_REMOVAL,
     usage: usage('1e 00 00 00 03 04'),
+    // To allow takes nothing from anybody.
+    access: (cdb) => ((byteAt(cdb, 4) & 0x03) === 0 ? 'anybody' : 'write'),
     passes: Passes.NO_MEDIUM,
     prepare: withoutDataOut,
     execute: preventAllow,

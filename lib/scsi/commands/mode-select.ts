@@ -3,6 +3,7 @@ import { uint16, uint24, uint32, uint64 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { readModePages } from '../mode-pages.js';
+import { OperationCode } from '../opcodes.js';
 import { durablePieces, enterOffice, runPieces, whileWanted } from '../pieces.js';
 import { invalidCdbField, invalidParameterField, type Sense, SENSE } from '../sense.js';
 import { type Modes, Passes } from '../state.js';
@@ -138,7 +139,7 @@ function setWithoutCache(selection: Selection): void {
 export const modeSelectCommands: readonly Command[] = [
   {
     name: 'MODE SELECT(6)',
-    opcode: 0x15,
+    opcode: OperationCode.MODE_SELECT_6,
     usage: usage('15 11 00 00 ff 04'),
     passes,
     prepare: (_unit, task) => prepare(size6, task),
@@ -146,7 +147,7 @@ export const modeSelectCommands: readonly Command[] = [
   },
   {
     name: 'MODE SELECT(10)',
-    opcode: 0x55,
+    opcode: OperationCode.MODE_SELECT_10,
     usage: usage('55 11 0000000000 ffff 04'),
     passes,
     prepare: (_unit, task) => prepare(size10, task),

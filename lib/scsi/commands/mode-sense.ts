@@ -3,6 +3,7 @@ import { putUint16, putUint24, putUint32, putUint64, uint16 } from '../../base/b
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { encodeModePage, PageControl, selectPages } from '../mode-pages.js';
+import { OperationCode } from '../opcodes.js';
 import { invalidCdbField, SENSE } from '../sense.js';
 import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
@@ -95,16 +96,18 @@ function passes(cdb: Buffer): number {
 export const modeSenseCommands: readonly Command[] = [
   {
     name: 'MODE SENSE(6)',
-    opcode: 0x1a,
+    opcode: OperationCode.MODE_SENSE_6,
     usage: usage('1a 08 ff ff ff 04'),
+    access: 'read',
     passes,
     prepare: withoutDataOut,
     execute: execute6,
   },
   {
     name: 'MODE SENSE(10)',
-    opcode: 0x5a,
+    opcode: OperationCode.MODE_SENSE_10,
     usage: usage('5a 18 ff ff 000000 ffff 04'),
+    access: 'read',
     passes,
     prepare: withoutDataOut,
     execute: execute10,

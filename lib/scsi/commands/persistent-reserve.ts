@@ -2,6 +2,7 @@
 import { putUint16, putUint32, uint16, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { type Change, ProutAction, prout, type ProutRequest } from '../reservations/changes.js';
 import { holdsReservation, NO_KEY, type Reservations } from '../reservations/state.js';
 import { decodeTransportId, encodeTransportId } from '../reservations/transport-id.js';
@@ -81,9 +82,13 @@ const READERS = [
 
 const inCommands: readonly Command[] = READERS.map(([name, encode], serviceAction) => ({
   name: `PERSISTENT RESERVE IN, ${name}`,
-  opcode: 0x5e,
+  opcode: OperationCode.PERSISTENT_RESERVE_IN,
   serviceAction,
-  usage: Buffer.concat([Buffer.from([0x5e, serviceAction]), usage('00 00 00 00 00 ffff 04')]),
+  usage: Buffer.concat([
+    Buffer.from([OperationCode.PERSISTENT_RESERVE_IN, serviceAction]),
+    usage('00 00 00 00 00 ffff 04'),
+  ]),
+  access: 'persistent',
   passes: Passes.NO_MEDIUM,
   prepare: withoutDataOut,
   execute: (unit, task) => answer(task, encode(unit.reservations.state, unit), uint16(task.cdb, 7)),
@@ -200,19 +205,27 @@ function executeOut(unit: DiskUnit, task: ScsiTask): void {
 
 const outCommands: readonly Command[] = Object.entries(ProutAction).map(([name, serviceAction]) => ({
   name: `PERSISTENT RESERVE OUT, ${name.replaceAll('_', ' ')}`,
-  opcode: 0x5f,
+  opcode: OperationCode.PERSISTENT_RESERVE_OUT,
   serviceAction,
-  usage: Buffer.concat([Buffer.from([0x5f, serviceAction]), usage('ff 00 00 ffffffff 04')]),
+  usage: Buffer.concat([
+    Buffer.from([OperationCode.PERSISTENT_RESERVE_OUT, serviceAction]),
+    usage('ff 00 00 ffffffff 04'),
+  ]),
+  access: 'persistent',
   passes: Passes.NO_MEDIUM,
   prepare: prepareOut,
   execute: executeOut,
 }));
 
 /** A service action that nobody has (SPC-4 4.2.5.2). */
-export const otherReserveActions: readonly Command[] = [0x5e, 0x5f].map((opcode) => ({
+export const otherReserveActions: readonly Command[] = [
+  OperationCode.PERSISTENT_RESERVE_IN,
+  OperationCode.PERSISTENT_RESERVE_OUT,
+].map((opcode) => ({
   name: 'PERSISTENT RESERVE',
   opcode,
   usage: Buffer.from([opcode, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0x04]),
+  access: 'persistent',
   passes: Passes.NO_MEDIUM,
   prepare: (_unit, task) => refuse(task, invalidCdbField(1, 4)),
 }));

@@ -2,6 +2,7 @@
 import { putUint32, putUint64, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { invalidCdbField } from '../sense.js';
 import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
@@ -37,17 +38,19 @@ function execute16(unit: DiskUnit, task: ScsiTask): void {
 export const readCapacityCommands: readonly Command[] = [
   {
     name: 'READ CAPACITY(10)',
-    opcode: 0x25,
+    opcode: OperationCode.READ_CAPACITY_10,
     usage: usage('25 00 ffffffff 0000 01 04'),
+    access: 'always',
     passes: Passes.SANITIZE,
     prepare: withoutDataOut,
     execute: execute10,
   },
   {
     name: 'READ CAPACITY(16)',
-    opcode: 0x9e,
+    opcode: OperationCode.SERVICE_ACTION_IN_16,
     serviceAction: 0x10,
     usage: usage('9e 10 0000000000000000 ffffffff 00 04'),
+    access: 'always',
     passes: Passes.SANITIZE,
     prepare: withoutDataOut,
     execute: execute16,

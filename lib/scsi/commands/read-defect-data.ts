@@ -2,6 +2,7 @@
 import { uint16, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, usage, withoutDataOut } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import type { ScsiTask } from '../task.js';
 
 /** REQ_PLIST, REQ_GLIST and DEFECT LIST FORMAT come back as PLISTV, GLISTV and the format: what was asked for is given. */
@@ -22,15 +23,17 @@ function execute12(task: ScsiTask): void {
 export const readDefectDataCommands: readonly Command[] = [
   {
     name: 'READ DEFECT DATA(10)',
-    opcode: 0x37,
+    opcode: OperationCode.READ_DEFECT_DATA_10,
     usage: usage('37 00 1f 00000000 ffff 04'),
+    access: 'read',
     prepare: withoutDataOut,
     execute: (_unit, task) => execute10(task),
   },
   {
     name: 'READ DEFECT DATA(12)',
-    opcode: 0xb7,
+    opcode: OperationCode.READ_DEFECT_DATA_12,
     usage: usage('b7 1f ffffffff ffffffff 00 04'),
+    access: 'read',
     prepare: withoutDataOut,
     execute: (_unit, task) => execute12(task),
   },

@@ -5,6 +5,7 @@
 import { uint16, uint24, uint32, uint64 } from '../../base/bytes.js';
 import { byteAt, FUA, PROTECT } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { invalidCdbField, lbaOutOfRange, SENSE } from '../sense.js';
 import type { ScsiTask, TaskPlan } from '../task.js';
 import type { DiskUnit } from '../unit.js';
@@ -65,31 +66,55 @@ function prepare16(direction: Direction): Command['prepare'] {
 }
 
 export const readWriteCommands: readonly Command[] = [
-  { name: 'READ(6)', opcode: 0x08, usage: usage('08 1fffff ff 04'), prepare: prepare6('read') },
-  { name: 'WRITE(6)', opcode: 0x0a, usage: usage('0a 1fffff ff 04'), prepare: prepare6('write') },
-  { name: 'READ(10)', opcode: 0x28, usage: usage('28 f8 ffffffff 00 ffff 04'), prepare: prepare10('read') },
-  { name: 'WRITE(10)', opcode: 0x2a, usage: usage('2a f8 ffffffff 00 ffff 04'), prepare: prepare10('write') },
+  {
+    name: 'READ(6)',
+    opcode: OperationCode.READ_6,
+    usage: usage('08 1fffff ff 04'),
+    access: 'read',
+    prepare: prepare6('read'),
+  },
+  {
+    name: 'WRITE(6)',
+    opcode: OperationCode.WRITE_6,
+    usage: usage('0a 1fffff ff 04'),
+    prepare: prepare6('write'),
+  },
+  {
+    name: 'READ(10)',
+    opcode: OperationCode.READ_10,
+    usage: usage('28 f8 ffffffff 00 ffff 04'),
+    access: 'read',
+    prepare: prepare10('read'),
+  },
+  {
+    name: 'WRITE(10)',
+    opcode: OperationCode.WRITE_10,
+    usage: usage('2a f8 ffffffff 00 ffff 04'),
+    prepare: prepare10('write'),
+  },
   {
     name: 'READ(12)',
-    opcode: 0xa8,
+    opcode: OperationCode.READ_12,
     usage: usage('a8 f8 ffffffff ffffffff 00 04'),
+    access: 'read',
     prepare: prepare12('read'),
   },
   {
     name: 'WRITE(12)',
-    opcode: 0xaa,
+    opcode: OperationCode.WRITE_12,
     usage: usage('aa f8 ffffffff ffffffff 00 04'),
     prepare: prepare12('write'),
   },
   {
     name: 'READ(16)',
-    opcode: 0x88,
+    opcode: OperationCode.READ_16,
     usage: usage('88 f8 ffffffffffffffff ffffffff 00 04'),
+    access: 'read',
     prepare: prepare16('read'),
   },
   {
     name: 'WRITE(16)',
-    opcode: 0x8a,
+    opcode: OperationCode.WRITE_16,
     usage: usage('8a f8 ffffffffffffffff ffffffff 00 04'),
     prepare: prepare16('write'),
   },

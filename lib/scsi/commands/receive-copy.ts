@@ -9,6 +9,7 @@ import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import type { CopyRun } from '../copy/copies.js';
 import { DESCRIPTOR_LIST_BYTES_MAX, DescriptorType } from '../copy/parameter-list.js';
+import { OperationCode } from '../opcodes.js';
 import { encodeSense, invalidCdbField } from '../sense.js';
 import { ScsiStatus, type ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
@@ -79,7 +80,7 @@ function receiveOperatingParameters(unit: DiskUnit, task: ScsiTask): void {
   answerWhole(task, data);
 }
 
-const opcode = 0x84;
+const opcode = OperationCode.THIRD_PARTY_COPY_IN;
 
 export const receiveCopyCommands: readonly Command[] = [
   {
@@ -87,6 +88,7 @@ export const receiveCopyCommands: readonly Command[] = [
     opcode,
     serviceAction: 0x00,
     usage: usage('84 00 ff 00000000000000 ffffffff 00 04'),
+    access: 'always',
     prepare: withoutDataOut,
     execute: receiveStatus,
   },
@@ -95,6 +97,7 @@ export const receiveCopyCommands: readonly Command[] = [
     opcode,
     serviceAction: 0x03,
     usage: usage('84 03 00 00000000000000 ffffffff 00 04'),
+    access: 'always',
     prepare: withoutDataOut,
     execute: receiveOperatingParameters,
   },
@@ -103,6 +106,7 @@ export const receiveCopyCommands: readonly Command[] = [
     opcode,
     serviceAction: 0x04,
     usage: usage('84 04 ff 00000000000000 ffffffff 00 04'),
+    access: 'always',
     prepare: withoutDataOut,
     execute: receiveFailureDetails,
   },

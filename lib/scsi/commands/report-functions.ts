@@ -2,6 +2,7 @@
 import { uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { invalidCdbField } from '../sense.js';
 import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
@@ -27,9 +28,10 @@ function execute(task: ScsiTask): void {
 
 export const reportFunctionsCommand: Command = {
   name: 'REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS',
-  opcode: 0xa3,
+  opcode: OperationCode.MAINTENANCE_IN,
   serviceAction: 0x0d,
   usage: usage('a3 0d 80 000000 ffffffff 00 04'),
+  access: 'read',
   passes: Passes.NO_MEDIUM | Passes.SANITIZE,
   prepare: withoutDataOut,
   execute: (_unit, task) => execute(task),

@@ -3,6 +3,7 @@ import { putUint32, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { encodeLun } from '../lun.js';
+import { OperationCode } from '../opcodes.js';
 import { invalidCdbField } from '../sense.js';
 import type { ScsiTask } from '../task.js';
 import { PASSES_ALL } from '../state.js';
@@ -37,8 +38,9 @@ export function reportLuns(task: ScsiTask): void {
 
 export const reportLunsCommand: Command = {
   name: 'REPORT LUNS',
-  opcode: 0xa0,
+  opcode: OperationCode.REPORT_LUNS,
   usage: usage('a0 00 ff 000000 ffffffff 00 04'),
+  access: 'anybody',
   passes: PASSES_ALL,
   prepare: withoutDataOut,
   execute: (_unit, task) => reportLuns(task),

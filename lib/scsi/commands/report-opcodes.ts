@@ -2,6 +2,7 @@
 import { putUint16, putUint32, uint16, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { invalidCdbField } from '../sense.js';
 import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
@@ -84,9 +85,10 @@ function execute(commands: readonly Command[], task: ScsiTask): void {
 export function reportOpcodesCommand(commands: () => readonly Command[]): Command {
   return {
     name: 'REPORT SUPPORTED OPERATION CODES',
-    opcode: 0xa3,
+    opcode: OperationCode.MAINTENANCE_IN,
     serviceAction: 0x0c,
     usage: usage('a3 0c 87 ff ffff ffffffff 00 04'),
+    access: 'read',
     passes: Passes.NO_MEDIUM | Passes.SANITIZE,
     prepare: withoutDataOut,
     execute: (unit, task) =>

@@ -6,6 +6,7 @@ import { assert } from '../../base/assert.js';
 import { putUint16, putUint32, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { answer, type Command, refuse, usage } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { invalidCdbField, SENSE } from '../sense.js';
 import { Passes } from '../state.js';
 import { AccessState, type PortGroup, type TargetPorts } from '../target-ports.js';
@@ -46,9 +47,10 @@ function execute({ ports }: DiskUnit, task: ScsiTask): void {
 
 export const reportPortGroupsCommand: Command = {
   name: 'REPORT TARGET PORT GROUPS',
-  opcode: 0xa3,
+  opcode: OperationCode.MAINTENANCE_IN,
   serviceAction: 0x0a,
   usage: usage('a3 ea 00000000 ffffffff 00 04'),
+  access: 'always',
   passes: Passes.NO_MEDIUM,
   isOf: (unit) => unit.ports !== null,
   prepare: (unit, task) => (unit.ports === null ? refuse(task, SENSE.INVALID_OPCODE) : 'control'),

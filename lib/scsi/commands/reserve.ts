@@ -1,6 +1,7 @@
 /** RESERVE and RELEASE (6) and (10) (SPC-2 7.21 to 7.23, 7.16 to 7.18): the whole unit, for the nexus itself. */
 import { byteAt } from '../cdb.js';
 import { type Command, refuse, usage, withoutDataOut } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { releaseUnit, reserveUnit } from '../reservations/changes.js';
 import { processOf } from '../reservations/keeper.js';
 import { invalidCdbField } from '../sense.js';
@@ -28,14 +29,15 @@ const command = (name: string, opcode: number, cdbUsage: string, make: typeof re
   name,
   opcode,
   usage: usage(cdbUsage),
+  access: 'anybody', // by rules of its own (changes.ts), and by the state when its turn comes
   passes: Passes.NO_MEDIUM,
   prepare: withoutDataOut,
   execute: executeWith(make),
 });
 
 export const reserveCommands: readonly Command[] = [
-  command('RESERVE (6)', 0x16, '16 1f 00 00 00 04', reserveUnit),
-  command('RELEASE (6)', 0x17, '17 1f 00 00 00 04', releaseUnit),
-  command('RESERVE (10)', 0x56, '56 1f 00 00 00 00 00 0000 04', reserveUnit),
-  command('RELEASE (10)', 0x57, '57 1f 00 00 00 00 00 0000 04', releaseUnit),
+  command('RESERVE (6)', OperationCode.RESERVE_6, '16 1f 00 00 00 04', reserveUnit),
+  command('RELEASE (6)', OperationCode.RELEASE_6, '17 1f 00 00 00 04', releaseUnit),
+  command('RESERVE (10)', OperationCode.RESERVE_10, '56 1f 00 00 00 00 00 0000 04', reserveUnit),
+  command('RELEASE (10)', OperationCode.RELEASE_10, '57 1f 00 00 00 00 00 0000 04', releaseUnit),
 ];

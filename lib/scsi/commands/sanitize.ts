@@ -7,6 +7,7 @@ import { uint16 } from '../../base/bytes.js';
 import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX } from '../../base/limits.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { cut, enterOffice, flushPieces, type Piece, runPieces } from '../pieces.js';
 import { invalidCdbField, invalidParameterField, type Sense, SENSE } from '../sense.js';
 import { type Overwriting, Passes, type SanitizeOrder, type SanitizeRun } from '../state.js';
@@ -194,7 +195,7 @@ function executeExit(unit: DiskUnit, task: ScsiTask): void {
   else unit.state.endSanitize(null, () => accept(task));
 }
 
-const opcode = 0x48;
+const opcode = OperationCode.SANITIZE;
 const passes = Passes.SANITIZE_FAILURE;
 const erasure: Pick<Command, 'opcode' | 'passes' | 'prepare' | 'execute'> = {
   opcode,

@@ -1,6 +1,7 @@
 /** Commands that ask after the state of the unit: TEST UNIT READY and REQUEST SENSE (SPC-4 6.47, 6.39). */
 import { byteAt } from '../cdb.js';
 import { accept, answer, type Command, usage, withoutDataOut } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { encodeSense, encodeSenseDescriptors, type Sense, SENSE } from '../sense.js';
 import type { ScsiTask } from '../task.js';
 import { Passes, PASSES_ALL } from '../state.js';
@@ -8,8 +9,9 @@ import type { DiskUnit } from '../unit.js';
 
 const testUnitReady: Command = {
   name: 'TEST UNIT READY',
-  opcode: 0x00,
+  opcode: OperationCode.TEST_UNIT_READY,
   usage: usage('00 00 00 00 00 04'),
+  access: 'always',
   prepare: (_unit, task) => accept(task),
 };
 
@@ -28,8 +30,9 @@ function whyNotReady({ state }: DiskUnit, { nexus }: ScsiTask): Sense | null {
 
 const requestSense: Command = {
   name: 'REQUEST SENSE',
-  opcode: 0x03,
+  opcode: OperationCode.REQUEST_SENSE,
   usage: usage('03 01 00 00 ff 04'),
+  access: 'anybody',
   passes: PASSES_ALL,
   prepare: withoutDataOut,
   // Sense data is always delivered with the status; what is left to say is what another command would be told.

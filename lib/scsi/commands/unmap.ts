@@ -3,6 +3,7 @@ import { uint16, uint32, uint64 } from '../../base/bytes.js';
 import { CLEAR_PIECE_BYTES_MAX, UNMAP_BLOCKS_MAX, UNMAP_DESCRIPTORS_MAX } from '../../base/limits.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { cut, finishByPieces, type Piece } from '../pieces.js';
 import { invalidCdbField, invalidParameterField, lbaOutOfRange, type Sense, SENSE } from '../sense.js';
 import type { ScsiTask, TaskPlan } from '../task.js';
@@ -76,7 +77,7 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
 
 export const unmapCommand: Command = {
   name: 'UNMAP',
-  opcode: 0x42,
+  opcode: OperationCode.UNMAP,
   usage: usage('42 01 00000000 00 ffff 04'),
   isOf: (unit) => !unit.full,
   prepare,

@@ -6,6 +6,7 @@ import { uint16, uint32, uint64 } from '../../base/bytes.js';
 import { PIECE_BYTES_MAX } from '../../base/limits.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { cut, finishByPieces, type Piece } from '../pieces.js';
 import { findRangeFault, type MediumRange } from '../range.js';
 import { firstDifference, invalidCdbField, type Sense, SENSE } from '../sense.js';
@@ -77,8 +78,9 @@ function verifyPlan(readRange: ReadRange, unit: DiskUnit, task: ScsiTask): TaskP
   return 'control';
 }
 
-function verify(readRange: ReadRange): Pick<Command, 'prepare' | 'execute'> {
+function verify(readRange: ReadRange): Pick<Command, 'access' | 'prepare' | 'execute'> {
   return {
+    access: 'read',
     prepare: (unit, task) => verifyPlan(readRange, unit, task),
     execute: (unit, task) => {
       const byteCheck = byteCheckOf(task.cdb);
@@ -124,29 +126,39 @@ function writeVerify(readRange: ReadRange): Pick<Command, 'prepare' | 'execute'>
 }
 
 export const verifyCommands: readonly Command[] = [
-  { name: 'VERIFY(10)', opcode: 0x2f, usage: usage('2f f6 ffffffff 00 ffff 04'), ...verify(range10) },
-  { name: 'VERIFY(12)', opcode: 0xaf, usage: usage('af f6 ffffffff ffffffff 00 04'), ...verify(range12) },
+  {
+    name: 'VERIFY(10)',
+    opcode: OperationCode.VERIFY_10,
+    usage: usage('2f f6 ffffffff 00 ffff 04'),
+    ...verify(range10),
+  },
+  {
+    name: 'VERIFY(12)',
+    opcode: OperationCode.VERIFY_12,
+    usage: usage('af f6 ffffffff ffffffff 00 04'),
+    ...verify(range12),
+  },
   {
     name: 'VERIFY(16)',
-    opcode: 0x8f,
+    opcode: OperationCode.VERIFY_16,
     usage: usage('8f f6 ffffffffffffffff ffffffff 00 04'),
     ...verify(range16),
   },
   {
     name: 'WRITE AND VERIFY(10)',
-    opcode: 0x2e,
+    opcode: OperationCode.WRITE_AND_VERIFY_10,
     usage: usage('2e f6 ffffffff 00 ffff 04'),
     ...writeVerify(range10),
   },
   {
     name: 'WRITE AND VERIFY(12)',
-    opcode: 0xae,
+    opcode: OperationCode.WRITE_AND_VERIFY_12,
     usage: usage('ae f6 ffffffff ffffffff 00 04'),
     ...writeVerify(range12),
   },
   {
     name: 'WRITE AND VERIFY(16)',
-    opcode: 0x8e,
+    opcode: OperationCode.WRITE_AND_VERIFY_16,
     usage: usage('8e f6 ffffffffffffffff ffffffff 00 04'),
     ...writeVerify(range16),
   },

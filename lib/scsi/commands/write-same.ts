@@ -6,6 +6,7 @@ import { uint16, uint32, uint64 } from '../../base/bytes.js';
 import { CLEAR_PIECE_BYTES_MAX, PIECE_BYTES_MAX, WRITE_SAME_BLOCKS_MAX } from '../../base/limits.js';
 import { byteAt, PROTECT } from '../cdb.js';
 import { type Command, refuse, usage } from '../command.js';
+import { OperationCode } from '../opcodes.js';
 import { cut, finishByPieces, type Piece } from '../pieces.js';
 import { invalidCdbField, lbaOutOfRange, type Sense, SENSE } from '../sense.js';
 import type { ScsiTask, TaskPlan } from '../task.js';
@@ -126,14 +127,14 @@ function execute(read: Read): NonNullable<Command['execute']> {
 export const writeSameCommands: readonly Command[] = [
   {
     name: 'WRITE SAME(10)',
-    opcode: 0x41,
+    opcode: OperationCode.WRITE_SAME_10,
     usage: usage('41 fe ffffffff 00 ffff 04'),
     prepare: prepare(read10),
     execute: execute(read10),
   },
   {
     name: 'WRITE SAME(16)',
-    opcode: 0x93,
+    opcode: OperationCode.WRITE_SAME_16,
     usage: usage('93 ff ffffffffffffffff ffffffff 00 04'),
     prepare: prepare(read16),
     execute: execute(read16),
