@@ -10,9 +10,6 @@ export type Server = z.infer<typeof Server>;
 /** Who serves a nexus that nobody has served yet. */
 export const NOBODY: Server = { name: '', incarnation: '' };
 
-/** What a COMMAND begins with. */
-export const CDB_BYTES = 16;
-
 const number = z.number().int().min(1).max(0xffffffff);
 
 /** NEXUS_BEGAN: a session whose commands follow under the number in the header's token. */

@@ -5,11 +5,12 @@
 import type { BlockDevice, BlockIo, IoError } from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
 import { PeerType } from '../peer/contract.js';
+import { CDB_BYTES } from '../scsi/cdb.js';
 import type { DiskServer } from '../scsi/disk-server.js';
 import { RefusedIo } from '../scsi/sense.js';
 import { ScsiStatus, type Refusal, type ScsiNexus, type ScsiTask } from '../scsi/task.js';
 import { BUSY, Errand, type UnitPlace } from './errand.js';
-import { CDB_BYTES, NOBODY, type NexusBegan, type Server } from './messages.js';
+import { NOBODY, type NexusBegan, type Server } from './messages.js';
 
 /** What a nexus needs of its unit at this member. */
 export interface NexusPlace extends UnitPlace {

@@ -5,12 +5,12 @@
 import { type BlockDevice, BlockIo, type IoError } from '../block/device.js';
 import { CONNECTIONS_MAX, HOME_COMMAND_BYTES_MAX } from '../base/limits.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
-import { byteAt } from '../scsi/cdb.js';
+import { byteAt, CDB_BYTES } from '../scsi/cdb.js';
 import type { DiskServer } from '../scsi/disk-server.js';
 import { OperationCode } from '../scsi/opcodes.js';
 import { RefusedIo, senseOfIoError, SENSE, type Sense } from '../scsi/sense.js';
 import { ScsiStatus, ScsiTask, type Refusal, type ScsiNexus } from '../scsi/task.js';
-import { CDB_BYTES, formatNotGood, type NexusBegan, type Server } from './messages.js';
+import { formatNotGood, type NexusBegan, type Server } from './messages.js';
 
 /** What is under way here for a session elsewhere: a command, or what its end waits for. */
 interface InService {
@@ -301,6 +301,7 @@ class VisitorTask extends ScsiTask implements InService {
 
   begin(): void {
     const { request, disk } = this;
+    // A COMMAND begins with it.
     if (request.payload.length < CDB_BYTES) return request.answer(PeerStatus.REFUSED, Buffer.from('no CDB'));
     this.cdb = request.payload.subarray(0, CDB_BYTES);
     this.expectedDataOutBytes = request.lengthBytes;

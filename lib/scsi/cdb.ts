@@ -1,5 +1,8 @@
 /** Fields of command descriptor blocks, read in place. */
 
+/** A CDB as transports bring it, and members hand it on: shorter ones have zeros behind them. */
+export const CDB_BYTES = 16;
+
 /** The byte at `at`; 0 beyond the end. */
 export function byteAt(bytes: Buffer, at: number): number {
   return bytes[at] ?? 0;

@@ -7,11 +7,11 @@
  *          dormant
  */
 import { BlockIo, type IoError } from '../../block/device.js';
+import { CDB_BYTES } from '../../scsi/cdb.js';
 import { ScsiTask, type TaskPlan } from '../../scsi/task.js';
 import type { Sense } from '../../scsi/sense.js';
 import { type PooledBuffer, Span } from './buffer-pool.js';
 
-const CDB_BYTES = 16;
 const NOTHING = Buffer.alloc(0);
 
 export type TaskPhase =
