@@ -5,6 +5,7 @@
 import { CLEAR_PIECE_BYTES_MAX } from '../base/limits.js';
 import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
 import { isOfGuest, PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
+import { isInRange } from '../peer/request-range.js';
 import type { Guest } from '../scsi/copy/guest.js';
 import { RefusedIo, senseOfIoError } from '../scsi/sense.js';
 import { ScsiStatus } from '../scsi/task.js';
@@ -113,7 +114,7 @@ class PieceIo extends BlockIo {
   begin(): void {
     const { request, disk, guest } = this;
     const op = OP_OF_TYPE.get(request.type);
-    if (op === undefined || !isPiece(request, disk.device, op))
+    if (op === undefined || !isInRange(request, disk.device, op, CLEAR_PIECE_BYTES_MAX))
       return request.answer(PeerStatus.REFUSED, Buffer.from('no such range'));
     const data = op === 'read' ? request.allocateAnswer() : request.payload;
     guest.submit(this.prepare(op, request.offsetBytes, request.lengthBytes, data));
@@ -131,12 +132,4 @@ class PieceIo extends BlockIo {
       : { status: ScsiStatus.CHECK_CONDITION, sense: senseOfIoError(error) };
     request.answer(PeerStatus.NOT_GOOD, formatNotGood({ status, sense }, false));
   }
-}
-
-function isPiece(request: IncomingRequest, device: DiskUnit['device'], op: BlockOp): boolean {
-  const { offsetBytes, lengthBytes, payload } = request;
-  if (payload.length !== (op === 'write' ? lengthBytes : 0)) return false;
-  if (offsetBytes % device.blockBytes !== 0 || lengthBytes % device.blockBytes !== 0) return false;
-  if (lengthBytes === 0 || lengthBytes > CLEAR_PIECE_BYTES_MAX) return false;
-  return offsetBytes + lengthBytes <= device.sizeBytes;
 }

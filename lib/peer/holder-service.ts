@@ -8,6 +8,7 @@ import type { IoOrigin } from '../volume/slot.js';
 import type { Volume } from '../volume/volume.js';
 import { PeerStatus, PeerType, type IncomingRequest } from './contract.js';
 import { answerLookUp, answerUsage } from './lba-status.js';
+import { isInRange } from './request-range.js';
 
 const OP_OF_TYPE = new Map<number, BlockOp>([
   [PeerType.READ, 'read'],
@@ -53,7 +54,7 @@ export class HolderService {
       return;
     }
     const op = OP_OF_TYPE.get(request.type);
-    if (volume === undefined || !inRange(volume, request, op)) {
+    if (volume === undefined || (op !== 'flush' && !isInRange(request, volume, op))) {
       request.answer(PeerStatus.REFUSED, Buffer.from('no such volume or range'));
       return;
     }
@@ -61,12 +62,6 @@ export class HolderService {
     else if (op === 'read' && answeredMapped(request, volume)) return;
     else new HolderIo(request, volume, op).submit();
   }
-}
-
-function inRange(volume: Volume, request: IncomingRequest, op: BlockOp | undefined): boolean {
-  if (op === 'flush') return true;
-  if (op === 'write' && request.payload.length !== request.lengthBytes) return false;
-  return request.lengthBytes > 0 && request.offsetBytes + request.lengthBytes <= volume.sizeBytes;
 }
 
 /** Straight from the page cache, where the link can take it now: nothing is asked, waited for or copied. */

@@ -81,14 +81,10 @@ function read({ payload }: PeerAnswer, { member, volume }: Holder, lengthBytesMa
   throw new IoError('medium-read', `${member} answered something else than where its holes are`);
 }
 
-/** At the holder: as much as it holds of the range, from its beginning. */
+/** At the holder: as much as it holds of the range (request-range.ts), from its beginning. */
 export function answerLookUp(request: IncomingRequest, volume: Volume): void {
   const { offsetBytes, lengthBytes } = request;
-  const { blockBytes, extentBytes } = volume;
-  if (offsetBytes % blockBytes !== 0 || lengthBytes % blockBytes !== 0) {
-    request.answer(PeerStatus.REFUSED, Buffer.from('not a range of blocks'));
-    return;
-  }
+  const { extentBytes } = volume;
   const first = Math.floor(offsetBytes / extentBytes);
   const last = Math.floor((offsetBytes + lengthBytes - 1) / extentBytes);
   let extent = first;

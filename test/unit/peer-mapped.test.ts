@@ -103,6 +103,20 @@ t.test('forwarded reads leave the holder from its page cache', async (t) => {
   const elsewhere = readOf(EXTENT_BYTES, 512);
   await elsewhere.through(near, 'b');
   t.equal(elsewhere.status, PeerStatus.STALE, 'what is held elsewhere is not served');
+  for (const [offsetBytes, lengthBytes] of [
+    [1, 512],
+    [0, 511],
+    [FILE_BYTES - 512, 1024],
+  ] as const) {
+    const odd = readOf(offsetBytes, lengthBytes);
+    await odd.through(near, 'b');
+    t.equal(
+      odd.status,
+      PeerStatus.REFUSED,
+      `${lengthBytes} bytes at ${offsetBytes}: not blocks of the volume`,
+    );
+  }
+  t.equal(given(), places.length);
 });
 
 t.test('with digests the holder computes them over a copy', async (t) => {

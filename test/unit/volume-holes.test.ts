@@ -236,7 +236,7 @@ t.test('a holder answers for what it holds, and for blocks alone', async (t) => 
   t.match(said, [
     `0 {"mapped":false,"lengthBytes":${EXTENT}}`,
     `${PeerStatus.STALE} `,
-    /^5 not a range/,
+    /^5 no such/,
     /^5 no such/,
     /^5 no such/,
   ]);
