@@ -4,25 +4,18 @@
  * is told whether a copy had been ended before that.
  */
 import { COPY_GUESTS_MAX } from '../base/limits.js';
-import type { IncomingRequest } from '../peer/contract.js';
 import { Guest } from '../scsi/copy/guest.js';
 import type { DiskUnit } from '../scsi/unit.js';
 import type { Server } from './messages.js';
-
-/** Which copy; the token is its number. */
-export type CopyId = Pick<IncomingRequest, 'from' | 'incarnation' | 'token'>;
+import { isSameSender, type Sender } from './sender.js';
 
 interface Entry {
-  readonly copy: CopyId;
+  readonly copy: Sender;
   readonly guest: Guest;
   /** Nothing of it begins any more. */
   isOver: boolean;
   /** It was told to end while it was let in. */
   wasAborted: boolean;
-}
-
-function isSame(one: CopyId, other: CopyId): boolean {
-  return one.incarnation === other.incarnation && one.from === other.from && one.token === other.token;
 }
 
 export class CopyGuests {
@@ -37,14 +30,14 @@ export class CopyGuests {
     return this.unit.nexuses.of(initiatorName).length > 0;
   }
 
-  find(copy: CopyId): Guest | undefined {
+  find(copy: Sender): Guest | undefined {
     for (const { copy: known, guest, isOver, wasAborted } of this.entries)
-      if ((!isOver || wasAborted) && isSame(known, copy)) return guest;
+      if ((!isOver || wasAborted) && isSameSender(known, copy)) return guest;
     return undefined;
   }
 
   /** Lets it in, once. False: its initiator is not logged in. */
-  letIn(copy: CopyId, initiatorName: string): boolean {
+  letIn(copy: Sender, initiatorName: string): boolean {
     if (this.find(copy) !== undefined) return true;
     const guest = Guest.enter(this.unit, initiatorName);
     if (guest === null) return false;
@@ -65,9 +58,9 @@ export class CopyGuests {
    * A copy has gone from here.
    * @param done called once nothing can reach the medium in its name, with whether it had been told to end
    */
-  end(copy: CopyId, done: (wasAborted: boolean) => void): void {
+  end(copy: Sender, done: (wasAborted: boolean) => void): void {
     this.stop(
-      (entry) => isSame(entry.copy, copy),
+      (entry) => isSameSender(entry.copy, copy),
       (stopped) => {
         for (const entry of stopped) this.entries.delete(entry);
         done(stopped.some(({ wasAborted }) => wasAborted));

@@ -20,10 +20,11 @@ import { provisioningFor } from '../scsi/copy/visits.js';
 import { RefusedIo } from '../scsi/sense.js';
 import { type Refusal, ScsiStatus } from '../scsi/task.js';
 import type { DiskUnit } from '../scsi/unit.js';
-import type { CopyGuests, CopyId } from './copy-guests.js';
+import type { CopyGuests } from './copy-guests.js';
 import type { CopyLanes } from './copy-lanes.js';
 import { BUSY, Errand, type UnitPlace } from './errand.js';
 import { type CopyOf, GuestEnded, NOBODY, parseMessage, type Server } from './messages.js';
+import type { Sender } from './sender.js';
 
 /** What a visit needs to know of its unit. */
 export interface CopyPlace extends UnitPlace {
@@ -99,7 +100,7 @@ export class CopyVisit implements Visit {
     if (this.letInBy !== NOBODY) this.leave(true, () => undefined);
   }
 
-  get id(): CopyId {
+  get id(): Sender {
     const { name: from, incarnation } = this.place.self;
     return { from, incarnation, token: this.number };
   }

@@ -2,15 +2,17 @@
  * The sessions at other members as the home of a unit sees them: each is a nexus like those of its own sessions, so that
  * reservations, unit attentions, modes and claims are in one place. Their commands are judged and carried out here.
  */
-import { type BlockDevice, BlockIo, type IoError } from '../block/device.js';
+import { BlockIo, type IoError } from '../block/device.js';
 import { CONNECTIONS_MAX, HOME_COMMAND_BYTES_MAX } from '../base/limits.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
+import { isInRange } from '../peer/request-range.js';
 import { byteAt, CDB_BYTES } from '../scsi/cdb.js';
 import type { DiskServer } from '../scsi/disk-server.js';
 import { OperationCode } from '../scsi/opcodes.js';
 import { RefusedIo, senseOfIoError, SENSE, type Sense } from '../scsi/sense.js';
 import { ScsiStatus, ScsiTask, type Refusal, type ScsiNexus } from '../scsi/task.js';
 import { formatNotGood, type NexusBegan, type Server } from './messages.js';
+import { isSameSender, type Sender } from './sender.js';
 
 /** What is under way here for a session elsewhere: a command, or what its end waits for. */
 interface InService {
@@ -59,12 +61,6 @@ class Visitor implements ScsiNexus {
 interface Party {
   readonly incarnation: string;
   readonly visitors: Map<number, Visitor>;
-}
-
-type Sender = Pick<IncomingRequest, 'from' | 'incarnation' | 'token'>;
-
-function isSame(one: Sender, other: Sender): boolean {
-  return one.incarnation === other.incarnation && one.from === other.from && one.token === other.token;
 }
 
 export class Visitors {
@@ -116,7 +112,7 @@ export class Visitors {
 
   /** COMMAND_ENDS. */
   endCommand(request: IncomingRequest, done: () => void): void {
-    this.stop(({ sender, number }) => number === request.extent && isSame(sender, request), done);
+    this.stop(({ sender, number }) => number === request.extent && isSameSender(sender, request), done);
   }
 
   /** Resolves when nothing is under way that any other process than these has sent, or ever will be (I8). */
@@ -180,7 +176,7 @@ export class Visitors {
     const visitor = this.find(sender);
     this.parties.get(sender.from)?.visitors.delete(sender.token);
     if (visitor !== undefined) this.end(visitor, sender);
-    this.stop((command) => isSame(command.sender, sender), done);
+    this.stop((command) => isSameSender(command.sender, sender), done);
   }
 
   /** A process has left the group: its sessions are gone, and not those of another that has its name by now. */
@@ -248,7 +244,7 @@ class VisitorIo extends BlockIo implements InService {
   begin(): void {
     const { request, disk, visitor, visitors } = this;
     const op = request.type === PeerType.COMMAND_READ ? 'read' : 'write';
-    if (!isTransfer(request, disk.device, op))
+    if (!isInRange(request, disk.device, op, HOME_COMMAND_BYTES_MAX))
       return request.answer(PeerStatus.REFUSED, Buffer.from('no such range'));
     const refusal = disk.refusalOfTransfer(visitor, op);
     if (refusal !== null) return answerRefusal(request, disk, refusal);
@@ -265,15 +261,6 @@ class VisitorIo extends BlockIo implements InService {
     else answerRefusal(request, disk, { status: ScsiStatus.CHECK_CONDITION, sense: senseOfIoError(error) });
     this.visitors.ended(this);
   }
-}
-
-function isTransfer(request: IncomingRequest, device: BlockDevice, op: 'read' | 'write'): boolean {
-  const { offsetBytes, lengthBytes, payload } = request;
-  if (op === 'write' && payload.length !== lengthBytes) return false;
-  if (offsetBytes % device.blockBytes !== 0 || lengthBytes % device.blockBytes !== 0) return false;
-  return (
-    lengthBytes > 0 && lengthBytes <= HOME_COMMAND_BYTES_MAX && offsetBytes + lengthBytes <= device.sizeBytes
-  );
 }
 
 /** Any other command of a session elsewhere. */
