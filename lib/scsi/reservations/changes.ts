@@ -219,6 +219,7 @@ function preempt(state: Reservations, request: ProutRequest): Change {
   const after = takesOver ? reservationOf(type, initiatorPort) : left;
   if (takesOver && persistent !== null && persistent.type !== type)
     notices.push(...tell(registrations, 'RESERVATIONS_RELEASED', isSelf));
+  // Of the nexus that asks nothing is aborted: that would end this command, too.
   const aborts = request.action === ProutAction.PREEMPT_AND_ABORT ? gone.map((one) => one.initiatorPort) : [];
   return done({ ...state, generation: next(state), registrations, persistent: after }, notices, aborts);
 }

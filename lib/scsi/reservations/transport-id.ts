@@ -3,7 +3,10 @@ import { putUint16, uint16 } from '../../base/bytes.js';
 import { ISCSI_NAME_BYTES_MAX } from '../../base/limits.js';
 
 const HEADER_BYTES = 4;
-/** FORMAT CODE 01b: with the ISID; PROTOCOL IDENTIFIER 5h: iSCSI. */
+/**
+ * FORMAT CODE 01b: with the ISID; PROTOCOL IDENTIFIER 5h: iSCSI. Names of initiators without one (00b) are refused, as SPC-4
+ * 7.6.4.6 lets them be: no member knows which ports an initiator has at the others.
+ */
 const INITIATOR_PORT = 0x45;
 const BYTES_MIN = 24;
 /** An iSCSI name of 223 bytes, ",i,0x", twelve digits and a zero, padded. */
