@@ -50,9 +50,9 @@ export function parseDuration(text: string): number | null {
   return match === null ? null : Math.round(ms * 1e6) / 1e6;
 }
 
-/** A count as an option of a command gives it. Throws USAGE, with the option's name, when it is none above 0. */
-export function wholeOf(name: string, text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1) return value;
-  throw new BlockferryError('USAGE', `--${name} '${text}' is no whole number above 0`);
+/** A count as an option of a command gives it. Throws USAGE, with the option's name, when it is none from `min` on. */
+export function wholeOf(name: string, text: string, min = 1): number {
+  const value = text.trim() === '' ? NaN : Number(text);
+  if (Number.isSafeInteger(value) && value >= min) return value;
+  throw new BlockferryError('USAGE', `--${name} '${text}' is no whole number from ${min} on`);
 }

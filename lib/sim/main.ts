@@ -6,8 +6,8 @@ import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SingleBar } from 'cli-progress';
-import { BlockferryError } from '../base/errors.js';
 import { systemRandom } from '../base/random.js';
+import { wholeOf } from '../base/units.js';
 import { Plan } from './plan.js';
 import { runPlan } from './run.js';
 import type { SeedResult } from './seed-run.js';
@@ -86,15 +86,9 @@ function readOptions(args: readonly string[]): Options {
       fresh: { type: 'boolean', default: false },
     },
   });
-  const seed = values.fresh ? systemRandom.uint32() : countOf(values.seed, 'seed');
-  const jobs = values.jobs === undefined ? undefined : Math.max(1, countOf(values.jobs, 'jobs'));
-  return { ...values, seed, jobs, runs: countOf(values.runs, 'runs'), plans: positionals };
-}
-
-function countOf(text: string, name: string): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 0) return value;
-  throw new BlockferryError('USAGE', `--${name} takes a number, not '${text}'`, 'for example 100');
+  const seed = values.fresh ? systemRandom.uint32() : wholeOf('seed', values.seed, 0);
+  const jobs = values.jobs === undefined ? undefined : wholeOf('jobs', values.jobs);
+  return { ...values, seed, jobs, runs: wholeOf('runs', values.runs), plans: positionals };
 }
 
 /** Plans from files; with --trace, all that happened; with --first, up to the first that goes wrong. */

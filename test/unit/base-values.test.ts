@@ -8,7 +8,7 @@ import { Bitmap } from '../../lib/base/bitmap.js';
 import { BlockferryError } from '../../lib/base/errors.js';
 import { randomBelow, randomToken, SeededRandom, systemRandom } from '../../lib/base/random.js';
 import { serialAdd, serialDistance, serialLess, serialLessOrEqual } from '../../lib/base/serial.js';
-import { exactSize, formatSize, parseSize } from '../../lib/base/units.js';
+import { exactSize, formatSize, parseSize, wholeOf } from '../../lib/base/units.js';
 
 const SEED = 20261123;
 const parameters = { seed: SEED, numRuns: 1000 };
@@ -206,6 +206,14 @@ await t.test('what is no size is wrong usage', async (t) => {
     t.throws(() => parseSize(text), BlockferryError, `'${text}'`);
     t.throws(() => parseSize(text), { code: 'USAGE' }, `'${text}'`);
   }
+});
+
+await t.test('counts of options', async (t) => {
+  t.equal(wholeOf('jobs', '1'), 1);
+  t.equal(wholeOf('seed', '0', 0), 0);
+  t.throws(() => wholeOf('jobs', '0'), { code: 'USAGE', message: /--jobs '0' is no whole number from 1 on/ });
+  for (const text of ['', ' ', 'x', '-1', '1.5', 'Infinity', String(2 ** 53)])
+    t.throws(() => wholeOf('seed', text, 0), { code: 'USAGE' }, `'${text}'`);
 });
 
 t.test('a killed process that nobody has reaped is gone', async (t) => {

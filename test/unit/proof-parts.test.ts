@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { WAYPOINTS } from '../../lib/base/waypoints.js';
 import { MEMBER_OF, PLACES, ROLES, allCases } from '../../lib/proof/crash/cases.js';
-import { summaryTable } from '../../lib/proof/crash/main.js';
+import { runCrashProof, summaryTable } from '../../lib/proof/crash/main.js';
 import { OrderDesk, OrderedWaypoints } from '../../lib/proof/crash/orders.js';
 import { describeLine, distributionOf } from '../../lib/proof/figures.js';
 import { summarize, summaryTable as handoverTable } from '../../lib/proof/handover/report.js';
@@ -62,6 +62,17 @@ t.test('every point, role and blow is tried, or left out for a reason', async (t
     { id: cases[0]?.id ?? '', recoveryMs: 12, stallMs: NaN, said: [], faults: ['x'] },
   ]);
   t.match(table, /kill +one +1 +1 +12 \/ 12/);
+});
+
+t.test('crash refuses an order that would try nothing', async (t) => {
+  const refused = { code: 'USAGE' };
+  await t.rejects(runCrashProof(['--jobs', 'x']), refused);
+  await t.rejects(runCrashProof(['--jobs', '0']), refused);
+  await t.rejects(runCrashProof(['--cases', 'x']), refused);
+  await t.rejects(runCrashProof(['--points', 'commit.done,nowhere']), {
+    ...refused,
+    message: /like nowhere$/,
+  });
 });
 
 t.test('an order is carried out once, at its point and time', async (t) => {

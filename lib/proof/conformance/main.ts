@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BlockferryError } from '../../base/errors.js';
+import { wholeOf } from '../../base/units.js';
 import { Scope } from '../../bench/scope.js';
 import { startGroup } from '../../bench/servers.js';
 import { alignedTable } from '../../bench/text.js';
@@ -51,7 +52,8 @@ export async function runConformance(args: readonly string[]): Promise<number> {
   const tests = all.filter(
     (test) => options.tests.length === 0 || options.tests.some((part) => test.includes(part)),
   );
-  if (tests.length === 0) throw new BlockferryError('USAGE', 'no test has such a name');
+  const strange = options.tests.filter((part) => !all.some((test) => test.includes(part)));
+  if (strange.length > 0) throw new BlockferryError('USAGE', `no test is named like ${strange.join(', ')}`);
   await mkdir(options.folder, { recursive: true });
   const workFolder = await mkdtemp(join(options.folder, 'conformance-'));
   try {
@@ -192,7 +194,7 @@ function readOptions(args: readonly string[]): Options {
     places: chosen(PLACES, values.places),
     kinds: chosen(Object.keys(KINDS) as Kind[], values.kinds),
     tests: values.tests.split(' ').filter(Boolean),
-    jobs: Math.max(1, Number(values.jobs)),
+    jobs: wholeOf('jobs', values.jobs),
     folder: resolve(values.folder),
     json: values.json,
   };

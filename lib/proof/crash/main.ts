@@ -2,8 +2,10 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { assert } from '../../base/assert.js';
 import { BlockferryError } from '../../base/errors.js';
 import { SeededRandom, randomBelow } from '../../base/random.js';
+import { wholeOf } from '../../base/units.js';
 import { alignedTable } from '../../bench/text.js';
 import { distributionOf, type Line } from '../figures.js';
 import { allCases, type CrashCase } from './cases.js';
@@ -33,9 +35,8 @@ export async function runCrashProof(args: readonly string[]): Promise<number> {
       }
     };
     await Promise.all(Array.from({ length: options.jobs }, lane));
-    const lines: Line[] = options.lines
-      ? [...(await runResume(workFolder)), ...(await runRefusals(workFolder))]
-      : [];
+    assert(results.length === cases.length, 'every case was tried');
+    const lines: Line[] = [...(await runResume(workFolder)), ...(await runRefusals(workFolder))];
     say(`\n${summaryTable(results)}`);
     for (const { holds, text } of lines) say(`${holds ? 'holds ' : 'MISSED'}  ${text}`);
     const failed = results.filter((result) => result.faults.length > 0);
@@ -55,7 +56,8 @@ function choose(
   seed: number,
 ): CrashCase[] {
   const wanted = all.filter(({ id }) => points.length === 0 || points.some((point) => id.includes(point)));
-  if (wanted.length === 0) throw new BlockferryError('USAGE', `no case is named like ${points.join(', ')}`);
+  const strange = points.filter((point) => !all.some(({ id }) => id.includes(point)));
+  if (strange.length > 0) throw new BlockferryError('USAGE', `no case is named like ${strange.join(', ')}`);
   if (count === 0 || count >= wanted.length) return wanted;
   const random = new SeededRandom(seed);
   const chosen = new Set<CrashCase>();
@@ -112,17 +114,15 @@ function readOptions(args: readonly string[]) {
       jobs: { type: 'string', default: '2' },
       seed: { type: 'string', default: '1' },
       folder: { type: 'string', default: '.' },
-      'no-lines': { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     },
   });
   return {
     points: values.points.split(/[\s,]+/).filter((point) => point !== ''),
-    cases: Number(values.cases),
-    jobs: Math.max(1, Number(values.jobs)),
-    seed: Number(values.seed),
+    cases: wholeOf('cases', values.cases, 0),
+    jobs: wholeOf('jobs', values.jobs),
+    seed: wholeOf('seed', values.seed, 0),
     folder: resolve(values.folder),
-    lines: !values['no-lines'],
     json: values.json,
   };
 }

@@ -72,7 +72,7 @@ function readOptions(args: readonly string[]) {
     },
   });
   return {
-    seed: wholeOf('seed', values.seed),
+    seed: wholeOf('seed', values.seed, 0),
     pdus: wholeOf('pdus', values.pdus),
     jobs: wholeOf('jobs', values.jobs),
     replay: values.replay,

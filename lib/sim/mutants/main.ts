@@ -8,6 +8,7 @@ import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import type Cli3 from 'cli-table3';
 import { BlockferryError } from '../../base/errors.js';
+import { wholeOf } from '../../base/units.js';
 import { hasSurvived, hunt, refuseStale, type Verdict } from './hunt.js';
 import { MUTANTS, type Mutant } from './list.js';
 
@@ -51,19 +52,13 @@ function readOptions(args: readonly string[]): Options {
     },
   });
   return {
-    seed: countOf(values.seed, 'seed', 0),
-    runs: countOf(values.runs, 'runs', 1),
-    jobs: countOf(values.jobs, 'jobs', 1),
+    seed: wholeOf('seed', values.seed, 0),
+    runs: wholeOf('runs', values.runs),
+    jobs: wholeOf('jobs', values.jobs),
     json: values.json,
     plans: values.plans,
     only: values.only.split(' ').filter((part) => part !== ''),
   };
-}
-
-function countOf(text: string, name: string, min: number): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= min) return value;
-  throw new BlockferryError('USAGE', `--${name} takes a number from ${min} on, not '${text}'`);
 }
 
 /** So many at a time; each says at once what became of it, for the whole takes a while. */
