@@ -7,8 +7,8 @@ import { builtFile } from './root.js';
 
 const PROGRAM = builtFile('bin/blockferry.cjs');
 /**
- * The built program and its first arguments: integration tests run what users run. The test runner adds a loader of
- * TypeScript to every process that a test starts, by NODE_OPTIONS: three times the start, and a thread pool in use.
+ * The built program and its first arguments: integration tests run what users run. The test runner adds what counts coverage
+ * to every process that a test starts, by NODE_OPTIONS: more than twice the start, and a thread pool in use.
  */
 export const BLOCKFERRY = ['env', '-u', 'NODE_OPTIONS', process.execPath, PROGRAM] as const;
 
