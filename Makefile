@@ -43,9 +43,9 @@ HANDOVERS ?= 200
 QUIET_SECONDS ?= 120
 WORK ?= ./.proofs
 # libisal2 is no tool: Blockferry computes digests with it where it is.
-DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra qemu-system-x86 ipxe-qemu sg3-utils libisal2
-# What Blockferry is measured beside; libiscsi-bin brings iscsi-perf, fio loads QEMU's mirror.
-BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common fio libisal2
+DEBIAN_PACKAGES = libiscsi-bin qemu-utils qemu-block-extra qemu-system-x86 ipxe-qemu sg3-utils e2fsprogs libisal2
+# What Blockferry is measured beside; libiscsi-bin brings iscsi-perf, fio loads QEMU's mirror, perf counts system calls.
+BENCH_PACKAGES = libiscsi-bin tgt qemu-utils qemu-block-extra qemu-system-common fio linux-perf libisal2
 SOURCES := $(shell find lib bin -name '*.ts' -o -name '*.cts' 2>/dev/null)
 TEST_SOURCES := $(shell find test -name '*.ts' 2>/dev/null)
 
@@ -137,15 +137,16 @@ balance: build ## a group that balances itself under load: what it gains, and th
 	@$(NODE) dist/bin/proof.js balance --quiet-seconds $(QUIET_SECONDS) $(if $(SCENES),--scenes '$(SCENES)') --folder $(WORK)
 
 tools: PACKAGES = $(DEBIAN_PACKAGES)
-tools: WITHOUT = the suites of test/integration that use them (libiscsi, QEMU, iPXE, sg3_utils) are skipped, and digests take longer
+tools: WITHOUT = the suites of test/integration that use them (libiscsi, QEMU, iPXE, sg3_utils, e2fsprogs) are skipped, and digests take longer
 tools: ## the Debian packages that the integration tests use
 	@$(INSTALL_PACKAGES)
 
 bench-tools: PACKAGES = $(BENCH_PACKAGES)
-bench-tools: WITHOUT = the cases of make bench that need tgtd, iscsi-perf, qemu-img or qemu-storage-daemon are skipped
+bench-tools: WITHOUT = the cases of make bench that need tgtd, iscsi-perf, qemu-img, qemu-storage-daemon, fio or perf are skipped
 bench-tools: ## the Debian packages that the benchmarks compare with
 	@$(INSTALL_PACKAGES)
 
+# A package that this system calls otherwise, as Ubuntu does linux-perf, keeps none of the others out.
 define INSTALL_PACKAGES
 missing=""; for p in $(PACKAGES); do \
   dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
@@ -158,8 +159,11 @@ if [ "$$as" = none ]; then \
   echo "$@: missing:$$missing; install them as root (apt-get install$$missing)."; \
   echo "$@: until then $(WITHOUT)."; \
   exit 0; fi; \
-$$as env DEBIAN_FRONTEND=noninteractive apt-get -q update && \
-$$as env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $$missing
+$$as env DEBIAN_FRONTEND=noninteractive apt-get -q update || exit 1; \
+known=""; for p in $$missing; do \
+  if apt-cache show $$p >/dev/null 2>&1; then known="$$known $$p"; \
+  else echo "$@: no package is called $$p here: what needs it is skipped."; fi; done; \
+[ -z "$$known" ] || $$as env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $$known
 endef
 
 clean: ## remove what was built and cached (the data of 'make run' stays)
