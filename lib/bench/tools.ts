@@ -24,10 +24,16 @@ const MODULE_FOLDERS = ['/usr/lib/x86_64-linux-gnu/qemu', '/usr/lib/aarch64-linu
 
 /** The path of a tool, or undefined. */
 export function findTool(name: ToolName): string | undefined {
-  if (name.endsWith('.so'))
-    return MODULE_FOLDERS.map((folder) => join(folder, name)).find((path) => existsSync(path));
+  return name.endsWith('.so') ? findQemuModule(name) : findProgram(name);
+}
+
+export function findProgram(name: string): string | undefined {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...MORE_FOLDERS];
   return folders.map((folder) => join(folder, name)).find(isExecutable);
+}
+
+export function findQemuModule(name: string): string | undefined {
+  return MODULE_FOLDERS.map((folder) => join(folder, name)).find((path) => existsSync(path));
 }
 
 /** Undefined when all are there, or a line that says what to install. */
