@@ -6,19 +6,17 @@ import t, { type Test } from 'tap';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/initiator/index.js';
 import type { MoveView } from '../../lib/manage/api.js';
 import { BACKGROUND_OPS_PER_SECOND, kill, pidOf, startGroup, type TestGroup } from '../support/group.js';
-import { sleepMs } from '../support/space.js';
+import { sleepMs, until } from '../support/wait.js';
 
 /** Nothing that a person would wait for: a move that has not ended by then does not end. */
 const MOVES_END_MS = 100_000;
 
 async function waitForMoves(group: TestGroup): Promise<MoveView[]> {
-  const deadline = Date.now() + MOVES_END_MS;
-  for (;;) {
-    const moves = await group.client.moves();
-    if (moves.every((move) => move.state !== 'active')) return moves;
-    if (Date.now() > deadline) throw new Error('the moves do not end');
-    await sleepMs(50);
-  }
+  let moves: MoveView[] = [];
+  const haveEnded = async (): Promise<boolean> =>
+    (moves = await group.client.moves()).every((move) => move.state !== 'active');
+  await until('the moves end', haveEnded, MOVES_END_MS);
+  return moves;
 }
 
 async function filled(t: Test, group: TestGroup): Promise<{ initiator: Initiator; ledger: Ledger }> {

@@ -15,6 +15,7 @@ import { BACKGROUND_OPS_PER_SECOND, killMember, startGroup } from '../support/gr
 import { makeHub } from '../support/peer-rig.js';
 import { blockferry, promisedHere, Running, tempFolder } from '../support/process.js';
 import { ROOT, builtFile } from '../support/root.js';
+import { until } from '../support/wait.js';
 
 const MiB = 1024 * 1024;
 const PROGRAM = builtFile('bin/blockferry.cjs');
@@ -230,7 +231,7 @@ t.test('the young part of the heap stays small in what stays', { timeout: 120_00
   for (const pid of pids) {
     process.kill(pid, 'SIGUSR2');
     const file = join(folder, String(pid));
-    while (!existsSync(file) || statSync(file).size === 0) await new Promise((next) => setTimeout(next, 10));
+    await until('the process has answered', () => existsSync(file) && statSync(file).size > 0);
     const youngBytes = Number(readFileSync(file, 'utf8'));
     t.ok(youngBytes > 0 && youngBytes <= YOUNG_BYTES, `${youngBytes} bytes of young heap`);
   }

@@ -10,8 +10,9 @@ import t, { type Test } from 'tap';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/initiator/index.js';
 import { startGroup, type TestGroup } from '../support/group.js';
 import { exec, tempFolder } from '../support/process.js';
-import { allocatedBytes, sleepMs } from '../support/space.js';
+import { allocatedBytes } from '../support/space.js';
 import { needs } from '../support/tools.js';
+import { sleepMs, until } from '../support/wait.js';
 
 const MiB = 1024 * 1024;
 /** The whole size by default; a slice of it where time is short. */
@@ -95,7 +96,7 @@ t.test(
     for (let i = 0; i < 40; i++)
       commands.push('-c', `read -P ${i + 1} ${i}M 256k`, '-c', `read -P ${i + 1} ${i * 1024 + 512}k 256k`);
     const writing = exec('qemu-io', ['-f', 'raw', ...commands, group.url('disk')]);
-    while ((await group.client.sessions()).sessions.length === 0) await sleepMs(20);
+    await until('there is a session', async () => (await group.client.sessions()).sessions.length > 0);
     const report = await move(group, 'disk', 'm2');
     const ended = await writing;
     t.equal(report.sessions, 1, 'the session was handed over');

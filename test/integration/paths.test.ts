@@ -7,8 +7,8 @@ import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../lib/iscsi/
 import { testQemuTools } from '../support/foreign.js';
 import { kill, pidOf, startGroup, type TestGroup } from '../support/group.js';
 import { exec } from '../support/process.js';
-import { sleepMs } from '../support/space.js';
 import { needs } from '../support/tools.js';
+import { sleepMs } from '../support/wait.js';
 
 const MiB = 1024 * 1024;
 const SIZE_BYTES = 32 * MiB;

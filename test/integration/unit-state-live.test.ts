@@ -9,6 +9,7 @@ import { Initiator } from '../../lib/iscsi/initiator/index.js';
 import { killMember, startGroup, type TestGroup } from '../support/group.js';
 import { COMMANDS, HARMLESS, RIGHTS } from '../support/reservation-rights.js';
 import { cdb10, hex } from '../support/scsi-rig.js';
+import { until } from '../support/wait.js';
 
 const GOOD = 0x00;
 const CHECK_CONDITION = 0x02;
@@ -197,7 +198,7 @@ t.test('modes, the medium and a sanitize operation, over moves and kill -9', asy
     'the next life went on to the end',
   );
   t.equal(await host.says(WRITE), 'GOOD');
-  while ((await homeOf(group, 'tray')) !== 'm3') await new Promise((resolve) => setTimeout(resolve, 50));
+  await until('the home is m3', async () => (await homeOf(group, 'tray')) === 'm3');
   t.equal((await host.initiator.read(0, 1))[0], 1, 'and is over');
   await host.close();
 });

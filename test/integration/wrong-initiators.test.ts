@@ -12,8 +12,8 @@ import { decodeR2t } from '../../lib/iscsi/wire/r2t.js';
 import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import type { MoveView } from '../../lib/manage/api.js';
 import { BACKGROUND_OPS_PER_SECOND, startGroup, type TestGroup } from '../support/group.js';
-import { sleepMs } from '../support/space.js';
 import { TargetInitiator, read10, write10, type Received } from '../support/target-initiator.js';
+import { sleepMs, until } from '../support/wait.js';
 
 const MiB = 1024 * 1024;
 const BLOCK = 512;
@@ -130,11 +130,12 @@ class Scene {
   }
 
   private async ended(move: MoveView): Promise<MoveView> {
-    while (move.state === 'active') {
-      await sleepMs(20);
-      move = await this.group.client.move(move.id);
-    }
-    return move;
+    let now = move;
+    await until(
+      'the move ends',
+      async () => (now = await this.group.client.move(move.id)).state !== 'active',
+    );
+    return now;
   }
 
   /** Moves the volume on; resolves when its home has moved, `moved` when the move has ended. */
@@ -144,7 +145,7 @@ class Scene {
     const { home } = this;
     const { client } = this.group;
     const move = await client.createMove({ volume: 'disk', to: home });
-    while ((await client.route('disk')).home !== home) await sleepMs(10);
+    await until('the home has moved', async () => (await client.route('disk')).home === home);
     return { old, moved: this.ended(move) };
   }
 }

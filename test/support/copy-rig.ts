@@ -9,6 +9,7 @@ import { pattern } from './device-suite.js';
 import { RamDevice } from './ram-device.js';
 import { hex } from './scsi-rig.js';
 import { IDENTITY, nexusOf, type Outcome, RunnerTask, said, scsiRunner } from './scsi-runner.js';
+import { until } from './wait.js';
 
 export interface SegmentFields {
   readonly blocks?: number;
@@ -68,7 +69,7 @@ export function beginCopy(server: DeviceServer, list: Buffer, nexus: ScsiNexus):
 
 /** How it ends. */
 export async function endOf(task: RunnerTask): Promise<string> {
-  while (task.outcomes.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  await until('the command ends', () => task.outcomes.length > 0);
   return task.outcomes.map(said).join();
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { GroupReady } from '../../lib/manage/api.js';
 import { ManageClient } from '../../lib/manage/client.js';
 import { Running, blockferry, tempFolder, type Ended } from './process.js';
+import { until } from './wait.js';
 
 /**
  * Of a load that has to be there while something else is tested: there is something in flight at every moment, and the
@@ -85,14 +86,6 @@ function makeGroup(ready: GroupReady, dataFolder: string, running: Running): Tes
     stop: () => running.stop(),
     kill: () => killGroup(running, cli),
   };
-}
-
-async function until(what: string, holds: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 /** The process that serves as a member, once there is one that no test has killed. */

@@ -15,6 +15,7 @@ import { MoveRecord, RouteHeadRecord, keys, parseRecord } from '../../lib/group/
 import { Initiator, type InitiatorOptions } from '../../lib/iscsi/initiator/index.js';
 import { memberDoors, type MemberDoors } from '../../lib/member/doors.js';
 import { Member } from '../../lib/member.js';
+import { until } from './wait.js';
 
 const doors = { clock: systemClock, random: new SeededRandom(11) };
 const ANY = { host: '127.0.0.1', port: 0 };
@@ -77,12 +78,13 @@ export class MemberGroup {
   async move(to: string): Promise<MoveRecord['state']> {
     const wanted = { volume: 'v', to, range: null, rateBytesPerSecond: null, handover: 'ask' as const };
     const { id } = await createMove(this.store, doors, wanted);
-    for (;;) {
+    let state: MoveRecord['state'] = 'active';
+    await until('the move ends', async () => {
       const entry = await this.store.get(keys.move(id));
-      const state = entry === undefined ? 'failed' : parseRecord(MoveRecord, entry).state;
-      if (state !== 'active') return state;
-      await sleep(systemClock, 10);
-    }
+      state = entry === undefined ? 'failed' : parseRecord(MoveRecord, entry).state;
+      return state !== 'active';
+    });
+    return state;
   }
 }
 

@@ -22,6 +22,7 @@ import { LocalKeeper } from '../../lib/scsi/reservations/keeper.js';
 import { DataFolder } from '../../lib/storage/data-folder.js';
 import { systemDoors } from '../../lib/storage/doors.js';
 import { FakePeers } from './fake-peers.js';
+import { until } from './wait.js';
 
 export const EXTENT_BYTES = 64 * 1024;
 const random = new SeededRandom(5);
@@ -123,11 +124,10 @@ export class MemberRig {
 
   /** Waits for the volume with that number to be here. */
   async volume(id: number) {
-    for (;;) {
-      const volume = this.host.volumeById(id);
-      if (volume !== undefined) return volume;
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    await until(`volume ${id} is here`, () => this.host.volumeById(id) !== undefined);
+    const volume = this.host.volumeById(id);
+    if (volume === undefined) throw new Error(`volume ${id} has gone again`);
+    return volume;
   }
 
   async write(id: number, byte: number): Promise<void> {

@@ -1,4 +1,4 @@
-/** What files take on the disk, and waiting. */
+/** What files take on the disk. */
 import { stat } from 'node:fs/promises';
 
 /** Bytes of disk behind a file (stat's blocks), 0 for one that is not there. */
@@ -8,8 +8,4 @@ export async function allocatedBytes(path: string): Promise<number> {
   } catch {
     return 0;
   }
-}
-
-export function sleepMs(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

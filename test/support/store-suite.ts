@@ -4,6 +4,7 @@ import type t from 'tap';
 import { sleep, systemClock } from '../../lib/base/clock.js';
 import { STORE_VALUE_BYTES_MAX } from '../../lib/base/limits.js';
 import type { GroupStore, StoreEvent, StoreOperation } from '../../lib/group/store.js';
+import { until } from './wait.js';
 
 type Test = typeof t;
 
@@ -11,15 +12,6 @@ type Test = typeof t;
 export interface StorePair {
   readonly a: GroupStore;
   readonly b: GroupStore;
-}
-
-/** Waits until `condition` holds, or fails after `timeoutMs`. */
-export async function until(condition: () => boolean, what: string, timeoutMs = 5_000): Promise<void> {
-  const endMs = systemClock.nowMs() + timeoutMs;
-  while (!condition()) {
-    if (systemClock.nowMs() > endMs) throw new Error(`waited in vain: ${what}`);
-    await sleep(systemClock, 2);
-  }
 }
 
 /** Collects what a watch is given. */
@@ -137,7 +129,7 @@ export function storeSuite(t: Test, open: (t: Test) => Promise<StorePair>): void
     );
     const revisions = (await Promise.all(writes)).map((done) => done.revision);
     await a.txn([], [{ delete: 'w/0' }, { delete: 'w/1' }]);
-    await until(() => collector.calls.length >= 61, 'all events');
+    await until('all events', () => collector.calls.length >= 61);
     await sleep(systemClock, 20);
     t.equal(collector.calls.length, 61);
     const seen = collector.calls.map((call) => call[0]?.revision ?? 0);
@@ -162,7 +154,7 @@ export function storeSuite(t: Test, open: (t: Test) => Promise<StorePair>): void
     b.watch('w/', revision, old);
     b.watch('w/', current, fresh);
     t.equal(old.calls.length, 0, 'never inside watch()');
-    await until(() => old.calls.length === 2, 'the past');
+    await until('the past', () => old.calls.length === 2);
     t.same(old.lines, ['w/1=2', 'w/1=3']);
     t.equal(fresh.calls.length, 0);
   });
@@ -185,7 +177,7 @@ export function storeSuite(t: Test, open: (t: Test) => Promise<StorePair>): void
         t.ok(await lease.renew());
       }
       t.ok(await b.get('m/a'), 'alive after more than its time');
-      await until(() => collector.calls.length > 0, 'expiry');
+      await until('expiry', () => collector.calls.length > 0);
       t.same(collector.lines, ['m/a gone']);
       t.equal(await b.get('m/a'), undefined);
       t.ok(systemClock.nowMs() >= lease.validUntilMs, 'I4: its keys outlive the belief');
@@ -247,7 +239,7 @@ export function storeSuite(t: Test, open: (t: Test) => Promise<StorePair>): void
     );
     const target = (await a.list('p/')).revision;
     await a.txn([], [put('p/end', 'end')]);
-    await until(() => collector.lines.at(-1) === 'p/end=end', 'the end of the history');
+    await until('the end of the history', () => collector.lines.at(-1) === 'p/end=end');
     const replayed = new Map<string, string>();
     for (const { key, entry } of collector.calls.flat()) {
       if (entry === null) replayed.delete(key);

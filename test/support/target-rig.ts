@@ -180,12 +180,3 @@ export class TargetRig implements TargetDirectory {
     await this.admission;
   }
 }
-
-/** Waits until `condition` holds; at most two seconds. */
-export async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 2_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error('it did not come to that');
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import t from 'tap';
 import { readInto } from '../../lib/base/accepted-socket.js';
+import { until } from '../support/wait.js';
 
 interface Accepting {
   readonly server: Server;
@@ -25,18 +26,10 @@ async function accepting(readBuffer: Buffer): Promise<Accepting> {
   return { server, port: (server.address() as AddressInfo).port, sockets, texts };
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 5_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error('did not come about');
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}
-
 t.test('two connections share a buffer and neither sees the bytes of the other', async (t) => {
   const { server, port, sockets, texts } = await accepting(Buffer.alloc(7));
   const clients = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')];
-  await until(() => sockets.length === 2);
+  await until('two sockets are accepted', () => sockets.length === 2);
   const expected = ['', ''];
   for (let i = 0; i < 200; i++) {
     for (const [at, client] of clients.entries()) {
@@ -47,7 +40,7 @@ t.test('two connections share a buffer and neither sees the bytes of the other',
     }
   }
   const [first = '', second = ''] = expected;
-  await until(() => texts.join('').length === first.length + second.length);
+  await until('both texts are there', () => texts.join('').length === first.length + second.length);
   t.strictSame([...texts].sort(), [first, second].sort());
   for (const client of clients) client.destroy();
   server.close();
@@ -57,14 +50,14 @@ t.test('two connections share a buffer and neither sees the bytes of the other',
 t.test('pause holds bytes back, resume brings them, and the end is heard', async (t) => {
   const { server, port, sockets, texts } = await accepting(Buffer.alloc(64 * 1024));
   const client = connect(port, '127.0.0.1');
-  await until(() => sockets.length === 1);
+  await until('a socket is accepted', () => sockets.length === 1);
   const [socket] = sockets as [Socket];
   socket.pause();
   client.write('late');
   await new Promise((resolve) => setTimeout(resolve, 50));
   t.equal(texts[0], '');
   socket.resume();
-  await until(() => texts[0] === 'late');
+  await until('the late text is there', () => texts[0] === 'late');
   socket.write('and back');
   const [answer] = (await once(client, 'data')) as [Buffer];
   t.equal(answer.toString(), 'and back');
@@ -79,7 +72,7 @@ t.test('the server still counts: close waits for the connection, maxConnections 
   const { server, port, sockets } = await accepting(Buffer.alloc(1024));
   server.maxConnections = 1;
   const client = connect(port, '127.0.0.1');
-  await until(() => sockets.length === 1);
+  await until('a socket is accepted', () => sockets.length === 1);
   const refused = connect(port, '127.0.0.1');
   refused.on('error', () => undefined);
   await once(refused, 'close');
@@ -89,7 +82,7 @@ t.test('the server still counts: close waits for the connection, maxConnections 
   await new Promise((resolve) => setTimeout(resolve, 30));
   t.notOk(isClosed, 'not while the connection lives');
   client.destroy();
-  await until(() => isClosed);
+  await until('it is closed', () => isClosed);
 });
 
 t.test('a socket that is gone already is returned as it is', async (t) => {
@@ -118,7 +111,7 @@ t.test('where Node does not show what it keeps, the socket receives all the same
   await once(server, 'listening');
   const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
   client.write('by events');
-  await until(() => text === 'by events');
+  await until('the text is there', () => text === 'by events');
   t.equal(text, 'by events');
   client.destroy();
   server.close();

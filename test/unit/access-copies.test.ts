@@ -22,6 +22,7 @@ import { FakePeers } from '../support/fake-peers.js';
 import { RamDevice } from '../support/ram-device.js';
 import { hex } from '../support/scsi-rig.js';
 import { IDENTITY, nexusOf, type RunnerTask, SAID, said, scsiRunner } from '../support/scsi-runner.js';
+import { until } from '../support/wait.js';
 
 const BLOCK = 512;
 const PIECE = PIECE_BYTES_MAX / BLOCK;
@@ -55,7 +56,7 @@ class CommonDisk extends RamDevice {
 
   /** Resolves when one waits. */
   async holdsOne(): Promise<void> {
-    while (this.held?.length === 0) await turn();
+    await until('a request is held', () => this.held?.length !== 0);
   }
 
   release(): void {
@@ -470,7 +471,7 @@ t.test('a new home is told of the session that stays here', async (t) => {
   await new Promise<void>((resolve) => there.server.nexusEnded(HOST, resolve));
   there.isNewHome = true;
   const task = rig.begin(TO);
-  while (here.introduced.length === 0) await turn();
+  await until('the session is introduced', () => here.introduced.length > 0);
   there.server.nexusBegan(HOST);
   t.equal(await endOf(task), SAID.GOOD);
   t.same(here.introduced, [HOST.initiatorName], 'once');

@@ -20,7 +20,8 @@ import { Opcode } from '../../lib/iscsi/wire/opcodes.js';
 import { cdb10 } from '../support/scsi-rig.js';
 import { IDENTITY, nexusOf, said, scsiRunner, type Runner } from '../support/scsi-runner.js';
 import { read10 } from '../support/target-initiator.js';
-import { IQN, TargetRig, until } from '../support/target-rig.js';
+import { IQN, TargetRig } from '../support/target-rig.js';
+import { until } from '../support/wait.js';
 
 const WRITE = cdb10('2a', 0, 8, 1);
 const READ = cdb10('28', 0, 8, 1);
@@ -662,7 +663,7 @@ t.test('a READ that has waited for memory while the home came here is judged her
   for (let i = 0; i < reads; i++)
     initiator.command({ cdb: read10(0, 1024), read: true, expectedBytes: 512 * 1024 });
   const [session] = rig.registry.sessionsOf(IQN);
-  await until(() => session?.tasks.size === reads);
+  await until('all reads are at the session', () => session?.tasks.size === reads);
   const waiting = session?.stalled.length ?? 0;
   t.ok(waiting > 0 && waiting < reads, `${waiting} wait for memory, the others for the home`);
   const { reservations } = access.disk.unit;

@@ -9,6 +9,7 @@ import { BlockferryError } from '../../lib/base/errors.js';
 import { randomBelow, randomToken, SeededRandom, systemRandom } from '../../lib/base/random.js';
 import { serialAdd, serialDistance, serialLess, serialLessOrEqual } from '../../lib/base/serial.js';
 import { exactSize, formatSize, parseSize, wholeOf } from '../../lib/base/units.js';
+import { until } from '../support/wait.js';
 
 const SEED = 20261123;
 const parameters = { seed: SEED, numRuns: 1000 };
@@ -224,8 +225,7 @@ t.test('a killed process that nobody has reaped is gone', async (t) => {
   });
   const [line] = (await once(parent.stdout, 'data')) as [Buffer];
   const pid = Number(line.toString());
-  for (let i = 0; i < 200 && !isProcessGone(pid); i++)
-    await new Promise((resolve) => setTimeout(resolve, 10));
+  await until('the process is gone', () => isProcessGone(pid));
   t.equal(isProcessGone(pid), true, 'a zombie');
   t.doesNotThrow(() => process.kill(pid, 0), 'whose number is still taken');
   parent.kill('SIGKILL');

@@ -4,6 +4,7 @@ import t from 'tap';
 import { LeanLoad, type LoadCounters, type LoadSpec } from '../../lib/bench/lean-load.js';
 import { startNullServer } from '../../lib/bench/null-process.js';
 import { Initiator, type InitiatorTask } from '../../lib/iscsi/initiator/index.js';
+import { until } from '../support/wait.js';
 
 const SIZE_BYTES = 1024 * 1024;
 const READ_16 = 0x88;
@@ -108,7 +109,7 @@ t.test('it ends when it is told, after the last answer', async (t) => {
   const spec = { queueDepth: 8, blockBytes: 4096, readPercent: 100, isRandom: true };
   const load = new LeanLoad(initiator, spec, counters, 1);
   load.start();
-  while (counters.ops < 100) await new Promise((resolve) => setImmediate(resolve));
+  await until('it works', () => counters.ops >= 100);
   load.stop();
   await load.ended;
   const { ops } = counters;

@@ -27,6 +27,7 @@ import { planDrain } from '../../lib/manage/drain-plan.js';
 import { ManageServer } from '../../lib/manage/server.js';
 import { FakeDoor, run } from '../support/cli-door.js';
 import { vectorOf } from '../support/load.js';
+import { until } from '../support/wait.js';
 
 const MEMBERS: MemberView[] = ['m1', 'm2', 'm3'].map((name, i) => ({
   name,
@@ -292,7 +293,7 @@ t.test('a full volume is waited for', async (t) => {
 
   const door = new FakeDoor();
   const running = run(create('left'), door);
-  while (!door.isHeard) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('Ctrl-C is heard', () => door.isHeard);
   door.signal('SIGINT');
   const { code, stderr } = await running;
   t.equal(code, 1);
@@ -348,7 +349,7 @@ t.test('a move is followed to its end, and reported as scripts expect', async (t
 t.test('Ctrl-C leaves the move alone and says how to look', async (t) => {
   const door = new FakeDoor();
   const running = run(manage('move', 'disk', '--to', 'm2'), door);
-  while (desk.looks < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('it looks at the move', () => desk.looks > 0);
   door.signal('SIGINT');
   const { code, stderr } = await running;
   t.equal(code, 1);
@@ -533,7 +534,7 @@ t.test('loads: members by their share, then what is hot', async (t) => {
   });
   const door = new FakeDoor();
   const watching = run(manage('loads', '--watch', '--json'), door);
-  while (door.out.split('\n').length < 3) await new Promise((resolve) => setTimeout(resolve, 20));
+  await until('two documents are out', () => door.out.split('\n').length > 2);
   door.signal('SIGINT');
   await watching;
   for (const line of door.out.trim().split('\n'))

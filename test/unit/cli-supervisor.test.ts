@@ -15,6 +15,7 @@ import { chooseAddresses, loadAddresses, saveAddresses } from '../../lib/supervi
 import { MemberProcess } from '../../lib/supervisor/member-process.js';
 import { run } from '../support/cli-door.js';
 import { makeSharedFolder } from '../support/storage-doors.js';
+import { until } from '../support/wait.js';
 
 const folder = makeSharedFolder();
 const HOST = '127.0.0.1';
@@ -189,7 +190,7 @@ t.test('a watched process', async (t) => {
   for (let life = 1; life <= 2; life++) {
     const dying = member.pid;
     process.kill(dying, 'SIGKILL');
-    while (member.pid === dying) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until('another process is started', () => member.pid !== dying);
     t.equal(await member.whenReady(30_000), true, `it is started again after death ${life}`);
   }
   t.not(member.pid, first);
@@ -254,7 +255,7 @@ t.test('a process whose port is taken', { timeout: 30_000 }, async (t) => {
   );
   await served.start();
   process.kill(served.pid, 'SIGKILL');
-  while (served.isReady) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('the member is gone', () => !served.isReady);
   t.equal(await served.whenReady(30_000), true, 'one that has served is started until it has its port again');
   t.equal((await readFile(lives, 'utf8')).length, 3);
   await served.stop();

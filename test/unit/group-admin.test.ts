@@ -38,7 +38,7 @@ import {
   parseRecord,
 } from '../../lib/group/records.js';
 import type { GroupStore, StoreLease, StoreWatcher } from '../../lib/group/store.js';
-import { until } from '../support/store-suite.js';
+import { until } from '../support/wait.js';
 
 const random = new SeededRandom(5);
 const doors = { clock: systemClock, random };
@@ -95,7 +95,7 @@ t.test('a member joins, is seen, and leaves', async (t) => {
   t.teardown(() => view.close());
   const m1 = await Membership.join(store, member('m1', { pid: 11 }));
   t.ok(m1.isValid);
-  await until(() => seen.length === 1, 'm1 is seen');
+  await until('m1 is seen', () => seen.length === 1);
   t.equal(view.get('m1')?.incarnation, 'm1-1');
   const late: string[] = [];
   const second = await GroupView.open(store, silentLog, (name) => late.push(name), systemClock);
@@ -104,7 +104,7 @@ t.test('a member joins, is seen, and leaves', async (t) => {
   await store.txn([], [{ put: 'members/bad', value: '{}' }]);
   await m1.leave();
   t.notOk(m1.isValid);
-  await until(() => seen.length === 2, 'm1 is gone');
+  await until('m1 is gone', () => seen.length === 2);
   t.same(seen, ['m1 11', 'm1 gone']);
   t.same(view.members, []);
 });
@@ -120,7 +120,7 @@ t.test('who has a name is told of with who had it before', async (t) => {
   const second = await Membership.join(store, member('m1', { incarnation: 'm1-2', isGone: () => true }));
   await first.leave();
   await second.leave();
-  await until(() => seen.length === 3, 'm1 is gone');
+  await until('m1 is gone', () => seen.length === 3);
   t.same(seen, ['nobody, m1-1', 'm1-1, m1-2', 'm1-2, nobody']);
 });
 

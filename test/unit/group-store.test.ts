@@ -15,7 +15,8 @@ import { CHANGES_MAX } from '../../lib/group/ledger.js';
 import { storeError } from '../../lib/group/lmdb-tables.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { LOADERS } from '../support/root.js';
-import { Collector, storeSuite, until } from '../support/store-suite.js';
+import { Collector, storeSuite } from '../support/store-suite.js';
+import { until } from '../support/wait.js';
 
 const options = { clock: systemClock, random: systemRandom, log: silentLog };
 
@@ -71,7 +72,7 @@ t.test('a history too long is compacted, and the watch is told once', async (t) 
   const [tooOld, oldest] = [new Collector(), new Collector()];
   store.watch('k', 9, tooOld);
   store.watch('k', 10, oldest);
-  await until(() => oldest.calls.length > 0, 'events');
+  await until('events', () => oldest.calls.length > 0);
   t.match(tooOld, { compactions: 1, calls: [] });
   t.equal(oldest.calls.length, CHANGES_MAX);
   t.equal(oldest.compactions, 0);
@@ -98,7 +99,7 @@ t.test('embedded: survives close and open; leases of another boot do not', async
   const third = await EmbeddedStore.open(folder, { ...options, clock: later });
   const collector = new Collector();
   third.watch('m', revision, collector);
-  await until(() => collector.lines.length > 0, 'the reaper');
+  await until('the reaper', () => collector.lines.length > 0);
   t.same(collector.lines, ['m gone']);
   await third.close();
 });
@@ -148,10 +149,10 @@ t.test('embedded: I1 of two processes that swap, one killed, no acknowledged com
   const counters = [startCounter(folder), startCounter(folder)];
   t.teardown(() => counters.forEach(({ child }) => child.kill('SIGKILL')));
   const count = (): number => counters.reduce((sum, { acknowledged }) => sum + acknowledged.length, 0);
-  await until(() => counters.every(({ acknowledged }) => acknowledged.length > 30), 'both count', 60_000);
+  await until('both count', () => counters.every(({ acknowledged }) => acknowledged.length > 30));
   for (const { child } of counters) {
     const before = count();
-    await until(() => count() > before + 20, 'the rest go on', 20_000);
+    await until('the rest go on', () => count() > before + 20);
     child.kill('SIGKILL');
     await once(child, 'exit');
   }
@@ -164,7 +165,7 @@ t.test('embedded: I1 of two processes that swap, one killed, no acknowledged com
     count(),
     'no number was given twice',
   );
-  await until(() => collector.calls.length >= total, 'every event of every process');
+  await until('every event of every process', () => collector.calls.length >= total);
   t.same(
     collector.lines,
     Array.from({ length: total }, (_, i) => `n=${i + 1}`),

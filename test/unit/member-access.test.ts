@@ -17,6 +17,7 @@ import {
 } from '../../lib/iscsi/initiator/index.js';
 import { hex } from '../support/scsi-rig.js';
 import { doorOf, makeGroup, type MemberGroup } from '../support/member-group.js';
+import { until } from '../support/wait.js';
 
 const CONFLICT = 'status 18';
 const STATE_CHANGED = '6/2a/06';
@@ -128,8 +129,7 @@ t.test('the unit has one state, whoever asks where', async (t) => {
   t.equal(await says(two, '16 00 00 00 00 00'), 'GOOD', 'RESERVE (6)');
   t.equal(await says(three, WRITE, block), CONFLICT);
   await two.close();
-  for (let tries = 0; tries < 100 && (await says(three, WRITE, block)) === CONFLICT; tries++)
-    await sleep(systemClock, 10);
+  await until('the reservation ends', async () => (await says(three, WRITE, block)) !== CONFLICT);
   t.equal(await says(three, WRITE, block), 'GOOD', 'it ends with its session');
   for (const unit of [one, three]) await unit.close();
 });
@@ -252,8 +252,10 @@ t.test('a member in the group again serves nobody before it knows what it has mi
   reading = new Promise((resolve) => (read = resolve));
   await leases[0]?.revoke();
   t.equal(await write(2), 'status 8', 'no lease');
-  while (leases.length < 2 || (await group.store.get(keys.member('m2'))) === undefined)
-    await sleep(systemClock, 10);
+  await until(
+    'm2 has a lease again',
+    async () => leases.length >= 2 && (await group.store.get(keys.member('m2'))) !== undefined,
+  );
   for (let i = 0; i < 5; i++) {
     t.equal(await write(3), 'status 8', 'others may have gone on without it');
     await sleep(systemClock, 10);
@@ -281,7 +283,7 @@ t.test('one ISID at two target ports is two nexuses (RFC 7143 4.4.3)', async (t)
   await sleep(systemClock, 100);
   t.equal(await write(), CONFLICT, 'that of one does not end with the other');
   await one.close();
-  for (let tries = 0; tries < 100 && (await write()) === CONFLICT; tries++) await sleep(systemClock, 10);
+  await until('the reservation ends', async () => (await write()) !== CONFLICT);
   t.equal(await write(), 'GOOD');
   await other.close();
 });
@@ -299,7 +301,7 @@ t.test('RESERVE stays when the home it came by has moved, and its process has go
   await sleep(systemClock, 200);
   t.equal(await write(), CONFLICT);
   await two.close();
-  for (let tries = 0; tries < 100 && (await write()) === CONFLICT; tries++) await sleep(systemClock, 10);
+  await until('the reservation ends', async () => (await write()) !== CONFLICT);
   t.equal(await write(), 'GOOD');
   await three.close();
 });
@@ -318,8 +320,7 @@ t.test(
     const record = JSON.parse(entry?.value ?? '') as object;
     const value = JSON.stringify({ ...record, incarnation: 'another' });
     await group.store.txn([], [{ put: keys.member('m2'), value }]);
-    for (let tries = 0; tries < 100 && (await says(one, READY)) === CONFLICT; tries++)
-      await sleep(systemClock, 10);
+    await until('the reservation ends', async () => (await says(one, READY)) !== CONFLICT);
     t.equal(await says(one, READY), 'GOOD');
     t.equal(await eject(), 'GOOD');
     for (const unit of [one, two]) await unit.close();

@@ -14,6 +14,7 @@ import { again, beginCopy, copyCdb, copyList, cscd, endOf, HOST, segment } from 
 import { makeGroup } from '../support/member-group.js';
 import { makeRig, type MemberRig } from '../support/member-rig.js';
 import { SAID, said, scsiRunner } from '../support/scsi-runner.js';
+import { until } from '../support/wait.js';
 
 const NOT_REACHABLE = 'a/0d/02';
 const SIZE = 4 * 1024 * 1024;
@@ -37,15 +38,12 @@ async function twoVolumes(t: Test) {
 }
 
 async function heldOf(rig: MemberRig, name: string) {
-  for (;;) {
-    const held = rig.host.get(name);
-    if (held !== undefined) {
-      await held.unit.catchUp();
-      held.target.server.nexusBegan(HOST);
-      return held;
-    }
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+  await until(`${name} is here`, () => rig.host.get(name) !== undefined);
+  const held = rig.host.get(name);
+  if (held === undefined) throw new Error(`${name} has gone again`);
+  await held.unit.catchUp();
+  held.target.server.nexusBegan(HOST);
+  return held;
 }
 
 async function giveHome(rig: MemberRig, name: string): Promise<void> {

@@ -8,6 +8,7 @@ import { Everywhere, type Present } from '../../lib/member/everywhere.js';
 import { Fencer } from '../../lib/member/fencer.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
 import { makeRig, type MemberRig } from '../support/member-rig.js';
+import { until } from '../support/wait.js';
 
 const IQN = 'iqn.2026-11.org.blockferry:v';
 const LOGIN = { iqn: IQN, initiatorName: 'iqn.1993-08.org.debian:host', isid: '001122334455' };
@@ -89,7 +90,7 @@ t.test('a login waits until every running member has fenced the initiator (I8)',
   const directory = directoryOf(rig, [other('m2'), other('gone')], ['m2']);
   let admitted = false;
   const admitting = directory.admit(LOGIN).then(() => (admitted = true));
-  while (asked.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  await until('it is asked', () => asked.length > 0);
   for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
   t.notOk(admitted, 'm2 still drains');
   const [request] = asked;

@@ -18,6 +18,7 @@ import { FakePeers } from '../support/fake-peers.js';
 import { RamDevice } from '../support/ram-device.js';
 import { cdb10, hex } from '../support/scsi-rig.js';
 import { IDENTITY, nexusOf, said, scsiRunner } from '../support/scsi-runner.js';
+import { until } from '../support/wait.js';
 
 const A = 'a'.repeat(16);
 const B = 'b'.repeat(16);
@@ -212,7 +213,7 @@ t.test('RESERVE ends with the session, and with the member that had it', async (
   t.equal(await one.says('16 00 00 00 00 00'), 'GOOD');
   t.equal(await reserved(), true);
   m1.server.nexusEnded(one.nexus);
-  for (let i = 0; i < 200 && (await reserved()); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('the reservation ends', async () => !(await reserved()));
   t.equal(await reserved(), false);
   m1.server.nexusBegan(one.nexus);
   t.equal(await one.says('16 00 00 00 00 00'), 'GOOD');
@@ -220,7 +221,7 @@ t.test('RESERVE ends with the session, and with the member that had it', async (
   world.peers.lose('m1');
   t.equal(await reserved(), true, 'until it is known to be gone');
   m2.shared.memberLeft();
-  for (let i = 0; i < 200 && (await reserved()); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('the reservation ends', async () => !(await reserved()));
   t.equal(await reserved(), false);
 });
 

@@ -17,7 +17,7 @@ import { makeRig } from '../support/member-rig.js';
 import { RamDevice } from '../support/ram-device.js';
 import { cdb10 } from '../support/scsi-rig.js';
 import { IDENTITY, nexusOf, SAID, said, scsiRunner } from '../support/scsi-runner.js';
-import { until } from '../support/target-rig.js';
+import { until } from '../support/wait.js';
 
 const BLOCK = 512;
 const TEST_UNIT_READY = '00 00 00 00 00 00';
@@ -155,10 +155,9 @@ t.test('a sanitize operation is done to its end, whoever dies, and the home stay
   again.server.resume();
   again.server.resume();
   t.equal(await again.says(WRITE), SAID.SANITIZE_IN_PROGRESS);
-  await until(() => pause.heldCount === 2);
+  await until('two are held', () => pause.heldCount === 2);
   pause.remove();
-  while ((await again.says(TEST_UNIT_READY)) !== SAID.GOOD)
-    await new Promise((resolve) => setImmediate(resolve));
+  await until('the unit is erased', async () => (await again.says(TEST_UNIT_READY)) === SAID.GOOD);
   t.ok(world.ram.bytes.equals(Buffer.alloc(world.ram.bytes.length)), 'all of it is erased');
   t.equal(await again.says(WRITE, Buffer.alloc(BLOCK, 9)), SAID.GOOD);
   const last = await world.start('m1');
@@ -173,7 +172,7 @@ t.test('the end of an operation is kept before anything is served', async (t) =>
   const m1 = await world.start('m1');
   const pause = world.faults.add({ ops: ['flush'], action: { kind: 'pause' } });
   const erased = m1.says(BLOCK_ERASE);
-  await until(() => pause.heldCount === 1);
+  await until('one is held', () => pause.heldCount === 1);
   world.storeIsAway = true;
   pause.remove();
   await new Promise((resolve) => setTimeout(resolve, 50));

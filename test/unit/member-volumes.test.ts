@@ -16,6 +16,7 @@ import { EXTENT_BYTES, makeRig, type MemberRig } from '../support/member-rig.js'
 import { allocatedBytes } from '../support/space.js';
 import { doorsWith, systemError } from '../support/storage-doors.js';
 import { SAID, said, scsiRunner } from '../support/scsi-runner.js';
+import { until } from '../support/wait.js';
 
 t.test('a restart finds what was written', async (t) => {
   const rig = await makeRig(t);
@@ -56,7 +57,10 @@ t.test('a holder whose file is missing refuses instead of serving zeros (I1)', a
   const file = join(rig.path, 'v.volume');
   t.notOk(fs.existsSync(file), 'none is made in its place');
   fs.writeFileSync(file, Buffer.alloc(3 * EXTENT_BYTES - 4096, 6));
-  while ((await rig.read(1).catch(() => undefined)) !== 6) await sleep(systemClock, 50);
+  await until(
+    'the file that is back is served',
+    async () => (await rig.read(1).catch(() => undefined)) === 6,
+  );
   t.pass('once it is put back it is served');
 });
 
@@ -231,7 +235,7 @@ t.test('a volume does not take the place of a file that may be of another group 
   fs.renameSync(join(rig.path, mark), join(rig.path, 'another.group'));
   fs.writeFileSync(file, 'the only copy');
   const isRefused = async (): Promise<void> => {
-    await until(async () => (await listVolumes(rig.store)).length === 0);
+    await until('no volume is left', async () => (await listVolumes(rig.store)).length === 0);
     await t.rejects(refuseIfFailed(rig.store, 'v'), /not possible at m1: .* is not of this group/);
     t.equal(fs.readFileSync(file, 'utf8'), 'the only copy');
   };
@@ -300,12 +304,12 @@ t.test('what was given away leaves memory while its bytes stay', async (t) => {
   const { file } = await fillAll(rig);
   await rig.table.commit(rig.routed, rig.routed.route.withHolder([0, 2], 'm2'));
   rig.host.gaveAway('v', [0, 2]);
-  await until(() => uncached.length === 4);
+  await until('four ranges have left the cache', () => uncached.length === 4);
   t.strictSame(uncached, [0, EXTENT_BYTES, 2 * EXTENT_BYTES, EXTENT_BYTES - 4096], 'the last is shorter');
   t.equal(file.dataRanges(0, 3 * EXTENT_BYTES).length, 1, 'all of them');
   await rig.table.commit(rig.routed, rig.routed.route.withHolder([1], 'm2'));
   rig.host.gaveAway('v', [1]);
-  await until(() => file.dataRanges(0, 3 * EXTENT_BYTES).length === 0);
+  await until('the file has no data', () => file.dataRanges(0, 3 * EXTENT_BYTES).length === 0);
   t.equal(uncached.length, 4, 'what is punched at once has left with its space');
 });
 
@@ -423,14 +427,6 @@ async function fillAll(rig: MemberRig) {
   return { held, file: await held.file() };
 }
 
-/** Within seconds, or it never will. */
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let looks = 2000; !(await holds()); looks--) {
-    if (looks === 0) throw new Error('not within 10 s');
-    await sleep(systemClock, 5);
-  }
-}
-
 /** The rig on a disk whose writes in the thread pool are the test's. */
 async function restartWith(rig: MemberRig, write: FileCalls['write'], freeBytes = 2 ** 40): Promise<void> {
   await rig.stop();
@@ -447,7 +443,7 @@ t.test('a member that stops in the midst leaves no volume that calls itself full
     setImmediate(done, null, length); // quickly, since nothing is written
   });
   await rig.create({ full: true, sizeBytes: 80 * 1024 * 1024 }); // two pieces
-  await until(() => stopping !== undefined);
+  await until('it stops', () => stopping !== undefined);
   await stopping;
   const table = await rig.openTable();
   t.equal(table.get('v')?.route.epoch, 1, 'its route says that there is no file yet');
@@ -469,12 +465,12 @@ for (const [what, freeBytes, passed] of [
     };
     await restartWith(rig, write, freeBytes);
     await rig.create({ full: true });
-    await until(async () => (await listVolumes(rig.store)).length === 0);
+    await until('no volume is left', async () => (await listVolumes(rig.store)).length === 0);
     const refused = { code: 'NO_SPACE', message: /volume v could not be made: no space at m1: / };
     await t.rejects(refuseIfFailed(rig.store, 'v'), refused);
     t.same((await rig.store.list('routes/')).entries, []);
     const file = join(rig.path, 'v.volume');
-    await until(() => !fs.existsSync(file));
+    await until('the file is gone', () => !fs.existsSync(file));
     t.equal(writes > 0, passed > 0, 'what is known not to fit is not begun');
     await rig.create();
     t.equal(await rig.read(2), 0, 'a thin one fits');

@@ -10,15 +10,12 @@ import { formatSeal } from '../../lib/migration/messages.js';
 import { ask } from '../../lib/peer/ask.js';
 import { PeerStatus, PeerType, type PeerTypeCode } from '../../lib/peer/contract.js';
 import { hurriedClock, MoveWorld, VOLUME, type WorldMember } from '../support/move-world.js';
+import { until } from '../support/wait.js';
 
 const HURRY = 100;
 
 async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
-}
-
-async function until(isSo: () => boolean): Promise<void> {
-  for (let i = 0; i < 2000 && !isSo(); i++) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 /** A world whose pauses take a hundredth of their time. */
@@ -63,7 +60,7 @@ for (const first of ['EXTENT_BEGIN', 'EXTENT_ABORT'] as const) {
     t.equal(await send(world, PeerType.MIRROR_WRITE, 5, 5), PeerStatus.OK);
     const writes = hold(m2, (io) => io.op === 'write');
     const late = send(world, PeerType.MIRROR_WRITE, 5, 55);
-    await until(() => writes.held.length > 0);
+    await until('a write is held', () => writes.held.length > 0);
     const steps = [() => send(world, PeerType.EXTENT_BEGIN, 6), () => send(world, PeerType.EXTENT_ABORT, 5)];
     if (first === 'EXTENT_ABORT') steps.reverse();
     const answers: Promise<number>[] = [];
@@ -158,7 +155,7 @@ t.test('attempts of a source that has left the group end, and their space is giv
   t.equal(m2.file.ram.bytes[0], 5, 'not while the store does not say who holds it');
   t.equal(await send(world, PeerType.MIRROR_WRITE, 5, 6), PeerStatus.STALE, 'but it is over');
   world.store.list = list;
-  await until(() => m2.file.ram.bytes[0] === 0);
+  await until('the space is given back', () => m2.file.ram.bytes[0] === 0);
   t.equal(m2.file.ram.bytes[0], 0);
   t.same(m2.givenUp, [0]);
   await world.close();
@@ -187,7 +184,7 @@ t.test('an attempt that is given up while it is being emptied is not begun', asy
   m2.file.ram.bytes.fill(9, 0, 4096);
   const punches = hold(m2, (io) => io.op === 'discard');
   const begun = send(world, PeerType.EXTENT_BEGIN, 5);
-  await until(() => punches.held.length === 1);
+  await until('a punch is held', () => punches.held.length === 1);
   m1.incarnation = 'another';
   await new Promise((resolve) => setTimeout(resolve, (1.5 * ORPHANS_LOOK_MS) / HURRY));
   punches.letGo();
@@ -204,7 +201,7 @@ t.test('unless the last thing it did was to commit (I1)', async (t) => {
   t.equal(await send(world, PeerType.MIRROR_WRITE, 5, 5), PeerStatus.OK);
   await giveAway(world, 'm1', 'm2');
   m1.incarnation = 'another';
-  await until(() => m2.volume.holdsHere(0));
+  await until('m2 holds the extent', () => m2.volume.holdsHere(0));
   await turns(50);
   t.same(m2.givenUp, []);
   t.equal(m2.file.ram.bytes[0], 5);
@@ -228,14 +225,14 @@ for (const back of [true, false]) {
     };
     const moved = m1.give('m2').catch((error: Error) => error.message);
     if (!back) {
-      await until(() => m1.stats.restarts > 3);
+      await until('the extent has begun again and again', () => m1.stats.restarts > 3);
       t.equal(m1.volume.epoch, revision, 'nothing is committed');
       await world.store.txn([], [{ put: place?.key ?? '', value: place?.value ?? '' }]);
     }
     t.equal(await moved, undefined);
     t.ok(m1.stats.restarts > 0, 'it began anew');
     t.ok(seals >= 6, 'and the destination was asked again');
-    await until(() => m2.volume.holdsHere(0));
+    await until('m2 holds the extent', () => m2.volume.holdsHere(0));
     t.equal(m2.volume.holdsHere(0), true);
     t.equal(m2.file.ram.bytes[0], 3);
     await world.close();
@@ -250,7 +247,7 @@ t.test('nor does it commit under the place of another process of its name (I3)',
   const other = { ...(JSON.parse(place?.value ?? '') as object), incarnation: 'another' };
   await world.store.txn([], [{ put: keys.member('m1'), value: formatRecord(other) }]);
   const moved = m1.give('m2').catch((error: Error) => error.message);
-  await until(() => m1.stats.restarts > 3);
+  await until('the extent has begun again and again', () => m1.stats.restarts > 3);
   t.equal(m1.volume.epoch, 1);
   t.match(m1.stats.lastError, /m1 is not in the group now/);
   m1.cancelled = true;
@@ -269,7 +266,7 @@ t.test('a destination that could not be told of an abort is told later', async (
     return type === PeerType.EXTENT_ABORT && extent === 0 && aborts++ < 3 ? PeerStatus.LINK_LOST : null;
   };
   await t.rejects(m1.give('m2'), /cancelled/);
-  await until(() => m2.givenUp.includes(0));
+  await until('m2 has given the extent up', () => m2.givenUp.includes(0));
   t.same([...m2.givenUp].sort(), [0, 1]);
   t.equal(aborts, 4);
   await turns(20);

@@ -6,6 +6,7 @@ import { submitAndWait, type BlockIo } from '../../lib/block/device.js';
 import { ask } from '../../lib/peer/ask.js';
 import { PeerStatus, PeerType, type PeerTypeCode } from '../../lib/peer/contract.js';
 import { Foreground, MoveWorld } from '../support/move-world.js';
+import { until } from '../support/wait.js';
 
 async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
@@ -116,8 +117,7 @@ t.test('a member that could not read a changed route reads it again', async (t) 
   await world.member('m1').give('m2');
   const epochs = (): (number | undefined)[] =>
     ['m2', 'm3'].map((name) => world.member(name).table.get('v')?.route.epoch);
-  for (let i = 0; i < 200 && epochs().includes(1); i++)
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('both know the commit', () => !epochs().includes(1));
   t.strictSame(epochs(), [2, 2]);
   t.equal(failing, 0);
   await world.close();

@@ -13,6 +13,7 @@ import { DiskServer } from '../../lib/scsi/disk-server.js';
 import { makeRig } from '../support/member-rig.js';
 import { RamDevice } from '../support/ram-device.js';
 import { IDENTITY } from '../support/scsi-runner.js';
+import { until } from '../support/wait.js';
 
 /** Pauses take a hundredth of their time. */
 const clock: Clock = {
@@ -81,7 +82,7 @@ t.test('a move that is called off while its failure cannot be written is not tak
     throw new Error('the store is away');
   };
   const move = await createMove(store, doors, WANTED);
-  for (let i = 0; i < 500 && ended === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('the move has failed', () => ended > 0);
   t.equal(ended, 1, 'it failed');
   const opensBefore = opens;
   await new Promise((resolve) => setTimeout(resolve, 100));
@@ -105,7 +106,7 @@ t.test('a home whose commit is in doubt is doubted until the store says (I8)', a
     return away();
   };
   const move = await createMove(store, doors, WANTED);
-  for (let i = 0; i < 500 && asked === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('it is asked', () => asked > 0);
   await new Promise((resolve) => setTimeout(resolve, 20));
   t.equal(held?.isSurelyHome, false, 'nobody knows');
   store.txn = txn;
@@ -117,8 +118,7 @@ t.test('a home whose commit is in doubt is doubted until the store says (I8)', a
   await new Promise((resolve) => setTimeout(resolve, 20));
   t.equal(held?.isSurelyHome, false, 'the move is over, and still nobody knows');
   store.get = get;
-  for (let i = 0; i < 500 && held?.isSurelyHome !== true; i++)
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('the home is sure', () => held?.isSurelyHome === true);
   t.equal(held?.isSurelyHome, true, 'it was not given away');
 });
 
@@ -135,8 +135,7 @@ t.test('a home that is busy is not given away yet', async (t) => {
   const volumes = Object.assign(Object.create(host) as typeof host, { quieten });
   await startRunner(t, rig, { volumes });
   await createMove(store, doors, WANTED);
-  for (let i = 0; i < 500 && rig.routed.route.home === 'm1'; i++)
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('the home has gone', () => rig.routed.route.home !== 'm1');
   t.same(homes, ['m1', 'm1', 'm1'], 'asked until it could be had');
   t.equal(rig.routed.route.home, 'm2');
 });
@@ -161,7 +160,7 @@ t.test('a home is not given away for a move that is over, whose end has not been
   const volumes = Object.assign(Object.create(host) as typeof host, { quieten });
   await startRunner(t, rig, { store, volumes });
   const { id } = await createMove(rig.store, doors, WANTED);
-  for (let i = 0; i < 500 && asked === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('it is asked', () => asked > 0);
   isLate = true;
   await cancelMove(rig.store, systemClock, id);
   isQuiet = true;
@@ -200,11 +199,10 @@ t.test('a home that cannot be quietened is asked now and then, and the loop goes
   const volumes = Object.assign(Object.create(host) as typeof host, { quieten });
   await startRunner(t, rig, { volumes });
   await createMove(store, doors, WANTED);
-  for (let i = 0; i < 500 && refused < 2; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('it is refused twice', () => refused >= 2);
   t.ok(asked >= 2 && asked < 50, `asked ${asked} times`);
   t.equal(host.get('v')?.isSurelyHome, true, 'and serves meanwhile');
   busy = 0;
-  for (let i = 0; i < 500 && rig.routed.route.home === 'm1'; i++)
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('the home has gone', () => rig.routed.route.home !== 'm1');
   t.equal(rig.routed.route.home, 'm2', 'until it could be had');
 });

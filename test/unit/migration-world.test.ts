@@ -7,6 +7,7 @@ import { IoError, submitAndWait } from '../../lib/block/device.js';
 import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
 import { randomBelow } from '../../lib/base/random.js';
 import { Foreground, MoveWorld, type WorldMember } from '../support/move-world.js';
+import { until } from '../support/wait.js';
 
 const SEEDS = Array.from(
   { length: Number(process.env['SEEDS'] ?? 3) },
@@ -44,8 +45,7 @@ function checkCommits(
 }
 
 async function settledHoles(world: MoveWorld, member: WorldMember): Promise<number> {
-  for (let i = 0; i < 200 && member.file.ram.bytes.some((byte) => byte !== 0); i++)
-    await new Promise((r) => setImmediate(r));
+  await until('the file is empty', () => member.file.ram.bytes.every((byte) => byte === 0));
   return member.file.dataRanges(0, world.sizeBytes).length;
 }
 

@@ -20,6 +20,7 @@ import { HELLO_MAGIC, encodeHello } from '../../lib/peer/hello.js';
 import type { Hub } from '../../lib/peer/hub.js';
 import { Pulse } from '../../lib/peer/pulse.js';
 import { echo, makeHub, write, type Handler } from '../support/peer-rig.js';
+import { until } from '../support/wait.js';
 
 /** Two hubs that know each other; a dials b on demand and b dials a. */
 async function makePair(
@@ -122,7 +123,7 @@ t.test('a lost link answers every request exactly once, never inside send()', as
   const [a, b, , port] = await makePair(t as Tap.Test, echo, (request) => void held.push(request));
   const requests = Array.from({ length: PEER_REQUESTS_MAX + 50 }, () => write(512));
   const done = requests.map((request) => request.through(a, 'b'));
-  while (held.length < PEER_REQUESTS_MAX) await sleep(systemClock, 2);
+  await until('all requests are there', () => held.length >= PEER_REQUESTS_MAX);
   t.equal(held.length, PEER_REQUESTS_MAX, 'the rest waits in the sender');
   await b.close();
   await Promise.all(done);
@@ -194,7 +195,7 @@ t.test('I8: a hello waits until the requests of the lost link are done', async (
   second.setAddress('b', address);
   const late = write(512);
   const lateDone = late.through(first, 'b');
-  while (held.length === 0) await sleep(systemClock, 1);
+  await until('a request is held', () => held.length > 0);
   // The predecessor's link is still open at b: nothing has told b that the process is gone.
   const newer = write(512);
   const newerDone = newer.through(second, 'b');
@@ -223,7 +224,7 @@ t.test('I8: one broken link takes the other, and the next hello fences both', as
     }
   });
   b.connect('a');
-  while (b.stats().length < 1) await sleep(systemClock, 1);
+  await until('a link stands', () => b.stats().length > 0);
   await write(1).through(a, 'b');
   served = 0;
   const copy = write(128 * 1024);
@@ -283,7 +284,7 @@ t.test('I8: what an absent process had sent is over when endAbsent() resolves', 
   const [a, b] = await makePair(t as Tap.Test, echo, (request) => void held.push(request));
   const request = write(512);
   const answered = request.through(a, 'b');
-  while (held.length === 0) await sleep(systemClock, 1);
+  await until('a request is held', () => held.length > 0);
   const present = { name: 'a', incarnation: 'a-1' };
   await b.endAbsent([present]);
   t.equal(b.stats().length, 1, 'who is present is left alone');
@@ -297,7 +298,7 @@ t.test('I8: what an absent process had sent is over when endAbsent() resolves', 
   await ending;
   const again = write(512);
   const served = again.through(a, 'b');
-  while (held.length < 2) await sleep(systemClock, 1);
+  await until('two requests are held', () => held.length >= 2);
   held[1]?.answer(PeerStatus.OK);
   await served;
   t.equal(again.status, PeerStatus.OK, 'it may connect anew');
@@ -309,11 +310,11 @@ for (const name of ['FENCE', 'RESERVED', 'VACATE'] as const) {
     const type = PeerType[name];
     const [a, b] = await makePair(t as Tap.Test, echo, (request) => void held.push(request));
     const asked = ask(a, 'b', { type }, Buffer.from('{}'));
-    while (held.length === 0) await sleep(systemClock, 1);
+    await until('a request is held', () => held.length > 0);
     await b.endAbsent([]); // in service of just such a request
     t.equal((await asked).status, PeerStatus.LINK_LOST);
     const again = ask(a, 'b', { type }, Buffer.from('{}'));
-    while (held.length < 2) await sleep(systemClock, 1);
+    await until('two requests are held', () => held.length >= 2);
     held[1]?.answer(PeerStatus.OK);
     t.equal((await again).status, PeerStatus.OK, 'nor does the next link wait for it');
     held[0]?.answer(PeerStatus.OK);

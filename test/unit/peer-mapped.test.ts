@@ -22,6 +22,7 @@ import { Volume } from '../../lib/volume/volume.js';
 import { Counted, echo, makeHub, write, type Handler, type HubChoices } from '../support/peer-rig.js';
 import { RamDevice } from '../support/ram-device.js';
 import { doorsWith, makeFolder, newFile, systemError } from '../support/storage-doors.js';
+import { until } from '../support/wait.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -50,12 +51,8 @@ async function makePair(t: Test, handle: Handler, choices: HubChoices = {}): Pro
   near.setAddress('b', await far.listen('127.0.0.1', 0));
   near.connect('b');
   far.connect('a');
-  await until(() => near.stats().length === 2);
+  await until('both links stand', () => near.stats().length === 2);
   return near;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 /** b holds the even extents of a volume. */
@@ -169,7 +166,7 @@ t.test('copies leave from the page cache, as many as the link has room for', asy
     arrived.clear();
     const sent = sendMapped(near, file, lengthBytes);
     t.ok(sent.length > 0 && sent.length * lengthBytes <= PEER_BYTES_MAX, `${sent.length} of ${lengthBytes}`);
-    await until(() => sent.every(({ answers }) => answers === 1));
+    await until('each has its answer', () => sent.every(({ answers }) => answers === 1));
     t.equal(arrived.size, sent.length);
     t.ok([...arrived.values()].every(Boolean), 'each as it is in the file');
   }
@@ -228,7 +225,7 @@ t.test('a page that cannot be read any more costs the link, not the process', as
   const near = await makePair(t, echo);
   broken = true;
   const sent = sendMapped(near, file, PEER_PAYLOAD_BYTES_MAX); // more than the socket takes at once
-  await until(() => sent.every(({ answers }) => answers === 1));
+  await until('each has its answer', () => sent.every(({ answers }) => answers === 1));
   t.ok(sent.some(({ status }) => status === PeerStatus.LINK_LOST));
   t.equal(file.mapped(0, 512, false), null, 'nothing of the file is believed after that');
   const next = write(8);

@@ -4,8 +4,8 @@ import { systemClock } from '../../lib/base/clock.js';
 import type { BlockOp } from '../../lib/block/device.js';
 import { RemoteSlot } from '../../lib/peer/remote-slot.js';
 import { UnflushedWrites } from '../../lib/peer/unflushed.js';
-import { until } from '../support/store-suite.js';
 import { agreeingHub, echo, forward, makeHub, settledVolume, write } from '../support/peer-rig.js';
+import { until } from '../support/wait.js';
 
 /** A holder by its verifier alone. */
 class Holder {
@@ -177,7 +177,7 @@ t.test('a hub knows the verifier of who answered last', async (t) => {
     const request = write(8);
     await request.through(b, 'a');
     t.equal(b.verifierOf('a'), 'of a');
-    await until(() => a.verifierOf('b') === verifier, 'its hello');
+    await until('its hello', () => a.verifierOf('b') === verifier);
     t.equal(a.verifierOf('b'), verifier);
   }
   await b.close();

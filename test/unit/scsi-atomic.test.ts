@@ -4,6 +4,7 @@ import { COMPARE_AND_WRITE_BLOCKS_MAX } from '../../lib/base/limits.js';
 import { pattern } from '../support/device-suite.js';
 import { BLOCK, BLOCKS, cdb16, heldExcept, hex, rig } from '../support/scsi-rig.js';
 import { NEXUS, RunnerTask, SAID, said } from '../support/scsi-runner.js';
+import { until } from '../support/wait.js';
 
 const SIZE = BLOCKS * BLOCK;
 const FUA = 0x08;
@@ -160,7 +161,7 @@ t.test("another host's SYNCHRONIZE CACHE keeps neither them nor what they hold w
   const { faults, run } = rig();
   const pause = faults.add({ ops: ['flush'], action: { kind: 'pause' } });
   const slow = run('35 00 00000000 00 0000 00');
-  while (pause.heldCount === 0) await new Promise((resolve) => setImmediate(resolve));
+  await until('the I/O is held', () => pause.heldCount > 0);
   const next = pattern(BLOCK, 9);
   t.equal(said(await run(compare(0, 5, 1), Buffer.concat([there(5, 1), next]))), SAID.GOOD);
   t.equal(said(await run(or(0, 5, 1), next)), SAID.GOOD);

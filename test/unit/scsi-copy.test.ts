@@ -26,6 +26,7 @@ import {
 } from '../support/copy-rig.js';
 import { hex } from '../support/scsi-rig.js';
 import { nexusOf, SAID, said } from '../support/scsi-runner.js';
+import { until } from '../support/wait.js';
 
 const [A, B] = [cscd(NAA_A), cscd(NAA_B)];
 const BLOCK = 512;
@@ -299,11 +300,11 @@ t.test('a unit that goes elsewhere during a copy', async (t) => {
   const [a, b] = twoUnits();
   const pause = b.faults.add({ ops: ['write'], times: 1, action: { kind: 'pause' } });
   const task = a.begin(copyList([A, B], [segment({ destination: 1, blocks: 2 * PIECE })]));
-  while (pause.heldCount === 0) await turn();
+  await until('the I/O is held', () => pause.heldCount > 0);
   const second = b.held(PIECE, PIECE);
   b.isHere = false;
   pause.release();
-  while (task.outcomes.length === 0) await turn();
+  await until('the command ends', () => task.outcomes.length > 0);
   t.equal(task.outcomes.map(said).join(), NOT_REACHABLE);
   t.ok(b.held(PIECE, PIECE).equals(second), 'nothing is written there any more');
 });
@@ -362,7 +363,7 @@ for (const [name, end] of [
     await out(b, REGISTER, fencer, NONE + 'b'.repeat(16));
     const pause = b.faults.add({ ops: ['write'], times: 1, action: { kind: 'pause' } });
     const task = a.begin(copyList([A, B], [segment({ destination: 1, blocks: 3 * PIECE })]));
-    while (pause.heldCount === 0) await turn();
+    await until('the I/O is held', () => pause.heldCount > 0);
     let isDone = false;
     const done = end(b).then(() => (isDone = true));
     for (let turns = 0; turns < 20; turns++) await turn();
@@ -370,7 +371,7 @@ for (const [name, end] of [
     pause.release();
     await done;
     const after = b.held(0, 8192);
-    while (task.outcomes.length === 0) await turn();
+    await until('the command ends', () => task.outcomes.length > 0);
     t.equal(task.outcomes.map(said).join(), DEVICE_FAILURE);
     t.ok(b.held(0, 8192).equals(after), 'nothing came after that');
   });
@@ -381,10 +382,10 @@ t.test('an aborted copy ends with its piece', async (t) => {
   const pause = b.faults.add({ ops: ['write'], times: 1, action: { kind: 'pause' } });
   const rest = b.held(PIECE, PIECE);
   const task = a.begin(copyList([A, B], [segment({ destination: 1, blocks: 2 * PIECE })]));
-  while (pause.heldCount === 0) await turn();
+  await until('the I/O is held', () => pause.heldCount > 0);
   task.isEnding = true;
   pause.release();
-  while (task.outcomes.length === 0) await turn();
+  await until('the command ends', () => task.outcomes.length > 0);
   t.equal(task.outcomes.map(said).join(), 'b/00/00');
   t.ok(b.held(PIECE, PIECE).equals(rest));
   t.equal(said(await a.copy(copyList([A], [segment({ to: 9 })]))), SAID.GOOD, 'its identifier is free again');
@@ -396,13 +397,16 @@ t.test('a copy brings nothing back that SANITIZE took away', async (t) => {
     const [a, b] = units;
     const pause = a.faults.add({ ops: ['read'], times: 1, action: { kind: 'pause' } });
     const task = a.begin(copyList([A, B], [segment({ destination: 1, blocks: 2 * PIECE })]));
-    while (pause.heldCount === 0) await turn();
+    await until('the I/O is held', () => pause.heldCount > 0);
     const unit = units[erased] as CopyUnit;
     t.equal(said(await unit.run('48 82 00 00 00 00 00 00 00 00', undefined, 0, HOST)), SAID.GOOD);
     pause.release();
-    while (task.outcomes.length === 0) await turn();
+    await until('the command ends', () => task.outcomes.length > 0);
     t.match(task.outcomes.map(said).join(), erased === 0 ? SAID.SANITIZE_IN_PROGRESS : DEVICE_FAILURE);
-    while (said(await unit.run('00 00 00 00 00 00', undefined, 0, HOST)) !== SAID.GOOD) await turn();
+    await until(
+      'the unit is erased',
+      async () => said(await unit.run('00 00 00 00 00 00', undefined, 0, HOST)) === SAID.GOOD,
+    );
     t.ok(unit.ram.bytes.equals(Buffer.alloc(SIZE)), `${erased === 0 ? 'source' : 'destination'} erased`);
     t.ok(b.held(0, PIECE).length > 0);
   }
@@ -419,7 +423,7 @@ t.test('how a copy stands', async (t) => {
   t.equal(await status(1), SAID.INVALID_FIELD_IN_CDB, 'none');
   const pause = b.faults.add({ ops: ['write'], skip: 1, times: 1, action: { kind: 'pause' } });
   const task = a.begin(list(1, 0));
-  while (pause.heldCount === 0) await turn();
+  await until('the I/O is held', () => pause.heldCount > 0);
   t.equal(await status(1), '00 00 00 08 00 00 01 00 00 10 02 00', 'at work: one segment, 1 MiB and a block');
   t.equal(await status(2), SAID.INVALID_FIELD_IN_CDB);
   t.equal(await status(1, nexusOf('iqn.2026-11.test:other')), SAID.INVALID_FIELD_IN_CDB, 'of another nexus');
@@ -427,7 +431,7 @@ t.test('how a copy stands', async (t) => {
   for (const usage of [0, 2])
     t.equal(said(await a.copy(list(1, usage))), '5/00/16', `its identifier is in use, usage ${usage}`);
   pause.release();
-  while (task.outcomes.length === 0) await turn();
+  await until('the command ends', () => task.outcomes.length > 0);
   t.equal(task.outcomes.map(said).join(), SAID.GOOD);
   t.equal(await status(1), '00 00 00 08 01 00 02 00 00 20 02 00', 'done');
   t.equal(await status(1), SAID.INVALID_FIELD_IN_CDB, 'told once');
@@ -471,7 +475,7 @@ t.test('many at a time', async (t) => {
   const tasks = Array.from({ length: COPIES_MAX }, () => a.begin(list));
   t.equal(said(await a.copy(list)), 'status 28', 'one more is TASK SET FULL');
   pause.remove();
-  while (tasks.some(({ outcomes }) => outcomes.length === 0)) await turn();
+  await until('all commands end', () => tasks.every(({ outcomes }) => outcomes.length > 0));
   t.ok(
     tasks.every(({ outcomes }) => outcomes.map(said).join() === SAID.GOOD),
     'under one identifier',

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { BLOCK, BLOCKS, cdb10, hex, rig, type Rig } from '../support/scsi-rig.js';
 import { NEXUS, type Outcome, SAID, said } from '../support/scsi-runner.js';
+import { until } from '../support/wait.js';
 
 const OVERWRITE = 0x01;
 const BLOCK_ERASE = 0x02;
@@ -165,7 +166,7 @@ t.test('while it runs, the unit says how far it has come', async (t) => {
   const pause = faults.add({ ops: ['write'], skip: 1, action: { kind: 'pause' } });
   const list = Buffer.from([1, 0, 0, 1, 7]);
   t.equal(said(await run(cdb(IMMED | OVERWRITE, list.length), list)), SAID.GOOD, 'IMMED does not wait');
-  while (pause.heldCount === 0) await new Promise((resolve) => setImmediate(resolve));
+  await until('the I/O is held', () => pause.heldCount > 0);
   const sanitizes = [
     ['BLOCK ERASE', cdb(BLOCK_ERASE)],
     ['EXIT FAILURE MODE', cdb(EXIT_FAILURE_MODE)],
@@ -185,8 +186,7 @@ t.test('while it runs, the unit says how far it has come', async (t) => {
     '72' + '02041b' + '00000008' + '02060000' + '803fff00',
   );
   pause.remove();
-  while (said(await run(TEST_UNIT_READY)) !== SAID.GOOD)
-    await new Promise((resolve) => setImmediate(resolve));
+  await until('the unit is erased', async () => said(await run(TEST_UNIT_READY)) === SAID.GOOD);
   t.ok(ram.bytes.equals(Buffer.alloc(ram.bytes.length, 7)));
 });
 
@@ -208,8 +208,10 @@ t.test('a failure lasts until it is left or mended', async (t) => {
 
   fail();
   t.equal(said(await run(cdb(IMMED | BLOCK_ERASE))), SAID.GOOD);
-  while (said(await run(TEST_UNIT_READY)) === SAID.SANITIZE_IN_PROGRESS)
-    await new Promise((resolve) => setImmediate(resolve));
+  await until(
+    'the erasure has ended',
+    async () => said(await run(TEST_UNIT_READY)) !== SAID.SANITIZE_IN_PROGRESS,
+  );
   t.equal(said(await run(TEST_UNIT_READY)), SAID.SANITIZE_FAILED);
   t.equal(said(await run(cdb(EXIT_FAILURE_MODE))), SAID.INVALID_FIELD_IN_CDB, 'not so without AUSE');
   t.equal(said(await run(cdb(AUSE | BLOCK_ERASE))), SAID.INVALID_FIELD_IN_CDB, 'nor with AUSE afterwards');

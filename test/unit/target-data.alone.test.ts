@@ -10,7 +10,8 @@ import { decodeR2t, type R2tPdu } from '../../lib/iscsi/wire/r2t.js';
 import { decodeReject } from '../../lib/iscsi/wire/reject.js';
 import { decodeScsiResponse, type ScsiResponsePdu } from '../../lib/iscsi/wire/scsi.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { ManualClock, TargetRig, until } from '../support/target-rig.js';
+import { ManualClock, TargetRig } from '../support/target-rig.js';
+import { until } from '../support/wait.js';
 
 const BLOCK = 512;
 
@@ -466,7 +467,7 @@ t.test('who logs out and reads slowly gets all that was queued, and the Logout R
   for (let seconds = 0; seconds < 3; seconds++) {
     const before = socket.bytesRead;
     socket.resume();
-    await until(() => socket.bytesRead >= before + 2 * blocks * BLOCK);
+    await until('both answers are read', () => socket.bytesRead >= before + 2 * blocks * BLOCK);
     socket.pause();
     await settled(50);
     clock.move(1_000);

@@ -12,7 +12,8 @@ import {
 } from '../../lib/iscsi/wire/opcodes.js';
 import { decodeTaskManagementResponse } from '../../lib/iscsi/wire/task-management.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { IQN, ManualClock, TargetRig, until } from '../support/target-rig.js';
+import { IQN, ManualClock, TargetRig } from '../support/target-rig.js';
+import { until } from '../support/wait.js';
 
 const MiB = 1024 * 1024;
 const BLOCK = 512;
@@ -54,7 +55,7 @@ t.test('reads that waited for memory follow each other, not each within the othe
   const short = COMMAND_WINDOW - long;
   for (let n = 0; n < long; n++) i.command({ cdb: read10(0, MiB / BLOCK), read: true, expectedBytes: MiB });
   for (let n = 0; n < short; n++) i.command(ONE_READ);
-  await until(() => rig.registry.list()[0]?.inFlight === COMMAND_WINDOW);
+  await until('a whole window is in flight', () => rig.registry.list()[0]?.inFlight === COMMAND_WINDOW);
   t.equal(rig.device.held.length, long);
   rig.device.release();
   let bytes = 0;
@@ -70,9 +71,9 @@ t.test('a reset waits for what a session that is gone has at the device (I8)', a
     const theirs = await rig.session({}, '800000000002');
     rig.device.holding = true;
     theirs.command(ONE_WRITE);
-    await until(() => rig.device.held.length === 1);
+    await until('the device holds one', () => rig.device.held.length === 1);
     theirs.close();
-    await until(() => rig.registry.sessionsOf(IQN).length === 1);
+    await until('there is one session', () => rig.registry.sessionsOf(IQN).length === 1);
     mine.taskManagement(asked);
     t.ok(await mine.silence(), 'what it wrote would land over what comes after the answer');
     rig.device.release();
@@ -94,7 +95,7 @@ t.test('who goes on reading, however slowly, is not taken for silent; who does n
   for (let minutes = 0; minutes < 3; minutes++) {
     const before = socket.bytesRead;
     socket.resume();
-    await until(() => socket.bytesRead >= before + 2 * MiB);
+    await until('two MiB are read', () => socket.bytesRead >= before + 2 * MiB);
     socket.pause();
     await i.silence(50);
     clock.move(NOP_INTERVAL_MS);
@@ -133,7 +134,7 @@ t.test('a logout does not wait for what takes hours', async (t) => {
   rig.device.holding = true;
   const sanitize = Buffer.from('48020000000000000000'.padEnd(32, '0'), 'hex');
   i.command({ cdb: sanitize });
-  await until(() => rig.device.held.length > 0);
+  await until('the device holds something', () => rig.device.held.length > 0);
   i.logout();
   await i.silence(20);
   clock.move(300);

@@ -3,7 +3,8 @@ import t from 'tap';
 import { TURN_BYTES_MAX } from '../../lib/base/limits.js';
 import type { BlockIo } from '../../lib/block/device.js';
 import { read10 } from '../support/target-initiator.js';
-import { TargetRig, until } from '../support/target-rig.js';
+import { TargetRig } from '../support/target-rig.js';
+import { until } from '../support/wait.js';
 
 const BLOCK_BYTES = 512;
 const BLOCKS_A_READ = 128;
@@ -34,7 +35,7 @@ t.test(
     }
     greedy.socket.uncork();
     modest.command({ cdb: read10(0, 1), read: true, expectedBytes: BLOCK_BYTES });
-    await until(() => served.length === READS + 1);
+    await until('all are served', () => served.length === READS + 1);
     const before = served.indexOf(BLOCK_BYTES);
     t.ok(before <= 3 * READS_A_TURN, `${before} reads of the greedy session came first`);
     t.equal(served.filter((lengthBytes) => lengthBytes > BLOCK_BYTES).length, READS, 'and none was lost');
@@ -53,7 +54,7 @@ t.test(
       initiator.command({ cdb: read10(0, blocks), read: true, expectedBytes: blocks * BLOCK_BYTES });
     }
     initiator.command({ cdb: Buffer.alloc(6) }); // TEST UNIT READY: something is sent meanwhile
-    await until(() => rig.device.held.length >= 16);
+    await until('the device holds sixteen', () => rig.device.held.length >= 16);
     t.ok((await busyShare()) < 0.5, 'while its reads are at the device');
     initiator.close();
     t.ok((await busyShare()) < 0.5, 'after its connection has gone');

@@ -13,7 +13,8 @@ import { Opcode, RESERVED_TAG } from '../../lib/iscsi/wire/opcodes.js';
 import { decodeR2t } from '../../lib/iscsi/wire/r2t.js';
 import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { IQN, ManualClock, TargetRig, until } from '../support/target-rig.js';
+import { IQN, ManualClock, TargetRig } from '../support/target-rig.js';
+import { until } from '../support/wait.js';
 
 /** The witness: a session that must not notice anything. */
 async function isFine(initiator: TargetInitiator): Promise<boolean> {
@@ -98,7 +99,7 @@ t.test('PDUs that are nearly right, cut anywhere', async (t) => {
   witness.command({ cdb: Buffer.alloc(16) });
   await witness.expect(Opcode.SCSI_RESPONSE);
   t.ok(await isFine(witness), `seed ${seed}`);
-  await until(() => rig.registry.list().length === 1);
+  await until('there is one session', () => rig.registry.list().length === 1);
   t.match(rig.registry.list(), [{ isid: '80ffffffffff', inFlight: 0 }], 'nothing is left of them');
 });
 

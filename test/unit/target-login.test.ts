@@ -6,7 +6,8 @@ import { decodeReject } from '../../lib/iscsi/wire/reject.js';
 import { decodeTextResponse } from '../../lib/iscsi/wire/text.js';
 import { formatText, parseText, type TextPair } from '../../lib/iscsi/wire/text-keys.js';
 import { headerOf } from '../support/target-initiator.js';
-import { IQN, MOVED, TargetRig, until } from '../support/target-rig.js';
+import { IQN, MOVED, TargetRig } from '../support/target-rig.js';
+import { until } from '../support/wait.js';
 
 const NAMES: TextPair[] = [
   { key: 'InitiatorName', value: 'iqn.2026-11.test:host' },
@@ -177,7 +178,7 @@ t.test('nothing is read while a login is admitted: a connection makes one sessio
     ),
   );
   initiator.socket.write(Buffer.concat(requests));
-  await until(() => rig.admitted.length > 0);
+  await until('somebody asks to be admitted', () => rig.admitted.length > 0);
   t.ok(await initiator.silence());
   admit();
   t.equal(decodeLoginResponse((await initiator.expect(Opcode.LOGIN_RESPONSE)).bhs).status, 0);
@@ -185,7 +186,7 @@ t.test('nothing is read while a login is admitted: a connection makes one sessio
   t.equal(rig.admitted.length, 1);
   t.equal(rig.registry.list().length, 1);
   initiator.close();
-  await until(() => rig.registry.list().length === 0);
+  await until('no session is left', () => rig.registry.list().length === 0);
 });
 
 t.test('of two logins of a nexus that wait for the same end, the later one stays', async (t) => {
@@ -194,10 +195,10 @@ t.test('of two logins of a nexus that wait for the same end, the later one stays
   const old = await rig.session();
   rig.device.holding = true;
   old.command({ cdb: Buffer.from('28000000000000000100', 'hex'), read: true, expectedBytes: 512 });
-  await until(() => rig.device.held.length > 0);
+  await until('the device holds something', () => rig.device.held.length > 0);
   const [one, two] = [await rig.connect(), await rig.connect()];
   const given = t.rejects(one.loginStep(NAMES), /the end/);
-  await until(() => rig.admitted.length === 2);
+  await until('two have asked to be admitted', () => rig.admitted.length === 2);
   const answer = two.loginStep(NAMES);
   await given; // at once: whoever has turned away from it would lose the later one by it
   rig.device.release();

@@ -13,7 +13,8 @@ import type { FileCalls, TransferCallback } from '../../lib/storage/doors.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { doorsWith, makeFolder, newFile, systemError } from '../support/storage-doors.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { TargetRig, until } from '../support/target-rig.js';
+import { TargetRig } from '../support/target-rig.js';
+import { until } from '../support/wait.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -168,7 +169,7 @@ t.test('a write that is in the pool when the batch leaves: what is under it is c
   t.equal(copies, 1);
   for (const answer of answers) answer();
   await initiator.expect(Opcode.SCSI_RESPONSE);
-  await until(() => served.memory.heldBytes === 0);
+  await until('all memory is given back', () => served.memory.heldBytes === 0);
 });
 
 t.test('what cannot be copied any more costs the connection', async (t) => {
@@ -190,7 +191,7 @@ t.test('what cannot be copied any more costs the connection', async (t) => {
   t.ok(await initiator.closes());
   other.socket.write(layRead(other, 64, 8));
   t.ok((await nextRead(other, 4 * KiB)).equals(actual(served, 64, 8)), 'others go on');
-  await until(() => served.memory.heldBytes === 0);
+  await until('all memory is given back', () => served.memory.heldBytes === 0);
 });
 
 t.test('a socket that is full: what waits is copied with the digest that it has', async (t) => {
@@ -199,7 +200,7 @@ t.test('a socket that is full: what waits is copied with the digest that it has'
   const reads = 48;
   initiator.socket.pause();
   for (let i = 0; i < reads; i++) initiator.socket.write(layRead(initiator, (i % 8) * 2048, 2048));
-  await until(() => served.mapped > 0);
+  await until('something is read from the mapping', () => served.mapped > 0);
   await new Promise((resolve) => setTimeout(resolve, 50)); // the socket fills
   initiator.socket.write(layWrite(initiator, 0, Buffer.alloc(4 * KiB, 'late ')));
   await new Promise((resolve) => setTimeout(resolve, 50));

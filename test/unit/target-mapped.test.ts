@@ -25,7 +25,8 @@ import type { ExtentSlot } from '../../lib/volume/slot.js';
 import { Volume } from '../../lib/volume/volume.js';
 import { doorsWith, HandClock, makeFolder, newFile, systemError } from '../support/storage-doors.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { TargetRig, until } from '../support/target-rig.js';
+import { TargetRig } from '../support/target-rig.js';
+import { until } from '../support/wait.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -166,7 +167,7 @@ t.test('what the socket does not take at once is copied, and nothing is lost or 
     const cdb = read10((i % 8) * blocks, blocks);
     initiator.command({ cdb, read: true, expectedBytes: MiB });
   }
-  await until(() => given() > 0);
+  await until('something is given away', () => given() > 0);
   await new Promise((resolve) => setTimeout(resolve, 50)); // the socket fills
   const before = given();
   t.ok(before < reads, `${before} of ${reads} were mapped before the socket was full`);
@@ -198,7 +199,7 @@ t.test('a page that cannot be read any more costs the connection, not the proces
   for (let i = 0; i < 48; i++) {
     initiator.command({ cdb: read10((i % 8) * 2048, 2048), read: true, expectedBytes: MiB });
   }
-  await until(() => file.mapped(0, BLOCK, false) === null);
+  await until('the file is not mapped', () => file.mapped(0, BLOCK, false) === null);
   initiator.socket.resume();
   await t.rejects(
     (async () => {
@@ -210,7 +211,7 @@ t.test('a page that cannot be read any more costs the connection, not the proces
     (await readBack(other, 1, 1)).equals(Buffer.alloc(BLOCK)),
     'others go on, and ask the device from now on',
   );
-  await until(() => memory.heldBytes === 0);
+  await until('all memory is given back', () => memory.heldBytes === 0);
   t.ok(
     lines.some((line) => line.includes('session ended') && line.includes('EIO')),
     'and the log says why',

@@ -17,7 +17,8 @@ import { decodeR2t } from '../../lib/iscsi/wire/r2t.js';
 import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import { ScsiStatus } from '../../lib/scsi/task.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { ManualClock, TargetRig, until } from '../support/target-rig.js';
+import { ManualClock, TargetRig } from '../support/target-rig.js';
+import { until } from '../support/wait.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -94,9 +95,9 @@ t.test('readers that do not read hold no more than the budget, and hold nobody u
     initiator.socket.pause();
     for (let n = 0; n < reads; n++) read(initiator, readBytes);
   }
-  await until(() => memory.heldBytes > budgetBytes / 2);
+  await until('half of the budget is held', () => memory.heldBytes > budgetBytes / 2);
   let before = -1;
-  await until(() => before === (before = memory.heldBytes)); // their sockets take no more
+  await until('no more memory is taken', () => before === (before = memory.heldBytes)); // their sockets take no more
   const { peakBytes } = memory.figures;
   const shares = slow.length * 2 * READ_SHARE_BYTES;
   t.ok(peakBytes <= budgetBytes + shares, `${peakBytes} bytes at most, of ${budgetBytes} and ${shares}`);
@@ -110,7 +111,7 @@ t.test('readers that do not read hold no more than the budget, and hold nobody u
 
   for (const initiator of slow) initiator.socket.resume();
   await Promise.all(slow.map((initiator) => takeReads(initiator, reads * readBytes)));
-  await until(() => memory.heldBytes === 0);
+  await until('all memory is given back', () => memory.heldBytes === 0);
   t.pass('once they read they get all, and everything is given back');
 });
 
@@ -123,7 +124,7 @@ t.test('many large writes: as much as fits at once, the others in the order they
     for (let n = 0; n < 2; n++) write(initiator, TRANSFER_BYTES_MAX);
     await initiator.silence(5);
   }
-  await until(() => memory.figures.waitingSessions > 0);
+  await until('a session waits for memory', () => memory.figures.waitingSessions > 0);
   t.ok(memory.heldBytes <= budgetBytes + TRANSFER_BYTES_MAX, 'the budget, and the first in line beyond it');
   t.ok(memory.figures.waitingSessions >= 4, `${memory.figures.waitingSessions} sessions wait`);
 
@@ -145,7 +146,7 @@ t.test('many large writes: as much as fits at once, the others in the order they
   );
   const { peakBytes } = memory.figures;
   t.ok(peakBytes <= budgetBytes + TRANSFER_BYTES_MAX + 64 * KiB, `${peakBytes} bytes at most`);
-  await until(() => memory.heldBytes === 0);
+  await until('all memory is given back', () => memory.heldBytes === 0);
   t.equal(memory.figures.waitingSessions, 0);
 });
 
@@ -157,9 +158,9 @@ t.test('data that nobody asked for: read no further, then refused, never kept wi
   const keys = { ImmediateData: 'Yes', InitialR2T: 'No', FirstBurstLength: '262144' };
   const [patient, ...greedy] = (await sessions(rig, 3, keys)) as [TargetInitiator, ...TargetInitiator[]];
   for (let n = 0; n < 40; n++) write(patient, burst.length, burst);
-  await until(() => rig.device.held.length > 0);
+  await until('the device holds something', () => rig.device.held.length > 0);
   let before = -1;
-  await until(() => before === (before = memory.heldBytes));
+  await until('no more memory is taken', () => before === (before = memory.heldBytes));
   t.ok(
     memory.heldBytes <= 2 * MiB,
     `of 10 MiB ${memory.heldBytes} bytes are read while the disk stands still`,
@@ -171,7 +172,7 @@ t.test('data that nobody asked for: read no further, then refused, never kept wi
   for (const initiator of greedy) {
     for (let n = 0; n < commands; n++) write(initiator, 2 * burst.length, burst);
   }
-  await until(() => memory.isOverrun);
+  await until('the budget is overrun', () => memory.isOverrun);
   const small = Buffer.alloc(4 * KiB, 2);
   write(patient, small.length, small);
   t.strictSame(await serveWrites(patient, 1), [0], 'a session within its share is served');
@@ -181,7 +182,7 @@ t.test('data that nobody asked for: read no further, then refused, never kept wi
   t.ok(statuses.every((status) => status === 0 || status === ScsiStatus.TASK_SET_FULL));
   const limit = budgetBytes + UNASKED + TRANSFER_BYTES_MAX;
   t.ok(memory.figures.peakBytes <= limit, `${memory.figures.peakBytes} bytes at most`);
-  await until(() => memory.heldBytes === 0);
+  await until('all memory is given back', () => memory.heldBytes === 0);
 });
 
 t.test('sessions that die in the middle give everything back, and others go on', async (t) => {
@@ -191,14 +192,14 @@ t.test('sessions that die in the middle give everything back, and others go on',
   reader.socket.pause();
   for (let n = 0; n < 40; n++) read(reader, 512 * KiB);
   for (const writer of writers) write(writer, TRANSFER_BYTES_MAX);
-  await until(() => memory.figures.waitingSessions > 0);
+  await until('a session waits for memory', () => memory.figures.waitingSessions > 0);
   rig.device.holding = true;
   const last = await rig.session({ InitialR2T: 'Yes', ImmediateData: 'No' }, '800000000001');
   write(last, TRANSFER_BYTES_MAX);
   read(last, MiB);
   for (const initiator of all) initiator.close();
   const states = (): string[] => rig.registry.list().map((session) => session.state);
-  await until(() => states().filter((state) => state === 'active').length === 1);
+  await until('one session is active', () => states().filter((state) => state === 'active').length === 1);
   rig.device.release();
   const r2t = async (): Promise<Buffer> => {
     for (;;) {
@@ -209,7 +210,7 @@ t.test('sessions that die in the middle give everything back, and others go on',
   sendAsked(last, await r2t());
   t.pass('the one that is left has its turn');
   last.close();
-  await until(() => states().length === 0);
+  await until('no session is left', () => states().length === 0);
   t.equal(memory.heldBytes, 0);
   t.equal(memory.figures.waitingSessions, 0);
   const none = new MemoryBudget(TRANSFER_BYTES_MAX, UNASKED).limitBytes;
@@ -325,7 +326,7 @@ t.test(
       t.same([asyncEvent, parameter2], [AsyncEvent.CONNECTION_DROP, 0], 'it may be back at once');
       t.ok(await initiator.closes(), 'and closed');
     }
-    await until(() => rig.registry.list().length === 1);
+    await until('there is one session', () => rig.registry.list().length === 1);
     t.ok(
       memory.heldBytes <= 1 * MiB + 64 * KiB,
       `${memory.heldBytes} bytes are held, by the one that goes on`,

@@ -25,7 +25,8 @@ import { decodeTaskManagementResponse } from '../../lib/iscsi/wire/task-manageme
 import { copyCdb, copyList, cscd, segment } from '../support/copy-rig.js';
 import { RamDevice } from '../support/ram-device.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { IQN, ManualClock, MOVED, TargetRig, until } from '../support/target-rig.js';
+import { IQN, ManualClock, MOVED, TargetRig } from '../support/target-rig.js';
+import { until } from '../support/wait.js';
 
 const READY = Buffer.alloc(16); // TEST UNIT READY
 const ONE_READ = { cdb: read10(0, 1), read: true, expectedBytes: 512 };
@@ -91,7 +92,7 @@ t.test('the window bounds what is outstanding', async (t) => {
   const i = await rig.session();
   rig.device.holding = true;
   for (let n = 0; n < COMMAND_WINDOW + 5; n++) i.command({ ...ONE_READ, cdb: read10(0, 1) });
-  await until(() => rig.device.held.length === COMMAND_WINDOW);
+  await until('the device holds a whole window', () => rig.device.held.length === COMMAND_WINDOW);
   t.ok(await i.silence());
   t.equal(rig.device.held.length, COMMAND_WINDOW, 'those beyond were ignored');
   rig.device.release();
@@ -183,7 +184,7 @@ t.test('ABORT TASK and the end of a session end a long command behind the piece 
     const data = Buffer.alloc(512, 7);
     const cdb = Buffer.from(`9300${'00'.repeat(14)}`, 'hex');
     const tag = i.command({ cdb, write: true, expectedBytes: data.length, data });
-    await until(() => rig.device.held.length === 1);
+    await until('the device holds one', () => rig.device.held.length === 1);
     return tag;
   };
   const i = await rig.session();
@@ -195,9 +196,11 @@ t.test('ABORT TASK and the end of a session end a long command behind the piece 
 
   await begin(i);
   i.close();
-  await until(() => rig.registry.sessionsOf(IQN).every((session) => !session.answering));
+  await until('no session answers', () =>
+    rig.registry.sessionsOf(IQN).every((session) => !session.answering),
+  );
   rig.device.release();
-  await until(() => rig.registry.sessionsOf(IQN).length === 0);
+  await until('no session is left', () => rig.registry.sessionsOf(IQN).length === 0);
   t.equal(ram.counts.write, 2);
 });
 
@@ -216,7 +219,7 @@ t.test('functions on many tasks', async (t) => {
     mine.command(ONE_READ);
     mine.command(ONE_READ);
     const theirs = other.command(ONE_READ);
-    await until(() => rig.device.held.length === 3);
+    await until('the device holds three', () => rig.device.held.length === 3);
     mine.taskManagement(asked);
     t.ok(await mine.silence(20));
     rig.device.release();
@@ -264,7 +267,7 @@ t.test('who is preempted hears of its commands: TASK ABORTED, as TAS 1 says', as
   t.equal(await reserveOut(other, 0, NONE + B), ScsiStatus.GOOD);
   rig.device.holding = true;
   const initiatorTaskTag = mine.command(ONE_READ);
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   const preempted = reserveOut(other, 5, B + A);
   t.ok(await other.silence(20), 'not before it has ended');
   rig.device.release();
@@ -281,7 +284,7 @@ t.test('an error of ours on the way of a command costs its connection, and leave
   };
   i.command(ONE_READ);
   t.ok(await i.closes());
-  await until(() => rig.registry.list().length === 0);
+  await until('no session is left', () => rig.registry.list().length === 0);
   Reflect.deleteProperty(rig.server, 'prepare');
   const other = await rig.session();
   rig.server.encodeSense = () => {
@@ -289,7 +292,7 @@ t.test('an error of ours on the way of a command costs its connection, and leave
   };
   other.command({ cdb: Buffer.from(`9100${'ff'.repeat(8)}`.padEnd(32, '0'), 'hex') });
   t.ok(await other.closes(), 'where it is answered, too');
-  await until(() => rig.registry.list().length === 0);
+  await until('no session is left', () => rig.registry.list().length === 0);
   Reflect.deleteProperty(rig.server, 'encodeSense');
   const again = await rig.session();
   again.command(ONE_READ);
@@ -309,7 +312,7 @@ t.test('nobody waits for a long copy to its end', async (t) => {
   const begin = async (): Promise<number> => {
     rig.device.holding = true;
     const tag = mine.command({ cdb, write: true, expectedBytes: data.length, data });
-    await until(() => rig.device.held.length === 1);
+    await until('the device holds one', () => rig.device.held.length === 1);
     return tag;
   };
   mine.taskManagement(Function.ABORT_TASK, { tag: await begin() });
@@ -326,9 +329,9 @@ t.test('nobody waits for a long copy to its end', async (t) => {
   await mine.expect(Opcode.SCSI_RESPONSE); // what it is told of the reset
   await begin();
   mine.close();
-  await until(() => rig.registry.list().some(({ state }) => state === 'closing'));
+  await until('a session is closing', () => rig.registry.list().some(({ state }) => state === 'closing'));
   rig.device.release();
-  await until(() => rig.registry.list().length === 1);
+  await until('there is one session', () => rig.registry.list().length === 1);
   t.equal(rig.device.ram.counts.write, 0, 'each of them ended with what was at the device');
 });
 
@@ -352,7 +355,7 @@ t.test('a login waits for what is copied in the name of the session before (I8)'
   rig.device.holding = true;
   const cdb = Buffer.from(copyCdb(list.length).replaceAll(' ', ''), 'hex');
   copier.command({ cdb, write: true, expectedBytes: list.length, data: list });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   mine.close();
   let isBack = false;
   const back = rig.session().then(() => (isBack = true));
@@ -399,7 +402,7 @@ t.test('nobody waits for a sanitize operation to its end', async (t) => {
   const erase = { cdb: Buffer.from('48020000000000000000', 'hex') };
   rig.device.holding = true;
   const tag = mine.command(erase);
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   mine.taskManagement(Function.ABORT_TASK, { tag });
   t.match(await tmf(mine), { response: Response.COMPLETE }, 'it is aborted for its initiator');
   other.command({ cdb: READY });
@@ -417,9 +420,9 @@ t.test('nobody waits for a sanitize operation to its end', async (t) => {
 
   rig.device.holding = true;
   mine.command(erase);
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   mine.close();
-  await until(() => rig.registry.list().length === 1);
+  await until('there is one session', () => rig.registry.list().length === 1);
   t.equal(rig.device.held.length, 1, 'a lost session is gone before it, too');
   rig.device.release();
 });
@@ -432,7 +435,7 @@ t.test('logout', async (t) => {
   const i = await rig.session();
   rig.device.holding = true;
   i.command(ONE_READ);
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   i.logout(0, { cmdSN: 7 });
   i.command({ cdb: READY });
   t.ok(await i.silence());
@@ -441,7 +444,7 @@ t.test('logout', async (t) => {
   await i.expect(Opcode.DATA_IN);
   const answer = decodeLogoutResponse((await i.expect(Opcode.LOGOUT_RESPONSE)).bhs);
   t.match(answer, { response: LogoutResponseCode.CLOSED, time2Wait: 0, statSN: serialAdd(i.expStatSN, 1) });
-  await until(() => rig.registry.list().length === 0);
+  await until('no session is left', () => rig.registry.list().length === 0);
   i.command({ cdb: READY });
   t.ok(await i.silence(), 'what comes after it is dropped, and a young session is not closed yet');
 
@@ -458,7 +461,7 @@ t.test('logout', async (t) => {
   await silent.expect(Opcode.R2T);
   silent.logout(0);
   await silent.expect(Opcode.LOGOUT_RESPONSE);
-  await until(() => rig.registry.list().length === 0);
+  await until('no session is left', () => rig.registry.list().length === 0);
 
   t.comment('what is not ours to end');
   const stays = await rig.session();
@@ -508,7 +511,7 @@ t.test('I7: asked to leave, served until the deadline, then dropped', async (t) 
   t.match(await ready(i), { status: ScsiStatus.GOOD, statSN: serialAdd(i.expStatSN, 1) }, 'it took a StatSN');
   rig.device.holding = true;
   i.command(ONE_READ);
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   await new Promise((resolve) => setTimeout(resolve, 200));
   t.ok(await i.silence(), 'at the deadline the I/O in flight is waited for');
   rig.device.release();
@@ -516,7 +519,7 @@ t.test('I7: asked to leave, served until the deadline, then dropped', async (t) 
   const dropped = decodeAsyncMessage((await i.expect(Opcode.ASYNC_MESSAGE)).bhs);
   t.match(dropped, { asyncEvent: 2, parameter1: 1, parameter2: 0, parameter3: 0 });
   t.ok(await i.closes());
-  await until(() => gone === 1);
+  await until('one has gone', () => gone === 1);
   t.equal(
     rig.registry.requestLogout(IQN, 1, 'ask', () => (gone += 1)),
     0,
@@ -527,7 +530,7 @@ t.test('I7: asked to leave, served until the deadline, then dropped', async (t) 
   rig.registry.requestLogout(IQN, 1, 'drop', () => (gone += 1));
   t.equal(decodeAsyncMessage((await second.expect(Opcode.ASYNC_MESSAGE)).bhs).asyncEvent, 2);
   t.ok(await second.closes());
-  await until(() => gone === 3);
+  await until('three have gone', () => gone === 3);
 });
 
 t.test('I8: a session that is cut off hears nothing more, and is gone when its I/O is', async (t) => {
@@ -536,14 +539,14 @@ t.test('I8: a session that is cut off hears nothing more, and is gone when its I
   const i = await rig.session();
   rig.device.holding = true;
   i.command(ONE_READ);
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   rig.registry.cutOff('iqn.2026-11.org.example:another');
   t.equal(rig.registry.sessionsOf(IQN).length, 1, 'another volume');
   rig.registry.cutOff(IQN);
   t.ok(await i.closes(), 'closed without a word');
   t.equal(rig.registry.list().length, 1, 'its I/O is still at the device');
   rig.device.release();
-  await until(() => rig.registry.list().length === 0);
+  await until('no session is left', () => rig.registry.list().length === 0);
 });
 
 t.test('I7: whole seconds go out as they are', async (t) => {
@@ -564,10 +567,10 @@ t.test('I8: the fence waits for the device', async (t) => {
   const left = await rig.session({ ImmediateData: 'Yes' });
   rig.device.holding = true;
   left.command({ cdb: write10(0, 1), write: true, data: Buffer.alloc(512, 1) });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   t.same(await rig.registry.fence(login), { fenced: 0, stallMs: 0 }, 'another ISID, never told: not meant');
   left.close();
-  await until(() => rig.registry.list()[0]?.state === 'closing');
+  await until('the session is closing', () => rig.registry.list()[0]?.state === 'closing');
   const other = { ...login, initiatorName: 'iqn.2026-11.test:other' };
   t.same(await rig.registry.fence(other), { fenced: 0, stallMs: 0 }, 'nor is it of another initiator');
 
@@ -602,7 +605,7 @@ t.test('I8: told to leave, back under another ISID', async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 40));
   rig.device.holding = true;
   told.command(ONE_READ);
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   const fence = rig.registry.fence(login);
   t.ok(await told.silence(30));
   rig.device.release();
@@ -623,7 +626,7 @@ t.test('session reinstatement drains the old session first (RFC 7143 6.3.5)', as
   const old = await rig.session({ ImmediateData: 'Yes' });
   rig.device.holding = true;
   old.command({ cdb: write10(0, 1), write: true, data: Buffer.alloc(512, 1) });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   const fresh = await rig.connect();
   const login = fresh.login(IQN);
   t.ok(await fresh.silence(), 'the new one waits for the write of the old one');
@@ -643,12 +646,12 @@ t.test('a lost connection', async (t) => {
   await i.expect(Opcode.R2T);
   rig.device.holding = true;
   for (let n = 0; n < 3; n++) i.command(ONE_READ);
-  await until(() => rig.device.held.length === 3);
+  await until('the device holds three', () => rig.device.held.length === 3);
   i.socket.resetAndDestroy();
-  await until(() => rig.registry.list()[0]?.state === 'closing');
+  await until('the session is closing', () => rig.registry.list()[0]?.state === 'closing');
   t.match(rig.registry.list(), [{ inFlight: 3 }], 'the write that waited for data is dropped');
   rig.device.release();
-  await until(() => rig.registry.list().length === 0);
+  await until('no session is left', () => rig.registry.list().length === 0);
   const next = await rig.session();
   next.command(ONE_READ);
   t.equal((await next.expect(Opcode.DATA_IN)).data.length, 512);
@@ -672,7 +675,7 @@ t.test('the portal closes in order, and its address is somebody’s', async (t) 
   await t.rejects(second.listen('192.0.2.1', 0), { code: 'IO' });
   rig.device.holding = true;
   i.command(ONE_READ);
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   const stopped = rig.stop;
   setTimeout(() => rig.device.release(), 30);
   const closed = rig.close();

@@ -16,7 +16,8 @@ import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import { decodeTaskManagementResponse } from '../../lib/iscsi/wire/task-management.js';
 import { ScsiStatus } from '../../lib/scsi/task.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
-import { IQN, ManualClock, TargetRig, until } from '../support/target-rig.js';
+import { IQN, ManualClock, TargetRig } from '../support/target-rig.js';
+import { until } from '../support/wait.js';
 
 const { SIMPLE, ORDERED, HEAD_OF_QUEUE, ACA, UNTAGGED } = TaskAttribute;
 const BLOCK = 512;
@@ -147,7 +148,7 @@ t.test('an ORDERED command waits for what is older, and what is younger waits fo
   const ordered = mine.command(write(1, 0x33, ORDERED));
   mine.command(read(1));
   mine.command(read(1, UNTAGGED));
-  await until(() => rig.device.held.length === 2);
+  await until('the device holds two', () => rig.device.held.length === 2);
   t.ok(await mine.silence());
   t.strictSame(begun(rig), ['write 1', 'write 2'], 'SIMPLE ones go side by side');
   doOne(rig);
@@ -158,7 +159,7 @@ t.test('an ORDERED command waits for what is older, and what is younger waits fo
   t.strictSame(begun(rig), ['write 1'], 'alone');
   doOne(rig);
   t.match(await answered(mine), { tag: ordered, status: ScsiStatus.GOOD });
-  await until(() => rig.device.held.length === 2);
+  await until('the device holds two', () => rig.device.held.length === 2);
   t.strictSame(begun(rig), ['read 1', 'read 1']);
   rig.device.release();
   for (let i = 0; i < 2; i++) {
@@ -168,7 +169,7 @@ t.test('an ORDERED command waits for what is older, and what is younger waits fo
   rig.device.holding = true;
   mine.command(read(5));
   mine.command(read(6));
-  await until(() => rig.device.held.length === 2);
+  await until('the device holds two', () => rig.device.held.length === 2);
   t.pass('then they go side by side again');
 });
 
@@ -178,7 +179,7 @@ t.test('a HEAD OF QUEUE command waits for nobody, and nobody passes it', async (
   mine.command(write(2, 2, ORDERED));
   mine.command(read(3, HEAD_OF_QUEUE));
   mine.command(write(4, 4));
-  await until(() => rig.device.held.length === 2);
+  await until('the device holds two', () => rig.device.held.length === 2);
   t.ok(await mine.silence());
   t.strictSame(begun(rig), ['write 1', 'read 3']);
   doOne(rig);
@@ -205,7 +206,7 @@ t.test('who waits is asked for no data, and keeps what comes unasked', async (t)
     ...{ data: data.subarray(0, BLOCK), final: false },
   });
   mine.dataOut({ tag, offset: BLOCK, data: data.subarray(BLOCK, 2 * BLOCK) });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   t.ok(await mine.silence());
   t.equal(rig.memory.heldBytes, 3 * BLOCK);
   doOne(rig);
@@ -213,7 +214,7 @@ t.test('who waits is asked for no data, and keeps what comes unasked', async (t)
   const { targetTransferTag, bufferOffset } = decodeR2t((await mine.expect(Opcode.R2T)).bhs);
   t.equal(bufferOffset, 2 * BLOCK);
   mine.dataOut({ tag, targetTransferTag, offset: 2 * BLOCK, data: data.subarray(2 * BLOCK) });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   doOne(rig);
   t.match(await answered(mine), { tag, status: ScsiStatus.GOOD });
   t.ok(rig.device.ram.bytes.subarray(2 * BLOCK, 6 * BLOCK).equals(data));
@@ -232,11 +233,11 @@ t.test('a turn that comes before the last of what comes unasked', async (t) => {
     attr: ORDERED,
     final: false,
   });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   doOne(rig);
   t.match(await answered(mine), { status: ScsiStatus.GOOD });
   mine.dataOut({ tag, data: Buffer.alloc(BLOCK, 2) });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   t.strictSame(begun(rig), ['write 2']);
 });
 
@@ -308,7 +309,7 @@ t.test('an initiator with many that wait is still heard', async (t) => {
     attr: ORDERED,
   } as const;
   const waiting = Array.from({ length: 12 }, () => mine.command(large));
-  await until(() => rig.registry.list()[0]?.commands === 13);
+  await until('13 commands have come', () => rig.registry.list()[0]?.commands === 13);
   t.ok(rig.memory.heldBytes > 8 * data.length, 'they have spent the budget');
   mine.ping();
   await mine.expect(Opcode.NOP_IN);
@@ -325,7 +326,7 @@ t.test('a command that fails, or moves nothing, is answered in its turn', async 
   const first = mine.command(write(1, 1));
   const failing = mine.command({ ...read(0, ORDERED), cdb: read10(0x7fffffff, 1) });
   const asking = mine.command({ cdb: Buffer.alloc(6), attr: ORDERED }); // TEST UNIT READY
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   t.ok(await mine.silence());
   rig.device.release();
   t.match(await answered(mine), { tag: first, status: ScsiStatus.GOOD });
@@ -337,7 +338,7 @@ t.test('where there is no unit there is no order', async (t) => {
   const { rig, mine } = await startHolding(t);
   mine.command(write(1, 1));
   mine.command(write(2, 2, ORDERED));
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   for (const attr of [SIMPLE, ORDERED, HEAD_OF_QUEUE]) {
     const tag = mine.command({ ...read(1, attr), lunHigh: 0x00050000 });
     t.match(await answered(mine), { tag, status: ScsiStatus.CHECK_CONDITION, asc: '2500' });
@@ -366,7 +367,7 @@ t.test('data of a command that turns out to want less, or none', async (t) => {
     data,
     attr: ORDERED,
   });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   rig.device.release();
   t.match(await answered(mine), { status: ScsiStatus.GOOD });
   const { bhs } = await mine.expect(Opcode.SCSI_RESPONSE);
@@ -378,7 +379,7 @@ t.test('data of a command that turns out to want less, or none', async (t) => {
   rig.device.holding = true;
   mine.command(write(1, 1));
   const nothing = mine.command({ cdb: Buffer.alloc(6), write: true, final: false, attr: ORDERED });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   rig.device.release();
   t.match(await answered(mine), { status: ScsiStatus.GOOD });
   t.match(
@@ -390,7 +391,7 @@ t.test('data of a command that turns out to want less, or none', async (t) => {
   mine.command(write(1, 1));
   const asking = { cdb: read10(1, 4), write: true, expectedBytes: 4 * BLOCK, attr: ORDERED } as const;
   const wrongWay = mine.command({ ...asking, data: data.subarray(0, BLOCK) });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   rig.device.release();
   t.match(await answered(mine), { status: ScsiStatus.GOOD });
   t.match(await answered(mine), { tag: wrongWay, status: ScsiStatus.GOOD }, 'a read wants none of it');
@@ -407,12 +408,12 @@ t.test('what goes wrong in a turn costs its own session', async (t) => {
   mine.command(write(1, 1));
   mine.command({ cdb: Buffer.from('ff', 'hex'), attr: ORDERED });
   mine.command(write(2, 2));
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   doOne(rig);
-  await until(() => rig.registry.list().length === 1);
+  await until('there is one session', () => rig.registry.list().length === 1);
   t.strictSame(begun(rig), []);
   other.command(write(3, 3));
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   doOne(rig);
   t.match(await answered(other), { status: ScsiStatus.GOOD });
 });
@@ -432,21 +433,21 @@ t.test('what has changed by its turn counts', async (t) => {
   mine.command(write(1, 1));
   mine.command(select(caching(false)));
   mine.command(write(2, 2));
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   doOne(rig);
   t.match(await answered(mine), { status: ScsiStatus.GOOD });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   t.equal(rig.device.held[0]?.op, 'flush', 'the cache is emptied as it is turned off');
   doOne(rig);
   t.match(await answered(mine), { status: ScsiStatus.GOOD });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   t.match(rig.device.held[0], { op: 'write', fua: true }, 'and what waited for that is durable');
   doOne(rig);
   t.match(await answered(mine), { status: ScsiStatus.GOOD });
 
   mine.command(write(1, 1));
   const ordered = mine.command(write(3, 3, ORDERED));
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   mine.command({ cdb: Buffer.from('48820000000000000000', 'hex'), attr: HEAD_OF_QUEUE }); // BLOCK ERASE, IMMED
   t.match(await answered(mine), { status: ScsiStatus.GOOD });
   doOne(rig);
@@ -463,14 +464,14 @@ t.test('sessions do not wait for each other, and nothing that waits outlives its
   mine.command(write(2, 2));
   mine.command(write(3, 3, ORDERED));
   mine.command(write(4, 4));
-  await until(() => rig.device.held.length === 2);
+  await until('the device holds two', () => rig.device.held.length === 2);
   other.command(write(5, 5));
-  await until(() => rig.device.held.length === 3);
+  await until('the device holds three', () => rig.device.held.length === 3);
   t.same(begun(rig).sort(), ['write 1', 'write 2', 'write 5']);
   mine.close();
-  await until(() => rig.registry.list().some(({ state }) => state === 'closing'));
+  await until('a session is closing', () => rig.registry.list().some(({ state }) => state === 'closing'));
   rig.device.release();
-  await until(() => rig.registry.list().length === 1);
+  await until('there is one session', () => rig.registry.list().length === 1);
   await answered(other);
   await answered(other);
   for (const lba of [3, 4]) t.equal(rig.device.ram.bytes[lba * BLOCK], 0, 'what had not begun never does');
@@ -482,7 +483,7 @@ t.test('I7: who is dropped sends again what waited, in its order', async (t) => 
   const asked = mine.command({ cdb: write10(2, 1), write: true, expectedBytes: BLOCK, attr: ORDERED });
   mine.command(write(2, 0x77));
   mine.command(read(3));
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   t.ok(await mine.silence());
   doOne(rig);
   t.match(await answered(mine), { tag: first, status: ScsiStatus.GOOD });
@@ -490,7 +491,7 @@ t.test('I7: who is dropped sends again what waited, in its order', async (t) => 
   rig.registry.requestLogout(IQN, 1, 'drop');
   await mine.expect(Opcode.ASYNC_MESSAGE);
   t.ok(await mine.closes(), 'nothing else is answered');
-  await until(() => rig.registry.list().length === 0);
+  await until('no session is left', () => rig.registry.list().length === 0);
   t.equal(rig.device.ram.bytes[2 * BLOCK], 0, 'nor done: its elder would come after it');
 });
 
@@ -499,17 +500,17 @@ t.test('one that waits can be aborted, and all of them', async (t) => {
   mine.command(write(1, 1));
   const ordered = mine.command(write(2, 2, ORDERED));
   mine.command(write(3, 3));
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   mine.taskManagement(Function.ABORT_TASK, { tag: ordered });
   const { bhs } = await mine.expect(Opcode.TASK_MANAGEMENT_RESPONSE);
   t.match(decodeTaskManagementResponse(bhs), { response: Response.COMPLETE });
-  await until(() => rig.device.held.length === 2);
+  await until('the device holds two', () => rig.device.held.length === 2);
   t.strictSame(begun(rig), ['write 1', 'write 3']);
 
   mine.command(write(4, 4, ORDERED));
   mine.command(write(5, 5, ORDERED));
   mine.command(write(6, 6));
-  await until(() => rig.registry.list()[0]?.inFlight === 5);
+  await until('five commands are in flight', () => rig.registry.list()[0]?.inFlight === 5);
   mine.taskManagement(Function.ABORT_TASK_SET);
   t.ok(await mine.silence(), 'what is at the device ends first');
   rig.device.release();
@@ -530,9 +531,9 @@ t.test('I7: who logs out is answered what waits, but for data that never comes',
   rig.device.holding = true;
   const { data, ...asked } = write(2, 2, ORDERED);
   const tags = [mine.command(write(1, 1)), mine.command(asked), mine.command(write(3, 3))];
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   mine.logout();
-  await until(isLeaving);
+  await until('the session is leaving', isLeaving);
   for (let i = 0; i < 5; i++) clock.move(200);
   t.ok(await mine.silence());
   t.equal(rig.memory.heldBytes, 2 * BLOCK, 'what came with the first and the last');
@@ -542,7 +543,7 @@ t.test('I7: who logs out is answered what waits, but for data that never comes',
   const { targetTransferTag } = decodeR2t((await mine.expect(Opcode.R2T)).bhs);
   clock.move(20); // its time is from here
   mine.dataOut({ tag: tags[1] as number, targetTransferTag, data });
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
   rig.device.release();
   for (const tag of tags.slice(1)) t.match(await answered(mine), { tag, status: ScsiStatus.GOOD });
   await mine.expect(Opcode.LOGOUT_RESPONSE);
@@ -552,7 +553,7 @@ t.test('I7: who logs out is answered what waits, but for data that never comes',
   again.command(write(3, 0x33));
   await again.expect(Opcode.R2T);
   again.logout();
-  await until(isLeaving);
+  await until('the session is leaving', isLeaving);
   for (let i = 0; i < 3; i++) clock.move(200);
   await again.expect(Opcode.LOGOUT_RESPONSE);
   t.equal(rig.device.ram.bytes[3 * BLOCK], 3);
@@ -564,5 +565,5 @@ t.test('there is no ACA condition that a command could be sent in', async (t) =>
   t.match(await answered(mine), { status: ScsiStatus.CHECK_CONDITION, asc: '4900' });
   t.strictSame(begun(rig), []);
   mine.command(write(1, 1));
-  await until(() => rig.device.held.length === 1);
+  await until('the device holds one', () => rig.device.held.length === 1);
 });

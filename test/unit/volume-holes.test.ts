@@ -19,6 +19,7 @@ import { Volume } from '../../lib/volume/volume.js';
 import { FakePeers } from '../support/fake-peers.js';
 import { hex } from '../support/scsi-rig.js';
 import { IDENTITY, NEXUS, RunnerTask, said, scsiRunner } from '../support/scsi-runner.js';
+import { until } from '../support/wait.js';
 
 const EXTENT = 65536;
 const EXTENTS = 8;
@@ -212,7 +213,7 @@ t.test('nothing is said of a command whose session has gone', async (t) => {
   };
   server.execute(task);
   task.letGo?.();
-  while (tries < 5) await new Promise((resolve) => setImmediate(resolve));
+  await until('it is tried five times', () => tries >= 5);
   for (let n = 0; n < 50; n++) await new Promise((resolve) => setImmediate(resolve));
   t.same(task.outcomes, []);
 });
