@@ -15,7 +15,13 @@ const SPOILT = 8_000;
 
 interface Summary {
   readonly hash: string;
-  readonly targets: readonly { target: string; pdus: number; answers: number; witnessOps: number }[];
+  readonly targets: readonly {
+    target: string;
+    pdus: number;
+    mutated: number;
+    answers: number;
+    witnessOps: number;
+  }[];
   readonly faults: readonly string[];
 }
 
@@ -27,11 +33,12 @@ async function fuzz(t: Test, ...args: string[]): Promise<Summary> {
   return JSON.parse(ended.stdout) as Summary;
 }
 
-t.test('20,000 PDUs of a known seed, half of them spoilt', async (t) => {
+t.test(`${SPOILT} spoilt PDUs of a known seed, among valid ones`, async (t) => {
   const summary = await fuzz(t, '--seed', '20261128', '--pdus', String(SPOILT));
   t.same(summary.faults, []);
-  for (const { target, pdus, answers, witnessOps } of summary.targets) {
+  for (const { target, pdus, mutated, answers, witnessOps } of summary.targets) {
     t.ok(pdus > SPOILT / 2, `${target}: ${pdus} PDUs were sent`);
+    t.ok(mutated > SPOILT / 4 && mutated < pdus, `${target}: ${mutated} of them spoilt`);
     t.ok(answers > pdus / 20, `${target}: ${answers} answers came, so that more than the framer was reached`);
     t.ok(witnessOps > 0, `${target}: ${witnessOps} commands of the witness`);
   }

@@ -65,12 +65,11 @@ export class Running {
   /** @param ownProcessGroup as a shell starts it: a signal to −pid reaches it and its children, and not the test */
   static blockferry(args: readonly string[], ownProcessGroup = false): Running {
     const [file, ...before] = BLOCKFERRY;
-    return new Running(
-      spawn(file, [...before, ...args], {
-        stdio: ['ignore', 'pipe', 'pipe'],
-        detached: ownProcessGroup,
-      }),
-    );
+    return Running.start(file, [...before, ...args], ownProcessGroup);
+  }
+
+  static start(file: string, args: readonly string[], ownProcessGroup = false): Running {
+    return new Running(spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: ownProcessGroup }));
   }
 
   get stdout(): string {
