@@ -1,10 +1,5 @@
 /** `make mutants`: planted bugs that the simulation must find (lib/sim/mutants). Ships no command of its own. */
-import { BlockferryError, describeError } from '../lib/base/errors.js';
+import { runAsProcess } from '../lib/bench/frame.js';
 import { runMutants } from '../lib/sim/mutants/main.js';
 
-try {
-  process.exitCode = await runMutants(process.argv.slice(2));
-} catch (error) {
-  process.stderr.write(`${describeError(error)}\n`);
-  process.exitCode = error instanceof BlockferryError && error.code === 'USAGE' ? 2 : 1;
-}
+await runAsProcess(() => runMutants(process.argv.slice(2)));

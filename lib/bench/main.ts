@@ -1,5 +1,5 @@
 /** `make bench`: options, progress, and where the report goes. What is measured stands in cases/. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { cpus, release, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -14,6 +14,7 @@ import { monitorCases } from './cases/monitor.js';
 import { limitCases } from './cases/limits.js';
 import { mirrorCases } from './cases/mirror.js';
 import { moveCases } from './cases/move.js';
+import { inWorkFolder, showProgress } from './frame.js';
 import type { CaseResult, Curve, Report } from './report.js';
 import { runCases } from './runner.js';
 import { measureScale } from './scale/index.js';
@@ -42,18 +43,14 @@ interface Options extends Omit<BenchSettings, 'workFolder'> {
 /** @returns the process's exit code: 1 when a case failed, whatever the figures are */
 export async function runBench(args: readonly string[]): Promise<number> {
   const options = readOptions(args);
-  await mkdir(options.outFolder, { recursive: true });
-  const workFolder = await mkdtemp(join(options.outFolder, 'work-'));
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
-  try {
+  return inWorkFolder(options.outFolder, 'work', async (workFolder) => {
     const settings = { ...options, workFolder };
     return options.isScale
-      ? await runScale(settings, options.outFolder, stop.signal)
-      : await runComparisons(settings, options, stop.signal);
-  } finally {
-    await rm(workFolder, { recursive: true, force: true });
-  }
+      ? runScale(settings, options.outFolder, stop.signal)
+      : runComparisons(settings, options, stop.signal);
+  });
 }
 
 function readOptions(args: readonly string[]): Options {
@@ -96,15 +93,14 @@ async function runComparisons(
   const cases = chooseCases(options.only);
   const { rounds, seconds } = settings;
   say(`${cases.length} cases, ${rounds} rounds of ${seconds} s a side, both sides in every round`);
-  const progress = makeProgress();
   const results = await runCases(cases, settings, signal, {
-    progress,
+    progress: showProgress,
     finished: (result) => {
-      progress('');
+      showProgress('');
       say(`${result.id}: ${firstLineOf(result)}`);
     },
   });
-  progress('');
+  showProgress('');
   say(`\n${resultTable(results)}`);
   await writeReport(
     options.outFolder,
@@ -116,9 +112,8 @@ async function runComparisons(
 }
 
 async function runScale(settings: BenchSettings, outFolder: string, signal: AbortSignal): Promise<number> {
-  const progress = makeProgress();
-  const curves = await measureScale(settings, signal, progress);
-  progress('');
+  const curves = await measureScale(settings, signal, showProgress);
+  showProgress('');
   say(curveTable(curves));
   await writeReport(
     outFolder,
@@ -133,12 +128,6 @@ function firstLineOf(result: CaseResult): string {
   if (result.failed !== null) return `FAILED: ${result.failed}`;
   if (result.skipped !== null) return `skipped: ${result.skipped}`;
   return result.figures.map((figure) => `${figure.name} ${figure.value.median.toFixed(2)}`).join(', ');
-}
-
-/** One line that is written over on a terminal; nothing elsewhere. '' wipes it. */
-function makeProgress(): (text: string) => void {
-  if (process.stderr.isTTY !== true) return () => undefined;
-  return (text) => void process.stderr.write(`\r\u001b[K${text}`);
 }
 
 function reportOf(settings: BenchSettings, cases: readonly CaseResult[], curves: readonly Curve[]): Report {

@@ -1,10 +1,11 @@
 /** The pure parts of make handover and make crash: distributions, verdicts, the table of cases, and orders at waypoints. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { WAYPOINTS } from '../../lib/base/waypoints.js';
+import { inWorkFolder } from '../../lib/bench/frame.js';
 import { MEMBER_OF, PLACES, ROLES, allCases } from '../../lib/proof/crash/cases.js';
 import { runCrashProof, summaryTable } from '../../lib/proof/crash/main.js';
 import { OrderDesk, OrderedWaypoints } from '../../lib/proof/crash/orders.js';
@@ -73,6 +74,17 @@ t.test('crash refuses an order that would try nothing', async (t) => {
     ...refused,
     message: /like nowhere$/,
   });
+});
+
+t.test('a work folder is gone with its work, however that ended', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'blockferry-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const working = inWorkFolder(join(folder, 'new'), 'work', async (workFolder) => {
+    t.ok(existsSync(workFolder), 'it is there meanwhile');
+    throw new Error('it failed');
+  });
+  await t.rejects(working, { message: 'it failed' });
+  t.same(readdirSync(join(folder, 'new')), []);
 });
 
 t.test('an order is carried out once, at its point and time', async (t) => {

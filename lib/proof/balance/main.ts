@@ -1,9 +1,9 @@
 /** `make balance`: options, progress, and the lines of each scene. */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BlockferryError } from '../../base/errors.js';
 import { wholeOf } from '../../base/units.js';
+import { inWorkFolder, showProgress } from '../../bench/frame.js';
 import { describeLine } from '../figures.js';
 import { SCENES, type SceneResult } from './scenes.js';
 
@@ -11,21 +11,15 @@ import { SCENES, type SceneResult } from './scenes.js';
 export async function runBalanceProof(args: readonly string[]): Promise<number> {
   const options = readOptions(args);
   const out = options.json ? process.stderr : process.stdout;
-  const progress = (text: string): void =>
-    void (process.stderr.isTTY && process.stderr.write(`\r\u001b[K${text}`));
-  await mkdir(options.folder, { recursive: true });
-  const workFolder = await mkdtemp(join(options.folder, 'balance-'));
   const results: SceneResult[] = [];
-  try {
+  await inWorkFolder(options.folder, 'balance', async (workFolder) => {
     for (const [, scene] of options.scenes) {
-      const result = await scene({ workFolder, quietMs: options.quietMs, say: progress });
-      progress('');
+      const result = await scene({ workFolder, quietMs: options.quietMs, say: showProgress });
+      showProgress('');
       out.write(`${describe(result)}\n`);
       results.push(result);
     }
-  } finally {
-    await rm(workFolder, { recursive: true, force: true });
-  }
+  });
   if (options.json) process.stdout.write(`${JSON.stringify({ results })}\n`);
   return results.every(({ lines }) => lines.every(({ holds }) => holds)) ? 0 : 1;
 }

@@ -2,11 +2,11 @@
  * `make conformance`: libiscsi's suite over every kind of unit, at home, spread and moving. A test counts by the best that
  * became of it over the kinds, since most are for one kind only, and by the worst over the places.
  */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BlockferryError } from '../../base/errors.js';
 import { wholeOf } from '../../base/units.js';
+import { inWorkFolder, showProgress } from '../../bench/frame.js';
 import { Scope } from '../../bench/scope.js';
 import { startGroup } from '../../bench/servers.js';
 import { alignedTable } from '../../bench/text.js';
@@ -54,28 +54,24 @@ export async function runConformance(args: readonly string[]): Promise<number> {
   );
   const strange = options.tests.filter((part) => !all.some((test) => test.includes(part)));
   if (strange.length > 0) throw new BlockferryError('USAGE', `no test is named like ${strange.join(', ')}`);
-  await mkdir(options.folder, { recursive: true });
-  const workFolder = await mkdtemp(join(options.folder, 'conformance-'));
-  try {
+  return inWorkFolder(options.folder, 'conformance', async (workFolder) => {
     const rows: Row[] = [];
     const total = tests.length * options.places.length * options.kinds.length;
     const took = (row: Row): void => {
       rows.push(row);
       const progress = `${rows.length}/${total} ${row.place}, ${row.kind}`;
-      if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${progress}`);
+      if (process.stderr.isTTY) showProgress(progress);
       else if (rows.length % LINE_EVERY === 0) process.stderr.write(`${progress}\n`);
     };
     for (const where of options.places) {
       const moves = await runPlace(where, tests, options, workFolder, took);
-      if (process.stderr.isTTY) process.stderr.write('\r\u001b[K');
+      showProgress('');
       if (moves > 0) out.write(`moving: the volumes came to another member ${moves} times meanwhile\n`);
     }
     out.write(`${report(rows, tests, options, exceptions)}\n`);
     if (options.json) process.stdout.write(`${JSON.stringify({ rows })}\n`);
     return shortcomings(rows, tests, options).every(({ test }) => exceptions.has(test)) ? 0 : 1;
-  } finally {
-    await rm(workFolder, { recursive: true, force: true });
-  }
+  });
 }
 
 /** @returns how often volumes were moved */

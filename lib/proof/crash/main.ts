@@ -1,11 +1,11 @@
 /** `make crash`: which cases, how many scenes at once, and where the report goes. */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { assert } from '../../base/assert.js';
 import { BlockferryError } from '../../base/errors.js';
 import { SeededRandom, randomBelow } from '../../base/random.js';
 import { wholeOf } from '../../base/units.js';
+import { inWorkFolder } from '../../bench/frame.js';
 import { alignedTable } from '../../bench/text.js';
 import { distributionOf, type Line } from '../figures.js';
 import { allCases, type CrashCase } from './cases.js';
@@ -22,9 +22,7 @@ export async function runCrashProof(args: readonly string[]): Promise<number> {
   const say = (text: string): void => void out.write(`${text}\n`);
   say(`${cases.length} of ${all.length} cases, ${options.jobs} at a time; left out:`);
   for (const [why, count] of countBy(leftOut.map((each) => each.why))) say(`  ${count} × ${why}`);
-  await mkdir(options.folder, { recursive: true });
-  const workFolder = await mkdtemp(join(options.folder, 'crash-'));
-  try {
+  return inWorkFolder(options.folder, 'crash', async (workFolder) => {
     const results: CrashResult[] = [];
     const waiting = [...cases];
     const lane = async (_: unknown, number: number): Promise<void> => {
@@ -43,9 +41,7 @@ export async function runCrashProof(args: readonly string[]): Promise<number> {
     for (const { id, faults, said } of failed) say(`FAILED ${id}\n  ${[...faults, ...said].join('\n  ')}`);
     if (options.json) process.stdout.write(`${JSON.stringify({ results, lines, leftOut })}\n`);
     return failed.length === 0 && lines.every(({ holds }) => holds) ? 0 : 1;
-  } finally {
-    await rm(workFolder, { recursive: true, force: true });
-  }
+  });
 }
 
 /** Those whose id contains one of `points`; of these `count` at random by the seed, or all. */

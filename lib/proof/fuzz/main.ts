@@ -1,8 +1,8 @@
 /** `make fuzz`: options, progress, the table, and where a conversation is kept that something went wrong with. */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { wholeOf } from '../../base/units.js';
+import { inWorkFolder, showProgress } from '../../bench/frame.js';
 import { Scope } from '../../bench/scope.js';
 import { alignedTable, formatCount } from '../../bench/text.js';
 import { replay, runFuzz, type FuzzSummary } from './run.js';
@@ -16,24 +16,21 @@ const BATCHES_MIN = 4;
 export async function runFuzzProof(args: readonly string[]): Promise<number> {
   const options = readOptions(args);
   const out = options.json ? process.stderr : process.stdout;
-  await mkdir(options.folder, { recursive: true });
-  const workFolder = await mkdtemp(join(options.folder, 'fuzz-'));
-  const scope = new Scope();
-  const onProgress = (text: string): void =>
-    void (process.stderr.isTTY && process.stderr.write(`\r\u001b[K${text}`));
-  try {
-    const batchPdus = Math.min(BATCH_PDUS, Math.ceil(options.pdus / BATCHES_MIN));
-    const all = { ...options, batchPdus, workFolder, onProgress };
-    const summary =
-      options.replay === undefined ? await runFuzz(all, scope) : await replay(options.replay, all, scope);
-    onProgress('');
-    out.write(`${report(summary)}\n`);
-    if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`);
-    return summary.faults.length === 0 ? 0 : 1;
-  } finally {
-    await scope.close();
-    await rm(workFolder, { recursive: true, force: true });
-  }
+  return inWorkFolder(options.folder, 'fuzz', async (workFolder) => {
+    const scope = new Scope();
+    try {
+      const batchPdus = Math.min(BATCH_PDUS, Math.ceil(options.pdus / BATCHES_MIN));
+      const all = { ...options, batchPdus, workFolder, onProgress: showProgress };
+      const summary =
+        options.replay === undefined ? await runFuzz(all, scope) : await replay(options.replay, all, scope);
+      showProgress('');
+      out.write(`${report(summary)}\n`);
+      if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`);
+      return summary.faults.length === 0 ? 0 : 1;
+    } finally {
+      await scope.close();
+    }
+  });
 }
 
 function report(summary: FuzzSummary): string {

@@ -1,9 +1,9 @@
 /** `make handover`: options, progress, and where the report goes. */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { resolve, join } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BlockferryError } from '../../base/errors.js';
 import { parseSize, wholeOf } from '../../base/units.js';
+import { inWorkFolder, showProgress } from '../../bench/frame.js';
 import { describeLine } from '../figures.js';
 import type { LoadedBy } from '../loaded-client.js';
 import { whyNoLibiscsi } from '../libiscsi.js';
@@ -18,31 +18,25 @@ export async function runHandoverProof(args: readonly string[]): Promise<number>
   const options = readOptions(args);
   const out = options.json ? process.stderr : process.stdout;
   const say = (text: string): void => void out.write(`${text}\n`);
-  const progress = (text: string): void =>
-    void (process.stderr.isTTY && process.stderr.write(`\r\u001b[K${text}`));
-  await mkdir(options.folder, { recursive: true });
-  const workFolder = await mkdtemp(join(options.folder, 'handover-'));
-  try {
+  return inWorkFolder(options.folder, 'handover', async (workFolder) => {
     const summaries: HandoverSummary[] = [];
     const skipped: string[] = [];
     for (const by of options.by) {
       const missing = by === 'libiscsi' ? whyNoLibiscsi() : undefined;
       if (missing !== undefined) skipped.push(`skipped ${by}: ${missing}`);
-      else summaries.push(summarize(await runHandovers(by, { ...options, workFolder }, progress)));
+      else summaries.push(summarize(await runHandovers(by, { ...options, workFolder }, showProgress)));
     }
     const { convergeBytes, queueDepth } = options;
-    progress('a move under random writes');
+    showProgress('a move under random writes');
     const convergence =
       convergeBytes === 0 ? null : await runConvergence(convergeBytes, queueDepth, workFolder);
-    progress('');
+    showProgress('');
     const lines = [...summaries.flatMap((summary) => summary.lines), ...(convergence?.lines ?? [])];
     say([summaryTable(summaries), ...skipped, ...lines.map(describeLine)].join('\n'));
     for (const text of summaries.flatMap((summary) => summary.texts)) say(text);
     if (options.json) process.stdout.write(`${JSON.stringify({ summaries, convergence, skipped })}\n`);
     return lines.every((line) => line.holds) ? 0 : 1;
-  } finally {
-    await rm(workFolder, { recursive: true, force: true });
-  }
+  });
 }
 
 function readOptions(args: readonly string[]) {
