@@ -122,7 +122,7 @@ t.test('a file that is slow to go does not take the file of a later volume along
   await rig.write(1, 7);
   isSlow = true;
   await deleteVolume(rig.store, 'v');
-  await until(() => !isSlow);
+  await until('the file is about to go', () => !isSlow);
   await rig.create({ home: 'm2' }); // of which nothing is here
   await rig.volume(2);
   await deleteVolume(rig.store, 'v');
