@@ -147,7 +147,7 @@ export class HeldVolume implements DestinationVolume {
 
   /** See MovingVolumes. */
   unflushed(): Record<string, string> {
-    return this.others.unflushed();
+    return this.others.unflushed(this.unit.lossesTold);
   }
 
   /** See VolumeUnit. */

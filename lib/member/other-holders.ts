@@ -10,6 +10,8 @@ import type { MemberIds } from '../routing/member-ids.js';
 
 /** Initiators of the home before, or of an earlier process, are back by then. */
 const RETURN_MS = 60_000;
+/** Each is a member that has lost its power since this home came. */
+const LOSSES_REMEMBERED_MAX = 64;
 
 export interface OtherHoldersContext {
   readonly hub: PeerHub;
@@ -28,6 +30,14 @@ interface Holders {
   readonly unflushed: Readonly<Record<string, string>>;
 }
 
+/** Writes are gone that a member had acknowledged under that verifier. */
+interface Loss {
+  /** What `losses` is with it. */
+  readonly number: number;
+  readonly member: string;
+  readonly verifier: string;
+}
+
 export class OtherHolders {
   /** See BlockDevice. */
   losses = 0;
@@ -36,6 +46,8 @@ export class OtherHolders {
   /** When this member, or this process, began to be home, and what it had found by then. */
   private arrivedMs: number;
   private lossesBefore = 0;
+  /** What this home has found, oldest first, and may not have told to every initiator. */
+  private readonly untold: Loss[] = [];
 
   constructor(
     private readonly name: string,
@@ -51,7 +63,7 @@ export class OtherHolders {
     if (slot === undefined) {
       const { hub, ids, clock } = this.context;
       const member = ids.nameOf(holder);
-      slot = new RemoteSlot(hub, member, this.volume, clock, () => this.lost(member));
+      slot = new RemoteSlot(hub, member, this.volume, clock, (verifier) => this.lost(member, verifier));
       this.slots.set(holder, slot);
     }
     return slot;
@@ -74,6 +86,7 @@ export class OtherHolders {
   /** What the home before knew is this one's to tell; what was this member's when it was home before is not. */
   private arrive(): void {
     const { ids, clock } = this.context;
+    this.untold.length = 0;
     for (const { unflushed } of this.slots.values()) unflushed.forget();
     for (const holder of this.elsewhere()) {
       const verifier = this.route.unflushed[ids.nameOf(holder)];
@@ -83,6 +96,17 @@ export class OtherHolders {
     }
     this.arrivedMs = clock.nowMs();
     this.lossesBefore = this.losses;
+    this.findUntold();
+  }
+
+  /** Of members that hold nothing any more: one that left in order has the verifier that it had. */
+  private findUntold(): void {
+    const { ids, hub } = this.context;
+    const holders = new Set(this.route.holders.map((holder) => ids.nameOf(holder)));
+    for (const [member, verifier] of Object.entries(this.route.unflushed)) {
+      const now = holders.has(member) ? verifier : hub.verifierOf(member);
+      if (now !== '' && now !== verifier) this.lost(member, verifier);
+    }
   }
 
   /** See BlockDevice. Where this member is not home, its initiators' writes do not go this way. */
@@ -97,14 +121,20 @@ export class OtherHolders {
     return mayReturn ? this.lossesBefore : this.losses;
   }
 
-  /** See MovingVolumes. Whatever is written until the next home is there counts with it: so of every holder. */
-  unflushed(): Record<string, string> {
+  /**
+   * See MovingVolumes. Whatever is written until the next home is there counts with it: so of every holder. And the verifiers
+   * before what is still to be told: the next home finds it anew.
+   * @param told how many of `losses` every initiator knows of
+   */
+  unflushed(told: number): Record<string, string> {
     const { ids, hub, self } = this.context;
     const known = this.route.holders.map((holder): [string, string] => {
       const member = ids.nameOf(holder);
       return [member, member === self ? hub.verifierOf(self) : this.slotOf(holder).unflushed.oldestVerifier];
     });
-    return Object.fromEntries(known.filter(([, verifier]) => verifier !== ''));
+    const untold = this.untold.filter(({ number }) => number > told).reverse(); // of one member the oldest counts
+    const owed = untold.map(({ member, verifier }): [string, string] => [member, verifier]);
+    return Object.fromEntries([...known.filter(([, verifier]) => verifier !== ''), ...owed]);
   }
 
   private elsewhere(): number[] {
@@ -112,8 +142,10 @@ export class OtherHolders {
     return this.route.holders.filter((holder) => holder !== ids.idOf(self));
   }
 
-  private lost(holder: string): void {
+  private lost(holder: string, verifier: string): void {
     this.losses += 1;
+    this.untold.push({ number: this.losses, member: holder, verifier });
+    if (this.untold.length > LOSSES_REMEMBERED_MAX) this.untold.shift();
     this.context.log.error({ volume: this.name, holder }, 'a member lost writes that nobody had flushed');
   }
 }

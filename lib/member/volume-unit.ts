@@ -120,6 +120,11 @@ export class VolumeUnit implements GuestPlace {
     return this.isSurelyHome && this.isKnown;
   }
 
+  /** How many losses of its device every initiator knows of. */
+  get lossesTold(): number {
+    return this.disk.nexuses.lossesKnownToAll;
+  }
+
   private get standing(): Standing {
     if (this.isServedHere) return 'here';
     return this.isHome ? 'held' : 'elsewhere';

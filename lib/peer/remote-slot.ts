@@ -45,7 +45,7 @@ export class RemoteSlot implements ExtentSlot {
     readonly member: string,
     readonly volume: RemoteVolume,
     readonly clock: Clock,
-    lost: () => void = () => undefined,
+    lost: (verifierBefore: string) => void = () => undefined,
   ) {
     this.unflushed = new UnflushedWrites(() => hub.verifierOf(member), lost);
   }

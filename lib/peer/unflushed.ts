@@ -14,11 +14,11 @@ export class UnflushedWrites {
 
   /**
    * @param verifierNow the other member's, as it last said; '' when it has not said any
-   * @param lost writes are gone, once for all that are gone together
+   * @param lost writes are gone, once for all that are gone together: told by which verifier they were acknowledged
    */
   constructor(
     private readonly verifierNow: () => string,
-    private readonly lost: () => void,
+    private readonly lost: (verifierBefore: string) => void,
   ) {}
 
   /** A write was acknowledged that is not durable, or may have been elsewhere. On the way of every forwarded write. */
@@ -58,8 +58,8 @@ export class UnflushedWrites {
   compare(): void {
     const now = this.verifierNow();
     if (now === '') return;
-    const isAnother = this.verifier !== '' && this.verifier !== now;
+    const before = this.verifier;
     this.verifier = now;
-    if (isAnother && this.count > this.durableCount) this.lost();
+    if (before !== '' && before !== now && this.count > this.durableCount) this.lost(before);
   }
 }

@@ -142,7 +142,7 @@ t.test('the home goes, and comes back', async (t) => {
   await home.forward('write', 'm2');
   home.losesPower('m2');
   await home.forward('write', 'm2');
-  t.same(home.others.unflushed(), { m1: 'm1 0', m2: 'm2 0', m3: 'm3 0' }, 'since the oldest write');
+  t.same(home.others.unflushed(0), { m1: 'm1 0', m2: 'm2 0', m3: 'm3 0' }, 'since the oldest write');
   home.adopt('m2', 'm1', 'm2', 'm3');
   await home.forward('flush', 'm2');
   t.equal(home.others.losses, 1, 'its sessions are served until they have left');
@@ -151,4 +151,33 @@ t.test('the home goes, and comes back', async (t) => {
   home.comes({ m2: 'm2 2' }, 'm1', 'm2', 'm3');
   await home.forward('flush', 'm2');
   t.equal(home.others.losses, 1, 'what was written before is told by the home in between');
+});
+
+t.test('what is found and not told to everybody goes on to the next home', async (t) => {
+  const home = new Home('m1', 'm1', 'm2', 'm3');
+  await home.forward('write', 'm2');
+  home.losesPower('m2');
+  await home.forward('flush', 'm2');
+  const now = { m1: 'm1 0', m3: 'm3 0' };
+  t.same(home.others.unflushed(0), { ...now, m2: 'm2 0' });
+  t.same(home.others.unflushed(1), { ...now, m2: 'm2 1' }, 'everybody was told');
+  await home.forward('write', 'm2');
+  home.losesPower('m2');
+  await home.forward('flush', 'm2');
+  t.same(home.others.unflushed(0), { ...now, m2: 'm2 0' }, 'who was told of nothing hears of both');
+  t.same(home.others.unflushed(1), { ...now, m2: 'm2 1' });
+  home.adopt('m1', 'm1', 'm3');
+  t.same(home.others.unflushed(1), { ...now, m2: 'm2 1' }, 'also of one that holds nothing any more');
+  t.same(home.others.unflushed(2), now);
+});
+
+t.test('what the home before has not told, of a member that holds nothing any more', (t) => {
+  for (const isLost of [false, true]) {
+    const home = new Home('m2', 'm1', 'm2');
+    if (isLost) home.losesPower('m2');
+    home.comes({ m1: 'm1 0', m2: 'm2 0' }, 'm1');
+    t.equal(home.others.losses, isLost ? 1 : 0);
+    t.equal(home.others.admit(), 0, 'who comes now was there');
+  }
+  t.end();
 });

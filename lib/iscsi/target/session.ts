@@ -288,7 +288,8 @@ export class Session {
     if (!this.answering) return;
     this.state_ = 'closing';
     this.dropWaiting();
-    this.letGoLong();
+    for (const task of this.tasks.values()) task.markEnding();
+    this.letGo();
     if (this.tasks.size === 0) this.idle();
   }
 
@@ -300,10 +301,9 @@ export class Session {
     for (const task of [...this.tasks.values()]) if (task.phase === 'preparing') this.endTask(task);
   }
 
-  /** Ends, unanswered, what is done without its initiator, and lets what is done piece by piece end with the next one. */
-  letGoLong(): void {
+  /** Ends, unanswered, what goes on without its initiator. */
+  letGo(): void {
     for (const task of [...this.tasks.values()]) {
-      task.markEnding();
       if (task.letGo === null) continue;
       task.letGo();
       this.endTask(task);

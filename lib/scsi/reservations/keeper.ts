@@ -67,6 +67,11 @@ export class Nexuses {
     return this.lossesKnown.get(initiatorName);
   }
 
+  /** How many of them every initiator that was ever here knows of; Infinity where none was. */
+  get lossesKnownToAll(): number {
+    return Math.min(...this.lossesKnown.values());
+  }
+
   knowsLosses({ initiatorName }: ScsiNexus, losses: number): void {
     this.lossesKnown.delete(initiatorName);
     this.lossesKnown.set(initiatorName, losses);

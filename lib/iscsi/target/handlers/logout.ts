@@ -13,6 +13,8 @@ import { bytesOf } from '../pdu-writer.js';
 import { putReject } from '../reject.js';
 import type { Session } from '../session.js';
 
+/** SANITIZE may take hours; a command that others are asked about has its answer by then. open-iscsi waits 15 s. */
+const LONG_GRACE_MS = 5_000;
 /** libiscsi may send Logout ahead of queued Data-Out, or never send that: it gets this long. */
 const DATA_GRACE_MS = 200;
 
@@ -42,12 +44,13 @@ function leave(session: Session, pdu: LogoutRequestPdu, context: PortalContext):
       const isStuck = session.waitsForData && session.tasks.size === tasks;
       if (hadDormant && !isStuck) return allow(session.taskSet.hasDormant, session.tasks.size);
       session.dropWaiting();
-      session.letGoLong(); // an initiator waits for its answer less long than such a command may take
     });
   };
   allow(session.taskSet.hasDormant, session.tasks.size);
+  const longGrace = context.clock.after(LONG_GRACE_MS, () => session.letGo());
   session.whenIdle(() => {
     grace.cancel();
+    longGrace.cancel();
     if (!session.answering) return;
     putLogoutResponse(session, pdu, LogoutResponseCode.CLOSED);
     session.link.finish(LOGOUT_FIN_AGE_MS);
