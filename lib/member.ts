@@ -376,9 +376,7 @@ export class Member {
       isVacant: (volume) => host.isVacant(volume),
       endAbsent: (present) => this.endAbsent(present),
       fenced: (volume, { stallMs }) => this.runner.statsOf(volume)?.stalled(stallMs),
-      catchUp: async (volume, epoch) => {
-        if ((table.get(volume)?.route.epoch ?? 0) < epoch) await host.refreshByName(volume);
-      },
+      catchUp: (volume, epoch) => host.catchUp(volume, epoch),
     });
   }
 
@@ -392,6 +390,6 @@ export class Member {
     const portalOf = (member: string): Endpoint | undefined => this.view.get(member)?.portal;
     const everyPortal = this.everyPath === null ? null : () => portalsOf(this.view.members);
     const { options, table, host, fencer } = this;
-    return new MemberDirectory(options.name, table, host, { portalOf }, fencer, everyPortal);
+    return new MemberDirectory(options.name, table, host, { portalOf }, fencer, options.clock, everyPortal);
   }
 }

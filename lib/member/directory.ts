@@ -3,7 +3,9 @@
  * every member serves every volume, and before a session begins has the initiator's old ones fenced everywhere (I8) and
  * knows the unit as it was left (I9).
  */
+import { sleep, type Clock } from '../base/clock.js';
 import { PORTAL_GROUP_TAG } from '../base/iscsi-names.js';
+import { HOME_QUIET_LOOK_MS, LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import type {
   DirectoryEntry,
   LoginIdentity,
@@ -13,6 +15,7 @@ import type {
 import { redirectToHome, type HomePortals, type TargetPortal } from '../routing/redirect.js';
 import type { RoutingTable } from '../routing/table.js';
 import type { Fencer } from './fencer.js';
+import type { HeldVolume } from './held-volume.js';
 import type { VolumeHost } from './host.js';
 
 export class MemberDirectory implements TargetDirectory {
@@ -22,6 +25,7 @@ export class MemberDirectory implements TargetDirectory {
     private readonly host: VolumeHost,
     private readonly portals: HomePortals,
     private readonly fencer: Fencer,
+    private readonly clock: Clock,
     /** Where every member serves every volume: the portals of all. */
     private readonly everyPortal: (() => readonly TargetPortal[]) | null = null,
   ) {}
@@ -46,7 +50,20 @@ export class MemberDirectory implements TargetDirectory {
     const isServedHere = routed.route.home === this.self || this.everyPortal !== null;
     if (!isServedHere) return redirectToHome(this.portals, routed.route.home);
     const held = host.get(routed.record.name);
-    return held === undefined ? { kind: 'unavailable' } : { kind: 'serve', target: held.target };
+    if (held === undefined) return { kind: 'unavailable' };
+    if (this.everyPortal !== null || held.isSurelyHome) return { kind: 'serve', target: held.target };
+    return (await this.isDecided(held)) ? this.resolve(iqn) : { kind: 'unavailable' };
+  }
+
+  /** While the home is given away nobody is let in: the next one may have asked already who is left here (I8). */
+  private async isDecided(held: HeldVolume): Promise<boolean> {
+    const { clock } = this;
+    const deadlineMs = clock.nowMs() + LOGIN_HOME_WAIT_MS;
+    while (held.isHome && !held.isSurelyHome) {
+      if (clock.nowMs() > deadlineMs) return false;
+      await sleep(clock, HOME_QUIET_LOOK_MS);
+    }
+    return true;
   }
 
   /** Where each member is a target port of its own, the same ISID elsewhere is another nexus (RFC 7143 4.4.3): it stays. */

@@ -20,8 +20,8 @@ export interface FencerOptions {
   endAbsent(present: readonly Present[]): Promise<void>;
   /** No session of the volume is left at this member, however it is ending. */
   isVacant(volume: string): boolean;
-  /** The table is at least at this epoch when it resolves. */
-  catchUp(volume: string, epoch: number): Promise<void>;
+  /** The table is at least at this epoch when it resolves; false: it may not be. */
+  catchUp(volume: string, epoch: number): Promise<boolean>;
 }
 
 export class Fencer {
@@ -58,8 +58,8 @@ export class Fencer {
   /** Another member has become home, and asks until this one answers OK. */
   async serveVacate(request: IncomingRequest): Promise<void> {
     const { volume, present } = Vacate.parse(JSON.parse(request.payload.toString('utf8')));
-    await this.options.catchUp(volume, request.epoch);
-    if (!this.options.isVacant(volume)) return request.answer(PeerStatus.UNAVAILABLE);
+    const isUpToDate = await this.options.catchUp(volume, request.epoch);
+    if (!isUpToDate || !this.options.isVacant(volume)) return request.answer(PeerStatus.UNAVAILABLE);
     await this.options.endAbsent(present);
     request.answer(PeerStatus.OK);
   }
@@ -68,7 +68,8 @@ export class Fencer {
   async serve(request: IncomingRequest): Promise<void> {
     const fence = Fence.parse(JSON.parse(request.payload.toString('utf8')));
     // The sender may know of a new home before this member does: its sessions are told to leave first, then fenced.
-    await this.options.catchUp(fence.volume, request.epoch);
+    const isUpToDate = await this.options.catchUp(fence.volume, request.epoch);
+    if (!isUpToDate) return request.answer(PeerStatus.UNAVAILABLE);
     this.options.waypoints.reached('fence.draining');
     const { volume, initiatorName, isid, present } = fence;
     const answer = await this.options.fenceHere(volume, { initiatorName, isid: isid ?? '', iqn: '' });

@@ -232,6 +232,15 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
     return refreshing;
   }
 
+  /** False: the table may be behind that epoch, since the store does not answer. */
+  async catchUp(name: string, epoch: number): Promise<boolean> {
+    const { table } = this.options;
+    const isBehind = (): boolean => (table.get(name)?.route.epoch ?? 0) < epoch;
+    // A second time, where one was under way that had begun before; then there is no such volume.
+    for (let tries = 0; tries < 2 && isBehind(); tries++) if (!(await this.refreshByName(name))) return false;
+    return true;
+  }
+
   private refreshById(volumeId: number): Promise<boolean> {
     const { table } = this.options;
     const name = table.getById(volumeId)?.record.name;

@@ -258,18 +258,21 @@ export class MoveRunner {
   }
 
   private async giveHome(move: RunningMove, routed: RoutedVolume): Promise<void> {
-    const { table, log, waypoints, volumes } = this.options;
+    const { table, log, waypoints, volumes, store } = this.options;
     const { volume, to } = move.record;
     if (volumes.homeCondition(volume) === null) return; // the next upkeep looks again
     move.committingHome = true;
     volumes.givingHome(volume, true);
     let isRefused = false;
     try {
-      const condition = (await volumes.quieten(volume)) ? volumes.homeCondition(volume) : null;
+      // To one that has left, or leaves meanwhile, it would be lost: only a home gives its office away.
+      const there = await store.get(keys.member(to));
+      const condition = there && (await volumes.quieten(volume)) ? volumes.homeCondition(volume) : null;
       isRefused = condition === null;
       waypoints.reached('home.asked');
       const change = routed.route.withHome(to, volumes.unflushed(volume));
-      const route = condition && (await table.commit(routed, change, [condition, move.condition]));
+      const place = { key: keys.member(to), revision: there?.revision ?? 0 };
+      const route = condition && (await table.commit(routed, change, [condition, place, move.condition]));
       waypoints.reached('home.done');
       if (route !== null) log.info({ volume, home: route.home }, 'the home has moved');
       else if (!isRefused) await this.reread(move);

@@ -1,6 +1,6 @@
 /** What a member answers to logins: who serves a volume by the store (I10), and whom it has fenced before (I8). */
 import t from 'tap';
-import { systemClock } from '../../lib/base/clock.js';
+import { sleep, systemClock } from '../../lib/base/clock.js';
 import { noWaypoints } from '../../lib/base/waypoints.js';
 import type { MemberRecord } from '../../lib/group/records.js';
 import { MemberDirectory } from '../../lib/member/directory.js';
@@ -44,10 +44,10 @@ function directoryOf(
     fenceHere: () => Promise.resolve({ fenced: 0, stallMs: 0 }),
     fenced: () => undefined,
     isVacant: () => true,
-    catchUp: () => Promise.resolve(),
+    catchUp: () => Promise.resolve(true),
   });
   const portalOf = (name: string) => (name === 'm2' ? PORTAL : undefined);
-  return new MemberDirectory('m1', rig.table, rig.host, { portalOf }, fencer);
+  return new MemberDirectory('m1', rig.table, rig.host, { portalOf }, fencer, systemClock);
 }
 
 t.test('the home serves, another redirects to it, nobody without a lease does', async (t) => {
@@ -79,6 +79,65 @@ t.test('a home that has not heard of its office serves, and sends nobody back (I
   elsewhere.close();
   t.equal(rig.routed.route.home, 'm2', 'it believes that m2 is');
   t.match(await directoryOf(rig).resolve(IQN), { kind: 'serve' });
+});
+
+t.test('nobody is let in while the home is given away (I8)', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  await rig.volume(1);
+  const directory = directoryOf(rig);
+  rig.host.givingHome('v', true);
+  let answered = false;
+  const early = directory.resolve(IQN).finally(() => (answered = true));
+  await sleep(systemClock, 20);
+  t.notOk(answered, 'it may be another that serves by then');
+  await rig.table.commit(rig.routed, rig.routed.route.withHome('m2'));
+  rig.host.givingHome('v', false);
+  t.same(await early, { kind: 'redirect', ...PORTAL });
+});
+
+t.test('a member that cannot read where the home is fences nobody, and is not vacant', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  await rig.volume(1);
+  const fencedAt: number[] = [];
+  const fencer = new Fencer({
+    everywhere: {} as Everywhere,
+    waypoints: noWaypoints,
+    endAbsent: () => Promise.resolve(),
+    fenceHere: () => {
+      fencedAt.push(rig.routed.route.epoch);
+      return Promise.resolve({ fenced: 0, stallMs: 0 });
+    },
+    fenced: () => undefined,
+    isVacant: () => true,
+    catchUp: (volume, epoch) => rig.host.catchUp(volume, epoch),
+  });
+  const asks = async (fence: boolean, epoch: number): Promise<number> => {
+    let status = -1;
+    const answer = (given: number): void => void (status = given);
+    const message = { volume: 'v', initiatorName: LOGIN.initiatorName, isid: LOGIN.isid, present: [] };
+    const request = { epoch, payload: Buffer.from(JSON.stringify(message)), answer } as unknown;
+    if (fence) await fencer.serve(request as IncomingRequest);
+    else await fencer.serveVacate(request as IncomingRequest);
+    return status;
+  };
+  const { get } = rig.store;
+  rig.store.get = () => Promise.reject(new Error('the store is away'));
+  const { epoch } = rig.routed.route;
+  for (const fence of [true, false]) {
+    t.equal(await asks(fence, epoch + 1), PeerStatus.UNAVAILABLE);
+    t.equal(await asks(fence, epoch), PeerStatus.OK, 'what it knows is enough for who knows no more');
+  }
+  rig.store.get = get;
+  rig.table.close(); // no news from here on
+  const elsewhere = await rig.openTable();
+  const routed = elsewhere.get('v');
+  if (routed === undefined) throw new Error('no volume');
+  await elsewhere.commit(routed, routed.route.withHome('m2'));
+  elsewhere.close();
+  t.equal(await asks(true, epoch + 1), PeerStatus.OK);
+  t.same(fencedAt, [epoch, epoch + 1], 'by the route as it is');
 });
 
 t.test('a login waits until every running member has fenced the initiator (I8)', async (t) => {

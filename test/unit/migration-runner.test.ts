@@ -122,6 +122,30 @@ t.test('a home whose commit is in doubt is doubted until the store says (I8)', a
   t.equal(held?.isSurelyHome, true, 'it was not given away');
 });
 
+t.test('the home is not given to a member that has left, nor to one that leaves meanwhile', async (t) => {
+  const rig = await homeWithoutExtents(t);
+  const { store, host } = rig;
+  const record = await store.get(keys.member('m2'));
+  if (record === undefined) throw new Error('m2 is not there');
+  let quietened = 0;
+  const quieten = async (): Promise<boolean> => {
+    quietened += 1;
+    await store.txn([], [{ delete: record.key }]);
+    return true;
+  };
+  const volumes = Object.assign(Object.create(host) as typeof host, { quieten });
+  await startRunner(t, rig, { volumes });
+  await createMove(store, doors, WANTED);
+  await until('it is about to be given', () => quietened > 0);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.equal(rig.routed.route.home, 'm1');
+  t.equal(quietened, 1, 'to nobody that is away');
+  t.equal(host.get('v')?.isSurelyHome, true, 'it is served meanwhile');
+  volumes.quieten = () => Promise.resolve(true);
+  await store.txn([], [{ put: record.key, value: record.value }]);
+  await until('the home has gone', () => rig.routed.route.home === 'm2');
+});
+
 t.test('a home that is busy is not given away yet', async (t) => {
   const rig = await homeWithoutExtents(t);
   const { store, host } = rig;
