@@ -22,7 +22,6 @@ export const COMMANDS: Readonly<Record<'T' | 'R' | 'W', readonly string[]>> = {
     '25 00 00000000 0000 00 00',
     '9e 10 0000000000000000 00000020 0000',
     '1b 00 00 00 01 00',
-    '1b 00 00 00 03 00',
     '84 03 0000000000000000 00000100 0000',
   ],
   R: [
@@ -45,6 +44,9 @@ export const COMMANDS: Readonly<Record<'T' | 'R' | 'W', readonly string[]>> = {
     '1b 00 00 00 00 00',
   ],
 };
+
+/** One more that looks at the unit, which only a removable medium takes. */
+export const LOAD = '1b 00 00 00 03 00';
 
 /** To everybody, whatever is reserved. */
 export const HARMLESS = ['12 00 00 00 ff 00', 'a0 00 00 000000 00000100 00 00', '03 00 00 00 ff 00'];

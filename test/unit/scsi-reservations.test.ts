@@ -9,7 +9,7 @@ import { LocalKeeper } from '../../lib/scsi/reservations/keeper.js';
 import type { Reservations } from '../../lib/scsi/reservations/state.js';
 import { ScsiStatus } from '../../lib/scsi/task.js';
 import { RamDevice } from '../support/ram-device.js';
-import { COMMANDS, HARMLESS, RIGHTS } from '../support/reservation-rights.js';
+import { COMMANDS, HARMLESS, LOAD, RIGHTS } from '../support/reservation-rights.js';
 import { cdb10, hex } from '../support/scsi-rig.js';
 import { IDENTITY, nexusOf, type Runner, type RunnerTask, said, scsiRunner } from '../support/scsi-runner.js';
 
@@ -127,7 +127,7 @@ for (const [type, ...rights] of RIGHTS) {
     for (const [i, right] of rights.entries()) {
       const who = all[i] as Initiator;
       for (const [letter, cdbs] of Object.entries(COMMANDS)) {
-        for (const cdb of cdbs) {
+        for (const cdb of letter === 'T' ? [...cdbs, LOAD] : cdbs) {
           const outcome = await who.says(cdb);
           const expected = right.includes(letter);
           t.equal(outcome === CONFLICT, !expected, `initiator ${i + 1}, ${cdb}: ${outcome}`);
