@@ -93,7 +93,7 @@ export class Association implements LinkOwner {
 
   /** See PeerHub. */
   takesMapped(type: PeerTypeCode, lengthBytes: number): boolean {
-    return this.linkFor(isBulk(type, lengthBytes))?.takesMappedPayload(lengthBytes) === true;
+    return this.linkFor(isBulk(type, lengthBytes))?.takesMappedPayload(type, lengthBytes) === true;
   }
 
   /** Keeps a dialled link from now on. */

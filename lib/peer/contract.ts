@@ -98,6 +98,19 @@ export function mustBeOver(type: number): boolean {
   return !NEED_NOT_BE_OVER.has(type);
 }
 
+/**
+ * How many requests one after the other may have to be answered before one of that type is: a command at its home needs a
+ * holder, what a holder is asked for may have to be mirrored, and the rest ends where it goes.
+ */
+export function reachOf(type: number): number {
+  return REACHES[type] ?? 0;
+}
+
+const REACHES = new Uint8Array(256);
+const { READ, WRITE, DISCARD, ZERO, FLUSH } = PeerType;
+for (const type of [READ, WRITE, DISCARD, ZERO, FLUSH]) REACHES[type] = 1;
+for (const type of [...FOR_THE_HOME, ...OF_A_GUEST]) REACHES[type] = 2;
+
 /** How a request ended. Anything but OK may carry a one-line text as its payload. */
 export const PeerStatus = {
   OK: 0,

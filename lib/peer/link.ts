@@ -148,7 +148,10 @@ export class Link implements FrameSink, AnswerSender {
       setImmediate(answerLost, request);
       return;
     }
-    assert(request.map === null || this.takesMappedPayload(request.lengthBytes), 'mapped bytes cannot wait');
+    assert(
+      request.map === null || this.takesMappedPayload(request.type, request.lengthBytes),
+      'mapped bytes cannot wait',
+    );
     const deadlineMs = request.deadlineMs > 0 ? request.deadlineMs : PEER_REQUEST_DEADLINE_MS;
     const id = this.table.offer(request, this.pulse.nowMs + TICK_MS + deadlineMs);
     if (id >= 0) this.transmit(id, request);
@@ -170,8 +173,8 @@ export class Link implements FrameSink, AnswerSender {
   }
 
   /** See PeerHub.takesMapped. */
-  takesMappedPayload(lengthBytes: number): boolean {
-    return this.phase === 'open' && this.takesMapped && this.table.hasRoomFor(lengthBytes);
+  takesMappedPayload(type: number, lengthBytes: number): boolean {
+    return this.phase === 'open' && this.takesMapped && this.table.hasRoomFor(type, lengthBytes);
   }
 
   /** For LinkRequest. A foreign payload is copied, since its owner may use it again at once. */

@@ -1,10 +1,14 @@
 /**
  * The requests of one link that wait for their answers, and those that wait for their turn: ids, budget and deadlines.
- * Sends nothing. No Map and no allocation per request: slots in arrays.
+ * Sends nothing. No Map and no allocation per request that need not wait: slots in arrays.
+ *
+ * Requests that wait for others (reachOf) leave room for those: half of a link is all that commands for a home take, and
+ * three quarters with what holders are asked for. Otherwise commands that fill a link one way, the holder I/O that they need
+ * another, and the mirrored writes that this needs the first way again, would wait for each other in a circle.
  */
 import { assert } from '../base/assert.js';
 import { PEER_BYTES_MAX, PEER_REQUESTS_MAX } from '../base/limits.js';
-import { isRead, type PeerRequest } from './contract.js';
+import { isRead, reachOf, type PeerRequest } from './contract.js';
 
 const SLOT_BITS = 16;
 const SLOT_MASK = (1 << SLOT_BITS) - 1;
@@ -16,6 +20,50 @@ export function chargeOf(type: number, payloadBytes: number, lengthBytes: number
 
 function requestCharge(request: PeerRequest): number {
   return chargeOf(request.type, request.payloadBytes, request.lengthBytes);
+}
+
+/** What requests of that reach, and of any longer one, may take of a link together. */
+const BYTES_MAX = [PEER_BYTES_MAX, (PEER_BYTES_MAX * 3) / 4, PEER_BYTES_MAX / 2];
+const SLOTS_MAX = [PEER_REQUESTS_MAX, (PEER_REQUESTS_MAX * 3) / 4, PEER_REQUESTS_MAX / 2];
+
+/** One that waits for room. */
+interface Waiting {
+  readonly request: PeerRequest;
+  readonly expiresAtMs: number;
+  readonly order: number;
+}
+
+/** First come, first served; nothing is moved while it is short. */
+class Line {
+  private entries: (Waiting | null)[] = [];
+  private head = 0;
+
+  get length(): number {
+    return this.entries.length - this.head;
+  }
+
+  get first(): Waiting | undefined {
+    return this.entries[this.head] ?? undefined;
+  }
+
+  push(waiting: Waiting): void {
+    this.entries.push(waiting);
+  }
+
+  shift(): void {
+    this.entries[this.head] = null;
+    this.head += 1;
+    if (this.head < this.entries.length && this.head < PEER_REQUESTS_MAX) return;
+    this.entries = this.entries.slice(this.head);
+    this.head = 0;
+  }
+
+  *[Symbol.iterator](): Generator<Waiting> {
+    for (let at = this.head; at < this.entries.length; at++) {
+      const waiting = this.entries[at];
+      if (waiting) yield waiting;
+    }
+  }
 }
 
 export class RequestTable {
@@ -31,11 +79,12 @@ export class RequestTable {
     (_, slot) => PEER_REQUESTS_MAX - 1 - slot,
   );
   private freeCount = PEER_REQUESTS_MAX;
-  private bytes = 0;
-  /** First come, first served: [head, length) of two parallel arrays. */
-  private queue: (PeerRequest | null)[] = [];
-  private queueExpiries: number[] = [];
-  private head = 0;
+  /** Of requests sent, with that reach or a longer one. */
+  private readonly bytes = new Float64Array(BYTES_MAX.length);
+  private readonly counts = new Uint16Array(SLOTS_MAX.length);
+  /** By reach. */
+  private readonly lines = SLOTS_MAX.map(() => new Line());
+  private arrived = 0;
 
   /** Requests sent and not answered. */
   get outstanding(): number {
@@ -44,35 +93,39 @@ export class RequestTable {
 
   /** Requests that wait for room. */
   get queued(): number {
-    return this.queue.length - this.head;
+    return this.lines.reduce((sum, line) => sum + line.length, 0);
   }
 
-  /** Whether a request with such a payload would not have to wait. */
-  hasRoomFor(payloadBytes: number): boolean {
-    return this.queued === 0 && this.freeCount > 0 && this.bytes + payloadBytes <= PEER_BYTES_MAX;
+  /** Whether a request of that type with such a payload would not have to wait. */
+  hasRoomFor(type: number, payloadBytes: number): boolean {
+    const reach = reachOf(type);
+    return this.lineOf(reach).length === 0 && this.hasRoom(reach, payloadBytes);
   }
 
   /** Takes a request; returns its id, or −1: it waits, and next() will give it. */
   offer(request: PeerRequest, expiresAtMs: number): number {
-    if (this.queued === 0 && this.hasRoom(request)) return this.admit(request, expiresAtMs);
-    this.queue.push(request);
-    this.queueExpiries.push(expiresAtMs);
+    const reach = reachOf(request.type);
+    const line = this.lineOf(reach);
+    if (line.length === 0 && this.hasRoom(reach, requestCharge(request)))
+      return this.admit(request, expiresAtMs);
+    line.push({ request, expiresAtMs, order: this.arrived++ });
     return -1;
   }
 
   /** The id of the next waiting request that now has room, or −1. */
   next(): number {
-    const request = this.queue[this.head];
-    if (request === undefined || request === null || !this.hasRoom(request)) return -1;
-    const expiresAtMs = this.queueExpiries[this.head] ?? 0;
-    this.queue[this.head] = null;
-    this.head += 1;
-    if (this.head === this.queue.length || this.head === PEER_REQUESTS_MAX) {
-      this.queue = this.queue.slice(this.head);
-      this.queueExpiries = this.queueExpiries.slice(this.head);
-      this.head = 0;
+    let oldest: Waiting | undefined;
+    let from: Line | undefined;
+    for (const [reach, line] of this.lines.entries()) {
+      const { first } = line;
+      if (first === undefined || !this.hasRoom(reach, requestCharge(first.request))) continue;
+      if (oldest !== undefined && oldest.order < first.order) continue;
+      oldest = first;
+      from = line;
     }
-    return this.admit(request, expiresAtMs);
+    if (oldest === undefined || from === undefined) return -1;
+    from.shift();
+    return this.admit(oldest.request, oldest.expiresAtMs);
   }
 
   /** The request with that id, or null: never given out, or answered already. */
@@ -87,7 +140,7 @@ export class RequestTable {
   release(id: number): void {
     const slot = id & SLOT_MASK;
     assert(this.peek(id) !== null, 'a peer request is released once');
-    this.bytes -= this.charges[slot] ?? 0;
+    this.count(reachOf(this.slots[slot]?.type ?? 0), -1, -(this.charges[slot] ?? 0));
     this.slots[slot] = null;
     this.generations[slot] = ((this.generations[slot] ?? 0) + 1) & SLOT_MASK;
     this.free[this.freeCount] = slot;
@@ -101,9 +154,7 @@ export class RequestTable {
         if (this.slots[slot] !== null && (this.expiries[slot] ?? 0) <= nowMs) return true;
       }
     }
-    for (let at = this.head; at < this.queue.length; at++) {
-      if ((this.queueExpiries[at] ?? 0) <= nowMs) return true;
-    }
+    for (const line of this.lines) for (const { expiresAtMs } of line) if (expiresAtMs <= nowMs) return true;
     return false;
   }
 
@@ -115,19 +166,32 @@ export class RequestTable {
       given.push([request, (this.expiries[slot] ?? 0) <= nowMs]);
       this.release(((this.generations[slot] ?? 0) << SLOT_BITS) | slot);
     });
-    for (let at = this.head; at < this.queue.length; at++) {
-      const request = this.queue[at];
-      if (request) given.push([request, (this.queueExpiries[at] ?? 0) <= nowMs]);
-    }
-    this.queue = [];
-    this.queueExpiries = [];
-    this.head = 0;
+    const waiting = this.lines.flatMap((line) => [...line]).sort((a, b) => a.order - b.order);
+    for (const { request, expiresAtMs } of waiting) given.push([request, expiresAtMs <= nowMs]);
+    for (const reach of this.lines.keys()) this.lines[reach] = new Line();
     for (const [request, overdue] of given) each(request, overdue);
   }
 
-  private hasRoom(request: PeerRequest): boolean {
-    if (this.freeCount === 0) return false;
-    return this.bytes === 0 || this.bytes + requestCharge(request) <= PEER_BYTES_MAX;
+  private lineOf(reach: number): Line {
+    const line = this.lines[reach];
+    assert(line !== undefined, 'a reach without a line');
+    return line;
+  }
+
+  private hasRoom(reach: number, charge: number): boolean {
+    if (this.outstanding === 0) return true;
+    for (let within = 0; within <= reach; within++) {
+      if ((this.counts[within] ?? 0) >= (SLOTS_MAX[within] ?? 0)) return false;
+      if ((this.bytes[within] ?? 0) + charge > (BYTES_MAX[within] ?? 0)) return false;
+    }
+    return true;
+  }
+
+  private count(reach: number, requests: number, bytes: number): void {
+    for (let within = 0; within <= reach; within++) {
+      this.counts[within] = (this.counts[within] ?? 0) + requests;
+      this.bytes[within] = (this.bytes[within] ?? 0) + bytes;
+    }
   }
 
   private admit(request: PeerRequest, expiresAtMs: number): number {
@@ -137,7 +201,7 @@ export class RequestTable {
     this.slots[slot] = request;
     this.expiries[slot] = expiresAtMs;
     this.charges[slot] = charge;
-    this.bytes += charge;
+    this.count(reachOf(request.type), 1, charge);
     return (((this.generations[slot] ?? 0) << SLOT_BITS) | slot) >>> 0;
   }
 }

@@ -123,8 +123,9 @@ t.test('a lost link answers every request exactly once, never inside send()', as
   const [a, b, , port] = await makePair(t as Tap.Test, echo, (request) => void held.push(request));
   const requests = Array.from({ length: PEER_REQUESTS_MAX + 50 }, () => write(512));
   const done = requests.map((request) => request.through(a, 'b'));
-  await until('all requests are there', () => held.length >= PEER_REQUESTS_MAX);
-  t.equal(held.length, PEER_REQUESTS_MAX, 'the rest waits in the sender');
+  const room = (PEER_REQUESTS_MAX * 3) / 4; // what they may bring about finds some left
+  await until('as many as may be are there', () => held.length >= room);
+  t.equal(held.length, room, 'the rest waits in the sender');
   await b.close();
   await Promise.all(done);
   await sleep(systemClock, 5);

@@ -177,7 +177,7 @@ t.test('a small copy asks the link that it goes over', async (t) => {
   const near = await makePair(t, echo);
   t.equal(near.takesMapped('b', PeerType.COPY, 4 * KiB), true);
   const bulk = Array.from({ length: PEER_BYTES_MAX / PEER_PAYLOAD_BYTES_MAX }, () =>
-    write(PEER_PAYLOAD_BYTES_MAX),
+    Object.assign(write(PEER_PAYLOAD_BYTES_MAX), { type: PeerType.COPY }),
   );
   const done = bulk.map((request) => request.through(near, 'b'));
   t.equal(near.takesMapped('b', PeerType.COPY, 4 * KiB), false, 'which is full of bulk');
