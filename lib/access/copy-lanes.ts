@@ -1,12 +1,11 @@
 /**
- * Pieces of copies on their way to other homes. A home may write a piece to a holder, which mirrors it, over the very links
- * that pieces come by: so many go to each member at once that half of a link is left for that, or members would wait for
- * each other in a circle.
+ * Pieces of copies on their way to other homes: so many go to each member at once that sessions' commands find half of what
+ * both may take of a link (peer/request-table.ts).
  */
 import { assert } from '../base/assert.js';
 import { PEER_BYTES_MAX, PIECE_BYTES_MAX } from '../base/limits.js';
 
-export const LANE_PIECES_MAX = PEER_BYTES_MAX / (2 * PIECE_BYTES_MAX);
+export const LANE_PIECES_MAX = PEER_BYTES_MAX / (4 * PIECE_BYTES_MAX);
 
 interface Lane {
   underWay: number;

@@ -3,6 +3,7 @@
  * the same but for their directory. What happens on a connection is the connection's business.
  */
 import type { Clock } from '../../base/clock.js';
+import { PORTAL_GROUP_TAG } from '../../base/iscsi-names.js';
 import { CONNECTIONS_MAX, READ_BUFFER_BYTES } from '../../base/limits.js';
 import type { Logger } from '../../base/log.js';
 import { LoopTurns } from '../../base/loop-turns.js';
@@ -66,7 +67,7 @@ export class Portal {
       poll: poll ?? new BusyPoll(new LoopTurns(() => clock.nowMs())),
       authenticator: options?.authenticator ?? openAuthenticator,
       failedLogins: new FailedLogins(clock, log),
-      portalGroupTag: options?.portalGroupTag ?? (() => 1),
+      portalGroupTag: options?.portalGroupTag ?? (() => PORTAL_GROUP_TAG),
     };
   }
 
