@@ -161,14 +161,14 @@ t.test('a home that cannot finish in time goes on, and is left in peace for a wh
   world.disk.held = [];
   const writing = session.says(WRITE, block(1));
   await turns();
-  world.haste = 200;
+  world.haste = 20;
   home.access.stand('held');
   t.equal(await home.access.quieten(), false);
   home.access.stand('here');
   world.disk.release();
   t.equal(await writing, 'GOOD');
   home.access.stand('held');
-  world.haste = 200;
+  world.haste = 20;
   t.equal(await home.access.quieten(), false, 'nothing is under way, but it was tried just now');
   home.access.stand('here');
   t.equal(await session.says(READY), 'GOOD', 'nothing has happened to the unit');
