@@ -396,5 +396,5 @@ export const MANAGE_BODY_BYTES_MAX = 64 * KiB;
 export const MANAGE_REQUEST_DEADLINE_MS = 15_000;
 /** A member that has not answered a question of the management process by then is shown as silent. */
 export const QUERY_DEADLINE_MS = 2_000;
-/** How long a login waits for a home that is being started again, or given away: under LOGIN_DEADLINE_MS by far. */
+/** How long a login waits for a home that is being started again, or committed: under LOGIN_DEADLINE_MS by far. */
 export const LOGIN_HOME_WAIT_MS = 5_000;

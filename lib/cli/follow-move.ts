@@ -106,10 +106,14 @@ export function moveReport(move: MoveView): MoveReport {
 
 export function describeReport(report: MoveReport): string {
   const { volume, from, to } = report;
-  if (from === to) return `${volume}: the extents are at ${to} already, nothing had to move`;
+  const isFromHere = from === to;
+  if (isFromHere && report.extents === 0)
+    return `${volume}: the extents are at ${to} already, nothing had to move`;
+  // A whole volume's move is told by its home, which may gather what others hold.
+  const what = isFromHere ? `the rest of ${volume} moved to ${to}` : `${volume} moved from ${from} to ${to}`;
   const again = report.bytesRecopied === 0 ? '' : `, ${formatSize(report.bytesRecopied)} of it again`;
   return (
-    `${volume} moved from ${from} to ${to} in ${formatMs(report.seconds * 1000)}: ` +
+    `${what} in ${formatMs(report.seconds * 1000)}: ` +
     `${plural(report.extents, 'extent')}, ${formatSize(report.bytesCopied)} copied${again}, ` +
     `${plural(report.sessions, 'session')} handed over, longest stall ${formatMs(report.stallMs.max)}`
   );

@@ -19,6 +19,7 @@ export type MemberChange = (
 export class GroupView {
   private readonly records = new Map<string, MemberRecord>();
   private following!: Following;
+  private isClosed = false;
 
   private constructor(
     private readonly store: GroupStore,
@@ -51,11 +52,13 @@ export class GroupView {
   }
 
   close(): void {
+    this.isClosed = true;
     this.following.close();
   }
 
   private async read(): Promise<ReadUpTo[]> {
     const { entries, revision } = await this.store.list(keys.members);
+    if (this.isClosed) return []; // nobody is told any more
     const present = new Set(entries.map((entry) => nameOf(entry.key)));
     for (const name of [...this.records.keys()]) if (!present.has(name)) this.set(name, null);
     for (const entry of entries) this.set(nameOf(entry.key), entry);

@@ -51,15 +51,15 @@ export class MemberDirectory implements TargetDirectory {
     if (!isServedHere) return redirectToHome(this.portals, routed.route.home);
     const held = host.get(routed.record.name);
     if (held === undefined) return { kind: 'unavailable' };
-    if (this.everyPortal !== null || held.isSurelyHome) return { kind: 'serve', target: held.target };
+    if (this.everyPortal !== null || !held.unit.isHomeInDoubt) return { kind: 'serve', target: held.target };
     return (await this.isDecided(held)) ? this.resolve(iqn) : { kind: 'unavailable' };
   }
 
-  /** While the home is given away nobody is let in: the next one may have asked already who is left here (I8). */
+  /** While it is committed that another is home nobody is let in: that one may have heard already that nobody is left (I8). */
   private async isDecided(held: HeldVolume): Promise<boolean> {
     const { clock } = this;
     const deadlineMs = clock.nowMs() + LOGIN_HOME_WAIT_MS;
-    while (held.isHome && !held.isSurelyHome) {
+    while (held.unit.isHomeInDoubt) {
       if (clock.nowMs() > deadlineMs) return false;
       await sleep(clock, HOME_QUIET_LOOK_MS);
     }

@@ -117,6 +117,7 @@ export class HeldVolume implements DestinationVolume {
     this.others.adopt(routed.route);
     this.guardIfAway();
     this.unit.settle();
+    this.others.findUntold();
     if (!this.holdsAny) this.payBack();
     this.openIfHeld();
   }

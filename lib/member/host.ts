@@ -171,8 +171,12 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
     return { volume: held.volume, local: held.local, file: await held.file() };
   }
 
-  givingHome(name: string, isUnderWay: boolean): void {
-    this.byName.get(name)?.givingHome(isUnderWay);
+  givingHome(volumeId: number, isUnderWay: boolean): void {
+    this.byId(volumeId)?.givingHome(isUnderWay);
+  }
+
+  committingHome(volumeId: number, isUnderWay: boolean): void {
+    this.byId(volumeId)?.unit.committingHome(isUnderWay);
   }
 
   unflushed(name: string): Record<string, string> {

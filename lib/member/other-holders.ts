@@ -46,6 +46,8 @@ export class OtherHolders {
   /** When this member, or this process, began to be home, and what it had found by then. */
   private arrivedMs: number;
   private lossesBefore = 0;
+  /** The home has just come. */
+  private mustFind = false;
   /** What this home has found, oldest first, and may not have told to every initiator. */
   private readonly untold: Loss[] = [];
 
@@ -96,15 +98,22 @@ export class OtherHolders {
     }
     this.arrivedMs = clock.nowMs();
     this.lossesBefore = this.losses;
-    this.findUntold();
+    this.mustFind = true;
   }
 
-  /** Of members that hold nothing any more: one that left in order has the verifier that it had. */
-  private findUntold(): void {
+  /**
+   * What the home before had found, and not told to everybody, of this member and of those that hold nothing any more: of the
+   * others their slots find it. To be called once the unit has forgotten what was lost before this member was home.
+   */
+  findUntold(): void {
+    if (!this.mustFind) return;
+    this.mustFind = false;
     const { ids, hub } = this.context;
-    const holders = new Set(this.route.holders.map((holder) => ids.nameOf(holder)));
+    const others = new Set(this.elsewhere().map((holder) => ids.nameOf(holder)));
     for (const [member, verifier] of Object.entries(this.route.unflushed)) {
-      const now = holders.has(member) ? verifier : hub.verifierOf(member);
+      if (others.has(member)) continue;
+      // One that left in order has the verifier that it had.
+      const now = hub.verifierOf(member);
       if (now !== '' && now !== verifier) this.lost(member, verifier);
     }
   }
@@ -112,13 +121,18 @@ export class OtherHolders {
   /** See BlockDevice. Where this member is not home, its initiators' writes do not go this way. */
   admit(): number {
     if (this.route.home !== this.context.self) return this.losses;
-    const mayReturn = this.context.clock.nowMs() - this.arrivedMs < RETURN_MS;
+    const { mayReturn } = this;
     for (const holder of this.elsewhere()) {
       const { unflushed } = this.slotOf(holder);
       if (mayReturn) unflushed.acknowledged();
       else unflushed.compare();
     }
     return mayReturn ? this.lossesBefore : this.losses;
+  }
+
+  /** Initiators of the home before may still come. */
+  private get mayReturn(): boolean {
+    return this.context.clock.nowMs() - this.arrivedMs < RETURN_MS;
   }
 
   /**
@@ -128,13 +142,14 @@ export class OtherHolders {
    */
   unflushed(told: number): Record<string, string> {
     const { ids, hub, self } = this.context;
-    const known = this.route.holders.map((holder): [string, string] => {
+    const known = this.mayReturn ? Math.min(told, this.lossesBefore) : told; // who is not here yet knows of none
+    const present = this.route.holders.map((holder): [string, string] => {
       const member = ids.nameOf(holder);
       return [member, member === self ? hub.verifierOf(self) : this.slotOf(holder).unflushed.oldestVerifier];
     });
-    const untold = this.untold.filter(({ number }) => number > told).reverse(); // of one member the oldest counts
+    const untold = this.untold.filter(({ number }) => number > known).reverse(); // of one member the oldest counts
     const owed = untold.map(({ member, verifier }): [string, string] => [member, verifier]);
-    return Object.fromEntries([...known.filter(([, verifier]) => verifier !== ''), ...owed]);
+    return Object.fromEntries([...present.filter(([, verifier]) => verifier !== ''), ...owed]);
   }
 
   private elsewhere(): number[] {

@@ -67,6 +67,7 @@ export class VolumeUnit implements GuestPlace {
   private isCatchingUp = false;
   /** Commits under way that give the home away: a cancelled move's may overlap the next one's. */
   private givesHome = 0;
+  private commitsHome = 0;
   private isClosed = false;
 
   constructor(
@@ -109,6 +110,11 @@ export class VolumeUnit implements GuestPlace {
   /** Home, and not about to hear that it has given that away. */
   get isSurelyHome(): boolean {
     return this.isHome && this.givesHome === 0;
+  }
+
+  /** A commit is under way by which another is home: it may be so already. */
+  get isHomeInDoubt(): boolean {
+    return this.isHome && this.commitsHome > 0;
   }
 
   get isNewHome(): boolean {
@@ -211,10 +217,16 @@ export class VolumeUnit implements GuestPlace {
 
   // ---- the home goes
 
-  /** The commit that gives the home away is under way: from when it is asked for until it is known what came of it. */
+  /** The home is given away: from when that is asked for until it is known what came of it. */
   givingHome(isUnderWay: boolean): void {
     this.givesHome += isUnderWay ? 1 : -1;
-    assert(this.givesHome >= 0, 'more commits of a home ended than began');
+    assert(this.givesHome >= 0, 'a home was given more often than was asked for');
+  }
+
+  /** The same from its commit. */
+  committingHome(isUnderWay: boolean): void {
+    this.commitsHome += isUnderWay ? 1 : -1;
+    assert(this.commitsHome >= 0, 'more commits of a home ended than began');
   }
 
   /** Resolves when no command here rests on being home; false: that takes too long now. */

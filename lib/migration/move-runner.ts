@@ -30,7 +30,9 @@ export interface MovingVolumes {
   /** These were served here and are held elsewhere now: their local bytes are given back. */
   gaveAway(name: string, extents: readonly number[]): void;
   /** The home is being given away: until it is known whether it was, this member may be home no more (I8). */
-  givingHome(name: string, isUnderWay: boolean): void;
+  givingHome(volumeId: number, isUnderWay: boolean): void;
+  /** The same from the moment at which it is committed: whoever is home next may have been told that nobody is here. */
+  committingHome(volumeId: number, isUnderWay: boolean): void;
   /** Meanwhile: resolves when no command here rests on being home; false: that takes too long now. */
   quieten(name: string): Promise<boolean>;
   /** By holder: under which write verifier something may be unflushed there. */
@@ -262,16 +264,24 @@ export class MoveRunner {
     const { volume, to } = move.record;
     if (volumes.homeCondition(volume) === null) return; // the next upkeep looks again
     move.committingHome = true;
-    volumes.givingHome(volume, true);
+    const { id } = routed.record;
+    // To one that has left, or leaves meanwhile, it would be lost: only a home gives its office away.
+    const there = await store.get(keys.member(to)).catch(() => undefined);
+    if (there === undefined) {
+      move.committingHome = false;
+      return;
+    }
+    volumes.givingHome(id, true);
     let isRefused = false;
+    let isCommitted = false;
     try {
-      // To one that has left, or leaves meanwhile, it would be lost: only a home gives its office away.
-      const there = await store.get(keys.member(to));
-      const condition = there && (await volumes.quieten(volume)) ? volumes.homeCondition(volume) : null;
+      const condition = (await volumes.quieten(volume)) ? volumes.homeCondition(volume) : null;
       isRefused = condition === null;
+      volumes.committingHome(id, true);
+      isCommitted = true;
       waypoints.reached('home.asked');
       const change = routed.route.withHome(to, volumes.unflushed(volume));
-      const place = { key: keys.member(to), revision: there?.revision ?? 0 };
+      const place = { key: there.key, revision: there.revision };
       const route = condition && (await table.commit(routed, change, [condition, place, move.condition]));
       waypoints.reached('home.done');
       if (route !== null) log.info({ volume, home: route.home }, 'the home has moved');
@@ -282,7 +292,8 @@ export class MoveRunner {
     } finally {
       move.committingHome = false;
     }
-    volumes.givingHome(volume, false);
+    if (isCommitted) volumes.committingHome(id, false);
+    volumes.givingHome(id, false);
     if (!isRefused) this.reconcile(move); // or the loop would do nothing but ask: the next upkeep looks again
   }
 

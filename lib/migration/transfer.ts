@@ -199,7 +199,8 @@ export class Transfer {
     this.context.checkGoing();
     const run =
       this.failure === null ? this.interceptor.dirty.nextRun(ahead.fromBytes, MOVE_COPY_BYTES) : null;
-    pacer.correct((run === null ? 0 : this.dataBytes(run)) - taken);
+    const isSame = run?.fromBytes === ahead.fromBytes && run.toBytes === ahead.toBytes;
+    if (!isSame) pacer.correct((run === null ? 0 : this.dataBytes(run)) - taken);
     return run;
   }
 

@@ -100,7 +100,8 @@ export function mustBeOver(type: number): boolean {
 
 /**
  * How many requests one after the other may have to be answered before one of that type is: a command at its home needs a
- * holder, what a holder is asked for may have to be mirrored, and the rest ends where it goes.
+ * holder, what a holder is asked for may have to be mirrored, and the rest ends where it goes. A copy to another home needs
+ * that home first: so few are sent at once that they are no matter (access/copy-lanes.ts).
  */
 export function reachOf(type: number): number {
   return REACHES[type] ?? 0;

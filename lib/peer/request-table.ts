@@ -85,6 +85,7 @@ export class RequestTable {
   /** By reach. */
   private readonly lines = SLOTS_MAX.map(() => new Line());
   private arrived = 0;
+  private waiting = 0;
 
   /** Requests sent and not answered. */
   get outstanding(): number {
@@ -93,39 +94,57 @@ export class RequestTable {
 
   /** Requests that wait for room. */
   get queued(): number {
-    return this.lines.reduce((sum, line) => sum + line.length, 0);
+    return this.waiting;
   }
 
   /** Whether a request of that type with such a payload would not have to wait. */
   hasRoomFor(type: number, payloadBytes: number): boolean {
-    const reach = reachOf(type);
-    return this.lineOf(reach).length === 0 && this.hasRoom(reach, payloadBytes);
+    return this.mayPass(reachOf(type)) && this.hasRoom(reachOf(type), payloadBytes);
   }
 
   /** Takes a request; returns its id, or −1: it waits, and next() will give it. */
   offer(request: PeerRequest, expiresAtMs: number): number {
     const reach = reachOf(request.type);
-    const line = this.lineOf(reach);
-    if (line.length === 0 && this.hasRoom(reach, requestCharge(request)))
+    if (this.mayPass(reach) && this.hasRoom(reach, requestCharge(request)))
       return this.admit(request, expiresAtMs);
-    line.push({ request, expiresAtMs, order: this.arrived++ });
+    this.lineOf(reach).push({ request, expiresAtMs, order: this.arrived++ });
+    this.waiting += 1;
     return -1;
   }
 
   /** The id of the next waiting request that now has room, or −1. */
   next(): number {
+    if (this.waiting === 0) return -1;
     let oldest: Waiting | undefined;
-    let from: Line | undefined;
-    for (const [reach, line] of this.lines.entries()) {
-      const { first } = line;
-      if (first === undefined || !this.hasRoom(reach, requestCharge(first.request))) continue;
-      if (oldest !== undefined && oldest.order < first.order) continue;
-      oldest = first;
-      from = line;
+    for (const { first } of this.lines) {
+      if (first === undefined || this.isHeldByItsReach(first.request)) continue;
+      if (oldest === undefined || first.order < oldest.order) oldest = first;
     }
-    if (oldest === undefined || from === undefined) return -1;
-    from.shift();
-    return this.admit(oldest.request, oldest.expiresAtMs);
+    if (oldest === undefined) return -1;
+    const { request, expiresAtMs } = oldest;
+    const reach = reachOf(request.type);
+    if (!this.hasRoom(reach, requestCharge(request))) return -1;
+    this.lineOf(reach).shift();
+    this.waiting -= 1;
+    return this.admit(request, expiresAtMs);
+  }
+
+  /**
+   * Nobody waits before one of that reach: none of its own, and none that lacks nothing but room on the link, which small ones
+   * that come and come would take from it. That room comes by itself: what is sent beyond its share ends where it went.
+   */
+  private mayPass(reach: number): boolean {
+    if (this.waiting === 0) return true;
+    if (this.lineOf(reach).length > 0) return false;
+    return this.lines.every(({ first }) => first === undefined || this.isHeldByItsReach(first.request));
+  }
+
+  /** What is sent of its reach, and of longer ones, is all that may be. */
+  private isHeldByItsReach(request: PeerRequest): boolean {
+    const reach = reachOf(request.type);
+    for (let within = 1; within <= reach; within++)
+      if (!this.hasRoomWithin(within, requestCharge(request))) return true;
+    return false;
   }
 
   /** The request with that id, or null: never given out, or answered already. */
@@ -169,6 +188,7 @@ export class RequestTable {
     const waiting = this.lines.flatMap((line) => [...line]).sort((a, b) => a.order - b.order);
     for (const { request, expiresAtMs } of waiting) given.push([request, expiresAtMs <= nowMs]);
     for (const reach of this.lines.keys()) this.lines[reach] = new Line();
+    this.waiting = 0;
     for (const [request, overdue] of given) each(request, overdue);
   }
 
@@ -180,11 +200,13 @@ export class RequestTable {
 
   private hasRoom(reach: number, charge: number): boolean {
     if (this.outstanding === 0) return true;
-    for (let within = 0; within <= reach; within++) {
-      if ((this.counts[within] ?? 0) >= (SLOTS_MAX[within] ?? 0)) return false;
-      if ((this.bytes[within] ?? 0) + charge > (BYTES_MAX[within] ?? 0)) return false;
-    }
+    for (let within = 0; within <= reach; within++) if (!this.hasRoomWithin(within, charge)) return false;
     return true;
+  }
+
+  private hasRoomWithin(reach: number, charge: number): boolean {
+    if ((this.counts[reach] ?? 0) >= (SLOTS_MAX[reach] ?? 0)) return false;
+    return (this.bytes[reach] ?? 0) + charge <= (BYTES_MAX[reach] ?? 0);
   }
 
   private count(reach: number, requests: number, bytes: number): void {

@@ -76,6 +76,8 @@ export abstract class ScsiTask {
    * finish(), and calls this: nothing is said of the task any more.
    */
   letGo: (() => void) | null = null;
+  /** The same may take hours. */
+  goesOnForHours = false;
 
   /** The transport waits for its end, and nobody for its answer: what takes long stops soon, and calls finish(). */
   isEnding = false;

@@ -64,10 +64,10 @@ t.test('from volume to volume', async (t) => {
   await submitAndWait(w.volume, 'discard', 0, BLOCK);
   t.equal(await (await w.file()).allocatedBytes(), 0, 'what is empty here takes no space there');
 
-  rig.host.givingHome('w', true);
+  rig.host.givingHome(2, true);
   const waiting = copy();
   t.equal(await Promise.race([waiting, soon()]), 'still under way', 'one that may be served elsewhere soon');
-  rig.host.givingHome('w', false);
+  rig.host.givingHome(2, false);
   t.equal(await waiting, SAID.GOOD);
   await giveHome(rig, 'v');
   t.equal(await copy(), SAID.GOOD, 'sessions that are yet to follow their volume are served as before (I7)');

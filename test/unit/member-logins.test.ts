@@ -81,18 +81,21 @@ t.test('a home that has not heard of its office serves, and sends nobody back (I
   t.match(await directoryOf(rig).resolve(IQN), { kind: 'serve' });
 });
 
-t.test('nobody is let in while the home is given away (I8)', async (t) => {
+t.test('nobody is let in while it is committed that another is home (I8)', async (t) => {
   const rig = await makeRig(t);
   await rig.create();
   await rig.volume(1);
   const directory = directoryOf(rig);
-  rig.host.givingHome('v', true);
+  rig.host.givingHome(1, true);
+  t.match(await directory.resolve(IQN), { kind: 'serve' }, 'it may take long to be asked for');
+  rig.host.committingHome(1, true);
   let answered = false;
   const early = directory.resolve(IQN).finally(() => (answered = true));
   await sleep(systemClock, 20);
   t.notOk(answered, 'it may be another that serves by then');
   await rig.table.commit(rig.routed, rig.routed.route.withHome('m2'));
-  rig.host.givingHome('v', false);
+  rig.host.committingHome(1, false);
+  rig.host.givingHome(1, false);
   t.same(await early, { kind: 'redirect', ...PORTAL });
 });
 

@@ -33,6 +33,7 @@ class Home {
   /** The home comes from a member that left this. */
   comes(unflushed: Record<string, string>, ...holders: string[]): void {
     this.others.adopt(this.route('m1', holders, unflushed));
+    this.others.findUntold();
   }
 
   losesPower(member: string): void {
@@ -155,6 +156,7 @@ t.test('the home goes, and comes back', async (t) => {
 
 t.test('what is found and not told to everybody goes on to the next home', async (t) => {
   const home = new Home('m1', 'm1', 'm2', 'm3');
+  home.clock.pass(60_000); // nobody is on his way any more
   await home.forward('write', 'm2');
   home.losesPower('m2');
   await home.forward('flush', 'm2');
@@ -171,13 +173,23 @@ t.test('what is found and not told to everybody goes on to the next home', async
   t.same(home.others.unflushed(2), now);
 });
 
-t.test('what the home before has not told, of a member that holds nothing any more', (t) => {
-  for (const isLost of [false, true]) {
+t.test('what the home before has not told, of this member and of one that holds nothing any more', (t) => {
+  for (const [who, expected] of [
+    ['', 0],
+    ['m1', 1],
+    ['m2', 1],
+  ] as const) {
     const home = new Home('m2', 'm1', 'm2');
-    if (isLost) home.losesPower('m2');
+    home.losesPower(who);
     home.comes({ m1: 'm1 0', m2: 'm2 0' }, 'm1');
-    t.equal(home.others.losses, isLost ? 1 : 0);
+    t.equal(home.others.losses, expected);
     t.equal(home.others.admit(), 0, 'who comes now was there');
+    home.others.findUntold();
+    t.equal(home.others.losses, expected, 'it is found once');
+    const { [who]: handedOn = '' } = home.others.unflushed(Infinity);
+    t.equal(handedOn, who === '' ? '' : `${who} 0`, 'and handed on while somebody may still come');
+    home.clock.pass(60_000);
+    t.notSame(home.others.unflushed(Infinity)[who], `${who} 0`);
   }
   t.end();
 });

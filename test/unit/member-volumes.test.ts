@@ -16,6 +16,7 @@ import { EXTENT_BYTES, makeRig, type MemberRig } from '../support/member-rig.js'
 import { allocatedBytes } from '../support/space.js';
 import { doorsWith, systemError } from '../support/storage-doors.js';
 import { SAID, said, scsiRunner } from '../support/scsi-runner.js';
+import { nexusOf } from '../support/scsi-runner.js';
 import { until } from '../support/wait.js';
 
 t.test('a restart finds what was written', async (t) => {
@@ -508,3 +509,20 @@ t.test('a full volume is allocated once, although the store does not answer that
   t.equal(rig.routed.route.epoch, 2);
   t.equal(fills, 1, 'a second time it would be half full for a while, and called full');
 });
+
+t.test(
+  'who was here before the home came back is told, too, of what the home before had found (I1)',
+  async (t) => {
+    const rig = await makeRig(t);
+    rig.peers.verifiers.set('m2', 'after');
+    await rig.create();
+    await rig.volume(1);
+    const held = rig.host.get('v');
+    if (held === undefined) throw new Error('no volume');
+    held.target.server.nexusBegan(nexusOf('iqn.2026-11.test:initiator'));
+    await rig.table.commit(rig.routed, rig.routed.route.withHome('m2'));
+    await rig.table.commit(rig.routed, rig.routed.route.withHome('m1', { m2: 'before' }));
+    t.equal(held.volume.losses, 1);
+    t.equal(held.unit.lossesTold, 0, 'the next flush fails');
+  },
+);

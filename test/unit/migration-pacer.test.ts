@@ -174,6 +174,25 @@ t.test('the decision: down fast, up slowly, within its bounds, and a band where 
   t.equal(nextRate(CEILING, quiet, FLOOR), CEILING);
 });
 
+t.test('what was taken and is not sent is given back to the pace', async (t) => {
+  const clock = new WaitingClock();
+  const quiet = { operations: () => 0, reads: () => 0, idleMs: () => 0 };
+  for (const [corrected, expectedMs] of [
+    [0, 1_000],
+    [-PIECE_BYTES / 2, 500],
+    [PIECE_BYTES, 2_000],
+  ] as const) {
+    const pacer = new Pacer(clock, PIECE_BYTES, quiet);
+    clock.now += 1_000;
+    await pacer.take(1); // the first look: nobody is at work
+    await pacer.take(PIECE_BYTES);
+    pacer.correct(corrected);
+    const beforeMs = clock.now;
+    await pacer.take(1);
+    t.ok(Math.abs(clock.now - beforeMs - expectedMs) < 100, `${clock.now - beforeMs} ms`);
+  }
+});
+
 t.test('who writes does not wait for the pace of the copy', async (t) => {
   const due: (() => void)[] = [];
   /** Waits of seconds end when the test says so, but for the destination's look at what it has received. */

@@ -90,3 +90,26 @@ t.test(
     t.ok(commands.every(({ status }) => status === PeerStatus.OK));
   },
 );
+
+t.test('small ones that come and come do not keep a large one waiting', (t) => {
+  const table = new RequestTable();
+  const sent: number[] = [];
+  const more = (): void => {
+    const id = table.offer(new Asked(MIRROR_WRITE, MiB / 16), 1);
+    if (id >= 0) sent.push(id);
+  };
+  while (table.queued === 0) more();
+  const large = new Asked(WRITE, MiB / 2);
+  t.equal(table.offer(large, 1), -1);
+  let answers = 0;
+  for (let isSent = false; !isSent && answers < 1000; answers++) {
+    table.release(sent.shift() ?? -1);
+    for (let id = table.next(); id >= 0; id = table.next()) {
+      if (table.peek(id) === large) isSent = true;
+      else sent.push(id);
+    }
+    if (!isSent) more();
+  }
+  t.ok(answers < 20, `sent after ${answers} answers`);
+  t.end();
+});

@@ -42,6 +42,8 @@ export class Output {
   private readonly writingBytes: number[] = [];
   private heldBytes_ = 0;
   private takenBytes = 0;
+  /** Writes, the next to be told of, that the kernel took as soon as they were given: they say nothing of the other side. */
+  private takenAtOnce = 0;
   private batching = false;
   private sentAtOnce = false;
   private flushScheduled = false;
@@ -206,6 +208,7 @@ export class Output {
     const { outgoing, socket } = this;
     let skipBytes = sentBytes;
     let unsentBytes = outgoing.lengthBytes - sentBytes;
+    const writesBefore = this.writing.length;
     this.heldBytes_ -= sentBytes;
     socket.cork();
     try {
@@ -225,6 +228,7 @@ export class Output {
     }
     outgoing.letGo();
     socket.uncork();
+    if (writesBefore === 0 && bytesUnderWay(socket) === 0) this.takenAtOnce = this.writing.length;
   }
 
   /** Nothing is sent any more. Spans still being filled are released as usual; bytes in the socket are forgotten. */
@@ -275,7 +279,8 @@ export class Output {
     const buffer = this.writing.shift();
     const lengthBytes = this.writingBytes.shift();
     assert(buffer !== undefined && lengthBytes !== undefined, 'a write completed that was never begun');
-    this.takenBytes += lengthBytes;
+    if (this.takenAtOnce > 0) this.takenAtOnce -= 1;
+    else this.takenBytes += lengthBytes;
     this.discard(buffer, lengthBytes);
     if (this.writing.length === 0 && this.outgoing.count === 0) this.rewindSlab();
     this.drained();

@@ -289,7 +289,7 @@ export class Session {
     this.state_ = 'closing';
     this.dropWaiting();
     for (const task of this.tasks.values()) task.markEnding();
-    this.letGo();
+    this.letGo(() => true);
     if (this.tasks.size === 0) this.idle();
   }
 
@@ -301,10 +301,14 @@ export class Session {
     for (const task of [...this.tasks.values()]) if (task.phase === 'preparing') this.endTask(task);
   }
 
-  /** Ends, unanswered, what goes on without its initiator. */
-  letGo(): void {
+  /** Ends, unanswered, what goes on for hours without its initiator. */
+  letGoOfHours(): void {
+    this.letGo(({ goesOnForHours }) => goesOnForHours);
+  }
+
+  private letGo(which: (task: Task) => boolean): void {
     for (const task of [...this.tasks.values()]) {
-      if (task.letGo === null) continue;
+      if (task.letGo === null || !which(task)) continue;
       task.letGo();
       this.endTask(task);
     }

@@ -148,7 +148,7 @@ export class Task<S = unknown> extends ScsiTask {
     this.fate = 'answer';
     if (this.groups.length > 0) this.groups = []; // endTask() goes through those there were
     this.letGo = this.whenEnding = null;
-    this.isEnding = false;
+    this.isEnding = this.goesOnForHours = false;
     this.dataOut = NOTHING;
     this.dataIn = NOTHING;
     this.io.data = NOTHING;

@@ -11,6 +11,12 @@ import { Passes } from '../state.js';
 import { ScsiStatus, type ScsiTask, type TaskPlan } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 
+/**
+ * Also where a SANITIZE has failed, other than SBC-4 4.11.4 has it: a host that is gone may hold the unit, and were that not to
+ * be broken, nobody could sanitize it again, which alone ends a failure. Registrations outlive a power cycle here.
+ */
+const PASSES = Passes.NO_MEDIUM | Passes.SANITIZE_FAILURE;
+
 const KEY_BYTES = 8;
 /**
  * By default all members of a group are one target port (device-identification.ts). Where each is one of its own, a
@@ -89,14 +95,14 @@ const inCommands: readonly Command[] = READERS.map(([name, encode], serviceActio
     usage('00 00 00 00 00 ffff 04'),
   ]),
   access: 'persistent',
-  passes: Passes.NO_MEDIUM,
+  passes: PASSES,
   prepare: withoutDataOut,
   execute: (unit, task) => answer(task, encode(unit.reservations.state, unit), uint16(task.cdb, 7)),
 }));
 
 // ---- PERSISTENT RESERVE OUT
 
-/** Bytes of the basic parameter list (SPC-4 table 66). */
+/** Bytes of the basic parameter list (SPC-4, PERSISTENT RESERVE OUT). */
 const BASIC_BYTES = 24;
 const SPEC_I_PT = 0x08;
 const ALL_TG_PT = 0x04;
@@ -212,7 +218,7 @@ const outCommands: readonly Command[] = Object.entries(ProutAction).map(([name, 
     usage('ff 00 00 ffffffff 04'),
   ]),
   access: 'persistent',
-  passes: Passes.NO_MEDIUM,
+  passes: PASSES,
   prepare: prepareOut,
   execute: executeOut,
 }));
@@ -226,7 +232,7 @@ export const otherReserveActions: readonly Command[] = [
   opcode,
   usage: Buffer.from([opcode, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0x04]),
   access: 'persistent',
-  passes: Passes.NO_MEDIUM,
+  passes: PASSES,
   prepare: (_unit, task) => refuse(task, invalidCdbField(1, 4)),
 }));
 

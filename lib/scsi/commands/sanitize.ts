@@ -155,6 +155,7 @@ function sanitize(unit: DiskUnit, task: ScsiTask, how: Overwriting | null): void
   let isAnswered = false;
   // Neither an abort nor the end of a session stops it (SBC-4 4.11.2), and neither has to wait for it.
   task.letGo = () => (isAnswered = true);
+  task.goesOnForHours = true;
   state.beginSanitize(order, (run) => {
     unit.office.leave(); // from here on the home stays anyway (member/shared-units.ts)
     if (run === null) {

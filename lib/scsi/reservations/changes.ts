@@ -18,7 +18,7 @@ import {
   type Reservations,
 } from './state.js';
 
-/** SPC-4 table 65. */
+/** SPC-4, PERSISTENT RESERVE OUT service action codes. */
 export const ProutAction = {
   REGISTER: 0,
   RESERVE: 1,

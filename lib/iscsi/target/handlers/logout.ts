@@ -1,5 +1,5 @@
 /**
- * Logout Request (RFC 7143 11.14): commands in flight are finished and answered, then the Logout Response goes out, and
+ * Logout Request (RFC 7143 11.14): commands in flight are finished and answered, but for SANITIZE, then the Logout Response goes out, and
  * behind it the FIN (I7): an initiator that has to wait for either stalls, but for one whose session is young, which would be
  * lost by it (LOGOUT_FIN_AGE_MS).
  */
@@ -13,7 +13,7 @@ import { bytesOf } from '../pdu-writer.js';
 import { putReject } from '../reject.js';
 import type { Session } from '../session.js';
 
-/** SANITIZE may take hours; a command that others are asked about has its answer by then. open-iscsi waits 15 s. */
+/** SANITIZE may take hours, and is let go of: open-iscsi waits 15 s for its Logout Response. */
 const LONG_GRACE_MS = 5_000;
 /** libiscsi may send Logout ahead of queued Data-Out, or never send that: it gets this long. */
 const DATA_GRACE_MS = 200;
@@ -47,7 +47,14 @@ function leave(session: Session, pdu: LogoutRequestPdu, context: PortalContext):
     });
   };
   allow(session.taskSet.hasDormant, session.tasks.size);
-  const longGrace = context.clock.after(LONG_GRACE_MS, () => session.letGo());
+  let longGrace: Timer;
+  const letGo = (): void => {
+    longGrace = context.clock.after(LONG_GRACE_MS, () => {
+      session.letGoOfHours();
+      if (session.tasks.size > 0 && session.answering) letGo(); // one may have waited for its turn
+    });
+  };
+  letGo();
   session.whenIdle(() => {
     grace.cancel();
     longGrace.cancel();

@@ -282,7 +282,7 @@ export class LoginPhase {
     }
   }
 
-  /** Drains what this initiator left behind, here (6.3.5) and elsewhere (I8). A login that is given up drains nothing more. */
+  /** Drains what this initiator left behind, here (6.3.5) and elsewhere (I8). Given up, it drains nothing here any more. */
   private async admit(subject: LoginSubject): Promise<Refusal | null> {
     const { registry, directory } = this.context;
     await directory.admit(subject);
