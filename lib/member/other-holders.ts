@@ -78,11 +78,8 @@ export class OtherHolders {
     const isHome = route.home === self;
     this.route = route;
     if (isHome && !wasHome) return this.arrive();
-    for (const [holder, { unflushed }] of this.slots) {
-      if (route.holders.includes(holder)) continue;
-      if (isHome) unflushed.left();
-      else unflushed.forget();
-    }
+    // Also where this member is home no more: sessions that have not left yet flush here.
+    for (const [holder, { unflushed }] of this.slots) if (!route.holders.includes(holder)) unflushed.left();
   }
 
   /** What the home before knew is this one's to tell; what was this member's when it was home before is not. */

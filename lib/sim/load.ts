@@ -58,6 +58,8 @@ export class Load {
   private readonly judge: SessionJudge;
   /** When it was last told that writes are gone. */
   private toldTick = -1;
+  /** How often of the same. */
+  private toldTimes = 0;
   /** Lanes between two commands. */
   private readonly thinking = new Set<() => void>();
 
@@ -306,7 +308,8 @@ export class Load {
       await initiator.flush();
     } catch (error) {
       if (!(error instanceof BlockferryError) || !WRITE_ERROR.test(error.message)) throw error;
-      if (!losses.mayBeTold(toldTick)) throw error;
+      if (!losses.mayBeTold(toldTick, this.toldTimes)) throw error;
+      this.toldTimes = losses.isNewsSince(toldTick) ? 1 : this.toldTimes + 1;
       this.toldTick = model.tick();
       return this.world.toldOfLoss();
     }

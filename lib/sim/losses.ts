@@ -8,9 +8,12 @@ export class Losses {
   private powerTick = -1;
   private readonly powerless = new Set<string>();
   private homeEndedTick = -1;
+  /** Homes that came since then: each may tell it once more, since it cannot know whom the one before has told yet. */
+  private homesSince = 0;
 
   powerWent(tick: number, member: string): void {
     this.powerTick = tick;
+    this.homesSince = 0;
     this.powerless.add(member);
   }
 
@@ -20,12 +23,18 @@ export class Losses {
   }
 
   homeWentTo(member: string, tick: number): void {
+    this.homesSince += 1;
     if (this.powerless.has(member)) this.homeEnded(tick);
   }
 
-  /** Whether a flush may fail for it, asked for by somebody who was last told at `toldTick`. */
-  mayBeTold(toldTick: number): boolean {
+  /** Something may be gone of which somebody who was last told at `toldTick` was not told. */
+  isNewsSince(toldTick: number): boolean {
     return this.powerTick > toldTick;
+  }
+
+  /** Whether a flush may fail for it, asked for by somebody who was last told at `toldTick`, and so often of the same. */
+  mayBeTold(toldTick: number, times: number): boolean {
+    return this.isNewsSince(toldTick) || (toldTick >= 0 && times <= this.homesSince);
   }
 
   /** From when on a flush that is answered GOOD says that nothing is gone, to somebody who was last told at `toldTick`. */

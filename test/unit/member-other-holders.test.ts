@@ -193,3 +193,12 @@ t.test('what the home before has not told, of this member and of one that holds 
   }
   t.end();
 });
+
+t.test('a home that has gone tells who is still there of a holder that goes after it', async (t) => {
+  const home = new Home('m1', 'm1', 'm2', 'm3');
+  await home.forward('write', 'm3');
+  home.adopt('m2', 'm1', 'm2', 'm3');
+  home.losesPower('m3');
+  home.adopt('m2', 'm1', 'm2');
+  t.equal(home.others.losses, 1);
+});
