@@ -301,15 +301,15 @@ export class Load {
 
   private async flush(initiator: Initiator): Promise<void> {
     this.world.counted('flush');
-    const { model, toldTick } = this;
+    const { model, toldTick, toldTimes } = this; // others are under way, and may be told of the same
     const { losses } = model;
     const beganTick = model.tick();
     try {
       await initiator.flush();
     } catch (error) {
       if (!(error instanceof BlockferryError) || !WRITE_ERROR.test(error.message)) throw error;
-      if (!losses.mayBeTold(toldTick, this.toldTimes)) throw error;
-      this.toldTimes = losses.isNewsSince(toldTick) ? 1 : this.toldTimes + 1;
+      if (!losses.mayBeTold(toldTick, toldTimes)) throw error;
+      this.toldTimes = losses.isNewsSince(toldTick) ? 1 : toldTimes + 1;
       this.toldTick = model.tick();
       return this.world.toldOfLoss();
     }
