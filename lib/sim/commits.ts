@@ -104,7 +104,7 @@ export class CommitWatch {
         if (holder !== member) return;
         this.eachSector(volume, extent, (model, first, last) => {
           const isElsewhere = isPowerLoss && home !== member;
-          if (isElsewhere) model.losses.powerWent(model.tick(), member);
+          if (isPowerLoss) model.losses.powerWent(model.tick(), member, home === member);
           model.crashed(first, last, isElsewhere && isHomeUp);
         });
       });

@@ -4,17 +4,18 @@
  * not judged is what a home had to say whose process is gone, and what was lost by a member that is home by now.
  */
 export class Losses {
-  /** When such a member last lost its power. */
+  /** When a member with extents last lost its power, the home too: who has not left the home before it may be told. */
   private powerTick = -1;
   private readonly powerless = new Set<string>();
   private homeEndedTick = -1;
   /** Homes that came since then: each may tell it once more, since it cannot know whom the one before has told yet. */
   private homesSince = 0;
 
-  powerWent(tick: number, member: string): void {
+  /** @param isHome what it had acknowledged is not owed then */
+  powerWent(tick: number, member: string, isHome: boolean): void {
     this.powerTick = tick;
     this.homesSince = 0;
-    this.powerless.add(member);
+    if (!isHome) this.powerless.add(member);
   }
 
   /** The process of the home is gone. */
