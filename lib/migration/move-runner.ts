@@ -265,20 +265,19 @@ export class MoveRunner {
     if (volumes.homeCondition(volume) === null) return; // the next upkeep looks again
     move.committingHome = true;
     const { id } = routed.record;
-    // To one that has left, or leaves meanwhile, it would be lost: only a home gives its office away.
+    // To one that has left, or leaves meanwhile, it would be lost: only a home gives its office away. Where that is not to be
+    // had, or the store does not answer, the next upkeep looks again.
     const there = await store.get(keys.member(to)).catch(() => undefined);
     if (there === undefined) {
       move.committingHome = false;
       return;
     }
     volumes.givingHome(id, true);
-    let isRefused = false;
-    let isCommitted = false;
+    let isRefused = true;
     try {
       const condition = (await volumes.quieten(volume)) ? volumes.homeCondition(volume) : null;
       isRefused = condition === null;
-      volumes.committingHome(id, true);
-      isCommitted = true;
+      if (!isRefused) volumes.committingHome(id, true);
       waypoints.reached('home.asked');
       const change = routed.route.withHome(to, volumes.unflushed(volume));
       const place = { key: there.key, revision: there.revision };
@@ -292,7 +291,7 @@ export class MoveRunner {
     } finally {
       move.committingHome = false;
     }
-    if (isCommitted) volumes.committingHome(id, false);
+    if (!isRefused) volumes.committingHome(id, false);
     volumes.givingHome(id, false);
     if (!isRefused) this.reconcile(move); // or the loop would do nothing but ask: the next upkeep looks again
   }

@@ -109,6 +109,7 @@ t.test('a home whose commit is in doubt is doubted until the store says (I8)', a
   await until('it is asked', () => asked > 0);
   await new Promise((resolve) => setTimeout(resolve, 20));
   t.equal(held?.isSurelyHome, false, 'nobody knows');
+  t.equal(held?.unit.isHomeInDoubt, true, 'so nobody is let in');
   store.txn = txn;
   await cancelMove(
     { ...store, get: get.bind(store), txn: txn.bind(store), list: store.list.bind(store) } as typeof store,
@@ -120,6 +121,7 @@ t.test('a home whose commit is in doubt is doubted until the store says (I8)', a
   store.get = get;
   await until('the home is sure', () => held?.isSurelyHome === true);
   t.equal(held?.isSurelyHome, true, 'it was not given away');
+  t.equal(held?.unit.isHomeInDoubt, false);
 });
 
 t.test('the home is not given to a member that has left, nor to one that leaves meanwhile', async (t) => {
@@ -152,6 +154,7 @@ t.test('a home that is busy is not given away yet', async (t) => {
   const homes: string[] = [];
   const quieten = async (): Promise<boolean> => {
     t.equal(host.get('v')?.isSurelyHome, false, 'it is about to be given away');
+    t.equal(host.get('v')?.unit.isHomeInDoubt, false, 'and is not yet');
     homes.push(rig.routed.route.home);
     await new Promise((resolve) => setTimeout(resolve, 5));
     return homes.length > 2;

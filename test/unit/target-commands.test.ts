@@ -16,22 +16,10 @@ import {
 } from '../../lib/iscsi/wire/opcodes.js';
 import { decodeR2t } from '../../lib/iscsi/wire/r2t.js';
 import { decodeReject } from '../../lib/iscsi/wire/reject.js';
-import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
-import { decodeTaskManagementResponse } from '../../lib/iscsi/wire/task-management.js';
+import { ONE_READ, READY, ready, tmf } from '../support/target-answers.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
 import { IQN, TargetRig } from '../support/target-rig.js';
 import { until } from '../support/wait.js';
-
-const READY = Buffer.alloc(16); // TEST UNIT READY
-const ONE_READ = { cdb: read10(0, 1), read: true, expectedBytes: 512 };
-
-async function ready(initiator: TargetInitiator): Promise<ReturnType<typeof decodeScsiResponse>> {
-  return decodeScsiResponse((await initiator.expect(Opcode.SCSI_RESPONSE)).bhs);
-}
-
-async function tmf(initiator: TargetInitiator): Promise<ReturnType<typeof decodeTaskManagementResponse>> {
-  return decodeTaskManagementResponse((await initiator.expect(Opcode.TASK_MANAGEMENT_RESPONSE)).bhs);
-}
 
 t.test('the command window, whatever happens', (t) => {
   const seed = 20261125;

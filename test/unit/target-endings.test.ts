@@ -10,20 +10,14 @@ import {
   TaskManagementFunction as Function,
   TaskManagementResponseCode as Response,
 } from '../../lib/iscsi/wire/opcodes.js';
-import { decodeTaskManagementResponse } from '../../lib/iscsi/wire/task-management.js';
-import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
+import { ONE_READ, READY, tmf } from '../support/target-answers.js';
+import { read10, write10 } from '../support/target-initiator.js';
 import { IQN, ManualClock, TargetRig } from '../support/target-rig.js';
 import { until } from '../support/wait.js';
 
 const MiB = 1024 * 1024;
 const BLOCK = 512;
-const ONE_READ = { cdb: read10(0, 1), read: true, expectedBytes: BLOCK };
 const ONE_WRITE = { cdb: write10(0, 1), write: true, expectedBytes: BLOCK, data: Buffer.alloc(BLOCK, 1) };
-
-async function response(initiator: TargetInitiator): Promise<number> {
-  const { bhs } = await initiator.expect(Opcode.TASK_MANAGEMENT_RESPONSE);
-  return decodeTaskManagementResponse(bhs).response;
-}
 
 t.test(
   'a command that is aborted over and over ends once, and no more are kept in mind than commands',
@@ -36,10 +30,10 @@ t.test(
     const asked = 30_000;
     for (let n = 0; n < asked; n++) i.taskManagement(Function.ABORT_TASK, { tag, refCmdSN: 100 });
     for (let n = COMMAND_WINDOW; n < asked; n++)
-      if ((await response(i)) !== Response.REJECTED) throw new Error('one more was kept');
+      if ((await tmf(i)).response !== Response.REJECTED) throw new Error('one more was kept');
     rig.device.release();
     for (let n = 0; n < COMMAND_WINDOW; n++)
-      if ((await response(i)) !== Response.COMPLETE) throw new Error('one was forgotten');
+      if ((await tmf(i)).response !== Response.COMPLETE) throw new Error('one was forgotten');
     i.command(ONE_READ);
     await i.expect(Opcode.DATA_IN);
   },
@@ -77,8 +71,8 @@ t.test('a reset waits for what a session that is gone has at the device (I8)', a
     mine.taskManagement(asked);
     t.ok(await mine.silence(), 'what it wrote would land over what comes after the answer');
     rig.device.release();
-    t.equal(await response(mine), Response.COMPLETE);
-    mine.command({ cdb: Buffer.alloc(16) });
+    t.equal((await tmf(mine)).response, Response.COMPLETE);
+    mine.command({ cdb: READY });
     await mine.expect(Opcode.SCSI_RESPONSE); // the reset's unit attention
   }
 });

@@ -1,7 +1,7 @@
 /**
- * Logout Request (RFC 7143 11.14): commands in flight are finished and answered, but for SANITIZE, then the Logout Response goes out, and
- * behind it the FIN (I7): an initiator that has to wait for either stalls, but for one whose session is young, which would be
- * lost by it (LOGOUT_FIN_AGE_MS).
+ * Logout Request (RFC 7143 11.14): commands in flight are finished and answered, but for SANITIZE, then the Logout Response
+ * goes out, and behind it the FIN (I7): an initiator that has to wait for either stalls, but for one whose session is young,
+ * which would be lost by it (LOGOUT_FIN_AGE_MS).
  */
 import type { Timer } from '../../../base/clock.js';
 import { LOGOUT_FIN_AGE_MS } from '../../../base/limits.js';
