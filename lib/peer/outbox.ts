@@ -6,7 +6,7 @@
 import { asError } from '../base/errors.js';
 import { type GatherWrite, GatherVector, gatherWriteTo } from '../base/gather-write.js';
 import { addressOf } from '../base/libc.js';
-import { BATCH_SPANS_MAX } from '../base/limits.js';
+import { BATCH_PDUS_MAX } from '../base/limits.js';
 import type { NetSocket } from '../base/net.js';
 import type { PageMap } from '../block/page-map.js';
 import type { BufferPool } from './buffer-pool.js';
@@ -94,7 +94,7 @@ export class Outbox {
   /** A frame is complete: enough of them are sent without waiting for the tick's end, so that both ends have work. */
   endFrame(): void {
     this.frames += 1;
-    if (this.frames >= BATCH_SPANS_MAX) this.flush();
+    if (this.frames >= BATCH_PDUS_MAX) this.flush();
   }
 
   /** What the tick has left. */

@@ -1,6 +1,6 @@
 /**
- * The way out of one connection, and the only place that writes to its socket. Answers are reserved as spans, filled in
- * place, committed in the order in which they go out, and sent together: what one socket read produced leaves in one
+ * The way out of one connection, and the only place that writes to its socket. PDUs are reserved as spans, filled in place,
+ * committed in the order in which they go out, ended, and sent together: what one socket read produced leaves in one
  * write, or in a few where it is much, so that the initiator is at work on the first answers while we are at the next;
  * what completes later leaves with the next turn of the loop.
  *
@@ -12,7 +12,7 @@
 import { assert } from '../../base/assert.js';
 import { asError } from '../../base/errors.js';
 import { type GatherWrite, gatherWriteTo } from '../../base/gather-write.js';
-import { BATCH_BYTES_MAX, BATCH_SPANS_MAX } from '../../base/limits.js';
+import { BATCH_BYTES_MAX, BATCH_PDUS_MAX } from '../../base/limits.js';
 import { bytesUnderWay, type NetSocket } from '../../base/net.js';
 import type { PageMap } from '../../block/page-map.js';
 import { isShared, type PooledBuffer, type BufferPool, SLAB_BYTES, type Span } from './buffer-pool.js';
@@ -35,8 +35,8 @@ export class Output {
   private slab: PooledBuffer | null = null;
   private readonly outgoing = new Outgoing();
   private readonly gatherWrite: GatherWrite | null;
-  /** Committed since the last flush. */
-  private spansInBatch = 0;
+  /** Ended since the last flush. */
+  private pdusInBatch = 0;
   /** Given to the socket, oldest first; the write callbacks come in the same order. */
   private readonly writing: PooledBuffer[] = [];
   private readonly writingBytes: number[] = [];
@@ -122,7 +122,6 @@ export class Output {
     span.clear();
     if (this.dead) return this.discard(buffer, end - start);
     this.outgoing.add(buffer, start, end);
-    this.committed();
   }
 
   /**
@@ -138,14 +137,14 @@ export class Output {
     this.heldBytes_ += end - start;
     this.outgoing.addMapped(map, start, end, digest);
     digest?.clear();
-    this.committed();
   }
 
-  private committed(): void {
-    this.spansInBatch += 1;
+  /** What was committed since the last one is a whole PDU, which may leave now, or with those that follow. */
+  endPdu(): void {
+    if (this.dead) return;
+    this.pdusInBatch += 1;
     if (!this.batching) this.scheduleFlush();
-    else if (this.spansInBatch >= BATCH_SPANS_MAX || this.outgoing.lengthBytes >= BATCH_BYTES_MAX)
-      this.flush();
+    else if (this.pdusInBatch >= BATCH_PDUS_MAX || this.outgoing.lengthBytes >= BATCH_BYTES_MAX) this.flush();
   }
 
   /** Gives a span up unsent; what was reserved last becomes room again. */
@@ -172,7 +171,7 @@ export class Output {
   flush(): void {
     const { outgoing, gatherWrite } = this;
     if (outgoing.count === 0 || this.dead) return;
-    this.spansInBatch = 0;
+    this.pdusInBatch = 0;
     if (outgoing.hasDigests && !this.digestsStand()) return;
     const isDirect = gatherWrite !== null && this.writing.length === 0;
     const sentBytes = isDirect ? gatherWrite(outgoing.vector) : 0;

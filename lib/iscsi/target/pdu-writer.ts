@@ -48,6 +48,8 @@ export class PduWriter {
     const end = dataBytes === 0 ? dataStart : this.putTrailer(bytes, dataStart, dataStart + dataBytes);
     if (end !== span.end) this.output.trim(span, end);
     this.output.commit(span);
+    this.output.endPdu();
+    this.output.endPdu();
   }
 
   /** Reserves a header alone, for data that stands elsewhere; see sendApart. */
@@ -57,23 +59,36 @@ export class PduWriter {
 
   /** Sends a header, then the data from where it stands in `buffer` (which the socket holds until it is done). */
   sendApart(header: Span, buffer: PooledBuffer, start: number, end: number): void {
+    const { output, part } = this;
     if (this.headerDigest) this.putHeaderDigest(bytesOf(header), header.start);
-    this.output.commit(header);
-    this.output.share(this.part, buffer, start, end);
-    this.output.commit(this.part);
-    const padding = paddedLength(end - start) - (end - start);
-    const trailerBytes = padding + (this.dataDigest ? DIGEST_BYTES : 0);
-    if (trailerBytes === 0) return;
-    this.output.reserve(this.part, trailerBytes);
-    const trailer = bytesOf(this.part);
-    const at = this.part.start;
-    trailer.fill(0, at, at + padding);
-    if (this.dataDigest) {
-      let crc = dataCrc32c(buffer.bytes.subarray(start, end));
-      if (padding > 0) crc = dataCrc32c(trailer.subarray(at, at + padding), crc);
-      writeDigest(trailer, at + padding, crc);
-    }
-    this.output.commit(this.part);
+    output.commit(header);
+    output.share(part, buffer, start, end);
+    output.commit(part);
+    const paddingBytes = paddedLength(end - start) - (end - start);
+    if (this.dataDigest) this.sendDigest(buffer.bytes.subarray(start, end), paddingBytes);
+    else this.sendPadding(paddingBytes);
+    output.endPdu();
+  }
+
+  /** Padding and the digest of `data` with it, which went before. */
+  private sendDigest(data: Buffer, paddingBytes: number): void {
+    const { output, part } = this;
+    output.reserve(part, paddingBytes + DIGEST_BYTES);
+    const trailer = bytesOf(part);
+    const digestAt = part.start + paddingBytes;
+    trailer.fill(0, part.start, digestAt);
+    let crc = dataCrc32c(data);
+    if (paddingBytes > 0) crc = dataCrc32c(trailer.subarray(part.start, digestAt), crc);
+    writeDigest(trailer, digestAt, crc);
+    output.commit(part);
+  }
+
+  private sendPadding(paddingBytes: number): void {
+    if (paddingBytes === 0) return;
+    const { output, part } = this;
+    output.reserve(part, paddingBytes);
+    bytesOf(part).fill(0, part.start, part.end);
+    output.commit(part);
   }
 
   /** Data segments are followed by their digest. */
@@ -88,21 +103,18 @@ export class PduWriter {
 
   /** Sends a header, then a range of a mapped device; with digests, one that has its own. Only while takesMapped. */
   sendMapped(header: Span, map: PageMap, start: number, end: number): void {
+    const { output, part } = this;
     if (this.headerDigest) this.putHeaderDigest(bytesOf(header), header.start);
-    this.output.commit(header);
-    const { part } = this;
+    output.commit(header);
     if (this.dataDigest) {
       assert((end - start) % MAP_DIGEST_BYTES === 0, 'mapped bytes without a digest');
-      this.output.reserve(part, DIGEST_BYTES);
-      this.output.commitMapped(map, start, end, part);
-      return;
+      output.reserve(part, DIGEST_BYTES);
+      output.commitMapped(map, start, end, part);
+    } else {
+      output.commitMapped(map, start, end);
+      this.sendPadding(paddedLength(end - start) - (end - start));
     }
-    this.output.commitMapped(map, start, end);
-    const padding = paddedLength(end - start) - (end - start);
-    if (padding === 0) return;
-    this.output.reserve(part, padding);
-    bytesOf(part).fill(0, part.start, part.end);
-    this.output.commit(part);
+    output.endPdu();
   }
 
   private putHeaderDigest(bytes: Buffer, start: number): void {

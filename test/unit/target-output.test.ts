@@ -1,0 +1,73 @@
+/** What leaves a connection in one write: whole PDUs, as many as keep both ends at work. */
+import t from 'tap';
+import { BATCH_PDUS_MAX } from '../../lib/base/limits.js';
+import type { NetSocket } from '../../lib/base/net.js';
+import { BufferPool, Span } from '../../lib/iscsi/target/buffer-pool.js';
+import { Output } from '../../lib/iscsi/target/output.js';
+import { PduWriter } from '../../lib/iscsi/target/pdu-writer.js';
+import { BHS_BYTES, DIGEST_BYTES } from '../../lib/iscsi/wire/bhs.js';
+import { until } from '../support/wait.js';
+
+const DATA_BYTES = 4096;
+
+/** A socket that notes how many bytes were given to it between a cork and its end. */
+class Writes {
+  readonly lengthsBytes: number[] = [];
+  destroyed = false;
+  writableLength = 0;
+
+  cork(): void {
+    this.lengthsBytes.push(0);
+  }
+
+  write(bytes: Uint8Array, taken?: (error?: Error | null) => void): boolean {
+    const last = this.lengthsBytes.length - 1;
+    this.lengthsBytes[last] = (this.lengthsBytes[last] ?? 0) + bytes.length;
+    setImmediate(() => taken?.(null));
+    return true;
+  }
+
+  uncork(): void {}
+}
+
+function start(): { writes: Writes; output: Output; writer: PduWriter; sendOne: () => void } {
+  const writes = new Writes();
+  const pool = new BufferPool();
+  const output = new Output(writes as unknown as NetSocket, pool, () => undefined);
+  const writer = new PduWriter(output);
+  const data = pool.take(DATA_BYTES);
+  data.hold();
+  const sendOne = (): void => {
+    const header = new Span();
+    writer.reserveHeader(header);
+    writer.sendApart(header, data, 0, DATA_BYTES);
+  };
+  return { writes, output, writer, sendOne };
+}
+
+t.test('a batch of many leaves in writes of some, no PDU cut in two', (t) => {
+  for (const digests of [false, true]) {
+    const { writes, output, writer, sendOne } = start();
+    writer.setDigests(digests, digests);
+    output.beginBatch();
+    for (let i = 0; i < 2 * BATCH_PDUS_MAX + 3; i++) sendOne();
+    t.equal(writes.lengthsBytes.length, 2, 'full writes leave at once, and the initiator has work');
+    output.endBatch();
+    const pduBytes = BHS_BYTES + DATA_BYTES + (digests ? 2 * DIGEST_BYTES : 0);
+    t.same(
+      writes.lengthsBytes.map((bytes) => bytes / pduBytes),
+      [BATCH_PDUS_MAX, BATCH_PDUS_MAX, 3],
+      `whole PDUs, whatever their parts${digests ? ', with digests' : ''}`,
+    );
+  }
+  t.end();
+});
+
+t.test('what completes outside of a batch leaves with the turn of the loop', async (t) => {
+  const { writes, sendOne } = start();
+  sendOne();
+  sendOne();
+  t.same(writes.lengthsBytes, [], 'nothing yet');
+  await until('the turn has ended', () => writes.lengthsBytes.length > 0);
+  t.same(writes.lengthsBytes, [2 * (BHS_BYTES + DATA_BYTES)], 'both in one write');
+});
