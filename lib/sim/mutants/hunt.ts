@@ -1,9 +1,11 @@
 /**
  * One mutant's hunt: the simulation in a process of its own, with the bug planted, until a run goes wrong. What needs many
- * things to meet may not come by in so many seeds: then the plans that are replayed for ever have to find it.
+ * things to meet may not come by in so many seeds: then the plans that are replayed for ever have to find it. A run that goes
+ * wrong without the bug, too, has found something else: the hunt goes on, and tells.
  */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { BlockferryError } from '../../base/errors.js';
@@ -24,6 +26,12 @@ const Replays = z.object({
   replays: z.array(z.object({ plan: z.string(), wrongs: z.array(z.string()) })),
 });
 
+/** Either. */
+const Whole = Report.pick({ failures: true })
+  .extend(Replays.shape)
+  .partial()
+  .transform(({ failures = [], replays = [] }) => ({ failures, replays }));
+
 export interface HuntOptions {
   readonly firstSeed: number;
   readonly runsMax: number;
@@ -43,6 +51,8 @@ export interface Verdict {
   readonly runs: number;
   /** The first line of what went wrong; or why nothing could. */
   readonly wrong: string;
+  /** Seeds and plans that went wrong with the bug and without it. */
+  readonly wrongAnyway: readonly string[];
   readonly seconds: number;
 }
 
@@ -51,31 +61,60 @@ export const hasSurvived = ({ seed, plan }: Verdict): boolean => seed === null &
 export async function hunt(mutant: Mutant, options: HuntOptions): Promise<Verdict> {
   const { name, invariant, breaks } = mutant;
   const startMs = performance.now();
-  const bySeeds = await huntBySeeds(name, options);
+  const wrongAnyway: string[] = [];
+  const bySeeds = await huntBySeeds(name, options, wrongAnyway);
   const { plans } = options;
   const isOver = bySeeds.seed !== null || plans === '';
-  const found = isOver ? bySeeds : { ...bySeeds, ...(await huntByPlans(name, plans)) };
+  const found = isOver ? bySeeds : { ...bySeeds, ...(await huntByPlans(name, plans, wrongAnyway)) };
   const seconds = Math.round(performance.now() - startMs) / 1000;
-  return { mutant: name, invariant, breaks, plan: null, ...found, seconds };
+  return { mutant: name, invariant, breaks, plan: null, ...found, wrongAnyway, seconds };
 }
 
 type Found = Pick<Verdict, 'seed' | 'runs' | 'wrong'>;
 
-async function huntBySeeds(name: string, { firstSeed, runsMax }: HuntOptions): Promise<Found> {
-  const args = ['--first', '--jobs', '1', '--seed', `${firstSeed}`, '--runs', `${runsMax}`];
-  const answer = await simulate(name, args);
-  if (typeof answer === 'string') return { seed: null, runs: 0, wrong: answer };
-  const { runs, failures } = Report.parse(answer.report);
-  const [failure] = failures;
-  return { seed: failure?.seed ?? null, runs, wrong: firstLineOf(failure?.wrongs) };
+async function huntBySeeds(
+  name: string,
+  { firstSeed, runsMax }: HuntOptions,
+  wrongAnyway: string[],
+): Promise<Found> {
+  for (let runs = 0; ;) {
+    if (runs === runsMax) return { seed: null, runs, wrong: '' };
+    const args = ['--seed', `${firstSeed + runs}`, '--runs', `${runsMax - runs}`];
+    const answer = await simulate(name, ['--first', '--jobs', '1', ...args]);
+    if (typeof answer === 'string') return { seed: null, runs, wrong: answer };
+    const report = Report.parse(answer.report);
+    const [failure] = report.failures;
+    runs += report.runs;
+    if (failure === undefined) return { seed: null, runs, wrong: '' };
+    const { seed, wrongs } = failure;
+    if (await isRight(['--seed', `${seed}`, '--runs', '1']))
+      return { seed, runs, wrong: firstLineOf(wrongs) };
+    wrongAnyway.push(`seed ${seed}`);
+  }
 }
 
 /** @returns nothing when no plan goes wrong */
-async function huntByPlans(name: string, plans: string): Promise<Partial<Pick<Verdict, 'plan' | 'wrong'>>> {
-  const answer = await simulate(name, ['--first', plans]);
+async function huntByPlans(
+  name: string,
+  plans: string,
+  wrongAnyway: string[],
+): Promise<Partial<Pick<Verdict, 'plan' | 'wrong'>>> {
+  const answer = await simulate(name, [plans]);
   if (typeof answer === 'string') return { wrong: answer };
-  const failed = Replays.parse(answer.report).replays.find(({ wrongs }) => wrongs.length > 0);
-  return failed === undefined ? {} : { plan: failed.plan, wrong: firstLineOf(failed.wrongs) };
+  const failed = Replays.parse(answer.report).replays.filter(({ wrongs }) => wrongs.length > 0);
+  for (const { plan, wrongs } of failed) {
+    if (await isRight([plan])) return { plan, wrong: firstLineOf(wrongs) };
+    wrongAnyway.push(`the plan ${basename(plan)}`);
+  }
+  return {};
+}
+
+/** The same without a bug. */
+async function isRight(options: readonly string[]): Promise<boolean> {
+  const answer = await simulate(null, options);
+  if (typeof answer === 'string') return false;
+  const { failures, replays } = Whole.parse(answer.report);
+  return failures.length === 0 && replays.every(({ wrongs }) => wrongs.length === 0);
 }
 
 function firstLineOf(wrongs: readonly string[] = []): string {
@@ -95,11 +134,14 @@ export async function refuseStale(mutants: readonly Mutant[]): Promise<void> {
   }
 }
 
-/** @returns a text when the process did not end with a report */
-function simulate(name: string, options: readonly string[]): Promise<{ report: unknown } | string> {
-  const plant = new URL(`./plant.js?${encodeURIComponent(name)}`, import.meta.url).href;
+/**
+ * @param name the bug to plant, if any
+ * @returns a text when the process did not end with a report
+ */
+function simulate(name: string | null, options: readonly string[]): Promise<{ report: unknown } | string> {
+  const plant = new URL(`./plant.js?${encodeURIComponent(name ?? '')}`, import.meta.url).href;
   const sim = fileURLToPath(new URL('../../../bin/sim.js', import.meta.url));
-  const args = ['--import', plant, sim, '--json', ...options];
+  const args = [...(name === null ? [] : ['--import', plant]), sim, '--json', ...options];
   return new Promise((resolve) => {
     const limits = { timeout: HUNT_MS_MAX, killSignal: 'SIGKILL', maxBuffer: 16 * 1024 * 1024 } as const;
     execFile(process.execPath, args, limits, (error, stdout, stderr) => {

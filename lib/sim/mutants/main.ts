@@ -1,7 +1,7 @@
 /**
  * `make mutants`: how good the simulation is. Bugs are planted in the engine one at a time (list.ts), and the simulation
  * must find each within so many runs, or in the plans that are replayed for ever; a survivor is a hole in the simulation, and
- * makes the exit code 1.
+ * makes the exit code 1, as does what goes wrong without a bug.
  */
 import { createRequire } from 'node:module';
 import { basename } from 'node:path';
@@ -25,7 +25,7 @@ interface Options {
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-/** @returns the process's exit code: 1 when a mutant survived */
+/** @returns the process's exit code: 1 when a mutant survived, or something went wrong without one */
 export async function runMutants(args: readonly string[]): Promise<number> {
   const options = readOptions(args);
   const { only } = options;
@@ -36,7 +36,7 @@ export async function runMutants(args: readonly string[]): Promise<number> {
   const survivors = verdicts.filter(hasSurvived);
   if (options.json) say(JSON.stringify({ firstSeed: options.seed, runsMax: options.runs, verdicts }));
   else printTable(verdicts);
-  return survivors.length > 0 ? 1 : 0;
+  return survivors.length > 0 || wrongAnyway(verdicts).length > 0 ? 1 : 0;
 }
 
 function readOptions(args: readonly string[]): Options {
@@ -99,4 +99,9 @@ function printTable(verdicts: readonly Verdict[]): void {
   say(table.toString());
   const survivors = verdicts.filter(hasSurvived);
   say(`${verdicts.length - survivors.length} of ${verdicts.length} planted bugs were found`);
+  for (const what of wrongAnyway(verdicts)) say(`${what} goes wrong without any: found by itself`);
+}
+
+function wrongAnyway(verdicts: readonly Verdict[]): string[] {
+  return [...new Set(verdicts.flatMap((verdict) => verdict.wrongAnyway))];
 }
