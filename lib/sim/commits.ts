@@ -111,6 +111,11 @@ export class CommitWatch {
     }
   }
 
+  /** A process of a member begins. */
+  began(member: string): void {
+    for (const { model } of this.world.volumes) model.losses.began(model.tick(), member);
+  }
+
   /** The process of a member is gone. */
   ended(member: string): void {
     for (const { name, model } of this.world.volumes)

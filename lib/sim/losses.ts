@@ -4,18 +4,28 @@
  * not judged is what a home had to say whose process is gone, and what was lost by a member that is home by now.
  */
 export class Losses {
-  /** When a member with extents last lost its power, the home too: who has not left the home before it may be told. */
-  private powerTick = -1;
+  /**
+   * When a member with extents last lost its power, the home too, or began again after that: who has not left the home
+   * before it may be told. Told in between, it was of an earlier loss, since a member that is back says itself what it lost.
+   */
+  private newsTick = -1;
   private readonly powerless = new Set<string>();
+  private readonly down = new Set<string>();
   private homeEndedTick = -1;
   /** Homes that came since then: each may tell it once more, since it cannot know whom the one before has told yet. */
   private homesSince = 0;
 
   /** @param isHome what it had acknowledged is not owed then */
   powerWent(tick: number, member: string, isHome: boolean): void {
-    this.powerTick = tick;
+    this.newsTick = tick;
     this.homesSince = 0;
+    this.down.add(member);
     if (!isHome) this.powerless.add(member);
+  }
+
+  /** A process of a member begins. */
+  began(tick: number, member: string): void {
+    if (this.down.delete(member)) this.newsTick = tick;
   }
 
   /** The process of the home is gone. */
@@ -30,7 +40,7 @@ export class Losses {
 
   /** Something may be gone of which somebody who was last told at `toldTick` was not told. */
   isNewsSince(toldTick: number): boolean {
-    return this.powerTick > toldTick;
+    return this.newsTick > toldTick;
   }
 
   /** Whether a flush may fail for it, asked for by somebody who was last told at `toldTick`, and so often of the same. */

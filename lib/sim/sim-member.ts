@@ -34,6 +34,8 @@ export interface SharedWorld {
   reached(member: SimMember, point: Waypoint): void;
   /** What was not durable of what a member holds may be lost. */
   lostUnflushed(member: string): void;
+  /** A process of it begins. */
+  began(member: string): void;
   /** Its process is gone. */
   ended(member: string): void;
   logOf(name: string): Logger;
@@ -77,6 +79,7 @@ export class SimMember {
     world.net.powered(host);
     const process = world.spawn(name, host);
     this.process = process;
+    world.began(name);
     const { log, clock } = { log: world.logOf(name), clock: process.clock };
     const options = {
       ...{

@@ -159,6 +159,10 @@ export class World implements Scene {
     this.commits.lostUnflushed(member, false);
   }
 
+  began(member: string): void {
+    this.commits.began(member);
+  }
+
   ended(member: string): void {
     this.commits.ended(member);
   }
