@@ -10,15 +10,16 @@ import { SPARE } from './events.js';
 import { PAGE_BYTES, SECTOR_BYTES } from './inode.js';
 import type { Scene, SimVolume } from './scene.js';
 
-/** The deadline of a hand-over, and some. */
-const LOGIN_PATIENCE_MS = 10_000;
+/** The deadline of a hand-over, and some; and the time after which a file that could not be opened is tried again. */
+const PATIENCE_MS = 10_000;
+const RETRY_MS = 200;
 const VPD_SERIAL = 0x80;
 const VPD_IDENTIFICATION = 0x83;
 
 async function visit(
   world: Scene,
   volume: SimVolume,
-  look: (initiator: Initiator) => Promise<void>,
+  look: (initiator: Initiator, clock: Clock) => Promise<void>,
 ): Promise<void> {
   const process = world.spawn('judge', '10.0.1.99');
   const options: InitiatorOptions = {
@@ -27,24 +28,29 @@ async function visit(
     dial: world.net.doorOf(process).connect,
   };
   const initiator = await logIn(world.urlOf(volume.name), options, process.clock);
-  await look(initiator);
+  await look(initiator, process.clock);
   await initiator.close();
 }
 
-/** A login may find the volume on its way to a new home, and is tried again; for a while. */
-async function logIn(url: IscsiUrl, options: InitiatorOptions, clock: Clock): Promise<Initiator> {
-  for (const deadlineMs = clock.nowMs() + LOGIN_PATIENCE_MS; ; await sleep(clock, 200)) {
+/** A login may find the volume on its way to a new home. */
+function logIn(url: IscsiUrl, options: InitiatorOptions, clock: Clock): Promise<Initiator> {
+  return inTheEnd(clock, () => Initiator.connect(url, options));
+}
+
+/** What fails is tried again, for a while. */
+async function inTheEnd<T>(clock: Clock, attempt: () => Promise<T>): Promise<T> {
+  for (const deadlineMs = clock.nowMs() + PATIENCE_MS; ; await sleep(clock, RETRY_MS)) {
     try {
-      return await Initiator.connect(url, options);
+      return await attempt();
     } catch (error) {
       if (clock.nowMs() > deadlineMs) throw error;
     }
   }
 }
 
-/** Reads all of a volume as an initiator. */
+/** Reads all of a volume as an initiator. A file whose disk has failed may be shut for a moment. */
 export async function checkVolume(world: Scene, volume: SimVolume): Promise<void> {
-  await visit(world, volume, async (initiator) => {
+  await visit(world, volume, async (initiator, clock) => {
     const { blockBytes } = volume.record;
     const perBlock = blockBytes / SECTOR_BYTES;
     const blocks = volume.model.sectors / perBlock;
@@ -52,7 +58,7 @@ export async function checkVolume(world: Scene, volume: SimVolume): Promise<void
     for (let lba = 0; lba < blocks; lba += step) {
       const count = Math.min(step, blocks - lba);
       const read = volume.model.beginRead(lba * perBlock, count * perBlock);
-      const wrong = volume.model.endRead(read, await initiator.read(lba, count));
+      const wrong = volume.model.endRead(read, await inTheEnd(clock, () => initiator.read(lba, count)));
       if (wrong !== null) world.wrong(`in the end ${wrong}`);
     }
   });
