@@ -105,6 +105,8 @@ export type CreationRecord = z.infer<typeof CreationRecord>;
 /** Extents per chunk of a route: a commit rewrites one chunk, so this bounds what it writes. */
 export const ROUTE_CHUNK_EXTENTS = 4096;
 
+const verifier = z.string().min(1).max(64);
+
 export const RouteHeadRecord = z.object({
   epoch: count.min(1),
   home: memberName,
@@ -115,7 +117,9 @@ export const RouteHeadRecord = z.object({
    * By holder: the write verifier under which the oldest write was acknowledged that the home before may have left
    * unflushed there (storage/write-verifier.ts).
    */
-  unflushed: z.record(memberName, z.string().min(1).max(64)).optional(),
+  unflushed: z.record(memberName, verifier).optional(),
+  /** The write verifier of each that has given extents and has received none since, when it last gave. */
+  gave: z.record(memberName, verifier).optional(),
 });
 export type RouteHeadRecord = z.infer<typeof RouteHeadRecord>;
 

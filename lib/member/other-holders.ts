@@ -26,8 +26,9 @@ interface Holders {
   readonly home: string;
   /** Everybody who holds something, by number; this member too. */
   readonly holders: readonly number[];
-  /** See RouteHeadRecord. */
+  /** See RouteHeadRecord, of both. */
   readonly unflushed: Readonly<Record<string, string>>;
+  readonly gave: Readonly<Record<string, string>>;
 }
 
 /** Writes are gone that a member had acknowledged under that verifier. */
@@ -79,7 +80,8 @@ export class OtherHolders {
     this.route = route;
     if (isHome && !wasHome) return this.arrive();
     // Also where this member is home no more: sessions that have not left yet flush here.
-    for (const [holder, { unflushed }] of this.slots) if (!route.holders.includes(holder)) unflushed.left();
+    for (const [holder, { unflushed, member }] of this.slots)
+      if (!route.holders.includes(holder)) unflushed.left(route.gave[member]);
   }
 
   /** What the home before knew is this one's to tell; what was this member's when it was home before is not. */
@@ -109,8 +111,7 @@ export class OtherHolders {
     const others = new Set(this.elsewhere().map((holder) => ids.nameOf(holder)));
     for (const [member, verifier] of Object.entries(this.route.unflushed)) {
       if (others.has(member)) continue;
-      // One that left in order has the verifier that it had.
-      const now = hub.verifierOf(member);
+      const now = this.route.gave[member] ?? hub.verifierOf(member);
       if (now !== '' && now !== verifier) this.lost(member, verifier);
     }
   }

@@ -174,7 +174,7 @@ export class Batch {
 
   /** Step 7. False: one of the two is not what it was. Throws when the route is no longer ours to change. */
   private async commit(incarnation: string, place: StoreCompare): Promise<boolean> {
-    const { table, volumeName, destination, waypoints } = this.context;
+    const { table, volumeName, destination, waypoints, self } = this.context;
     for (;;) {
       const routed = table.get(volumeName);
       if (routed === undefined) throw new BlockferryError('NOT_FOUND', `volume ${volumeName} was deleted`);
@@ -182,7 +182,8 @@ export class Batch {
       const there = await this.compareDestination(incarnation);
       if (there === null) return false;
       try {
-        const change = routed.route.withHolder(this.extents, destination.member);
+        const verifier = destination.hub.verifierOf(self);
+        const change = routed.route.withHolder(this.extents, destination.member, verifier);
         waypoints.reached('commit.asked');
         const route = await table.commit(routed, change, [there, place, this.context.moveCondition()]);
         if (route !== null) {

@@ -44,9 +44,13 @@ export class UnflushedWrites {
     this.durableCount = Math.max(this.durableCount, countWhenSent);
   }
 
-  /** The other member holds nothing of the volume any more: what it held is durable where it went (I3). */
-  left(): void {
-    this.flushed(this.count);
+  /**
+   * The other member holds nothing of the volume any more: what it held when it gave it is durable where it went (I3).
+   * @param verifier of then, where that is known: it may have said no other yet, or another since
+   */
+  left(verifier?: string): void {
+    this.compare(verifier);
+    this.durableCount = this.count;
   }
 
   /** It was an earlier time's. */
@@ -55,8 +59,7 @@ export class UnflushedWrites {
   }
 
   /** Finds what is gone, as far as the other member has said. */
-  compare(): void {
-    const now = this.verifierNow();
+  compare(now = this.verifierNow()): void {
     if (now === '') return;
     const before = this.verifier;
     this.verifier = now;

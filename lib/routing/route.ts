@@ -45,6 +45,11 @@ export class Route implements ExtentHolders {
     return this.head.unflushed ?? {};
   }
 
+  /** See RouteHeadRecord. */
+  get gave(): Readonly<Record<string, string>> {
+    return this.head.gave ?? {};
+  }
+
   get extents(): number {
     return this.head.extents;
   }
@@ -119,10 +124,11 @@ export class Route implements ExtentHolders {
   }
 
   /**
-   * The records of the next epoch, in which `to` holds `extents` (I3). Only what changed is returned.
+   * The records of the next epoch, in which `to` holds `extents` (I3), all of one holder. Only what changed is returned.
+   * @param verifier the write verifier under which that one gives them; '' where it has none
    * @returns the new head, and chunk records by index; a chunk that is all `base` again is null: delete it
    */
-  withHolder(extents: readonly number[], to: string): RouteChange {
+  withHolder(extents: readonly number[], to: string, verifier = ''): RouteChange {
     const id = this.ids.idOf(to);
     const touched = new Map<number, Uint8Array>();
     for (const extent of extents) {
@@ -137,7 +143,20 @@ export class Route implements ExtentHolders {
     for (const [index, chunk] of touched) {
       chunks.set(index, chunk.every((holder) => holder === base) ? null : compressChunk(this.ids, chunk));
     }
-    return { head: { ...this.head, epoch: this.head.epoch + 1 }, chunks };
+    return {
+      head: { ...this.head, gave: this.gaveWith(extents, to, verifier), epoch: this.head.epoch + 1 },
+      chunks,
+    };
+  }
+
+  private gaveWith([first]: readonly number[], to: string, verifier: string): Record<string, string> {
+    const gave = { ...this.gave };
+    delete gave[to];
+    if (first === undefined) return gave;
+    const giver = this.holderNameAt(first);
+    if (verifier === '') delete gave[giver];
+    else gave[giver] = verifier;
+    return gave;
   }
 
   /** The records of the next epoch, the same otherwise: the holder's file exists from now on. */

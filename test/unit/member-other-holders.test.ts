@@ -22,17 +22,26 @@ class Home {
     this.others = new OtherHolders('v', settledVolume(), this.route(home, holders), context);
   }
 
-  private route(home: string, holders: readonly string[], unflushed = {}): Route {
-    return { home, holders: holders.map((member) => this.ids.idOf(member)), unflushed };
+  private route(home: string, holders: readonly string[], unflushed = {}, gave = {}): Route {
+    return { home, holders: holders.map((member) => this.ids.idOf(member)), unflushed, gave };
   }
 
   adopt(home: string, ...holders: string[]): void {
     this.others.adopt(this.route(home, holders));
   }
 
+  /** Members have given all that they held, under these verifiers. */
+  adoptGiven(gave: Record<string, string>, ...holders: string[]): void {
+    this.others.adopt(this.route('m1', holders, {}, gave));
+  }
+
   /** The home comes from a member that left this. */
   comes(unflushed: Record<string, string>, ...holders: string[]): void {
-    this.others.adopt(this.route('m1', holders, unflushed));
+    this.comesGiven({}, unflushed, ...holders);
+  }
+
+  comesGiven(gave: Record<string, string>, unflushed: Record<string, string>, ...holders: string[]): void {
+    this.others.adopt(this.route('m1', holders, unflushed, gave));
     this.others.findUntold();
   }
 
@@ -201,4 +210,29 @@ t.test('a home that has gone tells who is still there of a holder that goes afte
   home.losesPower('m3');
   home.adopt('m2', 'm1', 'm2');
   t.equal(home.others.losses, 1);
+});
+
+t.test('a holder that gives all before it could say that it had lost its power', async (t) => {
+  const home = new Home('m1', 'm1', 'm2', 'm3');
+  await home.forward('write', 'm2');
+  home.adoptGiven({ m2: 'm2 1' }, 'm1', 'm3'); // what its last hello said is 'm2 0' still
+  t.equal(home.others.losses, 1, 'what it gave was not what it had acknowledged');
+});
+
+t.test('a holder that loses its power after it has given all', async (t) => {
+  const home = new Home('m1', 'm1', 'm2', 'm3');
+  await home.forward('write', 'm2');
+  home.losesPower('m2');
+  home.adoptGiven({ m2: 'm2 0' }, 'm1', 'm3');
+  t.equal(home.others.losses, 0, 'it gave everything, and that is durable elsewhere');
+});
+
+t.test('the same for who is home next, and has not heard of it by then', (t) => {
+  const [lost, kept] = [new Home('m2', 'm1', 'm3'), new Home('m2', 'm1', 'm3')];
+  lost.comesGiven({ m3: 'm3 1' }, { m3: 'm3 0' }, 'm1');
+  t.equal(lost.others.losses, 1);
+  kept.losesPower('m3');
+  kept.comesGiven({ m3: 'm3 0' }, { m3: 'm3 0' }, 'm1');
+  t.equal(kept.others.losses, 0);
+  t.end();
 });

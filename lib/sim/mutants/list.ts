@@ -164,8 +164,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'await this.drain(link);',
     replace: '',
   },
-  // That a destination refuses an extent from a member that does not hold it is a second line: only a holder asks (batch.ts
-  // asserts it), and what a process that is gone has asked ends with its links, which the hello of its next life closes.
+  // That a destination refuses who does not hold an extent is a second line: only holders ask (batch.ts asserts it).
   {
     name: 'back-before-gone',
     invariant: 'I1',
@@ -173,6 +172,14 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'migration/destination.js',
     find: 'if (volume.isLeaving(extent)) {',
     replace: 'if (volume.isLeaving(extent) && extent < 0) {',
+  },
+  {
+    name: 'gives-unsaid',
+    invariant: 'I1',
+    breaks: 'a holder that lost its power gives what is left without saying so',
+    file: 'migration/batch.js',
+    find: 'withHolder(this.extents, destination.member, verifier)',
+    replace: 'withHolder(this.extents, destination.member, verifier && "")',
   },
   {
     name: 'lost-answer-is-failure',
