@@ -55,7 +55,7 @@ export class LocalSlot implements ExtentSlot, IoPin {
     return this.traffic.reads;
   }
 
-  /** I/Os in flight. */
+  /** I/Os in flight, without flushes. */
   get pinned(): number {
     return (this.inFlight[0] as number) + (this.inFlight[1] as number);
   }
@@ -92,6 +92,12 @@ export class LocalSlot implements ExtentSlot, IoPin {
       else this.waitingForFile.push(io);
       return;
     }
+    if (io.op === 'flush') {
+      // It meets no extent: what it covers is durable here when it ends, and wherever it has gone by then (I3). Pinned, it
+      // would keep whoever drains waiting, with I/O held back, for as long as a disk may take.
+      backing.submit(io);
+      return;
+    }
     assert(io.pin === null, 'an I/O is pinned once');
     io.pin = this;
     io.pinGeneration = this.generation;
@@ -105,7 +111,6 @@ export class LocalSlot implements ExtentSlot, IoPin {
 
   /** Also for who stands in this slot's place while an extent moves. @returns whether it is to be timed */
   count({ op, offsetBytes, lengthBytes }: BlockIo): boolean {
-    if (op === 'flush') return false;
     return this.traffic.began(op === 'read', offsetBytes, op === 'read' || op === 'write' ? lengthBytes : 0);
   }
 
@@ -134,7 +139,7 @@ export class LocalSlot implements ExtentSlot, IoPin {
     if (left === 0 && this.drained !== null && generation !== this.generation) this.drained();
   }
 
-  /** Resolves when every I/O submitted before the call has ended. */
+  /** Resolves when every I/O submitted before the call has ended, but for flushes. */
   drain(): Promise<void> {
     return this.oneDrain.runExclusive(async () => {
       const before = this.generation;
