@@ -25,6 +25,8 @@ import {
 const BURST_SECONDS = 0.05;
 /** How often the loop decides: long enough for some forty copies at the floor, so that one preemption is not a trend. */
 const LOOK_MS = 100;
+/** How long whoever waits may be no use any more without noticing: a stop has 15 s in all. */
+const WAIT_MS = 1_000;
 /** Down fast, up slowly, and not at all in between: so it comes to rest instead of hunting. */
 const DOWN = 0.7;
 const UP = 1.1;
@@ -92,13 +94,19 @@ export class Pacer {
     this.idleMs = signals.idleMs();
   }
 
-  /** Resolves when `bytes` may be sent. */
-  async take(bytes: number): Promise<void> {
+  /**
+   * Resolves when `bytes` may be sent.
+   * @param checkGoing throws when they need not be sent any more: at a small rate that is long before they may
+   */
+  async take(bytes: number, checkGoing: () => void): Promise<void> {
     const nowMs = this.clock.nowMs();
     this.look(nowMs);
     const dueMs = Math.max(this.nextFreeMs, nowMs - BURST_SECONDS * 1000);
     this.nextFreeMs = dueMs + (bytes / this.rate()) * 1000;
-    if (dueMs > nowMs) await sleep(this.clock, dueMs - nowMs);
+    for (let leftMs = dueMs - nowMs; leftMs > 0; leftMs -= WAIT_MS) {
+      await sleep(this.clock, Math.min(leftMs, WAIT_MS));
+      checkGoing();
+    }
   }
 
   /** So much more (or less) than was taken is sent. */

@@ -194,9 +194,10 @@ export class Transfer {
    */
   private async atItsPace(ahead: ByteRange): Promise<ByteRange | null> {
     const { pacer } = this.context;
+    const checkGoing = (): void => this.context.checkGoing();
     const taken = this.dataBytes(ahead);
-    if (taken > 0) await pacer.take(taken);
-    this.context.checkGoing();
+    if (taken > 0) await pacer.take(taken, checkGoing);
+    checkGoing();
     const run =
       this.failure === null ? this.interceptor.dirty.nextRun(ahead.fromBytes, MOVE_COPY_BYTES) : null;
     const isSame = run?.fromBytes === ahead.fromBytes && run.toBytes === ahead.toBytes;

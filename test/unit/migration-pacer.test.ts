@@ -29,6 +29,8 @@ class WaitingClock implements Clock {
   }
 }
 
+const goOn = (): void => undefined;
+
 /** A source and its initiators, as a pacer sees them. */
 interface Place {
   readonly opsPerSecond?: number;
@@ -67,7 +69,7 @@ async function ratesOf(
   });
   const halves = new Array<number>(seconds * 2).fill(0);
   while (clock.now - startMs < seconds * 1000) {
-    await pacer.take(PIECE_BYTES);
+    await pacer.take(PIECE_BYTES, goOn);
     const { pieceMs = 0.1, latencyMs = 0.5 } = catchUp();
     pacer.answered(latencyMs);
     clock.now += pieceMs;
@@ -134,7 +136,7 @@ t.test('a destination whose loop is full holds it down as well: the home may be 
   for (const busyThere of [0, 0.9]) {
     const startMs = clock.now;
     for (bytes = 0; clock.now - startMs < 3000; bytes += PIECE_BYTES) {
-      await pacer.take(PIECE_BYTES);
+      await pacer.take(PIECE_BYTES, goOn);
       pacer.destinationIdle((clock.now - 1000) * (1 - busyThere));
     }
     if (busyThere === 0) t.ok(bytes / 3 > 1.5 * FLOOR, 'idle at both ends');
@@ -184,13 +186,25 @@ t.test('what was taken and is not sent is given back to the pace', async (t) => 
   ] as const) {
     const pacer = new Pacer(clock, PIECE_BYTES, quiet);
     clock.now += 1_000;
-    await pacer.take(1); // the first look: nobody is at work
-    await pacer.take(PIECE_BYTES);
+    await pacer.take(1, goOn); // the first look: nobody is at work
+    await pacer.take(PIECE_BYTES, goOn);
     pacer.correct(corrected);
     const beforeMs = clock.now;
-    await pacer.take(1);
+    await pacer.take(1, goOn);
     t.ok(Math.abs(clock.now - beforeMs - expectedMs) < 100, `${clock.now - beforeMs} ms`);
   }
+});
+
+t.test('who waits at a small rate hears soon that it need not', async (t) => {
+  const clock = new WaitingClock();
+  const pacer = new Pacer(clock, 1, { operations: () => 0, reads: () => 0, idleMs: () => clock.now });
+  await pacer.take(PIECE_BYTES, goOn); // paid for by the next one: three days
+  const stopMs = clock.now + 5_000;
+  const waiting = pacer.take(PIECE_BYTES, () => {
+    if (clock.now >= stopMs) throw new Error('called off');
+  });
+  await t.rejects(waiting, /called off/);
+  t.ok(clock.now - stopMs <= 1_000, `after ${clock.now - stopMs} ms`);
 });
 
 t.test('who writes does not wait for the pace of the copy', async (t) => {
