@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
-import { PEER_CONNECTIONS_MAX, PEER_READ_BUFFER_BYTES } from '../base/limits.js';
+import { MEMBERS_MAX, PEER_CONNECTIONS_MAX, PEER_READ_BUFFER_BYTES } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { listenError, tcp, type IncomingConnection, type Listener, type Net } from '../base/net.js';
 import type { Random } from '../base/random.js';
@@ -22,6 +22,9 @@ import { ControlType, frameError } from './frame.js';
 import { encodeHello, type PeerSelf } from './hello.js';
 import { Link, type LinkOwner } from './link.js';
 import type { LinkStats } from './link-stats.js';
+
+/** Names that say hello without being in the address book, one after the other: what a stranger says costs no more. */
+const NAMES_MAX = 4 * MEMBERS_MAX;
 
 export interface HubOptions {
   readonly group: string;
@@ -191,6 +194,10 @@ export class Hub implements PeerHub, LinkOwner {
     if (hello.member === '') {
       link.mayBeReady = true;
       link.sendControl(ControlType.WELCOME, encodeHello(this.self, 0));
+      return this;
+    }
+    if (this.associations.size >= NAMES_MAX && !this.associations.has(hello.member)) {
+      link.refuse(`too many members are known here, and '${hello.member}' is not one of the group's`);
       return this;
     }
     this.strangers.delete(link);

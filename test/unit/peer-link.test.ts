@@ -355,6 +355,32 @@ t.test('a stranger is told why and turned away', async (t) => {
   t.equal(await say(early), 'peer frame: a request before the hello');
 });
 
+t.test(
+  'I11: who says hello under one name after the other is refused in the end, a member never',
+  async (t) => {
+    const b = makeHub('b');
+    const a = makeHub('a');
+    t.teardown(() => Promise.all([a.close(), b.close()]));
+    const { port } = await b.listen('127.0.0.1', 0);
+    const helloOf = (name: string): Buffer =>
+      frame(
+        ControlType.HELLO,
+        encodeHello({ group: 'g', name, incarnation: `${name}-1`, verifier: '', digests: false }, 0),
+      );
+    let said = '';
+    let names = 0;
+    for (; names < 1000 && !said.includes('too many members'); names++)
+      said = refusalText(await talk(port, helloOf(`s${names}`)));
+    t.match(said, /'s\d+' is not one of the group's/);
+    t.ok(names > 64, `${names} names`);
+    b.setAddress('a', await a.listen('127.0.0.1', 0));
+    a.setAddress('b', { host: '127.0.0.1', port });
+    const request = write(8);
+    await request.through(a, 'b');
+    t.equal(request.status, PeerStatus.OK, 'the address book knows it');
+  },
+);
+
 t.test('I11: hostile bytes, however cut, cost a closed connection and nothing else', async (t) => {
   let served = 0;
   const [a, , , port] = await makePair(t as Tap.Test, echo, (request) => {
