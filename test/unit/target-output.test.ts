@@ -30,27 +30,45 @@ class Writes {
   uncork(): void {}
 }
 
-function start(): { writes: Writes; output: Output; writer: PduWriter; sendOne: () => void } {
+interface Started {
+  readonly writes: Writes;
+  readonly output: Output;
+  readonly writer: PduWriter;
+  /** A header and data, each where it stands, or both in one span. */
+  sendOne(isWhole?: boolean): void;
+}
+
+function start(): Started {
   const writes = new Writes();
   const pool = new BufferPool();
   const output = new Output(writes as unknown as NetSocket, pool, () => undefined);
   const writer = new PduWriter(output);
   const data = pool.take(DATA_BYTES);
   data.hold();
-  const sendOne = (): void => {
-    const header = new Span();
-    writer.reserveHeader(header);
-    writer.sendApart(header, data, 0, DATA_BYTES);
+  const sendOne = (isWhole = false): void => {
+    const span = new Span();
+    if (isWhole) {
+      writer.reserve(span, DATA_BYTES);
+      writer.send(span, DATA_BYTES);
+    } else {
+      writer.reserveHeader(span);
+      writer.sendApart(span, data, 0, DATA_BYTES);
+    }
   };
   return { writes, output, writer, sendOne };
 }
 
 t.test('a batch of many leaves in writes of some, no PDU cut in two', (t) => {
-  for (const digests of [false, true]) {
+  for (const [digests, isWhole] of [
+    [false, false],
+    [true, false],
+    [false, true],
+    [true, true],
+  ] as const) {
     const { writes, output, writer, sendOne } = start();
     writer.setDigests(digests, digests);
     output.beginBatch();
-    for (let i = 0; i < 2 * BATCH_PDUS_MAX + 3; i++) sendOne();
+    for (let i = 0; i < 2 * BATCH_PDUS_MAX + 3; i++) sendOne(isWhole);
     t.equal(writes.lengthsBytes.length, 2, 'full writes leave at once, and the initiator has work');
     output.endBatch();
     const pduBytes = BHS_BYTES + DATA_BYTES + (digests ? 2 * DIGEST_BYTES : 0);

@@ -49,7 +49,6 @@ export class PduWriter {
     if (end !== span.end) this.output.trim(span, end);
     this.output.commit(span);
     this.output.endPdu();
-    this.output.endPdu();
   }
 
   /** Reserves a header alone, for data that stands elsewhere; see sendApart. */
