@@ -11,6 +11,7 @@ import {
   TRANSFER_BYTES_MAX,
 } from '../../lib/base/limits.js';
 import { type MemoryUser, MemoryBudget } from '../../lib/iscsi/target/memory-budget.js';
+import { SessionMemory } from '../../lib/iscsi/target/session-memory.js';
 import { decodeAsyncMessage } from '../../lib/iscsi/wire/async-message.js';
 import { AsyncEvent, Opcode, RESERVED_TAG } from '../../lib/iscsi/wire/opcodes.js';
 import { decodeR2t } from '../../lib/iscsi/wire/r2t.js';
@@ -248,6 +249,16 @@ class Wanting implements MemoryUser {
     this.overdrew = false;
   }
 }
+
+t.test('data that comes unasked is judged by all that is held, told or not', (t) => {
+  const budget = new MemoryBudget(MiB, 0);
+  const memory = new SessionMemory(budget, { heldBytes: 0 }, () => undefined);
+  t.ok(memory.mayKeepUnasked(256 * KiB));
+  memory.writeBytes = 2 * MiB; // a window of commands that came to their turn together
+  t.notOk(memory.mayKeepUnasked(256 * KiB));
+  t.equal(budget.heldBytes, 2 * MiB);
+  t.end();
+});
 
 t.test('the line: first come, one beyond the budget, nobody passes', async (t) => {
   const memory = new MemoryBudget(100);

@@ -82,7 +82,9 @@ export class SessionMemory implements MemoryUser {
 
   /** Data that comes unasked is kept unless that would go too far. */
   mayKeepUnasked(bytes: number): boolean {
-    return bytes === 0 || !this.budget.isOverrun || this.isWithinShare(bytes);
+    if (bytes === 0) return true;
+    this.settle(); // a whole window of commands may come to their turn at once
+    return !this.budget.isOverrun || this.isWithinShare(bytes);
   }
 
   /** One command's worth beyond the budget, for the first in line. */
