@@ -332,7 +332,10 @@ export class TargetInitiator implements FramerSink {
     return tag;
   }
 
-  taskManagement(asked: number, fields: { tag?: number; refCmdSN?: number; lunHigh?: number } = {}): number {
+  taskManagement(
+    asked: number,
+    fields: { tag?: number; cmdSN?: number; refCmdSN?: number; lunHigh?: number } = {},
+  ): number {
     const bhs = Buffer.alloc(48);
     const initiatorTaskTag = this.nextTag++;
     encodeTaskManagementRequest(
@@ -345,7 +348,7 @@ export class TargetInitiator implements FramerSink {
         lunLow: 0,
         initiatorTaskTag,
         referencedTaskTag: fields.tag ?? RESERVED_TAG,
-        cmdSN: this.cmdSN,
+        cmdSN: fields.cmdSN ?? this.cmdSN,
         expStatSN: this.expStatSN,
         refCmdSN: fields.refCmdSN ?? 0,
         expDataSN: 0,

@@ -68,6 +68,25 @@ t.test('commands are delivered in the order of CmdSN', async (t) => {
   t.match(await ready(i), { initiatorTaskTag: 61, expCmdSN: 104, maxCmdSN: 103 + COMMAND_WINDOW });
 });
 
+t.test('a function that ends all tasks ends those that came before their turn', async (t) => {
+  for (const asked of [Function.ABORT_TASK_SET, Function.CLEAR_TASK_SET, Function.LOGICAL_UNIT_RESET]) {
+    const rig = await TargetRig.start();
+    const i = await rig.session();
+    const write = { cdb: write10(0, 1), write: true, expectedBytes: 512, data: Buffer.alloc(512, 7) };
+    i.command({ ...write, tag: 51, cmdSN: 101 });
+    i.command({ cdb: READY, tag: 53, cmdSN: 103 });
+    i.taskManagement(asked, { cmdSN: 102 });
+    t.match(await tmf(i), { response: Response.COMPLETE });
+    i.command({ cdb: READY, tag: 50, cmdSN: 100 });
+    t.equal((await ready(i)).initiatorTaskTag, 50);
+    i.command({ cdb: READY, tag: 52, cmdSN: 102 });
+    for (const tag of [52, 53]) t.equal((await ready(i)).initiatorTaskTag, tag, 'later ones are served');
+    t.notOk(rig.device.ram.bytes.subarray(0, 512).includes(7), 'nothing was written after the answer');
+    t.ok(await i.silence(), 'nor answered');
+    await rig.stop();
+  }
+});
+
 t.test('the window bounds what is outstanding', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());

@@ -5,7 +5,9 @@
 import { COMMAND_WINDOW } from '../../../base/limits.js';
 import { serialLess } from '../../../base/serial.js';
 import { decodeLun } from '../../../scsi/lun.js';
+import { opcodeOf } from '../../wire/bhs.js';
 import {
+  Opcode,
   RejectReason,
   TaskManagementFunction as Function,
   TaskManagementResponseCode as Response,
@@ -26,6 +28,15 @@ import type { Session } from '../session.js';
 import type { TaskFate, TaskGroup } from '../task.js';
 
 const NOTHING_AFTER = (): void => undefined;
+
+/** Of the functions, those that end more than one task. */
+const ENDS_SETS = new Set<number>([
+  Function.ABORT_TASK_SET,
+  Function.CLEAR_TASK_SET,
+  Function.LOGICAL_UNIT_RESET,
+  Function.TARGET_WARM_RESET,
+  Function.TARGET_COLD_RESET,
+]);
 
 /** The answer to one request: given when every task it ended is done at the device. */
 class PendingFunction implements TaskGroup {
@@ -75,6 +86,7 @@ export function taskManagement(session: Session, bhs: Buffer, context: PortalCon
   }
   // Those that are closed, too: what of them is at the device would land after the answer (I8).
   const sessions = context.registry.everySessionOf(session.identity.iqn);
+  if (ENDS_SETS.has(asked)) endEarly(session, pdu.cmdSN);
   switch (asked) {
     case Function.ABORT_TASK:
       return abortOne(session, pdu);
@@ -93,6 +105,15 @@ export function taskManagement(session: Session, bhs: Buffer, context: PortalCon
       return putTaskManagementResponse(session, pdu, Response.NO_REASSIGN);
     default:
       return putTaskManagementResponse(session, pdu, Response.NOT_SUPPORTED);
+  }
+}
+
+/** What came before its turn, but before the request, ends with the rest (11.5.1: all with a lower CmdSN), unanswered. */
+function endEarly({ early, memory }: Session, cmdSN: number): void {
+  for (const [at, pdu] of early) {
+    if (pdu === null || opcodeOf(pdu.bhs) !== Opcode.SCSI_COMMAND || !serialLess(at, cmdSN)) continue;
+    memory.earlyBytes -= pdu.data.length;
+    early.set(at, null);
   }
 }
 
