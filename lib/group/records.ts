@@ -105,7 +105,8 @@ export type CreationRecord = z.infer<typeof CreationRecord>;
 /** Extents per chunk of a route: a commit rewrites one chunk, so this bounds what it writes. */
 export const ROUTE_CHUNK_EXTENTS = 4096;
 
-const verifier = z.string().min(1).max(64);
+export const VERIFIER_CHARS_MAX = 64;
+const verifier = z.string().min(1).max(VERIFIER_CHARS_MAX);
 
 export const RouteHeadRecord = z.object({
   epoch: count.min(1),
@@ -118,7 +119,10 @@ export const RouteHeadRecord = z.object({
    * unflushed there (storage/write-verifier.ts).
    */
   unflushed: z.record(memberName, verifier).optional(),
-  /** The write verifier of each that has given extents and has received none since, when it last gave. */
+  /**
+   * The write verifier of each that has given extents and has received none since, when it last gave; one that nobody knows
+   * where its disk had lost something by then.
+   */
   gave: z.record(memberName, verifier).optional(),
 });
 export type RouteHeadRecord = z.infer<typeof RouteHeadRecord>;

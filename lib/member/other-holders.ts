@@ -12,6 +12,8 @@ import type { MemberIds } from '../routing/member-ids.js';
 const RETURN_MS = 60_000;
 /** Each is a member that has lost its power since this home came. */
 const LOSSES_REMEMBERED_MAX = 64;
+/** Stands for the verifier of what is gone where the member has the same one still, or none: no member ever has this one. */
+const LOST = 'lost';
 
 export interface OtherHoldersContext {
   readonly hub: PeerHub;
@@ -42,6 +44,8 @@ interface Loss {
 export class OtherHolders {
   /** See BlockDevice. */
   losses = 0;
+  /** Sessions may be here, and flush here. */
+  private hasBeenHome: boolean;
   /** By the member's number. */
   private readonly slots = new Map<number, RemoteSlot>();
   /** When this member, or this process, began to be home, and what it had found by then. */
@@ -59,6 +63,7 @@ export class OtherHolders {
     private readonly context: OtherHoldersContext,
   ) {
     this.arrivedMs = context.clock.nowMs();
+    this.hasBeenHome = route.home === context.self;
   }
 
   slotOf(holder: number): RemoteSlot {
@@ -77,11 +82,21 @@ export class OtherHolders {
     const { self } = this.context;
     const wasHome = this.route.home === self;
     const isHome = route.home === self;
+    const gaveBefore = this.route.gave[self];
     this.route = route;
+    this.hasBeenHome ||= isHome;
     if (isHome && !wasHome) return this.arrive();
     // Also where this member is home no more: sessions that have not left yet flush here.
     for (const [holder, { unflushed, member }] of this.slots)
       if (!route.holders.includes(holder)) unflushed.left(route.gave[member]);
+    if (this.hasBeenHome && route.gave[self] !== gaveBefore) this.gaveOwn(route.gave[self]);
+  }
+
+  /** What this member's disk has lost, it finds when it gives the last extent (migration/batch.ts): no flush comes to it then. */
+  private gaveOwn(verifier: string | undefined): void {
+    const { hub, self } = this.context;
+    const own = hub.verifierOf(self);
+    if (verifier !== undefined && verifier !== own) this.lost(self, own);
   }
 
   /** What the home before knew is this one's to tell; what was this member's when it was home before is not. */
@@ -155,8 +170,10 @@ export class OtherHolders {
     return this.route.holders.filter((holder) => holder !== ids.idOf(self));
   }
 
-  private lost(holder: string, verifier: string): void {
+  private lost(holder: string, before: string): void {
     this.losses += 1;
+    const isStill = before === '' || before === this.context.hub.verifierOf(holder);
+    const verifier = isStill ? LOST : before; // or the next home would not find it
     this.untold.push({ number: this.losses, member: holder, verifier });
     if (this.untold.length > LOSSES_REMEMBERED_MAX) this.untold.shift();
     this.context.log.error({ volume: this.name, holder }, 'a member lost writes that nobody had flushed');

@@ -5,7 +5,8 @@
  *   1  gate shut, local I/O drained, interceptors in place           (rule 1)
  *   2  gate open, attempts and copies until every extent is MIRRORED (transfer.ts)
  *   3  destination synced while writes go on; then mirrored writes are durable when answered, and a second, short sync
- *      covers those answered before that
+ *      covers those answered before that. Beside the first, a source that gives its last extent syncs its own file: what its
+ *      disk has lost nobody would hear of any more
  *   4  writes held; anything dirty again → back to 2. Now the destination has, durably, every acknowledged write (I3)
  *   5  is it still the process that received them?
  *   6  reads held too; nothing is in flight on the extents (I5), nothing is dirty (rule 8)
@@ -30,7 +31,7 @@ import {
   MOVE_STEP_MS_MAX,
   READ_BACK_RETRY_MS,
 } from '../base/limits.js';
-import { MemberRecord, keys, parseRecord } from '../group/records.js';
+import { MemberRecord, VERIFIER_CHARS_MAX, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreCompare } from '../group/store.js';
 import { PeerStatus, PeerType } from '../peer/contract.js';
 import type { Route } from '../routing/route.js';
@@ -124,7 +125,7 @@ export class Batch {
     const { waypoints } = this.context;
     try {
       waypoints.reached('batch.mirrored');
-      await this.seal(true, MOVE_STEP_MS_MAX);
+      const [verifier] = await Promise.all([this.syncSource(), this.seal(true, MOVE_STEP_MS_MAX)]);
       waypoints.reached('batch.synced');
       await Promise.all(interceptors.map((interceptor) => interceptor.mirrorDurably()));
       await this.seal(true, MOVE_STEP_MS_MAX);
@@ -141,7 +142,7 @@ export class Batch {
       await Promise.all(interceptors.map((interceptor) => interceptor.holdAll()));
       for (const interceptor of interceptors) interceptor.assertClean();
       waypoints.reached('batch.sealed');
-      const committed = await this.commit(incarnation, place);
+      const committed = await this.commit(incarnation, place, verifier);
       this.context.stats.stalled(this.context.clock.nowMs() - heldAtMs);
       if (!committed)
         throw new DestinationError(
@@ -155,6 +156,30 @@ export class Batch {
       return false;
     }
     return true;
+  }
+
+  /**
+   * The kernel tells once, and a sync only, what it could not write of a file; reads find the disk's older bytes then, and so
+   * does the copy (I1). As long as this member holds an extent, flushes come here and are told. With the last one it looks
+   * itself. The extents go all the same, away from a disk that fails, but under a verifier that nobody knows: the home finds
+   * that writes are gone (peer/unflushed.ts).
+   * @returns the write verifier under which the batch is given
+   */
+  private async syncSource(): Promise<string> {
+    const { table, volumeName, destination, self, file, log } = this.context;
+    const verifier = destination.hub.verifierOf(self);
+    const route = table.get(volumeName)?.route;
+    if (route?.holdsNoneBut(self, this.extents) !== true) return verifier;
+    try {
+      await file.sync();
+      return verifier;
+    } catch (error) {
+      log.warn(
+        { volume: volumeName, error: describeError(error) },
+        'the disk has lost writes that are not flushed; what it has is given',
+      );
+      return `${this.context.nextToken()}-${this.context.incarnation}`.slice(0, VERIFIER_CHARS_MAX);
+    }
   }
 
   /**
@@ -173,8 +198,8 @@ export class Batch {
   }
 
   /** Step 7. False: one of the two is not what it was. Throws when the route is no longer ours to change. */
-  private async commit(incarnation: string, place: StoreCompare): Promise<boolean> {
-    const { table, volumeName, destination, waypoints, self } = this.context;
+  private async commit(incarnation: string, place: StoreCompare, verifier: string): Promise<boolean> {
+    const { table, volumeName, destination, waypoints } = this.context;
     for (;;) {
       const routed = table.get(volumeName);
       if (routed === undefined) throw new BlockferryError('NOT_FOUND', `volume ${volumeName} was deleted`);
@@ -182,7 +207,6 @@ export class Batch {
       const there = await this.compareDestination(incarnation);
       if (there === null) return false;
       try {
-        const verifier = destination.hub.verifierOf(self);
         const change = routed.route.withHolder(this.extents, destination.member, verifier);
         waypoints.reached('commit.asked');
         const route = await table.commit(routed, change, [there, place, this.context.moveCondition()]);

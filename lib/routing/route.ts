@@ -123,6 +123,18 @@ export class Route implements ExtentHolders {
     return true;
   }
 
+  /** Whether `extents`, in ascending order, are all that `member` holds. Asked at every batch: it ends at the first other one. */
+  holdsNoneBut(member: string, extents: readonly number[]): boolean {
+    const id = this.ids.idOf(member);
+    let next = 0;
+    for (let extent = 0; extent < this.head.extents; extent++) {
+      if (this.holderAt(extent) === id) {
+        if (extents[next++] !== extent) return false;
+      } else if (typeof this.chunks[chunkOf(extent)] === 'number') extent = endOfChunk(extent) - 1;
+    }
+    return true;
+  }
+
   /**
    * The records of the next epoch, in which `to` holds `extents` (I3), all of one holder. Only what changed is returned.
    * @param verifier the write verifier under which that one gives them; '' where it has none

@@ -22,7 +22,7 @@ class Home {
     this.others = new OtherHolders('v', settledVolume(), this.route(home, holders), context);
   }
 
-  private route(home: string, holders: readonly string[], unflushed = {}, gave = {}): Route {
+  route(home: string, holders: readonly string[], unflushed = {}, gave = {}): Route {
     return { home, holders: holders.map((member) => this.ids.idOf(member)), unflushed, gave };
   }
 
@@ -235,4 +235,57 @@ t.test('the same for who is home next, and has not heard of it by then', (t) => 
   kept.comesGiven({ m3: 'm3 0' }, { m3: 'm3 0' }, 'm1');
   t.equal(kept.others.losses, 0);
   t.end();
+});
+
+t.test('a disk of the home itself that lost writes: it gives its last extent as nobody knows it', (t) => {
+  const home = new Home('m1', 'm1', 'm2');
+  home.adoptGiven({ m1: 'm1 0' }, 'm2');
+  t.equal(home.others.losses, 0, 'it has lost nothing');
+  home.adoptGiven({}, 'm1', 'm2');
+  home.adoptGiven({ m1: '7-i' }, 'm2');
+  t.equal(home.others.losses, 1);
+  home.adoptGiven({ m1: '7-i' }, 'm3');
+  t.equal(home.others.losses, 1, 'it is said once');
+  home.adoptGiven({}, 'm1', 'm3');
+  home.adoptGiven({ m1: '8-i' }, 'm3');
+  t.equal(home.others.losses, 2, 'and again when it is so again');
+  t.end();
+});
+
+t.test('the same of one that is home no more, whose sessions have not left yet', (t) => {
+  const home = new Home('m1', 'm1', 'm2');
+  home.adopt('m2', 'm1', 'm2');
+  home.others.adopt(home.route('m2', ['m2'], {}, { m1: '7-i' }));
+  t.equal(home.others.losses, 1);
+  const never = new Home('m2', 'm1', 'm2');
+  never.others.adopt(never.route('m2', ['m2'], {}, { m1: '7-i' }));
+  t.equal(never.others.losses, 0, 'nobody flushes where the home never was');
+  t.end();
+});
+
+t.test('what was given in an earlier life is not lost in this one', (t) => {
+  const home = new Home('m1', 'm1', 'm2');
+  home.adoptGiven({ m1: 'm1 0' }, 'm2');
+  home.losesPower('m1');
+  home.adoptGiven({ m1: 'm1 0' }, 'm3');
+  t.equal(home.others.losses, 0);
+  t.end();
+});
+
+t.test('a loss of who has the same verifier still is found by the next home too', async (t) => {
+  for (const giver of ['m1', 'm3']) {
+    const home = new Home('m1', 'm1', 'm2', 'm3');
+    home.others.admit();
+    home.adoptGiven({ [giver]: '7-i' }, 'm2');
+    t.equal(home.others.losses, 1, giver);
+    t.equal(home.others.unflushed(0)[giver], 'lost');
+    home.adopt('m1', 'm2', giver);
+    t.equal(home.others.unflushed(0)[giver], 'lost', 'though it holds something again');
+  }
+  const [gone, back] = [new Home('m2', 'm2'), new Home('m2', 'm2', 'm3')];
+  gone.comesGiven({ m3: '7-i' }, { m3: 'lost' }, 'm2');
+  t.equal(gone.others.losses, 1);
+  back.comes({ m3: 'lost' }, 'm2', 'm3');
+  await back.forward('flush', 'm3');
+  t.equal(back.others.losses, 1);
 });

@@ -64,6 +64,10 @@ t.test(`a route is what an array of holders would be (seed ${SEED})`, async (t) 
           const count = model.filter((holder) => holder === name).length;
           if ((r.countByHolder().get(name) ?? 0) !== count || r.extentsHeldBy(name).length !== count)
             return false;
+          const held = r.extentsHeldBy(name);
+          if (!r.holdsNoneBut(name, held)) return false;
+          if (held.length > 0 && r.holdsNoneBut(name, held.slice(0, -1))) return false;
+          if (held.length > 0 && r.holdsNoneBut(name, held.slice(1))) return false;
         }
       }
       return true;
