@@ -43,6 +43,14 @@ import { Interceptor } from './interceptor.js';
 import { SealAnswer, formatSeal } from './messages.js';
 import { Transfer, type TransferContext } from './transfer.js';
 
+/**
+ * A store that answers and takes no commit (its disk is full) is asked so often. All I/O on the batch waits meanwhile, with the
+ * pauses some 3 s: a forwarded one gives up after FORWARD_PATIENCE_MS, and an initiator not much later.
+ */
+const COMMIT_TRIES_MAX = 7;
+/** After the first; twice as long after each that follows. */
+const COMMIT_PAUSE_MS = 50;
+
 export interface BatchContext extends TransferContext {
   readonly clock: Clock;
   readonly store: GroupStore;
@@ -197,10 +205,13 @@ export class Batch {
     return SealAnswer.parse(JSON.parse(answer.toString('utf8'))).incarnation;
   }
 
-  /** Step 7. False: one of the two is not what it was. Throws when the route is no longer ours to change. */
+  /**
+   * Step 7. False: one of the two is not what it was. Throws when the route is no longer ours to change, or the store does not
+   * take the change.
+   */
   private async commit(incarnation: string, place: StoreCompare, verifier: string): Promise<boolean> {
     const { table, volumeName, destination, waypoints } = this.context;
-    for (;;) {
+    for (let refusals = 0; ;) {
       const routed = table.get(volumeName);
       if (routed === undefined) throw new BlockferryError('NOT_FOUND', `volume ${volumeName} was deleted`);
       this.checkStillOurs(routed.route);
@@ -216,10 +227,25 @@ export class Batch {
         }
       } catch (error) {
         if (await this.wasCommitted(error)) return true;
+        refusals += 1;
+        await this.pauseAfter(refusals, error);
       }
       await this.context.rereadMove();
       if ((await this.ownPlace()).revision !== place.revision) return false;
     }
+  }
+
+  /** The store has said that it did not make the change. */
+  private async pauseAfter(refusals: number, error: unknown): Promise<void> {
+    if (refusals === COMMIT_TRIES_MAX) {
+      throw new BlockferryError(
+        'IO',
+        `the group's store does not take the commit: ${describeError(error)}`,
+        'mend the store (is its disk full?), then ask for the move again',
+        { cause: error },
+      );
+    }
+    await sleep(this.context.clock, COMMIT_PAUSE_MS * 2 ** (refusals - 1));
   }
 
   private checkStillOurs(route: Route): void {

@@ -158,6 +158,10 @@ export class MoveRunner {
     const { record } = move;
     const routed = this.options.table.get(record.volume);
     if (routed === undefined || record.state !== 'active' || this.stopping || !move.isKnown) return;
+    if (move.failure !== '') {
+      if (!move.giving && !move.finishing) this.track(this.finish(move, 'failed', move.failure));
+      return;
+    }
     const { self } = this.options;
     const { first, last } = rangeOf(record, routed);
     if (record.to !== self && !this.isGiving(record.volume)) {
@@ -255,8 +259,8 @@ export class MoveRunner {
   private async gaveUp(move: RunningMove, error: unknown): Promise<void> {
     if (error instanceof BlockferryError && error.code === 'CANCELLED') return;
     this.options.log.warn({ volume: move.record.volume, error: describeError(error) }, 'a move failed');
-    move.stats.lastError = describeError(error);
-    await this.finish(move, 'failed', describeError(error));
+    move.stats.lastError = move.failure = describeError(error);
+    await this.finish(move, 'failed', move.failure);
   }
 
   private async giveHome(move: RunningMove, routed: RoutedVolume): Promise<void> {

@@ -11,6 +11,8 @@ export class RunningMove {
   giving = false;
   committingHome = false;
   finishing = false;
+  /** Why this member's part has failed, which may be still to be written down. */
+  failure = '';
   written = '';
 
   /** @param revision of the record in the store */

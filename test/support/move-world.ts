@@ -3,7 +3,7 @@
  * and destinations over a memory store, fake peers and RAM files that answer late. Everything random comes from a seed.
  */
 import { systemClock, type Clock } from '../../lib/base/clock.js';
-import { silentLog } from '../../lib/base/log.js';
+import { silentLog, type Logger } from '../../lib/base/log.js';
 import { noWaypoints } from '../../lib/base/waypoints.js';
 import { SeededRandom, randomBelow } from '../../lib/base/random.js';
 import { type IoError, submitAndWait, type BlockIo } from '../../lib/block/device.js';
@@ -115,6 +115,8 @@ export class WorldMember {
   /** Files that it left, since they could make nothing durable. */
   renewals = 0;
   strict = false;
+  /** Of its moves. */
+  log: Logger = silentLog;
   /** What was asked for. */
   rateBytesPerSecond: number | null = null;
   /** I/Os of initiators, ever, as the pacer of a move asks for them. */
@@ -262,7 +264,7 @@ export class WorldMember {
       isStopping: () => world.isClosed,
       ...{
         clock: world.clock,
-        log: silentLog,
+        log: this.log,
         waypoints: noWaypoints,
         store: world.store,
         idleBuffers: [],

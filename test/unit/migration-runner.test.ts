@@ -90,6 +90,41 @@ t.test('a move that is called off while its failure cannot be written is not tak
   t.equal(runner.statsOf('v'), undefined, 'the next one has figures of its own');
 });
 
+t.test('a move whose failure cannot be written gives nothing until it is', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  await rig.write(1, 7);
+  const { store, peers } = rig;
+  const address = { host: '127.0.0.1', port: 1 };
+  const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
+  await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
+  peers.join('m2', { handle: (request) => request.answer(PeerStatus.REFUSED) });
+  let opens = 0;
+  peers.fate = (_member, { type }) => {
+    if (type === PeerType.MOVE_OPEN) opens += 1;
+    return null;
+  };
+  await startRunner(t, rig);
+  const move = await createMove(store, doors, WANTED);
+  const txn = store.txn.bind(store);
+  let tries = 0;
+  store.txn = async (compares, operations) => {
+    const isEnd = operations.some((each) => 'put' in each && /"state":"failed"/.test(each.value));
+    if (!isEnd) return txn(compares, operations);
+    tries += 1;
+    throw new Error('the disk is full');
+  };
+  await until('it has failed', () => tries > 0);
+  const opensBefore = opens;
+  await until('that is tried again', () => tries > 2);
+  t.equal(opens, opensBefore, 'and nothing else');
+  store.txn = txn;
+  const isWritten = async (): Promise<boolean> =>
+    /"state":"failed".*refused the request/.test((await store.get(keys.move(move.id)))?.value ?? '');
+  await until('it is written', isWritten);
+  t.equal(opens, opensBefore);
+});
+
 t.test('a home whose commit is in doubt is doubted until the store says (I8)', async (t) => {
   const rig = await homeWithoutExtents(t);
   const { store, host } = rig;
