@@ -72,9 +72,21 @@ export class EmbeddedStore implements GroupStore {
     this.timer = options.clock.after(LOOK_MS, () => this.look());
   }
 
-  /** Opens the store in `folder`, creating it if needed. Throws INVALID for a folder of something else. */
+  /**
+   * Opens the store in `folder`, creating it if needed. What leases of the dead have left is gone when it resolves: nobody
+   * may have looked since, and a member that starts again must not meet the record of its last life, whose process number
+   * another process may have by now.
+   * @throws INVALID for a folder of something else
+   */
   static async open(folder: string, options: EmbeddedStoreOptions): Promise<EmbeddedStore> {
-    return new EmbeddedStore(folder, await LmdbTables.open(folder), options);
+    const store = new EmbeddedStore(folder, await LmdbTables.open(folder), options);
+    try {
+      await store.reap();
+      return store;
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
   }
 
   async get(key: string): Promise<StoreEntry | undefined> {
@@ -183,14 +195,20 @@ export class EmbeddedStore implements GroupStore {
   /** The net under the bell, and the reaper: whoever is alive ends the leases of the dead. */
   private look(): void {
     this.watchers.ring();
+    void this.reap();
+    this.timer = this.options.clock.after(LOOK_MS, () => this.look());
+  }
+
+  /** A store without room for it serves what it has: the next look tries again. */
+  private async reap(): Promise<void> {
     const time = { nowMs: this.options.clock.nowMs(), bootId: this.bootId };
     const expired = this.read(() => expiredLeases(this.tables, time));
-    if (expired.length > 0) {
-      this.write((now) => reapLeases(this.tables, expired, now)).catch((error: unknown) => {
-        this.options.log.warn({ error: describeError(error) }, 'store reaper');
-      });
+    if (expired.length === 0) return;
+    try {
+      await this.write((now) => reapLeases(this.tables, expired, now));
+    } catch (error) {
+      this.options.log.warn({ error: describeError(error) }, 'store reaper');
     }
-    this.timer = this.options.clock.after(LOOK_MS, () => this.look());
   }
 }
 

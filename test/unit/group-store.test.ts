@@ -12,8 +12,10 @@ import { silentLog } from '../../lib/base/log.js';
 import { systemRandom } from '../../lib/base/random.js';
 import { EmbeddedStore } from '../../lib/group/embedded-store.js';
 import { CHANGES_MAX } from '../../lib/group/ledger.js';
-import { storeError } from '../../lib/group/lmdb-tables.js';
+import { LmdbTables, storeError } from '../../lib/group/lmdb-tables.js';
+import { Membership } from '../../lib/group/membership.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
+import { formatRecord, keys } from '../../lib/group/records.js';
 import { LOADERS } from '../support/root.js';
 import { Collector, storeSuite } from '../support/store-suite.js';
 import { until } from '../support/wait.js';
@@ -103,6 +105,49 @@ t.test('embedded: survives close and open; leases of another boot do not', async
   t.same(collector.lines, ['m gone']);
   await third.close();
 });
+
+/** Leaves a member in the store as a process does that is killed; its number is that of a process that is there. */
+async function leaveMember(store: EmbeddedStore, name: string, ttlMs: number): Promise<void> {
+  const address = { host: '127.0.0.1', port: 1 };
+  const self = { name, portal: address, peer: address, pid: process.pid, incarnation: `${name}-before` };
+  const lease = await store.lease(ttlMs);
+  await store.txn([], [{ put: keys.member(name), value: formatRecord({ ...self, startedAtMs: 0 }), lease }]);
+}
+
+/** As it is found after the machine was started again, by whose clock the lease would last for years. */
+async function startMachineAgain(folder: string, ttlMs: number): Promise<void> {
+  const tables = await LmdbTables.open(folder);
+  await tables.write(() => {
+    for (const [id, row] of [...tables.leases()])
+      if (row.ttlMs === ttlMs) tables.putLease(id, { ...row, bootId: 'before', expiresAtMs: 1e12 });
+  });
+  await tables.close();
+}
+
+const ends = [
+  ['whose time is over', 30_000],
+  ['of another boot', 0],
+] as const;
+for (const [what, laterMs] of ends) {
+  t.test(`embedded: a lease ${what} is gone before a member starts again`, async (t) => {
+    const folder = makeFolder(t);
+    const before = await EmbeddedStore.open(folder, options);
+    await leaveMember(before, 'm1', 20_000);
+    await leaveMember(before, 'm2', 60_000);
+    await before.close();
+    if (laterMs === 0) await startMachineAgain(folder, 20_000);
+    const clock: Clock = { ...systemClock, nowMs: () => systemClock.nowMs() + laterMs };
+    const store = await EmbeddedStore.open(folder, { ...options, clock });
+    t.teardown(() => store.close());
+    const address = { host: '127.0.0.1', port: 1 };
+    const self = { portal: address, peer: address, pid: process.pid, clock, log: silentLog };
+    await t.rejects(Membership.join(store, { name: 'm2', incarnation: 'm2-now', ...self }), { code: 'BUSY' });
+    t.ok(await store.get(keys.member('m2')), 'a lease that still runs is let alone');
+    const m1 = await Membership.join(store, { name: 'm1', incarnation: 'm1-now', ...self });
+    t.ok(m1.isValid, "who has the number of its last life by now is in nobody's way");
+    await m1.leave();
+  });
+}
 
 t.test('embedded: a folder of something else is INVALID, a full disk NO_SPACE', async (t) => {
   const garbage = makeFolder(t);
