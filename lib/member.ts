@@ -68,6 +68,7 @@ export class Member {
   private view!: GroupView;
   private hub!: Hub;
   private closePortal: Closer = () => undefined;
+  private stopWaiting: Closer = () => undefined;
   private fencer!: Fencer;
   /** Null: this member redirects. */
   private everyPath: EveryPath | null = null;
@@ -126,6 +127,7 @@ export class Member {
    */
   async stop(): Promise<void> {
     const failures: unknown[] = [];
+    await this.stopWaiting();
     for (let close = this.closers.pop(); close !== undefined; close = this.closers.pop()) {
       try {
         await close();
@@ -286,6 +288,7 @@ export class Member {
       hasLeft: async (member, process) => (await processOf(store, member)) !== process,
       loopIdleMs: () => loop.idleMs,
     });
+    this.stopWaiting = () => this.host.stopWaiting();
     this.memberLeft = (process) => {
       reservations.memberLeft();
       this.host.memberLeft(process);

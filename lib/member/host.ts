@@ -48,6 +48,8 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
   /** Volumes that were deleted, until their files are gone. */
   private readonly leaving = new Map<string, Promise<void>>();
   private suspended = true;
+  private isStopping = false;
+  private hasGivenUp = false;
 
   constructor(private readonly options: VolumeHostOptions) {
     this.incarnation = options.incarnation;
@@ -72,9 +74,29 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
       // Once the lease is out others take what they had sent here for undone (I8).
       unit.guests.lapse();
     }
+    if (this.isStopping) this.giveUpHeld();
+  }
+
+  /**
+   * The member stops: sessions cannot end while their I/O waits for a lease, which may never come. From now on it is given up
+   * when there is none, and not served any more should one come.
+   */
+  stopWaiting(): void {
+    this.isStopping = true;
+    if (this.suspended) this.giveUpHeld();
+  }
+
+  /** The sessions end first, without a word: what is given up would be an error to their initiators (I7). */
+  private giveUpHeld(): void {
+    this.hasGivenUp = true;
+    for (const { record, volume } of this.byName.values()) {
+      this.options.cutOff(record.iqn);
+      volume.giveUpHeld();
+    }
   }
 
   resume(): void {
+    if (this.hasGivenUp) return;
     this.suspended = false;
     for (const held of this.byName.values()) held.volume.resume();
   }
@@ -285,6 +307,7 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
       vacated: this.leaving.get(routed.record.name) ?? Promise.resolve(),
     });
     if (this.suspended) held.volume.suspend();
+    if (this.hasGivenUp) held.volume.giveUpHeld();
     return held;
   }
 

@@ -30,6 +30,7 @@ export class Volume implements BlockDevice, IoOrigin {
   /** What other members may lose of it. */
   elsewhere: Required<Pick<BlockDevice, 'losses' | 'admit'>> | null = null;
   private held: BlockIo[] | null = null;
+  private hasGivenUp = false;
 
   /**
    * @param holders who holds each extent, at the current epoch
@@ -78,6 +79,7 @@ export class Volume implements BlockDevice, IoOrigin {
 
   /** What nobody waits for any more is not begun: it could meet what was sent since. */
   resume(): void {
+    if (this.hasGivenUp) return;
     const held = this.held;
     this.held = null;
     for (const io of held ?? []) {
@@ -86,8 +88,20 @@ export class Volume implements BlockDevice, IoOrigin {
     }
   }
 
+  /**
+   * Stops serving for good: the member stops, and no lease will come for what waits for one. Ends what is held, and whatever
+   * comes: were it resumed, it could begin I/O in the midst of the stop.
+   */
+  giveUpHeld(): void {
+    const held = this.held ?? [];
+    this.held = [];
+    this.hasGivenUp = true;
+    for (const io of held) this.turnedAway(io);
+  }
+
   private turnedAway(io: BlockIo): void {
-    if (this.held !== null) this.held.push(io);
+    if (this.hasGivenUp) io.complete(new IoError('aborted', 'the member stops'));
+    else if (this.held !== null) this.held.push(io);
     else io.complete(new IoError('aborted', 'the volume is served elsewhere by now'));
   }
 

@@ -146,6 +146,19 @@ t.test('a suspended volume holds I/O and serves it when it resumes (I4)', async 
   t.equal(here.counts.read, 1);
 });
 
+t.test('what a volume holds is given up with it, and nothing is begun any more', async (t) => {
+  const { volume, here } = scattered();
+  const read = (): Promise<void> => submitAndWait(volume, 'read', 0, 512, Buffer.alloc(512));
+  volume.suspend();
+  const held = read();
+  volume.giveUpHeld();
+  await t.rejects(held, { code: 'aborted' });
+  await t.rejects(read(), { code: 'aborted' });
+  volume.resume();
+  await t.rejects(read(), { code: 'aborted' }, 'not by a lease that comes then, either');
+  t.equal(here.counts.read, 0);
+});
+
 t.test('what nobody waits for by then is not begun', async (t) => {
   const { volume, here } = scattered();
   volume.suspend();
