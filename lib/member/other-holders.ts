@@ -126,7 +126,9 @@ export class OtherHolders {
     const others = new Set(this.elsewhere().map((holder) => ids.nameOf(holder)));
     for (const [member, verifier] of Object.entries(this.route.unflushed)) {
       if (others.has(member)) continue;
-      const now = this.route.gave[member] ?? hub.verifierOf(member);
+      // What it gave by is old where it holds something again, or still.
+      const holds = this.route.holders.includes(ids.idOf(member));
+      const now = (holds ? undefined : this.route.gave[member]) ?? hub.verifierOf(member);
       if (now !== '' && now !== verifier) this.lost(member, verifier);
     }
   }

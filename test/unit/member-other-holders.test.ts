@@ -289,3 +289,11 @@ t.test('a loss of who has the same verifier still is found by the next home too'
   await back.forward('flush', 'm3');
   t.equal(back.others.losses, 1);
 });
+
+t.test('what a member gave once says nothing of what it has held since', (t) => {
+  const home = new Home('m2', 'm1', 'm2');
+  home.losesPower('m1');
+  home.comesGiven({ m1: 'm1 0' }, { m1: 'm1 0', m2: 'm2 0' }, 'm1', 'm2');
+  t.equal(home.others.losses, 1, 'it gave half, and lost of the rest');
+  t.end();
+});
