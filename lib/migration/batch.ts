@@ -51,6 +51,9 @@ const COMMIT_TRIES_MAX = 7;
 /** After the first; twice as long after each that follows. */
 const COMMIT_PAUSE_MS = 50;
 
+/** How long what waits for a disk may go on without noticing that it need not. */
+const LOOK_MS = 1_000;
+
 export interface BatchContext extends TransferContext {
   readonly clock: Clock;
   readonly store: GroupStore;
@@ -179,15 +182,28 @@ export class Batch {
     const route = table.get(volumeName)?.route;
     if (route?.holdsNoneBut(self, this.extents) !== true) return verifier;
     try {
-      await file.sync();
+      await this.inTime(file.sync(), MOVE_STEP_MS_MAX);
       return verifier;
     } catch (error) {
+      this.context.checkGoing();
       log.warn(
         { volume: volumeName, error: describeError(error) },
-        'the disk has lost writes that are not flushed; what it has is given',
+        'the disk may have lost writes that are not flushed; what it has is given',
       );
       return `${this.context.nextToken()}-${this.context.incarnation}`.slice(0, VERIFIER_CHARS_MAX);
     }
+  }
+
+  /** A disk that hangs keeps no move from ending, however it is to end. */
+  private async inTime(work: Promise<void>, mostMs: number): Promise<void> {
+    let isDone = false;
+    const done = work.then(() => void (isDone = true));
+    for (let leftMs = mostMs; leftMs > 0; leftMs -= LOOK_MS) {
+      await Promise.race([done, sleep(this.context.clock, LOOK_MS)]);
+      if (isDone) return;
+      this.context.checkGoing();
+    }
+    throw new Error(`not done after ${mostMs / 1000} s`);
   }
 
   /**

@@ -1,17 +1,19 @@
 /** A source whose disk has lost acknowledged writes: what it has is given, and the home hears that something is gone (I1). */
 import t, { type Test } from 'tap';
+import { type Clock, systemClock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { IoError, submitAndWait } from '../../lib/block/device.js';
 import { OtherHolders } from '../../lib/member/other-holders.js';
 import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
-import { MoveWorld, VOLUME, type WorldMember } from '../support/move-world.js';
+import { hurriedClock, MoveWorld, VOLUME, type WorldMember } from '../support/move-world.js';
 import { settledVolume } from '../support/peer-rig.js';
+import { until } from '../support/wait.js';
 
 const NAMES = ['m1', 'm2', 'm3'];
 
 /** m1 is home and has all; every member has a write verifier. */
-async function start(t: Test, seed: number) {
-  const world = new MoveWorld(seed, 4);
+async function start(t: Test, seed: number, clock: Clock = systemClock) {
+  const world = Object.assign(new MoveWorld(seed, 4), { clock });
   await world.start(...NAMES);
   t.teardown(() => world.close());
   for (const name of NAMES) world.peers.verifiers.set(name, `of ${name}`);
@@ -105,4 +107,19 @@ t.test('what is lost while the batch is tried again', async (t) => {
   t.equal(syncs.count, 2, 'each try looks');
   t.equal(others.losses, 1);
   t.notOk(m1.volume.holdsHere(0));
+});
+
+t.test('a source whose disk hangs gives what it has, or hears that it need not', async (t) => {
+  const hang = (): Promise<void> => new Promise(() => undefined);
+  const patient = (await start(t, 95, hurriedClock(1000))).m1;
+  watchSyncs(patient, hang);
+  await patient.give('m2');
+  t.match(gaveOf(patient), /^(?!of m1)/, 'what is gone with it, if anything, is found');
+
+  const { m1 } = await start(t, 96);
+  const syncs = watchSyncs(m1, hang);
+  const giving = m1.give('m2').catch(() => 'called off');
+  await until('it waits for its disk', () => syncs.count === 1);
+  m1.cancelled = true;
+  t.equal(await giving, 'called off');
 });
