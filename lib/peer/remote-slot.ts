@@ -4,12 +4,7 @@
  * instead of an error while a member restarts. What it may have lost meanwhile is found by its next flush.
  */
 import type { Clock } from '../base/clock.js';
-import {
-  FORWARD_PATIENCE_MS,
-  FORWARD_RETRY_MS,
-  HOME_COMMAND_MS_MAX,
-  PEER_PAYLOAD_BYTES_MAX,
-} from '../base/limits.js';
+import { FORWARD_PATIENCE_MS, FORWARD_RETRY_MS, PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
 import { IoError, type BlockIo, type BlockOp, type Provisioning, type Usage } from '../block/device.js';
 import { JoinedIo, PartIo } from '../volume/joined-io.js';
 import type { ExtentSlot, IoOrigin } from '../volume/slot.js';
@@ -28,10 +23,10 @@ const TYPE_OF_OP: Record<BlockOp, PeerTypeCode> = {
 const NOTHING = Buffer.alloc(0);
 const IDLE_REQUESTS_MAX = 256;
 /**
- * What a disk has to make durable takes as long as it takes, as it would at home: a link that was given up for it would take
- * everything else between the two members along. Whether the holder is still there say the link's pings.
+ * A disk may have gigabytes to make durable, and a link that is given up for it takes everything else between the two members
+ * along; whether the holder is still there say the link's pings. Hosts give a flush up before (Linux after 60 s).
  */
-const DURABLE_MS_MAX = HOME_COMMAND_MS_MAX;
+const DURABLE_MS_MAX = 120_000;
 
 /** What a remote slot needs to know of its volume. */
 export interface RemoteVolume {
@@ -167,10 +162,6 @@ class ForwardedIo extends PeerRequest {
     const nowMs = clock.nowMs();
     const io = this.io;
     if (io !== null && io.waitingSinceMs === 0) io.waitingSinceMs = nowMs;
-    if (io !== null && !io.isWanted) {
-      this.finish(new IoError('aborted', 'nobody waits for it any more'));
-      return;
-    }
     if (io !== null && nowMs - io.waitingSinceMs > FORWARD_PATIENCE_MS) {
       this.finish(new IoError('unavailable', `${member} does not answer`));
       return;

@@ -15,11 +15,6 @@ const origin = { again: () => undefined };
 
 class Asked extends BlockIo {
   ended: IoError | null | undefined = undefined;
-  wanted = true;
-
-  override get isWanted(): boolean {
-    return this.wanted;
-  }
 
   protected override completed(error: IoError | null): void {
     this.ended = error;
@@ -58,12 +53,12 @@ t.test('a drain waits for reads and writes, and not for the disk to make anythin
   t.same([flush.ended, write.ended], [null, null]);
 });
 
-/** The requests that a hub was given, answered with `status`. */
-function noting(status: number): { hub: PeerHub; deadlinesMs: number[] } {
+/** The deadlines of what a hub was given. */
+function noting(): { hub: PeerHub; deadlinesMs: number[] } {
   const deadlinesMs: number[] = [];
   const send = (_: string, request: PeerRequest): void => {
     deadlinesMs.push(request.deadlineMs);
-    setImmediate(() => request.answered(status, Buffer.alloc(0), 1));
+    setImmediate(() => request.answered(PeerStatus.OK, Buffer.alloc(0), 1));
   };
   return { hub: { ...agreeingHub(() => ''), send }, deadlinesMs };
 }
@@ -71,24 +66,15 @@ function noting(status: number): { hub: PeerHub; deadlinesMs: number[] } {
 const settled = (io: Asked): Promise<void> => until('it has ended', () => io.ended !== undefined);
 
 t.test('what a disk elsewhere has to make durable may take its time, a plain write may not', async (t) => {
-  const { hub, deadlinesMs } = noting(PeerStatus.OK);
+  const { hub, deadlinesMs } = noting();
   const slot = new RemoteSlot(hub, 'm2', settledVolume(), systemClock);
   const ask = async (io: Asked): Promise<number | undefined> => {
     slot.submit(io, 0, origin);
     await settled(io);
     return deadlinesMs.pop();
   };
-  const hourMs = 3600 * 1000;
-  t.ok(((await ask(new Asked().prepare('flush', 0, 0))) ?? 0) > hourMs);
-  t.ok(((await ask(new Asked().prepare('write', 0, 512, BLOCK, true))) ?? 0) > hourMs);
+  const longMs = 60_000; // Linux waits so long for a flush
+  t.ok(((await ask(new Asked().prepare('flush', 0, 0))) ?? 0) > longMs);
+  t.ok(((await ask(new Asked().prepare('write', 0, 512, BLOCK, true))) ?? 0) > longMs);
   t.equal(await ask(new Asked().prepare('write', 0, 512, BLOCK)), 0, `${PEER_REQUEST_DEADLINE_MS} ms`);
-});
-
-t.test('what nobody waits for any more is not tried again at a holder that is away', async (t) => {
-  const slot = new RemoteSlot(noting(PeerStatus.LINK_LOST).hub, 'm2', settledVolume(), systemClock);
-  const io = new Asked().prepare('write', 0, 512, BLOCK);
-  io.wanted = false;
-  slot.submit(io, 0, origin);
-  await settled(io);
-  t.match(String(io.ended), /nobody waits/);
 });
