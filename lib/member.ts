@@ -68,7 +68,6 @@ export class Member {
   private view!: GroupView;
   private hub!: Hub;
   private closePortal: Closer = () => undefined;
-  private stopWaiting: Closer = () => undefined;
   private fencer!: Fencer;
   /** Null: this member redirects. */
   private everyPath: EveryPath | null = null;
@@ -127,7 +126,6 @@ export class Member {
    */
   async stop(): Promise<void> {
     const failures: unknown[] = [];
-    await this.stopWaiting();
     for (let close = this.closers.pop(); close !== undefined; close = this.closers.pop()) {
       try {
         await close();
@@ -164,6 +162,7 @@ export class Member {
     await this.runner.start();
     this.closers.push(() => this.runner.stop());
     this.closers.push(() => this.balancing.close()); // the first to end: it asks for nothing while the rest does
+    this.closers.push(() => this.host.stopWaiting());
     await this.balancing.start();
   }
 
@@ -288,7 +287,6 @@ export class Member {
       hasLeft: async (member, process) => (await processOf(store, member)) !== process,
       loopIdleMs: () => loop.idleMs,
     });
-    this.stopWaiting = () => this.host.stopWaiting();
     this.memberLeft = (process) => {
       reservations.memberLeft();
       this.host.memberLeft(process);

@@ -23,7 +23,7 @@ import { encodeHello, type PeerSelf } from './hello.js';
 import { Link, type LinkOwner } from './link.js';
 import type { LinkStats } from './link-stats.js';
 
-/** Names that say hello without being in the address book, one after the other: what a stranger says costs no more. */
+/** Names of members that are known, the address book's and others that have said hello: a new one beyond is a stranger's. */
 const NAMES_MAX = 4 * MEMBERS_MAX;
 
 export interface HubOptions {

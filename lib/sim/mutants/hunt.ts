@@ -112,7 +112,7 @@ async function huntByPlans(
 /** The same without a bug. */
 async function isRight(options: readonly string[]): Promise<boolean> {
   const answer = await simulate(null, options);
-  if (typeof answer === 'string') return false;
+  if (typeof answer === 'string') throw new BlockferryError('IO', `without a bug: ${answer}`);
   const { failures, replays } = Whole.parse(answer.report);
   return failures.length === 0 && replays.every(({ wrongs }) => wrongs.length === 0);
 }
