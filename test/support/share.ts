@@ -4,7 +4,7 @@
  * between two files for the end of the run. A file that measures its whole process is named *.alone.test.ts, and
  * what make check runs *.check.test.ts.
  */
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import 'tap'; // first, so that its handler of 'exit' does not have the last word
 import { ROOT } from './root.js';
@@ -13,7 +13,12 @@ import { ROOT } from './root.js';
 export async function runShare(number: number, shares: number): Promise<void> {
   // The sources say which there are: what was compiled may be there still when they are gone.
   const names = readdirSync(join(ROOT, 'test', 'unit')).filter((name) => /^[^.]+\.test\.ts$/.test(name));
-  const share = names.sort().filter((_, at) => at % shares === number - 1);
+  const sizeOf = (name: string): number => statSync(join(ROOT, 'test', 'unit', name)).size;
+  // By length, dealt there and back: what is long takes long, more or less, and a new file moves few of the others.
+  const longestFirst = names.sort().sort((a, b) => sizeOf(b) - sizeOf(a));
+  const dealt = (at: number): number =>
+    at % (2 * shares) < shares ? at % shares : shares - 1 - (at % shares);
+  const share = longestFirst.filter((_, at) => dealt(at) === number - 1);
   let left = share.length;
   process.once('exit', () => {
     if (left === 0) return;
