@@ -42,34 +42,40 @@ async function startRunner(
   return runner;
 }
 
-/** m1 is home of a volume whose extents m2 holds, who answers nothing. */
-async function homeWithoutExtents(t: Test): ReturnType<typeof makeRig> {
-  const rig = await makeRig(t);
-  await rig.create();
+/** m2 is in the group, and answers everything with `status`. */
+async function joinM2({ store, peers }: Rig, status: number): Promise<void> {
   const address = { host: '127.0.0.1', port: 1 };
   const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
-  await rig.store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
-  rig.peers.join('m2', { handle: (request) => request.answer(PeerStatus.UNAVAILABLE) });
+  await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
+  peers.join('m2', { handle: (request) => request.answer(status) });
+}
+
+/** m1 is home of a volume whose extents m2 holds, who answers nothing. */
+async function homeWithoutExtents(t: Test): Promise<Rig> {
+  const rig = await makeRig(t);
+  await rig.create();
+  await joinM2(rig, PeerStatus.UNAVAILABLE);
   await rig.volume(1);
   await rig.table.commit(rig.routed, rig.routed.route.withHolder([0, 1, 2], 'm2'));
   return rig;
 }
 
-t.test('a move that is called off while its failure cannot be written is not taken up again', async (t) => {
+/** m1 has data to give to m2, who refuses all moves. */
+async function startRefused(t: Test) {
   const rig = await makeRig(t);
   await rig.create();
   await rig.write(1, 7);
-  const { store, peers } = rig;
-  const address = { host: '127.0.0.1', port: 1 };
-  const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
-  await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
-  let opens = 0;
-  peers.join('m2', { handle: (request) => request.answer(PeerStatus.REFUSED) });
-  peers.fate = (_member, { type }) => {
-    if (type === PeerType.MOVE_OPEN) opens += 1;
+  await joinM2(rig, PeerStatus.REFUSED);
+  const refused = { opens: 0 };
+  rig.peers.fate = (_member, { type }) => {
+    if (type === PeerType.MOVE_OPEN) refused.opens += 1;
     return null;
   };
-  const runner = await startRunner(t, rig);
+  return { refused, store: rig.store, runner: await startRunner(t, rig) };
+}
+
+t.test('a move that is called off while its failure cannot be written is not taken up again', async (t) => {
+  const { refused, store, runner } = await startRefused(t);
   const txn = store.txn.bind(store);
   let ended = 0;
   store.txn = async (compares, operations) => {
@@ -84,27 +90,14 @@ t.test('a move that is called off while its failure cannot be written is not tak
   const move = await createMove(store, doors, WANTED);
   await until('the move has failed', () => ended > 0);
   t.equal(ended, 1, 'it failed');
-  const opensBefore = opens;
+  const opensBefore = refused.opens;
   await new Promise((resolve) => setTimeout(resolve, 100));
-  t.equal(opens, opensBefore, 'and is over');
+  t.equal(refused.opens, opensBefore, 'and is over');
   t.equal(runner.statsOf('v'), undefined, 'the next one has figures of its own');
 });
 
 t.test('a move whose failure cannot be written gives nothing until it is', async (t) => {
-  const rig = await makeRig(t);
-  await rig.create();
-  await rig.write(1, 7);
-  const { store, peers } = rig;
-  const address = { host: '127.0.0.1', port: 1 };
-  const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
-  await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
-  peers.join('m2', { handle: (request) => request.answer(PeerStatus.REFUSED) });
-  let opens = 0;
-  peers.fate = (_member, { type }) => {
-    if (type === PeerType.MOVE_OPEN) opens += 1;
-    return null;
-  };
-  await startRunner(t, rig);
+  const { refused, store } = await startRefused(t);
   const move = await createMove(store, doors, WANTED);
   const txn = store.txn.bind(store);
   let tries = 0;
@@ -115,14 +108,14 @@ t.test('a move whose failure cannot be written gives nothing until it is', async
     throw new Error('the disk is full');
   };
   await until('it has failed', () => tries > 0);
-  const opensBefore = opens;
+  const opensBefore = refused.opens;
   await until('that is tried again', () => tries > 2);
-  t.equal(opens, opensBefore, 'and nothing else');
+  t.equal(refused.opens, opensBefore, 'and nothing else');
   store.txn = txn;
   const isWritten = async (): Promise<boolean> =>
     /"state":"failed".*refused the request/.test((await store.get(keys.move(move.id)))?.value ?? '');
   await until('it is written', isWritten);
-  t.equal(opens, opensBefore);
+  t.equal(refused.opens, opensBefore);
 });
 
 t.test('a home whose commit is in doubt is doubted until the store says (I8)', async (t) => {

@@ -1,12 +1,10 @@
-/** The slots of a volume: what a drain waits for here, and how long what is elsewhere is waited for. */
+/** How long what another member holds is waited for. */
 import t from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
 import { PEER_REQUEST_DEADLINE_MS } from '../../lib/base/limits.js';
-import { BlockIo, type BlockDevice, type IoError } from '../../lib/block/device.js';
-import { VolumeTraffic } from '../../lib/load/traffic.js';
+import { BlockIo, type IoError } from '../../lib/block/device.js';
 import { PeerStatus, type PeerHub, type PeerRequest } from '../../lib/peer/contract.js';
 import { RemoteSlot } from '../../lib/peer/remote-slot.js';
-import { LocalSlot } from '../../lib/volume/local-slot.js';
 import { agreeingHub, settledVolume } from '../support/peer-rig.js';
 import { until } from '../support/wait.js';
 
@@ -20,38 +18,6 @@ class Asked extends BlockIo {
     this.ended = error;
   }
 }
-
-/** A device that answers when it is told to. */
-class Slow implements BlockDevice {
-  readonly sizeBytes = 1 << 20;
-  readonly blockBytes = 512;
-  readonly readOnly = false;
-  readonly asked: BlockIo[] = [];
-
-  submit(io: BlockIo): void {
-    this.asked.push(io);
-  }
-}
-
-t.test('a drain waits for reads and writes, and not for the disk to make anything durable', async (t) => {
-  const slot = new LocalSlot(new VolumeTraffic(systemClock, 1 << 20));
-  const device = new Slow();
-  slot.opened(device);
-  const flush = new Asked().prepare('flush', 0, 0);
-  slot.submit(flush);
-  await slot.drain();
-  t.equal(slot.pinned, 0, 'the flush is under way, and holds nobody up');
-
-  const write = new Asked().prepare('write', 0, BLOCK.length, BLOCK);
-  slot.submit(write);
-  let isDrained = false;
-  const drained = slot.drain().then(() => (isDrained = true));
-  await new Promise((resolve) => setImmediate(resolve));
-  t.notOk(isDrained, 'a write does');
-  for (const io of device.asked) io.complete(null);
-  await drained;
-  t.same([flush.ended, write.ended], [null, null]);
-});
 
 /** The deadlines of what a hub was given. */
 function noting(): { hub: PeerHub; deadlinesMs: number[] } {
