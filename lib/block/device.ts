@@ -8,7 +8,7 @@ import type { PageMap } from './page-map.js';
 /**
  * read: fill `data`. write: store `data`. discard: the range reads as zeros afterwards and its space may be given back.
  * zero: the range reads as zeros, space kept or not. flush: everything completed before is durable afterwards
- * (offset and length are 0: the whole device).
+ * (offset and length are 0: the whole device; a length of more, as only who holds a file asks for it: of that range).
  */
 export type BlockOp = 'read' | 'write' | 'discard' | 'zero' | 'flush';
 

@@ -10,10 +10,12 @@ import { describeError } from '../base/errors.js';
 import { MOVE_BATCH_BYTES, ORPHANS_LOOK_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { Waypoints } from '../base/waypoints.js';
-import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
+import type { BlockOp } from '../block/device.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
+import type { ByteRange } from './dirty-map.js';
 import type { HeldFile } from './held-file.js';
 import { Seal, type BeginAnswer, type SealAnswer } from './messages.js';
+import { hullOf, ReceivedWrite, Reception } from './reception.js';
 
 /** What the destination needs of its member. */
 export interface DestinationVolumes {
@@ -49,36 +51,6 @@ export interface DestinationVolume {
   file(): Promise<HeldFile>;
   /** Nothing in it matters: where it can make nothing durable any more and no extent is held here, the next is a new one. */
   leaveSpentFile(): Promise<void>;
-}
-
-/** An attempt being received on one extent. */
-class Reception {
-  inFlight = 0;
-  /** Writes of it are refused: it is being emptied, or has ended. */
-  isOver = false;
-  /** It has been given up, whatever is still on its way. */
-  hasEnded = false;
-  private waiters: (() => void)[] = [];
-
-  constructor(
-    readonly source: { readonly name: string; readonly incarnation: string },
-    readonly token: number,
-    readonly file: HeldFile,
-    readonly fromBytes: number,
-    readonly toBytes: number,
-  ) {}
-
-  ended(): void {
-    this.inFlight -= 1;
-    if (this.inFlight === 0) for (const resolve of this.waiters.splice(0)) resolve();
-  }
-
-  /** Ends the attempt; resolves when nothing of it is on its way any more. Its bytes are still there. */
-  end(): Promise<void> {
-    this.isOver = this.hasEnded = true;
-    if (this.inFlight === 0) return Promise.resolve();
-    return new Promise((resolve) => this.waiters.push(resolve));
-  }
 }
 
 const OP_OF_TYPE = new Map<number, BlockOp>([
@@ -284,17 +256,17 @@ export class Destination {
   private async sync(request: IncomingRequest): Promise<void> {
     const { attempts, sync } = Seal.parse(JSON.parse(request.payload.toString('utf8')));
     const receptions = this.receptionsOf(request.volumeId);
-    const files = new Set<HeldFile>();
+    const files = new Map<HeldFile, ByteRange>();
     for (const { extent, token } of attempts) {
       const reception = receptions.get(extent);
       if (reception === undefined || reception.token !== token || reception.isOver) {
         request.answer(PeerStatus.STALE, Buffer.from(`extent ${extent} was not begun here`));
         return;
       }
-      files.add(reception.file);
+      files.set(reception.file, hullOf(reception, files.get(reception.file)));
     }
     try {
-      if (sync) for (const file of files) await this.makeDurable(file);
+      if (sync) for (const [file, range] of files) await this.makeDurable(file, range);
     } catch (error) {
       await this.loseWhatIsReceived(request);
       throw error;
@@ -332,9 +304,13 @@ export class Destination {
     request.answer(PeerStatus.OK);
   }
 
-  private makeDurable(file: HeldFile): Promise<void> {
+  /**
+   * Of the file, what was received there: what initiators have written to the extents that are held here already need not be
+   * durable, and would be written anew with every batch.
+   */
+  private makeDurable(file: HeldFile, { fromBytes, toBytes }: ByteRange): Promise<void> {
     this.unsynced.delete(file);
-    return file.sync();
+    return file.syncRange(fromBytes, toBytes - fromBytes);
   }
 
   /** What is more than most batches beside initiators have is made durable while more comes: the end waits for the rest. */
@@ -342,7 +318,9 @@ export class Destination {
     const bytes = (this.unsynced.get(file) ?? 0) + lengthBytes;
     this.unsynced.set(file, bytes);
     // A failure is the file's from now on, and the sync at the end of the batch tells of it (storage/flusher.ts).
-    if (bytes > MOVE_BATCH_BYTES) this.makeDurable(file).catch(() => undefined);
+    if (bytes <= MOVE_BATCH_BYTES) return;
+    this.unsynced.delete(file);
+    file.sync().catch(() => undefined);
   }
 
   /** The bulk: copies and mirrored writes. */
@@ -371,29 +349,5 @@ export class Destination {
       this.receptions.set(volumeId, receptions);
     }
     return receptions;
-  }
-}
-
-class ReceivedWrite extends BlockIo {
-  constructor(
-    private readonly request: IncomingRequest,
-    private readonly reception: Reception,
-    op: BlockOp,
-  ) {
-    super();
-    const data = op === 'write' ? request.payload : undefined;
-    // Durable when it is answered if the source says so, at the next MOVE_SYNC otherwise (I3).
-    this.prepare(op, request.offsetBytes, request.lengthBytes, data, request.fua);
-  }
-
-  protected override completed(error: IoError | null): void {
-    const { request } = this;
-    if (error === null) request.answer(PeerStatus.OK);
-    else
-      request.answer(
-        error.code === 'no-space' ? PeerStatus.NO_SPACE : PeerStatus.IO_ERROR,
-        Buffer.from(error.message),
-      );
-    this.reception.ended();
   }
 }

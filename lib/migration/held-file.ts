@@ -12,4 +12,6 @@ export interface HeldFile extends BlockDevice {
   punch(offsetBytes: number, lengthBytes: number): Promise<void>;
   /** Everything completed before is durable when it resolves. */
   sync(): Promise<void>;
+  /** The same of one range, with no more of the rest than it needs. */
+  syncRange(offsetBytes: number, lengthBytes: number): Promise<void>;
 }

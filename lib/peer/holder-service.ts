@@ -82,7 +82,9 @@ class HolderIo extends BlockIo implements IoOrigin {
   ) {
     super();
     const data = op === 'read' ? request.allocateAnswer() : request.payload;
-    this.prepare(op, request.offsetBytes, request.lengthBytes, data, request.fua);
+    // A flush is of all that is held here.
+    if (op === 'flush') this.prepare(op, 0, 0);
+    else this.prepare(op, request.offsetBytes, request.lengthBytes, data, request.fua);
   }
 
   submit(): void {

@@ -61,6 +61,10 @@ export class DiskDoors implements StorageDoors {
       // The kernel's memory is not simulated: reads are asked for.
       maps: { map: () => 0, unmap: () => undefined, forget: () => undefined, resident: () => false },
       uncache: (fd, _offsetBytes, _lengthBytes, done) => this.uncache(fd, done),
+      syncRange: (fd, offsetBytes, lengthBytes, done) => {
+        this.sync(fd, done, offsetBytes, offsetBytes + lengthBytes);
+        return true;
+      },
       seekData: (fd, fromBytes) => this.seek(fd, fromBytes, 1),
       seekHole: (fd, fromBytes) => this.seek(fd, fromBytes, 0),
     };
@@ -186,9 +190,14 @@ export class DiskDoors implements StorageDoors {
     return this.disk.fails(this.disk.writeErrors) ? 'EIO' : null;
   }
 
-  private sync(fd: number, done: (error: NodeJS.ErrnoException | null) => void): void {
+  private sync(
+    fd: number,
+    done: (error: NodeJS.ErrnoException | null) => void,
+    fromBytes?: number,
+    toBytes?: number,
+  ): void {
     const inode = this.inodeOf(fd);
-    const covered = inode.beginSync();
+    const covered = inode.beginSync(fromBytes, toBytes);
     const fails = this.disk.fails(this.disk.syncErrors);
     if (fails) this.disk.hasLostPages = true;
     this.later(

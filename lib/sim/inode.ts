@@ -99,10 +99,12 @@ export class Inode {
     }
   }
 
-  /** A sync begins: what it will have made durable when it ends. */
-  beginSync(): ReadonlySet<number> {
-    const covered = this.dirty;
-    this.dirty = new Set();
+  /** A sync of a range begins: what it will have made durable when it ends. */
+  beginSync(fromBytes = 0, toBytes = Infinity): ReadonlySet<number> {
+    const first = Math.floor(fromBytes / SECTOR_BYTES);
+    const last = Math.ceil(toBytes / SECTOR_BYTES);
+    const covered = new Set([...this.dirty].filter((sector) => sector >= first && sector < last));
+    for (const sector of covered) this.dirty.delete(sector);
     return covered;
   }
 

@@ -1,18 +1,21 @@
 /**
- * Makes a file's bytes durable: one fdatasync in flight, the next one covers everybody who asked meanwhile. It completes
- * the requests that are handed to it (flushes, and writes with FUA whose bytes already stand in the page cache).
+ * Makes a file's bytes durable: one sync in flight, the next one covers everybody who asked meanwhile. It completes the
+ * requests that are handed to it (flushes, and writes with FUA whose bytes already stand in the page cache).
+ *
+ * Where all who ask mean a range, the sync is of what lies between the first and the last of these bytes; else an fdatasync.
+ * A range is never synced beside an fdatasync: the kernel tells of a failed write-back once, to whichever looks first.
  */
 import type { Logger } from '../base/log.js';
 import { type BlockIo, IoError } from '../block/device.js';
-import type { FileCalls } from './doors.js';
+import type { StorageDoors } from './doors.js';
 import type { InFlight } from './in-flight.js';
 import { ioErrorOf } from './io-errors.js';
 import type { PoolShare, PoolWork } from './pool-share.js';
 
 export class Flusher implements PoolWork {
-  /** Arrived since the running fdatasync started: it may have passed their pages already, so the next one covers them. */
+  /** Arrived since the running sync started: it may have passed their pages already, so the next one covers them. */
   private waiting: BlockIo[] = [];
-  /** Covered by the running fdatasync. */
+  /** Covered by the running sync. */
   private covered: BlockIo[] = [];
   private running = false;
   /**
@@ -24,14 +27,14 @@ export class Flusher implements PoolWork {
 
   constructor(
     private readonly fd: number,
-    private readonly calls: Pick<FileCalls, 'fdatasync'>,
+    private readonly doors: Pick<StorageDoors, 'calls' | 'native'>,
     private readonly share: PoolShare,
     private readonly inFlight: InFlight,
     private readonly log: Logger,
     private readonly spent: () => void = () => undefined,
   ) {}
 
-  /** Completes `io` when everything written before this call is durable, or cannot be. */
+  /** Completes `io` when everything written before this call, to a flush's range if it has one, is durable, or cannot be. */
   add(io: BlockIo): void {
     if (this.failure !== null) {
       io.complete(this.lost());
@@ -67,7 +70,14 @@ export class Flusher implements PoolWork {
   start(): void {
     this.covered = this.waiting;
     this.waiting = [];
-    this.calls.fdatasync(this.fd, this.onSynced);
+    const { native, calls } = this.doors;
+    const range = hullOf(this.covered);
+    if (
+      range !== null &&
+      native?.syncRange(this.fd, range.fromBytes, range.lengthBytes, this.onSynced) === true
+    )
+      return;
+    calls.fdatasync(this.fd, this.onSynced);
   }
 
   private readonly onSynced = (cause: NodeJS.ErrnoException | null): void => {
@@ -94,4 +104,16 @@ export class Flusher implements PoolWork {
   private lost(): IoError {
     return new IoError('medium-write', `an earlier flush failed (${this.failure ?? ''})`);
   }
+}
+
+/** From the first to the last byte that any of them means; null: one means the whole file. */
+function hullOf(flushes: readonly BlockIo[]): { fromBytes: number; lengthBytes: number } | null {
+  let fromBytes = Infinity;
+  let toBytes = 0;
+  for (const { op, offsetBytes, lengthBytes } of flushes) {
+    if (op !== 'flush' || lengthBytes === 0) return null;
+    fromBytes = Math.min(fromBytes, offsetBytes);
+    toBytes = Math.max(toBytes, offsetBytes + lengthBytes);
+  }
+  return { fromBytes, lengthBytes: toBytes - fromBytes };
 }

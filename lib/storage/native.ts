@@ -7,6 +7,7 @@ import { loadLibc } from '../base/libc.js';
 import type { Uncache } from './cache-release.js';
 import { makeMapCalls, type MapCalls } from './map-calls.js';
 import { makeNowaitRead, type NowaitRead } from './page-cache-read.js';
+import { makeRangeSync, type RangeSync } from './range-sync.js';
 
 /** System calls through koffi. Linux only. */
 export interface NativeCalls {
@@ -15,6 +16,7 @@ export interface NativeCalls {
   readonly beginsReads: boolean;
   readonly maps: MapCalls;
   readonly uncache: Uncache;
+  readonly syncRange: RangeSync;
   /** The offset of the first data at or after `fromBytes`, `NO_DATA` if none follows, `UNKNOWN` if it cannot be said. */
   seekData(fd: number, fromBytes: number): number;
   /** The offset of the first hole at or after `fromBytes` (the end of the file counts as one), or UNKNOWN. */
@@ -53,6 +55,7 @@ export function loadNativeCalls(): NativeCalls | null {
       whence: number,
     ) => number;
     const fadvise = library.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
+    const maps = makeMapCalls(koffi, library);
     const { ENXIO } = koffi.os.errno;
     const seek = (fd: number, fromBytes: number, whence: number): number => {
       const at = lseek(fd, fromBytes, whence);
@@ -62,7 +65,8 @@ export function loadNativeCalls(): NativeCalls | null {
     return {
       readNowait: makeNowaitRead(koffi, library),
       beginsReads: true,
-      maps: makeMapCalls(koffi, library),
+      maps,
+      syncRange: makeRangeSync(library, maps),
       uncache: (fd, offsetBytes, lengthBytes, done) =>
         fadvise.async(fd, offsetBytes, lengthBytes, POSIX_FADV_DONTNEED, () => done()),
       seekData: (fd, fromBytes) => seek(fd, fromBytes, SEEK_DATA),

@@ -69,7 +69,7 @@ export class SparseFile implements BlockDevice {
     this.keepsSpace = options.keepsSpace ?? false;
     this.counters = counters;
     const share = doors.pool.share();
-    this.flusher = new Flusher(fd, doors.calls, share, this.inFlight, log, options.spent);
+    this.flusher = new Flusher(fd, doors, share, this.inFlight, log, options.spent);
     this.holes = this.makeHoleMap();
     this.digests = this.makeDigests();
     const openMap = (): MappedFile | null => this.openMap();
@@ -183,6 +183,11 @@ export class SparseFile implements BlockDevice {
     return submitAndWait(this, 'flush', 0, 0);
   }
 
+  /** The same of what a range holds: what else is dirty in the file may stay so. Rejects with IoError. */
+  syncRange(offsetBytes: number, lengthBytes: number): Promise<void> {
+    return submitAndWait(this, 'flush', offsetBytes, lengthBytes);
+  }
+
   /** A write did not reach the disk: nothing more is called durable until somebody opens the file again (flusher.ts). */
   get isSpent(): boolean {
     return this.flusher.lostError !== null;
@@ -269,10 +274,11 @@ export class SparseFile implements BlockDevice {
   /** Why this request cannot be served at all, or null. */
   private refusal(io: BlockIo): IoError | null {
     if (this.closing !== null) return new IoError('aborted', 'the file is closed');
-    if (io.op === 'flush') return null;
+    if (io.op === 'flush' && io.lengthBytes === 0) return null;
     if (io.offsetBytes < 0 || io.offsetBytes + io.lengthBytes > this.sizeBytes) {
       return new IoError('out-of-range', `${io.offsetBytes}+${io.lengthBytes} of ${this.sizeBytes}`);
     }
+    if (io.op === 'flush') return null;
     if (io.op !== 'read' && this.readOnly) return new IoError('read-only', this.path);
     if (io.op === 'read' || io.op === 'write') {
       // A constant text: this stands in the way of every I/O.

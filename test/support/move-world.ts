@@ -68,7 +68,8 @@ export class LateFile implements HeldFile {
       return;
     }
     const { op, fua, offsetBytes, lengthBytes } = io;
-    if (op === 'flush') this.ram.bytes.copy(this.durable);
+    const toBytes = lengthBytes === 0 ? this.durable.length : offsetBytes + lengthBytes;
+    if (op === 'flush') this.ram.bytes.copy(this.durable, offsetBytes, offsetBytes, toBytes);
     this.ram.submit(io);
     if (fua) this.ram.bytes.copy(this.durable, offsetBytes, offsetBytes, offsetBytes + lengthBytes);
   }
@@ -92,6 +93,10 @@ export class LateFile implements HeldFile {
 
   sync(): Promise<void> {
     return submitAndWait(this, 'flush', 0, 0);
+  }
+
+  syncRange(offsetBytes: number, lengthBytes: number): Promise<void> {
+    return submitAndWait(this, 'flush', offsetBytes, lengthBytes);
   }
 }
 

@@ -36,6 +36,38 @@ t.test('a flush by an old route reaches the holders of the current one (I1, I4)'
   await world.close();
 });
 
+t.test('what was received is made durable, not what else was written there (I3)', async (t) => {
+  const world = new MoveWorld(14, 8);
+  await world.start('m1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  const { extentBytes } = m1.volume;
+  const write = (extent: number, value: number): Promise<void> =>
+    submitAndWait(m1.volume, 'write', extent * extentBytes, 512, Buffer.alloc(512, value));
+  for (const extent of [2, 5]) await write(extent, extent);
+  await m1.give('m2', 0, 0);
+  await m1.give('m2', 7, 7);
+  for (const extent of [0, 7]) await write(extent, 9);
+  t.equal(m2.file.ram.bytes[0], 9);
+  await m1.give('m2', 2, 5);
+  const { durable } = m2.file;
+  t.strictSame(
+    [2, 5].map((extent) => durable[extent * extentBytes]),
+    [2, 5],
+    'all of the batch',
+  );
+  t.strictSame(
+    [0, 7].map((extent) => durable[extent * extentBytes]),
+    [0, 0],
+    'acknowledged, no more',
+  );
+  await submitAndWait(m1.volume, 'flush', 0, 0);
+  t.strictSame(
+    [0, 7].map((extent) => durable[extent * extentBytes]),
+    [9, 9],
+  );
+  await world.close();
+});
+
 t.test('a destination whose disk never becomes durable ends the move', { timeout: 120_000 }, async (t) => {
   const world = hurried(new MoveWorld(13, 1));
   await world.start('m1', 'm2');

@@ -16,6 +16,7 @@ class FakeFile implements NativeCalls {
   readonly beginsReads = false;
   readonly maps = { map: () => 0, unmap: () => undefined, forget: () => undefined, resident: () => false };
   readonly uncache = (): void => undefined;
+  readonly syncRange = (): boolean => false;
 
   seekData(_fd: number, fromBytes: number): number {
     this.looks += 1;

@@ -1,0 +1,70 @@
+/** One attempt being received on one extent of a destination, and the writes of it. destination.ts begins and ends them. */
+import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
+import { PeerStatus, type IncomingRequest } from '../peer/contract.js';
+import type { ByteRange } from './dirty-map.js';
+import type { HeldFile } from './held-file.js';
+
+export class Reception implements ByteRange {
+  inFlight = 0;
+  /** Writes of it are refused: it is being emptied, or has ended. */
+  isOver = false;
+  /** It has been given up, whatever is still on its way. */
+  hasEnded = false;
+  private waiters: (() => void)[] = [];
+
+  constructor(
+    readonly source: { readonly name: string; readonly incarnation: string },
+    readonly token: number,
+    readonly file: HeldFile,
+    readonly fromBytes: number,
+    readonly toBytes: number,
+  ) {}
+
+  ended(): void {
+    this.inFlight -= 1;
+    if (this.inFlight === 0) for (const resolve of this.waiters.splice(0)) resolve();
+  }
+
+  /** Ends the attempt; resolves when nothing of it is on its way any more. Its bytes are still there. */
+  end(): Promise<void> {
+    this.isOver = this.hasEnded = true;
+    if (this.inFlight === 0) return Promise.resolve();
+    return new Promise((resolve) => this.waiters.push(resolve));
+  }
+}
+
+/** A copy, or a mirrored write. */
+export class ReceivedWrite extends BlockIo {
+  constructor(
+    private readonly request: IncomingRequest,
+    private readonly reception: Reception,
+    op: BlockOp,
+  ) {
+    super();
+    const data = op === 'write' ? request.payload : undefined;
+    // Durable when it is answered if the source says so, at the next MOVE_SYNC otherwise (I3).
+    this.prepare(op, request.offsetBytes, request.lengthBytes, data, request.fua);
+  }
+
+  protected override completed(error: IoError | null): void {
+    const { request } = this;
+    if (error === null) request.answer(PeerStatus.OK);
+    else
+      request.answer(
+        error.code === 'no-space' ? PeerStatus.NO_SPACE : PeerStatus.IO_ERROR,
+        Buffer.from(error.message),
+      );
+    this.reception.ended();
+  }
+}
+
+/** From the first to the last byte of either. */
+export function hullOf(
+  { fromBytes, toBytes }: ByteRange,
+  other: ByteRange = { fromBytes, toBytes },
+): ByteRange {
+  return {
+    fromBytes: Math.min(fromBytes, other.fromBytes),
+    toBytes: Math.max(toBytes, other.toBytes),
+  };
+}
