@@ -157,3 +157,32 @@ export function* durablePieces({ nexuses, device }: DiskUnit, nexus: ScsiNexus):
   nexuses.knowsLosses(nexus, device.losses);
   return SENSE.WRITE_ERROR;
 }
+
+/**
+ * Makes everything durable and finishes `task`. It changes nothing on the medium, so whoever waits for the task's end need
+ * not wait for a disk, here or at another member: the task is let go.
+ */
+export function finishDurably(unit: DiskUnit, task: ScsiTask, passes = 0): void {
+  let isLetGo = false;
+  task.letGo = () => (isLetGo = true);
+  const pieces = whileWanted(unit, task, passes, durablePieces(unit, task.nexus));
+  runPieces(
+    unit.device,
+    unless(() => isLetGo, pieces),
+    (outcome) => {
+      if (isLetGo) return;
+      task.letGo = null;
+      finish(task, outcome);
+    },
+  );
+}
+
+/** Nothing of `pieces` goes on once it is over: what was lost stays to be told to somebody who hears it. */
+function* unless(isOver: () => boolean, pieces: Pieces): GeneratorOfPieces {
+  while (!isOver()) {
+    const { done, value } = pieces.next();
+    if (done === true) return value;
+    yield value;
+  }
+  return SENSE.COMMAND_ABORTED;
+}

@@ -2,7 +2,7 @@
 import t from 'tap';
 import type { BlockIo } from '../../lib/block/device.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
-import type { ScsiNexus } from '../../lib/scsi/task.js';
+import type { ScsiNexus, ScsiTask } from '../../lib/scsi/task.js';
 import { RamDevice } from '../support/ram-device.js';
 import { BLOCK, cdb10, cdb16, hex } from '../support/scsi-rig.js';
 import { IDENTITY, nexusOf, said, scsiRunner } from '../support/scsi-runner.js';
@@ -55,14 +55,17 @@ interface Unit {
   ask(nexus: ScsiNexus, cdb: string, dataOut?: Buffer): Promise<string>;
   begin(name: string): ScsiNexus;
   end(nexus: ScsiNexus): void;
+  /** The task of the last command. */
+  last(): ScsiTask;
 }
 
 function unit(removable = false): Unit {
   const disk = new LossyDisk(1024 * BLOCK, BLOCK);
   const server = new DiskServer({ device: disk, identity: IDENTITY, options: { removable } });
-  const { run } = scsiRunner(disk, server);
+  const { run, last } = scsiRunner(disk, server);
   return {
     disk,
+    last,
     ask: async (nexus, cdb, dataOut) => said(await run(cdb, dataOut, 0, nexus)),
     begin: (name) => {
       const nexus = nexusOf(`iqn.2026-11.test:${name}`);
@@ -171,4 +174,17 @@ t.test('who does not wait for a flush is told by the next', async (t) => {
   disk.lose();
   t.equal(await ask(a, cdb16('91', 0x02, 0, 0)), 'GOOD', 'IMMED');
   t.equal(await ask(a, SYNC), WRITE_ERROR);
+});
+
+t.test('who is let go before a flush has ended is told by the next', async (t) => {
+  const { disk, ask, begin, last } = unit();
+  const a = begin('a');
+  disk.lose();
+  disk.waiting = [];
+  void ask(a, SYNC);
+  last().letGo?.();
+  disk.flushAll();
+  for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve)); // its end, if it had one
+  t.equal(await ask(a, SYNC), WRITE_ERROR);
+  t.equal(await ask(a, SYNC), 'GOOD');
 });

@@ -103,6 +103,22 @@ t.test('the window bounds what is outstanding', async (t) => {
   t.equal(last.maxCmdSN, 99 + 2 * COMMAND_WINDOW, 'all of it is open again');
 });
 
+t.test('a flush is aborted at once, and what its task does next is its own', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session();
+  rig.device.holding = true;
+  const tag = i.command({ cdb: Buffer.from('35000000000000000000000000000000', 'hex') });
+  await until('the device holds it', () => rig.device.held.length === 1);
+  i.taskManagement(Function.ABORT_TASK, { tag, refCmdSN: 100 });
+  t.match(await tmf(i), { response: Response.COMPLETE });
+  i.command(ONE_READ);
+  await until('the device holds a read', () => rig.device.held.length === 2);
+  rig.device.release();
+  t.match(decodeDataIn((await i.expect(Opcode.DATA_IN)).bhs), { status: ScsiStatus.GOOD });
+  t.ok(await i.silence());
+});
+
 t.test('a tag in use, and commands that cannot be', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());

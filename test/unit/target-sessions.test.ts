@@ -23,6 +23,10 @@ import { write10 } from '../support/target-initiator.js';
 import { IQN, ManualClock, MOVED, TargetRig } from '../support/target-rig.js';
 import { until } from '../support/wait.js';
 
+const SYNCHRONIZE_CACHE = Buffer.from('35000000000000000000000000000000', 'hex');
+/** START STOP UNIT: what is cached is made durable first. */
+const STOP = Buffer.from('1b000000000000000000000000000000', 'hex');
+
 t.test('nobody waits for a long copy to its end', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());
@@ -271,6 +275,21 @@ t.test('I8: a session that is cut off hears nothing more, and is gone when its I
   t.equal(rig.registry.list().length, 1, 'its I/O is still at the device');
   rig.device.release();
   await until('no session is left', () => rig.registry.list().length === 0);
+});
+
+t.test('a flush that its disk does not end keeps no session that is cut off', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session();
+  rig.device.holding = true;
+  for (const cdb of [SYNCHRONIZE_CACHE, STOP]) i.command({ cdb });
+  await until('the device holds both flushes', () => rig.device.held.length === 2);
+  rig.registry.cutOff(IQN);
+  await until('no session is left', () => rig.registry.list().length === 0);
+  rig.device.release();
+  const next = await rig.session();
+  next.command({ cdb: SYNCHRONIZE_CACHE });
+  t.match(await ready(next), { status: ScsiStatus.GOOD });
 });
 
 t.test('I7: whole seconds go out as they are', async (t) => {

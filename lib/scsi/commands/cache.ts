@@ -6,7 +6,7 @@ import { uint16, uint32, uint64 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { OperationCode } from '../opcodes.js';
-import { durablePieces, finishByPieces, flushPieces, runPieces } from '../pieces.js';
+import { finishDurably, flushPieces, runPieces } from '../pieces.js';
 import { lbaOutOfRange } from '../sense.js';
 import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
@@ -30,7 +30,7 @@ function synchronize(readRange: ReadRange): NonNullable<Command['execute']> {
   return (unit, task) => {
     if (refusesRange(unit, task, readRange)) return;
     if ((byteAt(task.cdb, 1) & IMMED) === 0) {
-      finishByPieces(unit, task, durablePieces(unit, task.nexus));
+      finishDurably(unit, task);
       return;
     }
     accept(task);

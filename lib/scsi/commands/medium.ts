@@ -5,7 +5,7 @@
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { OperationCode } from '../opcodes.js';
-import { durablePieces, finishByPieces, runPieces } from '../pieces.js';
+import { durablePieces, finishDurably, runPieces } from '../pieces.js';
 import { invalidCdbField, type Sense } from '../sense.js';
 import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
@@ -29,7 +29,7 @@ function startStop(unit: DiskUnit, task: ScsiTask): void {
   }
   // Stopping makes the cache durable first (SBC-3 5.25); that is all of it that matters to a host that goes away.
   else if (!starts && (how & NO_FLUSH) === 0 && unit.state.hasMedium) {
-    finishByPieces(unit, task, durablePieces(unit, task.nexus), Passes.NO_MEDIUM);
+    finishDurably(unit, task, Passes.NO_MEDIUM);
   } else accept(task);
 }
 
