@@ -9,7 +9,7 @@ import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { BlockferryError } from '../../base/errors.js';
-import { plantIn, type Mutant } from './list.js';
+import { plantIn, type Mutant } from './mutant.js';
 
 /** For a bug that makes the loop spin, which is not found by this: only what the simulation itself reports counts. A thousand
  *  runs take some minutes, and a busy machine is no hole in the simulation. */
@@ -129,7 +129,7 @@ export async function refuseStale(mutants: readonly Mutant[]): Promise<void> {
       throw new BlockferryError(
         'INVALID',
         `mutant ${mutant.name} is stale: what it replaces does not stand once in ${mutant.file}`,
-        'change it with the code, in lib/sim/mutants/list.ts',
+        'change it with the code, below lib/sim/mutants',
       );
   }
 }

@@ -10,7 +10,8 @@ import type Cli3 from 'cli-table3';
 import { BlockferryError } from '../../base/errors.js';
 import { wholeOf } from '../../base/units.js';
 import { hasSurvived, hunt, refuseStale, type Verdict } from './hunt.js';
-import { MUTANTS, type Mutant } from './list.js';
+import { MUTANTS } from './list.js';
+import type { Mutant } from './mutant.js';
 
 interface Options {
   readonly seed: number;

@@ -4,7 +4,8 @@
  */
 import { register } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
-import { MUTANTS, plantIn } from './list.js';
+import { MUTANTS } from './list.js';
+import { plantIn } from './mutant.js';
 
 interface Loaded {
   readonly format: string;
