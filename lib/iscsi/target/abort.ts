@@ -38,7 +38,7 @@ export function abortAll(
   const group = { taskEnded };
   for (const session of sessions) {
     session.taskSet.together(() => {
-      for (const task of [...session.tasks.values()]) {
+      for (const task of session.tasks.inOrder()) {
         left += 1;
         abortTask(session, task, fateIn(session), group);
       }

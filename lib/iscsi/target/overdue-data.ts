@@ -9,7 +9,7 @@ import type { Session } from './session.js';
 /** One look, DATA_OUT_LOOK_MS after the one before. True: a command has had none of its data over several. */
 export function isDataOverdue(session: Session): boolean {
   let isOverdue = false;
-  for (const task of session.tasks.values()) {
+  for (const task of session.tasks.inOrder()) {
     const isWaiting = task.phase === 'gathering'; // not 'parked': that one waits for us
     if (isWaiting && task.receivedBytes === task.seenBytes) {
       task.looksInVain += 1;

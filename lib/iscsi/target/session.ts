@@ -22,6 +22,7 @@ import type { SessionMemory } from './session-memory.js';
 import { blankDataIn, type EarlyPdu, type SessionLink, type TextExchange } from './session-parts.js';
 import { Task, type TaskOwner } from './task.js';
 import { TaskSet } from './task-set.js';
+import { TaskTable } from './task-table.js';
 import { CommandWindow } from './window.js';
 
 export type SessionState = 'active' | 'told' | 'leaving' | 'closing' | 'gone';
@@ -59,7 +60,7 @@ export class Session {
   device: BlockDevice | null = null;
   readonly taskSet = new TaskSet();
   readonly window: CommandWindow;
-  readonly tasks = new Map<number, Task>();
+  readonly tasks = new TaskTable();
   /** By CmdSN; null: a command that was aborted before it came (RFC 7143 11.6.1). */
   readonly early = new Map<number, EarlyPdu | null>();
   readonly sinceMs: number;
@@ -166,7 +167,7 @@ export class Session {
     task.nexus = this.nexus;
     task.initiatorTaskTag = initiatorTaskTag;
     task.phase = 'preparing';
-    this.tasks.set(initiatorTaskTag, task);
+    this.tasks.add(task);
     return task;
   }
 
@@ -193,7 +194,7 @@ export class Session {
     const { groups } = task;
     this.taskSet.left(task);
     this.setPhase(task, 'free');
-    this.tasks.delete(task.initiatorTaskTag);
+    this.tasks.remove(task);
     if (task.budgetBytes > 0) this.memory.writeBytes -= task.budgetBytes;
     if (task.isOverdrawn) this.memory.overdraftEnded();
     if (task.span.buffer !== null) this.writer.output.release(task.span);
@@ -288,7 +289,7 @@ export class Session {
     if (!this.answering) return;
     this.state_ = 'closing';
     this.dropWaiting();
-    for (const task of this.tasks.values()) task.markEnding();
+    for (const task of this.tasks.inOrder()) task.markEnding();
     this.letGo(() => true);
     if (this.tasks.size === 0) this.idle();
   }
@@ -298,7 +299,7 @@ export class Session {
    * given to the device or the device server stays: nobody knows whether it can still reach the medium (I8).
    */
   dropUnbegun(): void {
-    for (const task of [...this.tasks.values()]) if (task.phase === 'preparing') this.endTask(task);
+    for (const task of this.tasks.inOrder()) if (task.phase === 'preparing') this.endTask(task);
   }
 
   /** Ends, unanswered, what goes on for hours without its initiator. */
@@ -307,7 +308,7 @@ export class Session {
   }
 
   private letGo(which: (task: Task) => boolean): void {
-    for (const task of [...this.tasks.values()]) {
+    for (const task of this.tasks.inOrder()) {
       if (task.letGo === null || !which(task)) continue;
       task.letGo();
       this.endTask(task);
@@ -326,7 +327,7 @@ export class Session {
     this.stalled.length = 0;
     this.parked.length = 0;
     this.taskSet.together(() => {
-      for (const task of [...this.tasks.values()]) {
+      for (const task of this.tasks.inOrder()) {
         const { phase } = task;
         if (phase === 'gathering' || phase === 'parked' || phase === 'dormant') this.endTask(task);
       }

@@ -71,6 +71,8 @@ export class Task<S = unknown> extends ScsiTask {
 
   // ---- from the SCSI Command PDU
   initiatorTaskTag = 0;
+  /** Among the tasks of its session, kept by its task table: who was begun later has more. */
+  order = 0;
   cmdSN = 0;
   /** TaskAttribute, −1 in no task set; kept by its task set, as isDormant is. */
   attribute = -1;

@@ -14,7 +14,7 @@ import { gathered } from '../transfers.js';
 export function placeDataOut(session: Session, bhs: Buffer): Buffer | null {
   const task = taskOf(session, bhs);
   const lengthBytes = dataSegmentLengthOf(bhs);
-  if (task === undefined || lengthBytes === 0) return null;
+  if (task === null || lengthBytes === 0) return null;
   const destination = destinationOf(task, uint32(bhs, dataOutField.bufferOffset), lengthBytes);
   session.dataPlaced = destination !== null;
   return destination;
@@ -26,13 +26,12 @@ export function dataOut(session: Session, bhs: Buffer, data: Buffer, digestOk: b
   if (!digestOk) putReject(session, RejectReason.DATA_DIGEST_ERROR, bhs);
   const task = taskOf(session, bhs);
   // Data for a command that was aborted may still be under way: it is nobody's, and no fault.
-  if (task === undefined) return;
+  if (task === null) return;
   if (!digestOk) fail(task, SENSE.PROTOCOL_SERVICE_CRC_ERROR);
   gathered(session, task, takeDataOut(session, task, decodeDataOut(bhs), data, placed));
 }
 
-function taskOf(session: Session, bhs: Buffer): Task | undefined {
-  const task = session.tasks.get(initiatorTaskTagOf(bhs));
-  if (task === undefined) return undefined;
-  return belongs(task, uint32(bhs, dataOutField.targetTransferTag)) ? task : undefined;
+function taskOf(session: Session, bhs: Buffer): Task | null {
+  const task = session.tasks.find(initiatorTaskTagOf(bhs));
+  return task !== null && belongs(task, uint32(bhs, dataOutField.targetTransferTag)) ? task : null;
 }

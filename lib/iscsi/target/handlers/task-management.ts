@@ -118,8 +118,8 @@ function endEarly({ early, memory }: Session, cmdSN: number): void {
 }
 
 function abortOne(session: Session, pdu: TaskManagementRequestPdu): void {
-  const task = session.tasks.get(pdu.referencedTaskTag);
-  if (task !== undefined) {
+  const task = session.tasks.find(pdu.referencedTaskTag);
+  if (task !== null) {
     return abortTask(session, task, 'silence', new PendingFunction(session, pdu, NOTHING_AFTER));
   }
   // A command that has not come, but is due before this request, counts as received and aborted (11.6.1).
