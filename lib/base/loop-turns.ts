@@ -65,7 +65,7 @@ export class LoopTurns {
       if (turned !== DONE) turners[kept++] = turner;
     }
     for (let i = count; i < turners.length; i++) turners[kept++] = turners[i] as Turner;
-    turners.length = kept;
+    while (turners.length > kept) turners.pop(); // V8 does this in place, but calls its runtime to set the length
     this.account(nowMs, this.nowMs(), isSpare);
     this.isTurning = kept > 0;
     if (this.isTurning) this.soon(this.next);
