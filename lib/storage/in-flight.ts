@@ -12,7 +12,8 @@ export class InFlight {
   end(): void {
     assert(this.count > 0, 'more ends than begins');
     this.count -= 1;
-    if (this.count === 0) for (const waiter of this.waiters.splice(0)) waiter();
+    if (this.count > 0 || this.waiters.length === 0) return; // as nearly always: splice() makes an array
+    for (const waiter of this.waiters.splice(0)) waiter();
   }
 
   /** Resolves when nothing is in flight, now or next. */
