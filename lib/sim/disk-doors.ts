@@ -23,6 +23,8 @@ interface Descriptor {
 
 /** What a disk has room for as long as it is not full: its size is not simulated. */
 const ROOM_BYTES = 2 ** 40;
+/** Files are smaller: a descriptor's map begins at as many times this. */
+const MAP_BYTES = 2 ** 32;
 /** A write on the loop that was throttled took this long by the clock that storage looks at. */
 const THROTTLED_MS = 12;
 
@@ -59,10 +61,16 @@ export class DiskDoors implements StorageDoors {
           : MISS,
       beginsReads: false,
       // The kernel's memory is not simulated: reads are asked for.
-      maps: { map: () => 0, unmap: () => undefined, forget: () => undefined, resident: () => false },
+      maps: {
+        map: (fd) => fd * MAP_BYTES,
+        unmap: () => undefined,
+        forget: () => undefined,
+        resident: () => false,
+      },
       uncache: (fd, _offsetBytes, _lengthBytes, done) => this.uncache(fd, done),
-      syncRange: (fd, offsetBytes, lengthBytes, done) => {
-        this.sync(fd, done, offsetBytes, offsetBytes + lengthBytes);
+      syncRange: (address, lengthBytes, done) => {
+        const fromBytes = address % MAP_BYTES;
+        this.sync(Math.floor(address / MAP_BYTES), done, fromBytes, fromBytes + lengthBytes);
         return true;
       },
       seekData: (fd, fromBytes) => this.seek(fd, fromBytes, 1),

@@ -28,6 +28,7 @@ export class Flusher implements PoolWork {
   constructor(
     private readonly fd: number,
     private readonly doors: Pick<StorageDoors, 'calls' | 'native'>,
+    private readonly map: () => { readonly address: number } | null,
     private readonly share: PoolShare,
     private readonly inFlight: InFlight,
     private readonly log: Logger,
@@ -70,14 +71,16 @@ export class Flusher implements PoolWork {
   start(): void {
     this.covered = this.waiting;
     this.waiting = [];
-    const { native, calls } = this.doors;
+    if (!this.syncsRange()) this.doors.calls.fdatasync(this.fd, this.onSynced);
+  }
+
+  /** False: somebody means the whole file, or it cannot be less. */
+  private syncsRange(): boolean {
     const range = hullOf(this.covered);
-    if (
-      range !== null &&
-      native?.syncRange(this.fd, range.fromBytes, range.lengthBytes, this.onSynced) === true
-    )
-      return;
-    calls.fdatasync(this.fd, this.onSynced);
+    const map = range === null ? null : this.map();
+    if (range === null || map === null) return false;
+    const from = map.address + range.fromBytes;
+    return this.doors.native?.syncRange(from, range.lengthBytes, this.onSynced) === true;
   }
 
   private readonly onSynced = (cause: NodeJS.ErrnoException | null): void => {

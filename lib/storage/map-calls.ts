@@ -4,8 +4,8 @@ import type { LibraryHandle } from 'koffi';
 
 /** What a map needs of the system. */
 export interface MapCalls {
-  /** Maps a file from a page on (the first) for reading; 0 when that cannot be. */
-  map(fd: number, sizeBytes: number, fromBytes?: number): number;
+  /** Maps a whole file for reading; 0 when that cannot be. */
+  map(fd: number, sizeBytes: number): number;
   unmap(address: number, sizeBytes: number): void;
   /** The range stays mapped, but nothing of it is held for this map: the next look at a page asks the file for it. */
   forget(address: number, lengthBytes: number): void;
@@ -42,8 +42,8 @@ export function makeMapCalls(koffi: typeof Koffi, library: LibraryHandle): MapCa
     pages: Uint8Array,
   ) => number;
   return {
-    map(fd, sizeBytes, fromBytes = 0) {
-      const address = Number(mmap(0, sizeBytes, PROT_READ, MAP_SHARED, fd, fromBytes));
+    map(fd, sizeBytes) {
+      const address = Number(mmap(0, sizeBytes, PROT_READ, MAP_SHARED, fd, 0));
       return address >= MAP_FAILED ? 0 : address;
     },
     unmap: (address, sizeBytes) => void munmap(address, sizeBytes),

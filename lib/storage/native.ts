@@ -55,7 +55,6 @@ export function loadNativeCalls(): NativeCalls | null {
       whence: number,
     ) => number;
     const fadvise = library.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
-    const maps = makeMapCalls(koffi, library);
     const { ENXIO } = koffi.os.errno;
     const seek = (fd: number, fromBytes: number, whence: number): number => {
       const at = lseek(fd, fromBytes, whence);
@@ -65,8 +64,8 @@ export function loadNativeCalls(): NativeCalls | null {
     return {
       readNowait: makeNowaitRead(koffi, library),
       beginsReads: true,
-      maps,
-      syncRange: makeRangeSync(library, maps),
+      maps: makeMapCalls(koffi, library),
+      syncRange: makeRangeSync(koffi, library),
       uncache: (fd, offsetBytes, lengthBytes, done) =>
         fadvise.async(fd, offsetBytes, lengthBytes, POSIX_FADV_DONTNEED, () => done()),
       seekData: (fd, fromBytes) => seek(fd, fromBytes, SEEK_DATA),

@@ -1,18 +1,18 @@
 /**
- * Makes one range of a file durable and nothing else of it: msync over a map of the range that nobody reads. The kernel
- * takes it for an fsync of those bytes (vfs_fsync_range), with the metadata that they need, and tells of a failed
- * write-back there what it would have told fdatasync: the map belongs to the same open file.
+ * Makes one range of a file durable and nothing else of it: msync over the file's map, which the kernel takes for an fsync of
+ * those bytes (vfs_fsync_range) with the metadata that they need. It tells of a failed write-back there what it would have
+ * told fdatasync: the map belongs to the same open file.
  */
+import type Koffi from 'koffi';
 import type { LibraryHandle } from 'koffi';
-import type { MapCalls } from './map-calls.js';
 
 /**
  * In the thread pool.
- * @returns false: it cannot be done, and `done` is not called
+ * @param address of the range's first byte, in a map that stays until `done`
+ * @returns false: it cannot be done now, and `done` is not called
  */
 export type RangeSync = (
-  fd: number,
-  offsetBytes: number,
+  address: number,
   lengthBytes: number,
   done: (error: NodeJS.ErrnoException | null) => void,
 ) => boolean;
@@ -20,26 +20,22 @@ export type RangeSync = (
 const MS_SYNC = 4; // <sys/mman.h>, Linux
 const PAGE_BYTES = 4096;
 
-type Answer = (failure: unknown, result: number) => void;
-
 /** Throws where the call is missing. */
-export function makeRangeSync(library: LibraryHandle, maps: Pick<MapCalls, 'map' | 'unmap'>): RangeSync {
+export function makeRangeSync(koffi: typeof Koffi, library: LibraryHandle): RangeSync {
   const msync = library.func('int msync(uintptr_t at, size_t length, int flags)');
-  return (fd, offsetBytes, lengthBytes, done) => {
-    const fromBytes = Math.floor(offsetBytes / PAGE_BYTES) * PAGE_BYTES; // where a map may begin
-    const mappedBytes = offsetBytes + lengthBytes - fromBytes;
-    const address = maps.map(fd, mappedBytes, fromBytes);
-    if (address === 0) return false;
-    const answered: Answer = (failure, result) => {
-      maps.unmap(address, mappedBytes);
-      done(result === 0 && failure === null ? null : notDurable());
+  const nameOf = new Map(Object.entries(koffi.os.errno).map(([name, errno]) => [errno, name]));
+  return (address, lengthBytes, done) => {
+    const from = Math.floor(address / PAGE_BYTES) * PAGE_BYTES;
+    const answered = (failure: unknown, result: number): void => {
+      const code = nameOf.get(koffi.errno()) ?? 'EIO'; // of this call's thread, which koffi keeps for its callback
+      const isDurable = failure === null && result === 0;
+      done(isDurable ? null : Object.assign(new Error(`${code}: a range did not reach the disk`), { code }));
     };
-    msync.async(address, mappedBytes, MS_SYNC, answered);
-    return true;
+    try {
+      msync.async(from, address + lengthBytes - from, MS_SYNC, answered);
+      return true;
+    } catch {
+      return false; // more calls are under way than koffi takes
+    }
   };
-}
-
-/** The thread's errno is gone by then; whatever it was, bytes of the range are not on the disk. */
-function notDurable(): NodeJS.ErrnoException {
-  return Object.assign(new Error('EIO: bytes of a range did not reach the disk, msync'), { code: 'EIO' });
 }

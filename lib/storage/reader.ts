@@ -81,12 +81,17 @@ export class FileReader implements LateReader {
 
   /** The file's page cache, when it had all of the range a moment ago. The range has been checked. */
   mapped(offsetBytes: number, lengthBytes: number, withDigest: boolean): MappedFile | null {
-    if (this.map === undefined) this.map = this.openMap();
-    const { map } = this;
+    const map = this.wholeMap();
     if (map === null || !map.has(offsetBytes, lengthBytes, this.doors.nowMs())) return null;
     if (withDigest && map.digestOf(offsetBytes, lengthBytes) < 0) return null;
     this.counters.hits += 1;
     return map;
+  }
+
+  /** Whatever of the file is cached; null where it cannot be mapped. */
+  wholeMap(): MappedFile | null {
+    if (this.map === undefined) this.map = this.openMap();
+    return this.map;
   }
 
   /** The range is about to leave the page cache: the map holds nothing of it. */

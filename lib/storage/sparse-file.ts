@@ -69,7 +69,8 @@ export class SparseFile implements BlockDevice {
     this.keepsSpace = options.keepsSpace ?? false;
     this.counters = counters;
     const share = doors.pool.share();
-    this.flusher = new Flusher(fd, doors, share, this.inFlight, log, options.spent);
+    const map = (): MappedFile | null => this.reader.wholeMap();
+    this.flusher = new Flusher(fd, doors, map, share, this.inFlight, log, options.spent);
     this.holes = this.makeHoleMap();
     this.digests = this.makeDigests();
     const openMap = (): MappedFile | null => this.openMap();
