@@ -176,6 +176,10 @@ class ForwardedIo extends PeerRequest {
       this.finish(new IoError('aborted', 'the volume went on without this member'));
       return;
     }
+    if (io?.isWanted === false) {
+      this.finish(new IoError('aborted', 'nobody waits for it any more'));
+      return;
+    }
     this.release();
     if (io !== null) origin?.again(io);
   }

@@ -31,11 +31,17 @@ class PiecesIo extends BlockIo {
     private readonly device: Pick<BlockDevice, 'submit'>,
     private readonly pieces: Pieces,
     private readonly done: (outcome: Sense | null) => void,
+    private readonly isOver: () => boolean,
   ) {
     super();
   }
 
+  override get isWanted(): boolean {
+    return !this.isOver();
+  }
+
   step(): void {
+    if (this.isOver()) return this.done(SENSE.COMMAND_ABORTED);
     const { done, value } = this.pieces.next();
     if (done === true) {
       this.done(value);
@@ -57,13 +63,17 @@ class PiecesIo extends BlockIo {
   }
 }
 
-/** Runs `pieces` one after the other and reports how it ended. */
+/**
+ * Runs `pieces` one after the other and reports how it ended.
+ * @param isOver nobody waits for the rest of them any more: none of them is resumed, and what has not begun need not
+ */
 export function runPieces(
   device: Pick<BlockDevice, 'submit'>,
   pieces: Pieces,
   done: (outcome: Sense | null) => void,
+  isOver = (): boolean => false,
 ): void {
-  new PiecesIo(device, pieces, done).step();
+  new PiecesIo(device, pieces, done, isOver).step();
 }
 
 export function finish(task: ScsiTask, outcome: Sense | null): void {
@@ -166,23 +176,11 @@ export function finishDurably(unit: DiskUnit, task: ScsiTask, passes = 0): void 
   let isLetGo = false;
   task.letGo = () => (isLetGo = true);
   const pieces = whileWanted(unit, task, passes, durablePieces(unit, task.nexus));
-  runPieces(
-    unit.device,
-    unless(() => isLetGo, pieces),
-    (outcome) => {
-      if (isLetGo) return;
-      task.letGo = null;
-      finish(task, outcome);
-    },
-  );
-}
-
-/** Nothing of `pieces` goes on once it is over: what was lost stays to be told to somebody who hears it. */
-function* unless(isOver: () => boolean, pieces: Pieces): GeneratorOfPieces {
-  while (!isOver()) {
-    const { done, value } = pieces.next();
-    if (done === true) return value;
-    yield value;
-  }
-  return SENSE.COMMAND_ABORTED;
+  const ended = (outcome: Sense | null): void => {
+    if (isLetGo) return;
+    task.letGo = null;
+    finish(task, outcome);
+  };
+  // Once it is let go the task is another's, and what was lost stays to be told to somebody who hears it.
+  runPieces(unit.device, pieces, ended, () => isLetGo);
 }

@@ -30,6 +30,7 @@ export class PartIo extends BlockIo {
     const at = offsetBytes - whole.offsetBytes;
     const data = whole.data.length === 0 ? whole.data : whole.data.subarray(at, at + lengthBytes);
     this.prepare(whole.op, offsetBytes, lengthBytes, data, whole.fua);
+    this.waitingSinceMs = whole.waitingSinceMs; // a part that is split again waits no longer for it
   }
 
   override get isWanted(): boolean {
@@ -38,5 +39,16 @@ export class PartIo extends BlockIo {
 
   protected override completed(error: IoError | null): void {
     this.joined.partCompleted(error);
+  }
+}
+
+/** A flush of what one holder has, by the route of an epoch. */
+export class FlushPart extends PartIo {
+  constructor(
+    joined: JoinedIo,
+    readonly holder: number,
+    readonly epoch: number,
+  ) {
+    super(joined, 0, 0);
   }
 }

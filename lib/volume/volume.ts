@@ -6,7 +6,7 @@
 import { assert } from '../base/assert.js';
 import { IoError, type BlockDevice, type BlockIo, type Provisioning, type Usage } from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
-import { JoinedIo, PartIo } from './joined-io.js';
+import { FlushPart, JoinedIo, PartIo } from './joined-io.js';
 import type { ExtentHolders, ExtentSlot, IoOrigin } from './slot.js';
 
 export interface VolumeGeometry {
@@ -105,8 +105,12 @@ export class Volume implements BlockDevice, IoOrigin {
     else io.complete(new IoError('aborted', 'the volume is served elsewhere by now'));
   }
 
+  private get isServing(): boolean {
+    return this.held === null && (this.guard === null || this.guard());
+  }
+
   submit(io: BlockIo): void {
-    if (this.held !== null || (this.guard !== null && !this.guard())) {
+    if (!this.isServing) {
       this.turnedAway(io);
       return;
     }
@@ -127,7 +131,7 @@ export class Volume implements BlockDevice, IoOrigin {
   }
 
   mapped(offsetBytes: number, lengthBytes: number, withDigest: boolean): PageMap | null {
-    if (this.held !== null || (this.guard !== null && !this.guard())) return null;
+    if (!this.isServing) return null;
     return this.mappedHere(offsetBytes, lengthBytes, withDigest);
   }
 
@@ -143,9 +147,14 @@ export class Volume implements BlockDevice, IoOrigin {
     return this.slotAt(extent).mapped?.(offsetBytes, lengthBytes, withDigest) ?? null;
   }
 
-  /** The route changed under an I/O that a slot had not begun. */
+  /**
+   * The route changed under an I/O that a slot had not begun, or may have. Where it did not, and one holder of several did not
+   * answer a flush, he alone is asked again.
+   */
   again(io: BlockIo): void {
-    this.submit(io);
+    const isUnchanged = io instanceof FlushPart && io.epoch === this.epoch && this.isServing;
+    if (isUnchanged) this.slotOf(io.holder).submit(io, 0, this);
+    else this.submit(io);
   }
 
   /** What serves I/O on an extent right now. */
@@ -154,7 +163,10 @@ export class Volume implements BlockDevice, IoOrigin {
       const interceptor = this.moving.get(extent);
       if (interceptor !== undefined) return interceptor;
     }
-    const holder = this.holders.holderAt(extent);
+    return this.slotOf(this.holders.holderAt(extent));
+  }
+
+  private slotOf(holder: number): ExtentSlot {
     return holder === this.self ? this.local : this.remote(holder);
   }
 
@@ -248,9 +260,7 @@ export class Volume implements BlockDevice, IoOrigin {
       return;
     }
     const joined = new JoinedIo(io, holders.length);
-    for (const holder of holders) {
-      const slot = holder === this.self ? this.local : this.remote(holder);
-      slot.submit(new PartIo(joined, 0, 0), 0, this);
-    }
+    for (const holder of holders)
+      this.slotOf(holder).submit(new FlushPart(joined, holder, this.epoch), 0, this);
   }
 }
