@@ -74,7 +74,7 @@ class Counting {
     const window = Math.max(0, Math.floor((timeMs - this.beganMs) / this.windowMs));
     const extent = Math.floor(offsetBytes / this.extentBytes);
     if (extent >= EXTENTS_MAX) throw new BlockferryError('INVALID', 'the offset is beyond any volume');
-    while (this.windows.length <= window) this.openWindow();
+    this.openWindows(window);
     const cell = this.cellOf(window, volume);
     cell.requests += 1;
     if (isRead) cell.reads += 1;
@@ -82,7 +82,7 @@ class Counting {
     if (this.ends.get(volume) === offsetBytes) cell.sequential += 1;
     this.ends.set(volume, offsetBytes + lengthBytes);
     const before = cell.extents.get(extent);
-    if (before === undefined) this.countCell();
+    if (before === undefined) this.countCells(1);
     cell.extents.set(extent, (before ?? 0) + 1);
     this.grow(volume, extent + 1);
     if (this.volumes.size > TRACE_VOLUMES_MAX)
@@ -110,13 +110,14 @@ class Counting {
     return cell;
   }
 
-  private openWindow(): void {
-    this.countCell();
-    this.windows.push(new Map());
+  /** Up to that one. They are counted first: two lines may lie as far apart as there is no memory for. */
+  private openWindows(last: number): void {
+    this.countCells(Math.max(0, last + 1 - this.windows.length));
+    while (this.windows.length <= last) this.windows.push(new Map());
   }
 
-  private countCell(): void {
-    this.cells += 1;
+  private countCells(more: number): void {
+    this.cells += more;
     if (this.cells <= TRACE_CELLS_MAX) return;
     throw new BlockferryError(
       'INVALID',
