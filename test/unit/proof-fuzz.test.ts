@@ -130,11 +130,13 @@ t.test('most parameter lists are carried out, each by a new unit', async (t) => 
   const taken = new Map<number, number>();
   const chance = new Chance(9);
   const drawn = new Map<number, number>();
+  // The unit is new each time, its medium is not: to clear two thousand of them would take most of the time.
+  const medium = new RamDevice(2 * 1024 * 1024, 512);
   for (let n = 0; n < 6000; n++) {
     const { cdb, dataOut } = drawCommand(chance, 512);
     const opcode = cdb[0] as number;
     if (![0x15, 0x42, 0x48, 0x55, 0x5f, 0x83].includes(opcode)) continue;
-    const device = new GateDevice(new RamDevice(2 * 1024 * 1024, 512));
+    const device = new GateDevice(medium);
     const server = new DiskServer({ device, identity: IDENTITY });
     server.nexusBegan(NEXUS);
     await scsiRunner(device, server).run('00 00 00 00 00 00'); // the unit attention of power on
