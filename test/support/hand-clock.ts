@@ -1,5 +1,6 @@
-/** A clock that only a test moves; timers fire in their order as it passes them. */
-import type { Clock, Timer } from '../../lib/base/clock.js';
+/** A clock that only a test moves; timers fire in their order as it passes them. And the system's with some pauses cut short. */
+import { systemClock, type Clock, type Timer } from '../../lib/base/clock.js';
+import { sleepMs } from './wait.js';
 
 export class SteppedClock implements Clock {
   private now = 1_000;
@@ -33,4 +34,27 @@ export class SteppedClock implements Clock {
     this.now = untilMs;
     between();
   }
+}
+
+/** Lets `clock` pass, `stepMs` at a time with room for what goes on besides, until `promise` has settled. */
+export async function passUntil<T>(clock: SteppedClock, stepMs: number, promise: Promise<T>): Promise<T> {
+  let isSettled = false;
+  const settle = (): void => void (isSettled = true);
+  promise.then(settle, settle);
+  while (!isSettled) {
+    clock.pass(stepMs);
+    await sleepMs(1);
+  }
+  return promise;
+}
+
+/**
+ * The system's clock, but who waits for exactly `pauseMs` waits for `shortMs`: for a pause that stands in the way of what a
+ * test looks at. How long it is has to be seen elsewhere.
+ */
+export function cutShort(pauseMs: number, shortMs = 20): Clock {
+  return {
+    ...systemClock,
+    after: (delayMs, fire) => systemClock.after(delayMs === pauseMs ? shortMs : delayMs, fire),
+  };
 }

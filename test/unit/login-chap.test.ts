@@ -3,7 +3,6 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { pino } from 'pino';
-import { systemClock } from '../../lib/base/clock.js';
 import { FAILED_LOGIN_LOG_MS, LOGIN_FAILURE_PAUSE_MS } from '../../lib/base/limits.js';
 import { systemRandom } from '../../lib/base/random.js';
 import { readChap } from '../../lib/cli/chap.js';
@@ -21,6 +20,7 @@ import {
 import { LoginStage, LoginStatus } from '../../lib/iscsi/wire/opcodes.js';
 import { valueOf, type TextPair } from '../../lib/iscsi/wire/text-keys.js';
 import { FakeDoor } from '../support/cli-door.js';
+import { cutShort } from '../support/hand-clock.js';
 import type { TargetInitiator } from '../support/target-initiator.js';
 import { IQN, ManualClock, TargetRig } from '../support/target-rig.js';
 
@@ -39,7 +39,12 @@ const NAMES: TextPair[] = [
   { key: 'SessionType', value: 'Normal' },
 ];
 
-async function start(t: Test, secrets = SECRETS, clock = systemClock): Promise<TargetRig> {
+/** Refusals come sooner than they do; 'a refusal takes its time' sees how late they are, by a clock of its own. */
+async function start(
+  t: Test,
+  secrets = SECRETS,
+  clock = cutShort(LOGIN_FAILURE_PAUSE_MS),
+): Promise<TargetRig> {
   const rig = await TargetRig.start(clock, new MemoryBudget(), new ChapAuthenticator(secrets, systemRandom));
   t.teardown(() => rig.stop());
   return rig;

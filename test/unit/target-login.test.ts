@@ -1,11 +1,12 @@
 /** The login phase of the target, request by request: every status, the redirect, stages, continuation, discovery. */
 import t from 'tap';
-import { LOGOUT_FIN_AGE_MS } from '../../lib/base/limits.js';
+import { LOGIN_FAILURE_PAUSE_MS, LOGOUT_FIN_AGE_MS } from '../../lib/base/limits.js';
 import { decodeLoginResponse } from '../../lib/iscsi/wire/login.js';
 import { LoginStage, LoginStatus, Opcode, RejectReason } from '../../lib/iscsi/wire/opcodes.js';
 import { decodeReject } from '../../lib/iscsi/wire/reject.js';
 import { decodeTextResponse } from '../../lib/iscsi/wire/text.js';
 import { formatText, parseText, type TextPair } from '../../lib/iscsi/wire/text-keys.js';
+import { cutShort } from '../support/hand-clock.js';
 import { headerOf } from '../support/target-initiator.js';
 import { IQN, ManualClock, MOVED, TargetRig } from '../support/target-rig.js';
 import { until } from '../support/wait.js';
@@ -72,7 +73,7 @@ t.test('through both stages, one at a time', async (t) => {
 });
 
 t.test('refusals end the connection, each with its status', async (t) => {
-  const rig = await TargetRig.start();
+  const rig = await TargetRig.start(cutShort(LOGIN_FAILURE_PAUSE_MS)); // how late that is: login-chap.test.ts
   t.teardown(() => rig.stop());
   const without = (key: string): TextPair[] => NAMES.filter((pair) => pair.key !== key);
   const renamed = (key: string, value: string): TextPair[] => [...without(key), { key, value }];
