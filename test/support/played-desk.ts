@@ -107,6 +107,8 @@ export class PlayedDesk implements ManageDesk {
     if (found === undefined)
       throw new BlockferryError('NOT_FOUND', `there is no volume ${name}`, 'see volume list');
     if (found.allocating !== null) this.allocate(found);
+    // Its home has made its file by now.
+    if (found.allocating === null) found.epoch = 2;
     return found;
   }
   private allocate(volume: VolumeView) {

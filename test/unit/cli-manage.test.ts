@@ -7,9 +7,11 @@ import { silentLog } from '../../lib/base/log.js';
 import { DEMONSTRATION_SETTINGS } from '../../lib/balance/settings.js';
 import type { DecisionView, RouteView } from '../../lib/manage/api.js';
 import { ManageClient } from '../../lib/manage/client.js';
+import { untilMade } from '../../lib/manage/creation.js';
 import { planDrain } from '../../lib/manage/drain-plan.js';
 import { ManageServer } from '../../lib/manage/server.js';
 import { FakeDoor, run } from '../support/cli-door.js';
+import { passUntil, SteppedClock } from '../support/hand-clock.js';
 import { until } from '../support/wait.js';
 import { HOT_VOLUME, MEMBERS, PlayedDesk, volumeView } from '../support/played-desk.js';
 
@@ -87,6 +89,16 @@ t.test('a full volume is waited for', async (t) => {
     /^space +32M allocated so far: not there yet$/m,
   );
   desk.held.splice(-2, 2);
+});
+
+t.test('a home that makes no file, as it is away, is not waited for for ever', async (t) => {
+  const clock = new SteppedClock();
+  const begun = volumeView('lonely', 'm2', {});
+  let looks = 0;
+  const desk = { volume: () => Promise.resolve(begun) };
+  const made = untilMade(desk, begun, clock, () => void (looks += 1));
+  t.equal(await passUntil(clock, 100, made), begun);
+  t.ok(looks > 3, `${looks} looks`);
 });
 
 t.test('a move is followed to its end, and reported as scripts expect', async (t) => {
