@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import { systemClock } from '../../lib/base/clock.js';
+import { systemClock, type Clock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import { noWaypoints } from '../../lib/base/waypoints.js';
@@ -46,7 +46,11 @@ export class MemberRig {
   /** Its disk, by the next start. */
   storage = systemDoors();
 
-  constructor(readonly path: string) {}
+  /** @param clock its own, by the next start; the store has the system's */
+  constructor(
+    readonly path: string,
+    public clock: Clock = systemClock,
+  ) {}
 
   async found(): Promise<void> {
     await ensureGroup(this.store, doors);
@@ -71,7 +75,7 @@ export class MemberRig {
       log: silentLog,
     });
     this.host = new VolumeHost({
-      ...{ self: 'm1', ids, hub: this.peers.hub('m1'), folder: this.folder, clock: systemClock },
+      ...{ self: 'm1', ids, hub: this.peers.hub('m1'), folder: this.folder, clock: this.clock },
       ...{ log: silentLog, waypoints: noWaypoints, incarnation: 'i', table: this.table },
       sessionCount: () => 0,
       hasSessions: () => false,
@@ -96,7 +100,7 @@ export class MemberRig {
 
   /** The routes as another member, or this one later, sees them. */
   openTable(ids = new MemberIds()): Promise<RoutingTable> {
-    return RoutingTable.open(this.store, ids, silentLog, systemClock);
+    return RoutingTable.open(this.store, ids, silentLog, this.clock);
   }
 
   /** The volume by this member's table. */
@@ -141,9 +145,9 @@ export class MemberRig {
   }
 }
 
-export async function makeRig(t: Test): Promise<MemberRig> {
+export async function makeRig(t: Test, clock?: Clock): Promise<MemberRig> {
   const path = await mkdtemp(join(tmpdir(), 'blockferry-'));
-  const rig = new MemberRig(path);
+  const rig = new MemberRig(path, clock);
   await rig.found();
   await rig.start();
   t.teardown(async () => {

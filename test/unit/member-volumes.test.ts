@@ -12,6 +12,7 @@ import { submitAndWait } from '../../lib/block/device.js';
 import { deleteVolume, listVolumes } from '../../lib/group/admin-volumes.js';
 import { refuseIfFailed } from '../../lib/group/creations.js';
 import type { FileCalls } from '../../lib/storage/doors.js';
+import { cutShort, SteppedClock } from '../support/hand-clock.js';
 import { EXTENT_BYTES, makeRig, type MemberRig } from '../support/member-rig.js';
 import { allocatedBytes } from '../support/space.js';
 import { doorsWith, systemError } from '../support/storage-doors.js';
@@ -48,7 +49,7 @@ t.test('a volume is of its kind wherever it is served, also after a restart (I9)
 });
 
 t.test('a holder whose file is missing refuses instead of serving zeros (I1)', async (t) => {
-  const rig = await makeRig(t);
+  const rig = await makeRig(t, cutShort(OPEN_RETRY_MS));
   await rig.create();
   await rig.write(1, 7);
   await rig.stop();
@@ -72,7 +73,7 @@ for (const [isCommitted, code] of [
 ] as const) {
   const what = isCommitted ? 'whose answer is lost' : `that fails by ${code}`;
   t.test(`the first I/O waits out a store's commit ${what}`, async (t) => {
-    const rig = await makeRig(t);
+    const rig = await makeRig(t, cutShort(OPEN_RETRY_MS));
     const txn = rig.store.txn.bind(rig.store);
     await rig.create();
     let losses = 0;
@@ -369,15 +370,23 @@ t.test('a file that cannot be opened is tried again once a second, whoever asks 
   await rig.write(1, 7);
   await rig.stop();
   isBroken = true;
+  const clock = new SteppedClock();
+  const passes = async (ms: number): Promise<void> => {
+    for (let passed = 0; passed < ms; passed += 100) {
+      clock.pass(100);
+      await sleep(systemClock, 2); // for what asks the real disk
+    }
+  };
+  rig.clock = clock;
   await rig.start();
   const held = rig.host.get('v');
   if (held === undefined) throw new Error('no volume');
   for (let i = 0; i < 20; i++) await t.rejects(held.file(), { code: 'IO' });
   const before = opens;
-  await new Promise((resolve) => setTimeout(resolve, 2.6 * OPEN_RETRY_MS));
+  await passes(2.6 * OPEN_RETRY_MS);
   t.ok(opens - before >= 1 && opens - before <= 3, `${opens - before} tries in 2.6 s`);
   isBroken = false;
-  await new Promise((resolve) => setTimeout(resolve, 1.5 * OPEN_RETRY_MS));
+  await passes(1.5 * OPEN_RETRY_MS);
   t.equal(await rig.read(1), 7, 'mended');
 });
 
@@ -492,7 +501,7 @@ t.test('I/O that waits for a full volume ends with it', async (t) => {
 });
 
 t.test('a full volume is allocated once, although the store does not answer that it has begun', async (t) => {
-  const rig = await makeRig(t);
+  const rig = await makeRig(t, cutShort(OPEN_RETRY_MS));
   let fills = 0;
   await restartWith(rig, (...asked) => {
     fills += 1;
