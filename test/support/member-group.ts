@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import { sleep, systemClock } from '../../lib/base/clock.js';
+import { sleep, systemClock, type Clock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import { createMove } from '../../lib/group/admin-moves.js';
@@ -23,6 +23,8 @@ const ANY = { host: '127.0.0.1', port: 0 };
 export class MemberGroup {
   readonly store = new MemoryStore(doors);
   readonly members = new Map<string, Member>();
+  /** Of members that are yet to start. */
+  clock: Clock = systemClock;
 
   constructor(
     readonly path: string,
@@ -32,7 +34,7 @@ export class MemberGroup {
   async start(name: string, access = this.access, more: Partial<MemberDoors> = {}): Promise<void> {
     const options = {
       ...{ name, access, storeUrl: 'memory', dataFolder: join(this.path, name), log: silentLog },
-      ...{ portal: ANY, peer: ANY, clock: systemClock, random: new SeededRandom(this.members.size) },
+      ...{ portal: ANY, peer: ANY, clock: this.clock, random: new SeededRandom(this.members.size) },
       busyPollUs: 0,
     };
     const openStore = () => Promise.resolve(doorOf(this.store));

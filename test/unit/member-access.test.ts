@@ -4,6 +4,7 @@
  */
 import t from 'tap';
 import { sleep, systemClock } from '../../lib/base/clock.js';
+import { LEASE_TTL_MS } from '../../lib/base/limits.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import { keys } from '../../lib/group/records.js';
 import type { GroupStore, StoreLease } from '../../lib/group/store.js';
@@ -15,6 +16,7 @@ import {
   runLoad,
   runVerify,
 } from '../../lib/iscsi/initiator/index.js';
+import { cutShort } from '../support/hand-clock.js';
 import { hex } from '../support/scsi-rig.js';
 import { doorOf, makeGroup, type MemberGroup } from '../support/member-group.js';
 import { until } from '../support/wait.js';
@@ -242,6 +244,7 @@ t.test('a member in the group again serves nobody before it knows what it has mi
       return door.list(prefix);
     },
   };
+  group.clock = cutShort(LEASE_TTL_MS / 3, 200); // it sees sooner that its lease has gone
   await group.start('m2', 'alua', { openStore: () => Promise.resolve(store) });
   await group.create('m1');
   const old = await group.at('m2');

@@ -3,6 +3,7 @@ import t from 'tap';
 import { BlockferryError } from '../../lib/base/errors.js';
 import { LEASE_TTL_MS } from '../../lib/base/limits.js';
 import type { GroupStore, StoreLease } from '../../lib/group/store.js';
+import { cutShort } from '../support/hand-clock.js';
 import { doorOf, makeGroup, type MemberGroup } from '../support/member-group.js';
 import { makeRig } from '../support/member-rig.js';
 import { sleepMs, until } from '../support/wait.js';
@@ -15,6 +16,7 @@ class FailingStore {
   readonly door: GroupStore;
   private isAway = false;
   private readonly leases: StoreLease[] = [];
+  private refusedLeases = 0;
 
   constructor(inner: GroupStore) {
     const asked = <T>(ask: () => Promise<T>): Promise<T> =>
@@ -24,7 +26,10 @@ class FailingStore {
       get: (key) => asked(() => inner.get(key)),
       list: (prefix) => asked(() => inner.list(prefix)),
       txn: (...arguments_) => asked(() => inner.txn(...arguments_)),
-      lease: (ttlMs) => asked(() => this.lease(inner, ttlMs)),
+      lease: (ttlMs) => {
+        if (this.isAway) this.refusedLeases += 1;
+        return asked(() => this.lease(inner, ttlMs));
+      },
     };
   }
 
@@ -38,7 +43,8 @@ class FailingStore {
   async goAway(): Promise<void> {
     this.isAway = true;
     for (const lease of this.leases) await lease.revoke();
-    await sleepMs(LEASE_TTL_MS / 3 + 500);
+    await until('the member asks for another lease', () => this.refusedLeases > 0);
+    await sleepMs(50);
   }
 }
 
@@ -59,6 +65,7 @@ async function stopInTime(group: MemberGroup): Promise<void> {
 
 t.test('a member stops without its lease, while an initiator waits for I/O', async (t) => {
   const group = await makeGroup(t, [], 'redirect');
+  group.clock = cutShort(LEASE_TTL_MS / 3, 100);
   const store = await withFailingStore(group);
   const initiator = await group.at('m1', { recoveryDeadlineMs: 0 });
   await initiator.write(0, Buffer.alloc(512, 1));
