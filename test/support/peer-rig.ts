@@ -24,7 +24,7 @@ export type Handler = (request: IncomingRequest) => void;
 
 export const echo: Handler = (request) => request.answer(PeerStatus.OK, request.payload, request.epoch);
 
-export interface HubChoices extends Partial<Pick<HubOptions, 'group' | 'digests' | 'log'>> {
+export interface HubChoices extends Partial<Pick<HubOptions, 'group' | 'digests' | 'log' | 'clock'>> {
   readonly incarnation?: string;
   readonly verifier?: string;
 }

@@ -4,7 +4,12 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { pino } from 'pino';
 import t from 'tap';
 import { systemClock, sleep } from '../../lib/base/clock.js';
-import { PEER_BYTES_MAX, PEER_PAYLOAD_BYTES_MAX, PEER_REQUESTS_MAX } from '../../lib/base/limits.js';
+import {
+  PEER_BYTES_MAX,
+  PEER_DIAL_WAIT_MS,
+  PEER_PAYLOAD_BYTES_MAX,
+  PEER_REQUESTS_MAX,
+} from '../../lib/base/limits.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import { ask, askJson } from '../../lib/peer/ask.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
@@ -19,6 +24,7 @@ import {
 import { HELLO_MAGIC, encodeHello } from '../../lib/peer/hello.js';
 import type { Hub } from '../../lib/peer/hub.js';
 import { Pulse } from '../../lib/peer/pulse.js';
+import { cutShort } from '../support/hand-clock.js';
 import { echo, makeHub, write, type Handler } from '../support/peer-rig.js';
 import { until } from '../support/wait.js';
 
@@ -27,8 +33,9 @@ async function makePair(
   t: Tap.Test,
   handleA: Handler,
   handleB: Handler,
+  clock = systemClock,
 ): Promise<[Hub, Hub, number, number]> {
-  const a = makeHub('a', handleA);
+  const a = makeHub('a', handleA, { clock });
   const b = makeHub('b', handleB);
   t.teardown(() => Promise.all([a.close(), b.close()]));
   const [at, bt] = [await a.listen('127.0.0.1', 0), await b.listen('127.0.0.1', 0)];
@@ -189,7 +196,8 @@ t.test('I8: a hello waits until the requests of the lost link are done', async (
     }
   });
   const address = await b.listen('127.0.0.1', 0);
-  const first = makeHub('a', echo);
+  // It finds sooner that nobody lets it in.
+  const first = makeHub('a', echo, { clock: cutShort(PEER_DIAL_WAIT_MS, 250) });
   const second = makeHub('a', echo, { incarnation: 'a-2' });
   t.teardown(() => Promise.all([first.close(), second.close(), b.close()]));
   first.setAddress('b', address);
@@ -419,7 +427,7 @@ t.test('I11: hostile bytes, however cut, cost a closed connection and nothing el
 });
 
 t.test('a member at the wrong address is not taken for another', async (t) => {
-  const [a, b, , port] = await makePair(t as Tap.Test, echo, echo);
+  const [a, b, , port] = await makePair(t as Tap.Test, echo, echo, cutShort(PEER_DIAL_WAIT_MS, 250));
   a.setAddress('c', { host: '127.0.0.1', port });
   const request = write(1);
   await request.through(a, 'c');
