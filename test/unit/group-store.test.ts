@@ -53,17 +53,19 @@ if (process.argv[2] === 'fill') {
   process.exit(0);
 }
 
-t.test('memory', async (t) => {
-  storeSuite(t as never, async () => {
-    const a = new MemoryStore(options);
-    return { a, b: a.another() };
+// Both at once: most of their time they wait for leases to end.
+t.test('the contract', { jobs: 2 }, async (t) => {
+  void t.test('memory', { buffered: true }, async (t) => {
+    storeSuite(t as never, async () => {
+      const a = new MemoryStore(options);
+      return { a, b: a.another() };
+    });
   });
-});
-
-t.test('embedded', async (t) => {
-  storeSuite(t as never, async (t) => {
-    const folder = makeFolder(t);
-    return { a: await EmbeddedStore.open(folder, options), b: await EmbeddedStore.open(folder, options) };
+  void t.test('embedded', { buffered: true }, async (t) => {
+    storeSuite(t as never, async (t) => {
+      const folder = makeFolder(t);
+      return { a: await EmbeddedStore.open(folder, options), b: await EmbeddedStore.open(folder, options) };
+    });
   });
 });
 

@@ -188,35 +188,38 @@ t.test('a new home learns at once who stays where they are', async (t) => {
   await w.close();
 });
 
-for (const access of ['redirect', 'alua'] as const) {
-  t.test(`volumes of a group whose homes move under their copies (${access})`, async (t) => {
-    const blocks = 4000;
-    const { group, v, w, copy } = await twoHomes(t, access, blocks);
-    const data = pattern(blocks * 512, 9);
-    for (let lba = 0; lba < blocks; lba += 1000)
-      await w.write(lba, data.subarray(lba * 512, (lba + 1000) * 512));
+// Both at once: at their ends they wait until nobody can be on the way to the new home any more, for seconds.
+t.test('volumes of a group whose homes move under their copies', { jobs: 2 }, async (t) => {
+  for (const access of ['redirect', 'alua'] as const) {
+    void t.test(access, { buffered: true }, async (t) => {
+      const blocks = 4000;
+      const { group, v, w, copy } = await twoHomes(t, access, blocks);
+      const data = pattern(blocks * 512, 9);
+      for (let lba = 0; lba < blocks; lba += 1000)
+        await w.write(lba, data.subarray(lba * 512, (lba + 1000) * 512));
 
-    let isMoving = true;
-    const moves = (async () => {
-      for (const to of ['m3', 'm1', 'm2', 'm1']) t.equal(await group.move(to), 'done');
-      isMoving = false;
-    })();
-    let copies = 0;
-    for (; isMoving || copies < 3; copies++) {
-      const to = copies % 96;
-      t.equal(await copy({ source: 0, destination: 1, to }), SAID.GOOD, `copy ${copies}`);
-      t.equal(await copy({ source: 1, destination: 0, from: to, to: 4100 }), SAID.GOOD, 'and back');
-      const there = await again(() => v.read(to + 7, 100));
-      const back = await again(() => w.read(4107, 100));
-      const expected = data.subarray(7 * 512, 107 * 512);
-      if (!there.equals(expected) || !back.equals(expected)) t.fail(`copy ${copies} is wrong`);
-      await again(() => v.write(to + 7, Buffer.alloc(512, copies)));
-      await sleep(systemClock, 1);
-    }
-    await moves;
-    t.comment(`${copies} copies`);
-    await v.close();
-    t.match(await copy({ source: 0, destination: 1 }), /^2 70000a.{18}0d02/, 'it has logged out there');
-    await w.close();
-  });
-}
+      let isMoving = true;
+      const moves = (async () => {
+        for (const to of ['m3', 'm1', 'm2', 'm1']) t.equal(await group.move(to), 'done');
+        isMoving = false;
+      })();
+      let copies = 0;
+      for (; isMoving || copies < 3; copies++) {
+        const to = copies % 96;
+        t.equal(await copy({ source: 0, destination: 1, to }), SAID.GOOD, `copy ${copies}`);
+        t.equal(await copy({ source: 1, destination: 0, from: to, to: 4100 }), SAID.GOOD, 'and back');
+        const there = await again(() => v.read(to + 7, 100));
+        const back = await again(() => w.read(4107, 100));
+        const expected = data.subarray(7 * 512, 107 * 512);
+        if (!there.equals(expected) || !back.equals(expected)) t.fail(`copy ${copies} is wrong`);
+        await again(() => v.write(to + 7, Buffer.alloc(512, copies)));
+        await sleep(systemClock, 1);
+      }
+      await moves;
+      t.comment(`${copies} copies`);
+      await v.close();
+      t.match(await copy({ source: 0, destination: 1 }), /^2 70000a.{18}0d02/, 'it has logged out there');
+      await w.close();
+    });
+  }
+});
