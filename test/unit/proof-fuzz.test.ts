@@ -130,7 +130,7 @@ t.test('most parameter lists are carried out, each by a new unit', async (t) => 
   const taken = new Map<number, number>();
   const chance = new Chance(9);
   const drawn = new Map<number, number>();
-  // The unit is new each time, its medium is not: to clear two thousand of them would take most of the time.
+  // The unit is new each time, its medium is not: to clear five hundred of them would take most of the time.
   const medium = new RamDevice(2 * 1024 * 1024, 512);
   for (let n = 0; n < 6000; n++) {
     const { cdb, dataOut } = drawCommand(chance, 512);
