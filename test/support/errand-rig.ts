@@ -154,8 +154,13 @@ export class Place {
   }
 }
 
+/** Of tests that are over: what still waits in one gives up as the next begins, or the process would stay for it. */
+const earlier: World[] = [];
+
 export function twoMembers(): { world: World; home: Place; other: Place } {
+  for (const world of earlier.splice(0)) world.haste = 1e6;
   const world = new World();
+  earlier.push(world);
   return { world, home: world.start('m1'), other: world.start('m2') };
 }
 
