@@ -31,15 +31,20 @@ export class Everywhere {
   /**
    * Resolves when every member has answered OK, or has left.
    * @param message what each is sent, with who is present
+   * @param isOver nobody is asked again then
    * @throws UNAVAILABLE when one that is there did not answer in time
    */
-  async ask(fields: AskFields, message: (present: Present[]) => object): Promise<void> {
+  async ask(
+    fields: AskFields,
+    message: (present: Present[]) => object,
+    isOver = (): boolean => false,
+  ): Promise<void> {
     const { self, endAbsent } = this.options;
     let asked: MemberRecord[];
     do {
       asked = this.running();
       const present = [self, ...asked.map(({ name, incarnation }) => ({ name, incarnation }))];
-      const answers = asked.map((member) => this.askOne(member, fields, message(present)));
+      const answers = asked.map((member) => this.askOne(member, fields, message(present), isOver));
       await Promise.all([endAbsent(present), ...answers]);
       // The others took one that went meanwhile for present.
     } while (!asked.every((member) => this.isStillThere(member)));
@@ -49,10 +54,15 @@ export class Everywhere {
     return this.options.others().filter((member) => this.options.mayBeRunning(member));
   }
 
-  private async askOne(member: MemberRecord, fields: AskFields, message: object): Promise<void> {
+  private async askOne(
+    member: MemberRecord,
+    fields: AskFields,
+    message: object,
+    isOver: () => boolean,
+  ): Promise<void> {
     const { hub, clock } = this.options;
     const deadlineMs = clock.nowMs() + FENCE_DEADLINE_MS;
-    while (clock.nowMs() < deadlineMs) {
+    while (clock.nowMs() < deadlineMs && !isOver()) {
       const answer = await ask(hub, member.name, { deadlineMs: FENCE_DEADLINE_MS, ...fields }, message);
       if (answer.status === PeerStatus.OK) return;
       if (!this.isStillThere(member)) return;

@@ -328,9 +328,10 @@ class SharedKeeper implements ReservationKeeper {
     });
     do {
       try {
-        await everywhere().ask(fields, message);
+        await everywhere().ask(fields, message, () => this.shared.isStopping);
         return true;
       } catch (error) {
+        if (this.shared.isStopping) return false;
         log.warn(
           { volume, error: describeError(error) },
           'a member does not go by a change of reservations yet',

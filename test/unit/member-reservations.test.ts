@@ -190,6 +190,24 @@ t.test('PREEMPT AND ABORT at a member that stops before it has ended', async (t)
   ends();
 });
 
+t.test('a member that stops asks nobody again', async (t) => {
+  const world = new World(t);
+  const m1 = await world.start('m1', 'm1-1');
+  await world.start('m2', 'm2-1');
+  let asked = 0;
+  world.peers.fate = () => {
+    asked += 1;
+    return PeerStatus.LINK_LOST;
+  };
+  const answered = world.at(m1, 'one').out(REGISTER, NONE, A);
+  await until('m2 was asked again', () => asked > 1);
+  m1.shared.stopAsking();
+  t.equal(await answered, 'b/00/00');
+  const before = asked;
+  await passes(TWO_DEADLINES_MS / 4);
+  t.ok(asked <= before + 1, 'but for what was on its way');
+});
+
 t.test('it is there after a restart of all, and at the home that comes', async (t) => {
   const world = new World(t);
   const one = world.at(await world.start('m1', 'm1-1'), 'one');
