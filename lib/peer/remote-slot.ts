@@ -176,7 +176,7 @@ class ForwardedIo extends PeerRequest {
       this.finish(new IoError('aborted', 'the volume went on without this member'));
       return;
     }
-    if (io?.isWanted === false) {
+    if (io?.op === 'flush' && !io.isWanted) {
       this.finish(new IoError('aborted', 'nobody waits for it any more'));
       return;
     }
