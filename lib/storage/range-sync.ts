@@ -27,9 +27,9 @@ export function makeRangeSync(koffi: typeof Koffi, library: LibraryHandle): Rang
   return (address, lengthBytes, done) => {
     const from = Math.floor(address / PAGE_BYTES) * PAGE_BYTES;
     const answered = (failure: unknown, result: number): void => {
+      if (failure === null && result === 0) return done(null);
       const code = nameOf.get(koffi.errno()) ?? 'EIO'; // of this call's thread, which koffi keeps for its callback
-      const isDurable = failure === null && result === 0;
-      done(isDurable ? null : Object.assign(new Error(`${code}: a range did not reach the disk`), { code }));
+      done(Object.assign(new Error(`${code}: a range did not reach the disk`), { code }));
     };
     try {
       msync.async(from, address + lengthBytes - from, MS_SYNC, answered);

@@ -88,7 +88,7 @@ export class FileReader implements LateReader {
     return map;
   }
 
-  /** Whatever of the file is cached; null where it cannot be mapped. */
+  /** Of all the file, cached or not: not to be read by. Null where it cannot be mapped. */
   wholeMap(): MappedFile | null {
     if (this.map === undefined) this.map = this.openMap();
     return this.map;

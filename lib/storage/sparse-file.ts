@@ -275,7 +275,6 @@ export class SparseFile implements BlockDevice {
   /** Why this request cannot be served at all, or null. */
   private refusal(io: BlockIo): IoError | null {
     if (this.closing !== null) return new IoError('aborted', 'the file is closed');
-    if (io.op === 'flush' && io.lengthBytes === 0) return null;
     if (io.offsetBytes < 0 || io.offsetBytes + io.lengthBytes > this.sizeBytes) {
       return new IoError('out-of-range', `${io.offsetBytes}+${io.lengthBytes} of ${this.sizeBytes}`);
     }
