@@ -2,6 +2,7 @@
 import t, { type Test } from 'tap';
 import { sleep, systemClock, type Clock, type Timer } from '../../lib/base/clock.js';
 import {
+  MOVE_CHUNK_BYTES,
   MOVE_BYTES_PER_SECOND_CEILING as CEILING,
   MOVE_BYTES_PER_SECOND_FLOOR as FLOOR,
   MOVE_BYTES_PER_SECOND_FLOOR_WRITES as FLOOR_WRITES,
@@ -230,5 +231,32 @@ t.test('who writes does not wait for the pace of the copy', async (t) => {
   m1.cancelled = true;
   for (const fire of due.splice(0)) fire();
   t.equal(await giving, 'called off');
+  await world.close();
+});
+
+t.test('holes within what is copied cost nothing of the rate that was asked for', async (t) => {
+  let skippedMs = 0;
+  /** Waits for the pace are over at once, and their time has passed. */
+  const clock: Clock = {
+    ...systemClock,
+    nowMs: () => systemClock.nowMs() + skippedMs,
+    after(delayMs, fire) {
+      if (delayMs < 100 || delayMs === ORPHANS_LOOK_MS) return systemClock.after(delayMs, fire);
+      skippedMs += delayMs;
+      return systemClock.after(0, fire);
+    },
+  };
+  const world = Object.assign(new MoveWorld(7), { clock });
+  await world.start('m1', 'm2');
+  const m1 = world.member('m1');
+  let dataBytes = 0;
+  for (let at = 0; at < m1.file.ram.bytes.length; at += MOVE_CHUNK_BYTES) {
+    const page = m1.file.ram.bytes.subarray(at, at + 4096).fill(0xa5);
+    dataBytes += page.length;
+  }
+  m1.rateBytesPerSecond = 16 * 1024;
+  await m1.give('m2');
+  const dueMs = (dataBytes / m1.rateBytesPerSecond) * 1000;
+  t.ok(skippedMs > dueMs / 2 && skippedMs < 3 * dueMs, `${skippedMs} ms instead of ${dueMs}`);
   await world.close();
 });
