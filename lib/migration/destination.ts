@@ -5,6 +5,7 @@
  * has joined anew before it cleans up.
  */
 import { z } from 'zod';
+import { type ByteRange, hullOf } from '../base/byte-range.js';
 import type { Clock, Timer } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
 import { MOVE_BATCH_BYTES, ORPHANS_LOOK_MS } from '../base/limits.js';
@@ -12,10 +13,9 @@ import type { Logger } from '../base/log.js';
 import type { Waypoints } from '../base/waypoints.js';
 import type { BlockOp } from '../block/device.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
-import type { ByteRange } from './dirty-map.js';
 import type { HeldFile } from './held-file.js';
 import { Seal, type BeginAnswer, type SealAnswer } from './messages.js';
-import { hullOf, ReceivedWrite, Reception } from './reception.js';
+import { ReceivedWrite, Reception } from './reception.js';
 
 /** What the destination needs of its member. */
 export interface DestinationVolumes {

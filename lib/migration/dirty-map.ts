@@ -4,11 +4,7 @@
  */
 import { violated } from '../base/assert.js';
 import { Bitmap } from '../base/bitmap.js';
-
-export interface ByteRange {
-  readonly fromBytes: number;
-  readonly toBytes: number;
-}
+import type { ByteRange } from '../base/byte-range.js';
 
 export class DirtyMap {
   private readonly chunks: Bitmap;

@@ -2,8 +2,8 @@
  * What a move needs of a volume's file on one member, at either end: block I/O, the map of its holes, durability, and
  * giving extents back. Implemented by member code over storage/ (and by a fake in tests): migration knows no files.
  */
+import type { ByteRange } from '../base/byte-range.js';
 import type { BlockDevice } from '../block/device.js';
-import type { ByteRange } from './dirty-map.js';
 
 export interface HeldFile extends BlockDevice {
   /** The parts of a range that may hold data; holes are left out. */

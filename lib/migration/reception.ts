@@ -1,7 +1,7 @@
 /** One attempt being received on one extent of a destination, and the writes of it. destination.ts begins and ends them. */
+import type { ByteRange } from '../base/byte-range.js';
 import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
 import { PeerStatus, type IncomingRequest } from '../peer/contract.js';
-import type { ByteRange } from './dirty-map.js';
 import type { HeldFile } from './held-file.js';
 
 export class Reception implements ByteRange {
@@ -56,15 +56,4 @@ export class ReceivedWrite extends BlockIo {
       );
     this.reception.ended();
   }
-}
-
-/** From the first to the last byte of either. */
-export function hullOf(
-  { fromBytes, toBytes }: ByteRange,
-  other: ByteRange = { fromBytes, toBytes },
-): ByteRange {
-  return {
-    fromBytes: Math.min(fromBytes, other.fromBytes),
-    toBytes: Math.max(toBytes, other.toBytes),
-  };
 }

@@ -8,6 +8,7 @@
  */
 import { sleep, type Clock } from '../base/clock.js';
 import { Bitmap } from '../base/bitmap.js';
+import type { ByteRange } from '../base/byte-range.js';
 import { BlockferryError } from '../base/errors.js';
 import {
   MOVE_BACKOFF_MS_MAX,
@@ -22,7 +23,6 @@ import type { Waypoints } from '../base/waypoints.js';
 import { submitAndWait } from '../block/device.js';
 import { PeerStatus, PeerType } from '../peer/contract.js';
 import { DestinationError, describeStatus } from './destination-link.js';
-import type { ByteRange } from './dirty-map.js';
 import type { HeldFile } from './held-file.js';
 import type { Interceptor } from './interceptor.js';
 import { BeginAnswer } from './messages.js';

@@ -5,6 +5,7 @@
  * Where all who ask mean a range, the sync is of what lies between the first and the last of these bytes; else an fdatasync.
  * A range is never synced beside an fdatasync: the kernel tells of a failed write-back once, to whichever looks first.
  */
+import { type ByteRange, hullOf } from '../base/byte-range.js';
 import type { Logger } from '../base/log.js';
 import { type BlockIo, IoError } from '../block/device.js';
 import type { StorageDoors } from './doors.js';
@@ -76,11 +77,11 @@ export class Flusher implements PoolWork {
 
   /** False: somebody means the whole file, or it cannot be less. */
   private syncsRange(): boolean {
-    const range = hullOf(this.covered);
+    const range = rangeOf(this.covered);
     const map = range === null ? null : this.map();
     if (range === null || map === null) return false;
-    const from = map.address + range.fromBytes;
-    return this.doors.native?.syncRange(from, range.lengthBytes, this.onSynced) === true;
+    const lengthBytes = range.toBytes - range.fromBytes;
+    return this.doors.native?.syncRange(map.address + range.fromBytes, lengthBytes, this.onSynced) === true;
   }
 
   private readonly onSynced = (cause: NodeJS.ErrnoException | null): void => {
@@ -110,13 +111,11 @@ export class Flusher implements PoolWork {
 }
 
 /** From the first to the last byte that any of them means; null: one means the whole file. */
-function hullOf(flushes: readonly BlockIo[]): { fromBytes: number; lengthBytes: number } | null {
-  let fromBytes = Infinity;
-  let toBytes = 0;
+function rangeOf(flushes: readonly BlockIo[]): ByteRange | null {
+  let range: ByteRange | undefined;
   for (const { op, offsetBytes, lengthBytes } of flushes) {
     if (op !== 'flush' || lengthBytes === 0) return null;
-    fromBytes = Math.min(fromBytes, offsetBytes);
-    toBytes = Math.max(toBytes, offsetBytes + lengthBytes);
+    range = hullOf({ fromBytes: offsetBytes, toBytes: offsetBytes + lengthBytes }, range);
   }
-  return { fromBytes, lengthBytes: toBytes - fromBytes };
+  return range ?? null;
 }

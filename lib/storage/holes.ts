@@ -1,11 +1,6 @@
 /** Where a file holds data and where it is a hole, by SEEK_DATA and SEEK_HOLE. Dirty pages count as data. Never writes. */
+import type { ByteRange } from '../base/byte-range.js';
 import { type NativeCalls, NO_DATA, UNKNOWN } from './native.js';
-
-/** Bytes [fromBytes, toBytes) of a file. */
-export interface DataRange {
-  readonly fromBytes: number;
-  readonly toBytes: number;
-}
 
 /** The distance of two looks: what a hole between two of them costs is a copy of so many zeros. */
 const STEP_BYTES = 64 * 1024;
@@ -23,9 +18,9 @@ export function dataRangesWithin(
   fd: number,
   fromBytes: number,
   toBytes: number,
-): DataRange[] {
+): ByteRange[] {
   if (native === null) return fromBytes < toBytes ? [{ fromBytes, toBytes }] : [];
-  const ranges: DataRange[] = [];
+  const ranges: ByteRange[] = [];
   let at = fromBytes;
   while (at < toBytes) {
     const data = native.seekData(fd, at);

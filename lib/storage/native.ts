@@ -66,8 +66,13 @@ export function loadNativeCalls(): NativeCalls | null {
       beginsReads: true,
       maps: makeMapCalls(koffi, library),
       syncRange: makeRangeSync(koffi, library),
-      uncache: (fd, offsetBytes, lengthBytes, done) =>
-        fadvise.async(fd, offsetBytes, lengthBytes, POSIX_FADV_DONTNEED, () => done()),
+      uncache(fd, offsetBytes, lengthBytes, done) {
+        try {
+          fadvise.async(fd, offsetBytes, lengthBytes, POSIX_FADV_DONTNEED, () => done());
+        } catch {
+          setImmediate(done); // more calls are under way than koffi takes: a hint may be lost
+        }
+      },
       seekData: (fd, fromBytes) => seek(fd, fromBytes, SEEK_DATA),
       seekHole: (fd, fromBytes) => seek(fd, fromBytes, SEEK_HOLE),
     };

@@ -3,6 +3,7 @@
  * and owns the descriptor; it knows neither extents nor volumes.
  */
 import { assert } from '../base/assert.js';
+import type { ByteRange } from '../base/byte-range.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import {
   type BlockDevice,
@@ -20,7 +21,7 @@ import { type StorageDoors, systemDoors } from './doors.js';
 import { DurableWriter } from './durable-writer.js';
 import { Flusher } from './flusher.js';
 import { HoleMap } from './hole-map.js';
-import { type DataRange, dataRangesWithin } from './holes.js';
+import { dataRangesWithin } from './holes.js';
 import { InFlight } from './in-flight.js';
 import { MappedFile } from './mapped-file.js';
 import { type OpenedFile, openFile, type OpenOptions } from './open-file.js';
@@ -146,7 +147,7 @@ export class SparseFile implements BlockDevice {
    * The stretches of the given range that hold data, ascending; the rest reads as zeros. Synchronous and about 1 µs for
    * 64 KiB of data; without koffi, one stretch that covers all.
    */
-  dataRanges(offsetBytes: number, lengthBytes: number): DataRange[] {
+  dataRanges(offsetBytes: number, lengthBytes: number): ByteRange[] {
     assert(this.closing === null, 'dataRanges of a closed file');
     const toBytes = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
     return dataRangesWithin(this.doors.native, this.fd, offsetBytes, toBytes);

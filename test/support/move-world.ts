@@ -2,6 +2,7 @@
  * A few members in one process, without sockets, files or processes: real routing tables, volumes, forwarding, sources
  * and destinations over a memory store, fake peers and RAM files that answer late. Everything random comes from a seed.
  */
+import type { ByteRange } from '../../lib/base/byte-range.js';
 import { systemClock, type Clock } from '../../lib/base/clock.js';
 import { silentLog, type Logger } from '../../lib/base/log.js';
 import { noWaypoints } from '../../lib/base/waypoints.js';
@@ -12,7 +13,6 @@ import { formatRecord, keys, type MemberRecord, type VolumeRecord } from '../../
 import type { BatchContext } from '../../lib/migration/batch.js';
 import { DestinationLink } from '../../lib/migration/destination-link.js';
 import { Destination } from '../../lib/migration/destination.js';
-import type { ByteRange } from '../../lib/migration/dirty-map.js';
 import type { HeldFile } from '../../lib/migration/held-file.js';
 import { MoveStats } from '../../lib/migration/move-stats.js';
 import { Pacer } from '../../lib/migration/pacer.js';

@@ -20,6 +20,7 @@ import { Outbox } from '../../lib/iscsi/initiator/outbox.js';
 import { Opcode } from '../../lib/iscsi/wire/opcodes.js';
 import { valueOf } from '../../lib/iscsi/wire/text-keys.js';
 import { SCRIPTED_OFFER, ScriptedTarget } from '../support/scripted-target.js';
+import { until } from '../support/wait.js';
 
 async function target(t: Test, sizeBytes?: number): Promise<ScriptedTarget> {
   const made = await new ScriptedTarget(sizeBytes).listen();
@@ -194,19 +195,14 @@ const readCapacity = Buffer.from('9e100000000000000000000000200000', 'hex');
 
 t.test('NOPs are answered, and asked', async (t) => {
   const made = await target(t);
-  const initiator = await connect(t, made, { pingMs: 40 });
+  const initiator = await connect(t, made, { pingMs: 100 });
   made.last.nopIn(0x77);
-  await pause(15);
-  const nop = made.last.received.at(-1);
-  t.match(
-    [nop?.opcode, nop?.bhs.readUInt32BE(16), nop?.bhs.readUInt32BE(20)],
-    [Opcode.NOP_OUT, 0xffffffff, 0x77],
-  );
-  await pause(150);
-  t.ok(
-    made.last.opcodes.filter((opcode) => opcode === Opcode.NOP_OUT).length > 1,
-    'it pings a silent target',
-  );
+  const nopOuts = () => made.last.received.filter(({ opcode }) => opcode === Opcode.NOP_OUT);
+  const answers = () => nopOuts().filter(({ bhs }) => bhs.readUInt32BE(20) === 0x77);
+  await until('its answer', () => answers().length > 0);
+  t.equal(answers()[0]?.bhs.readUInt32BE(16), 0xffffffff);
+  await until('a ping to a silent target', () => nopOuts().length > 1);
+  await pause(250);
   t.equal(initiator.recoveries.length, 0, 'an answered ping is a sign of life');
 });
 
@@ -272,16 +268,19 @@ t.test('event 1: logs out, comes back to the original portal, loses nothing', as
     const made = await target(t);
     const initiator = await connect(t, made, { onLogoutRequest });
     const again = recovered(initiator);
+    let answer: (() => void) | undefined;
     made.onCommand = (connection, command) => {
       if (command.cdb[0] !== 0x8a || made.connections.length > 1) return false;
-      setTimeout(() => connection.status(command.initiatorTaskTag, 0), 40);
+      answer = () => connection.status(command.initiatorTaskTag, 0);
       return true;
     };
     const write = initiator.write(0, Buffer.alloc(512, 9));
-    await pause(10);
+    await until('the write', () => answer !== undefined);
     made.last.asyncMessage(1, 0, 3);
-    await pause(5);
+    if (onLogoutRequest === 'drain') await pause(5);
+    else await until('a logout', () => made.connections[0]?.opcodes.at(-1) === Opcode.LOGOUT_REQUEST);
     const late = initiator.read(5, 1);
+    if (onLogoutRequest === 'drain') answer?.();
     await Promise.all([write, late]);
     t.match(await again, { announced: 1, resent: onLogoutRequest === 'drain' ? 0 : 1 }, onLogoutRequest);
     const [first, second] = made.connections;

@@ -9,6 +9,7 @@ import { systemDoors, type StorageDoors } from '../../lib/storage/doors.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { pattern } from '../support/device-suite.js';
 import { doorsWith, HandClock, makeSharedFolder, newFile } from '../support/storage-doors.js';
+import { until } from '../support/wait.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -170,6 +171,18 @@ t.test('what was known of the map there is looked at anew, of its neighbours not
   t.strictSame([0, 2 * MiB, 4 * MiB, 6 * MiB].map(look), [0, 1, 1, 0]);
   kernel.answers.shift()?.();
   await file.close();
+});
+
+t.test('more at once than koffi takes are over all the same', async (t) => {
+  const path = join(folder, `${serial++}.img`);
+  fs.writeFileSync(path, Buffer.alloc(PAGE));
+  const fd = fs.openSync(path, 'r+');
+  const asked = 2_000;
+  let ended = 0;
+  for (let i = 0; i < asked; i++) native.uncache(fd, 0, PAGE, () => (ended += 1));
+  t.ok(ended === 0, 'nobody hears of it within the call');
+  await until('all have ended', () => ended === asked);
+  fs.closeSync(fd);
 });
 
 t.test('where koffi does not load nobody is told', async (t) => {
