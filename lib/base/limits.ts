@@ -237,7 +237,7 @@ export const MOVE_EXTENTS_IN_FLIGHT = 2;
 /** The same while no initiator is at work: a tenth faster. */
 export const MOVE_EXTENTS_IN_FLIGHT_ALONE = 4;
 /** What the copy of a move may take beside initiators who want all that the member has, and what it begins with: of 4 KiB
- *  70/30 at depth 32, on 2 cores, half is kept at this, a fifth when the copy goes as fast as it can. */
+ *  70/30 at depth 32, on 2 cores, half is kept at this (migration/README.md), a fifth when the copy goes as fast as it can. */
 export const MOVE_BYTES_PER_SECOND_FLOOR = 100 * MiB;
 /** The same beside nothing but writes; from half of them on by their share. A write costs twice while its extent is on the
  *  move, so here a move that is over sooner is worth more than one that is gentle. */

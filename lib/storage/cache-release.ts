@@ -12,7 +12,10 @@ import type { PoolShare, PoolWork } from './pool-share.js';
 /** So much at a time: half a millisecond of a thread, and 50 µs of the loop to take it out of the map. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 
-/** Tells the kernel that a range of a file is not needed in memory; done in the thread pool. */
+/**
+ * Tells the kernel, in the thread pool, that a range of a file is not needed in memory: a hint, which may be lost. `done` is
+ * called once all the same, and never within the call.
+ */
 export type Uncache = (fd: number, offsetBytes: number, lengthBytes: number, done: () => void) => void;
 
 export class CacheRelease implements PoolWork {

@@ -2,10 +2,10 @@
 import t, { type Test } from 'tap';
 import { sleep, systemClock, type Clock, type Timer } from '../../lib/base/clock.js';
 import {
-  MOVE_CHUNK_BYTES,
   MOVE_BYTES_PER_SECOND_CEILING as CEILING,
   MOVE_BYTES_PER_SECOND_FLOOR as FLOOR,
   MOVE_BYTES_PER_SECOND_FLOOR_WRITES as FLOOR_WRITES,
+  MOVE_CHUNK_BYTES,
   MOVE_EXTENTS_IN_FLIGHT,
   MOVE_LATENCY_MS_HIGH,
   MOVE_LOOP_BUSY_HIGH,
@@ -236,10 +236,10 @@ t.test('who writes does not wait for the pace of the copy', async (t) => {
 
 t.test('holes within what is copied cost nothing of the rate that was asked for', async (t) => {
   let skippedMs = 0;
-  /** Waits for the pace are over at once, and their time has passed. */
+  /** Waits for the pace, and the look at the source's sync, are over at once, and their time has passed; no other does. */
   const clock: Clock = {
     ...systemClock,
-    nowMs: () => systemClock.nowMs() + skippedMs,
+    nowMs: () => skippedMs,
     after(delayMs, fire) {
       if (delayMs < 100 || delayMs === ORPHANS_LOOK_MS) return systemClock.after(delayMs, fire);
       skippedMs += delayMs;
