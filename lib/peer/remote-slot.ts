@@ -176,6 +176,7 @@ class ForwardedIo extends PeerRequest {
       this.finish(new IoError('aborted', 'the volume went on without this member'));
       return;
     }
+    // A flush changes nothing, so it can be dropped at once. A write ends with its patience, or as left behind, above.
     if (io?.op === 'flush' && !io.isWanted) {
       this.finish(new IoError('aborted', 'nobody waits for it any more'));
       return;
