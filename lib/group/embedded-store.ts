@@ -5,7 +5,7 @@
  *   store.mdb, store.mdb-lock   the LMDB environment. One writer at a time, held only inside a transaction; a writer that
  *                               is killed leaves the last commit, and its lock is taken over (a robust mutex).
  *   bell                        touched after each commit; whoever has it under inotify looks for news. It is only a
- *                               hint: everybody looks a few times a second anyway.
+ *                               hint: everybody looks once a second anyway.
  */
 import { closeSync, futimesSync, openSync, readFileSync, watch as watchFile, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
@@ -40,8 +40,11 @@ import type {
 } from './store.js';
 import { Watchers } from './watchers.js';
 
-/** How often it looks for news and for dead leases, bell or no bell. */
-const LOOK_MS = 250;
+/** How often it looks for news that no bell told of, as when their writer died before it rang. Each look by each process of
+ *  an idle group wakes a processor that had nothing to do. */
+const LOOK_MS = 1_000;
+/** The same where there is no bell: what waits for news may be I/O. */
+const LOOK_DEAF_MS = 250;
 
 export interface EmbeddedStoreOptions {
   readonly clock: Clock;
@@ -57,6 +60,8 @@ export class EmbeddedStore implements GroupStore {
   private readonly bell: number;
   private readonly bellWatch: FSWatcher | null;
   private timer: Timer;
+  /** When the first of the leases that are known runs out. */
+  private expiresAtMs = Infinity;
   private isClosed = false;
   /** Transactions under way; close() waits for them. */
   private readonly writes = new Set<Promise<unknown>>();
@@ -69,7 +74,7 @@ export class EmbeddedStore implements GroupStore {
     this.watchers = new Watchers((from) => tables.read(() => tables.history(from)));
     this.bell = openSync(join(folder, 'bell'), 'a', 0o600);
     this.bellWatch = this.watchBell();
-    this.timer = options.clock.after(LOOK_MS, () => this.look());
+    this.timer = this.lookLater();
   }
 
   /**
@@ -108,7 +113,7 @@ export class EmbeddedStore implements GroupStore {
     operations: readonly StoreOperation[],
   ): Promise<StoreTransaction> {
     checkOperations(operations);
-    return this.write((time) => commit(this.tables, compares, operations, time));
+    return this.writeNews((time) => commit(this.tables, compares, operations, time));
   }
 
   watch(prefix: string, fromRevision: number, watcher: StoreWatcher): StoreWatch {
@@ -122,7 +127,7 @@ export class EmbeddedStore implements GroupStore {
     await this.write((time) => grantLease(this.tables, id, ttlMs, time));
     return new LedgerLease(id, ttlMs, askedAtMs, clock, {
       renew: (lease) => this.write((time) => renewLease(this.tables, lease, time)),
-      end: (lease) => this.write(() => endLease(this.tables, lease)),
+      end: (lease) => this.writeNews(() => endLease(this.tables, lease)),
     });
   }
 
@@ -159,13 +164,19 @@ export class EmbeddedStore implements GroupStore {
     try {
       const result = await writing;
       waypoints.reached('store.written');
-      this.ring();
       return result;
     } catch (error) {
       throw storeError(this.folder, error);
     } finally {
       this.writes.delete(writing);
     }
+  }
+
+  /** The same for what others may watch: everything but the time of a lease. */
+  private async writeNews<T>(action: (time: LeaseTime) => T): Promise<T> {
+    const result = await this.write(action);
+    this.ring();
+    return result;
   }
 
   private requireOpen(): void {
@@ -195,20 +206,30 @@ export class EmbeddedStore implements GroupStore {
   /** The net under the bell, and the reaper: whoever is alive ends the leases of the dead. */
   private look(): void {
     this.watchers.ring();
-    void this.reap();
-    this.timer = this.options.clock.after(LOOK_MS, () => this.look());
+    this.reap().catch((error: unknown) => this.warn(error));
+    this.timer = this.lookLater();
+  }
+
+  private lookLater(): Timer {
+    const { clock } = this.options;
+    const lookMs = this.bellWatch === null ? LOOK_DEAF_MS : LOOK_MS;
+    return clock.after(Math.min(lookMs, this.expiresAtMs - clock.nowMs()), () => this.look());
   }
 
   /** A store without room for it serves what it has: the next look tries again. */
   private async reap(): Promise<void> {
     const time = { nowMs: this.options.clock.nowMs(), bootId: this.bootId };
-    const expired = this.read(() => expiredLeases(this.tables, time));
+    this.expiresAtMs = Infinity;
+    const { expired, nextExpiresAtMs } = this.read(() => expiredLeases(this.tables, time));
+    this.expiresAtMs = nextExpiresAtMs;
     if (expired.length === 0) return;
-    try {
-      await this.write((now) => reapLeases(this.tables, expired, now));
-    } catch (error) {
-      this.options.log.warn({ error: describeError(error) }, 'store reaper');
-    }
+    await this.writeNews((now) => reapLeases(this.tables, expired, now)).catch((error: unknown) =>
+      this.warn(error),
+    );
+  }
+
+  private warn(error: unknown): void {
+    this.options.log.warn({ error: describeError(error) }, 'store reaper');
   }
 }
 

@@ -193,11 +193,18 @@ export function endLease(tables: LedgerTables, id: string): void {
     );
 }
 
-/** Whether a reaper has work; for a look outside of a write transaction. */
-export function expiredLeases(tables: Pick<LedgerTables, 'leases'>, time: LeaseTime): string[] {
+/** What a reaper has to do, and when there may be more; for a look outside of a write transaction. */
+export function expiredLeases(
+  tables: Pick<LedgerTables, 'leases'>,
+  time: LeaseTime,
+): { expired: string[]; nextExpiresAtMs: number } {
   const expired: string[] = [];
-  for (const [id, row] of tables.leases()) if (isExpired(row, time)) expired.push(id);
-  return expired;
+  let nextExpiresAtMs = Infinity;
+  for (const [id, row] of tables.leases()) {
+    if (isExpired(row, time)) expired.push(id);
+    else nextExpiresAtMs = Math.min(nextExpiresAtMs, row.expiresAtMs);
+  }
+  return { expired, nextExpiresAtMs };
 }
 
 /** Ends those of `ids` that have still run out: one may have been renewed since it was listed. */

@@ -155,7 +155,7 @@ export class MemoryStore implements GroupStore {
   private reapLater(): void {
     this.reaper = this.options.clock.after(REAP_MS, () => {
       const time = { nowMs: this.options.clock.nowMs(), bootId: 'memory' };
-      const expired = expiredLeases(this.shared.tables, time);
+      const { expired } = expiredLeases(this.shared.tables, time);
       if (expired.length > 0)
         void this.write((tables, now) => reapLeases(tables, expired, now)).catch(() => {});
       this.reapLater();

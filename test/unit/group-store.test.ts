@@ -1,7 +1,7 @@
 /** The engines of the group store pass the contract; the embedded one also with real processes, and when they die. */
 import { fork, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,6 +17,7 @@ import { Membership } from '../../lib/group/membership.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
 import { LOADERS } from '../support/root.js';
+import { SteppedClock } from '../support/hand-clock.js';
 import { Collector, storeSuite } from '../support/store-suite.js';
 import { until } from '../support/wait.js';
 
@@ -106,6 +107,39 @@ t.test('embedded: survives close and open; leases of another boot do not', async
   await until('the reaper', () => collector.lines.length > 0);
   t.same(collector.lines, ['m gone']);
   await third.close();
+});
+
+t.test('embedded: a lease ends when its time is over, not when somebody happens to look', async (t) => {
+  const clock = new SteppedClock();
+  const store = await EmbeddedStore.open(makeFolder(t), { ...options, clock });
+  t.teardown(() => store.close());
+  const lease = await store.lease(1_500);
+  const { revision } = await store.txn([], [{ put: 'm', value: '1', lease }]);
+  const collector = new Collector();
+  store.watch('m', revision, collector);
+  clock.pass(1_000); // a look
+  clock.pass(499);
+  await sleep(systemClock, 20);
+  t.same(collector.lines, []);
+  clock.pass(1);
+  await until('the reaper', () => collector.lines.length > 0);
+  t.same(collector.lines, ['m gone']);
+});
+
+t.test('embedded: the bell is rung for what can be watched, not for a lease that goes on', async (t) => {
+  const folder = makeFolder(t);
+  const store = await EmbeddedStore.open(folder, options);
+  t.teardown(() => store.close());
+  const bell = join(folder, 'bell');
+  const isRung = async (action: () => Promise<unknown>): Promise<boolean> => {
+    utimesSync(bell, 1, 1);
+    await action();
+    return statSync(bell).mtimeMs !== 1_000;
+  };
+  const lease = await store.lease(60_000);
+  t.notOk(await isRung(() => lease.renew()));
+  t.ok(await isRung(() => store.txn([], [{ put: 'm', value: '1', lease }])));
+  t.ok(await isRung(() => lease.revoke()));
 });
 
 /** Leaves a member in the store as a process does that is killed; its number is that of a process that is there. */
