@@ -18,7 +18,7 @@ import {
   parseRecord,
   readRecord,
 } from './records.js';
-import type { GroupStore, StoreOperation } from './store.js';
+import type { GroupStore, StoreEntry, StoreOperation } from './store.js';
 
 /** A move as it is asked for. */
 export type WantedMove = Pick<MoveRecord, 'volume' | 'to' | 'range' | 'rateBytesPerSecond' | 'handover'> &
@@ -50,16 +50,7 @@ export async function createMove(
     const headEntry = await requireEntry(store, keys.routeHead(volume), `volume ${volume} has no route`);
     const memberEntry = await requireEntry(store, keys.member(to), `there is no member ${to} up`);
     await refuseWhileMoving(store, volume);
-    if (wanted.headRevision !== undefined && wanted.headRevision !== headEntry.revision) {
-      throw new BlockferryError(
-        'STALE',
-        `the route of ${volume} has changed since the move was planned`,
-        'plan anew',
-      );
-    }
-    if (office !== undefined && (await store.get(keys.planner))?.revision !== office) {
-      throw new BlockferryError('STALE', 'somebody else plans for the group by now', 'leave it to that one');
-    }
+    await refuseIfStale(store, wanted, headEntry);
     const head = parseRecord(RouteHeadRecord, headEntry);
     if (isBeingMade(parseRecord(VolumeRecord, volumeEntry), head.epoch)) {
       throw new BlockferryError('BUSY', `volume ${volume} is being allocated`, 'wait until it is there');
@@ -89,6 +80,24 @@ export async function createMove(
   });
   await forgetOldMoves(store).catch(() => undefined); // this one is asked for; the next one tries again
   return record;
+}
+
+/** What a planner went by is the same still. */
+async function refuseIfStale(
+  store: GroupStore,
+  { volume, headRevision, office }: WantedMove,
+  head: StoreEntry,
+): Promise<void> {
+  if (headRevision !== undefined && headRevision !== head.revision) {
+    throw new BlockferryError(
+      'STALE',
+      `the route of ${volume} has changed since the move was planned`,
+      'plan anew',
+    );
+  }
+  if (office !== undefined && (await store.get(keys.planner))?.revision !== office) {
+    throw new BlockferryError('STALE', 'somebody else plans for the group by now', 'leave it to that one');
+  }
 }
 
 function checkRange({ volume, range }: WantedMove, head: RouteHeadRecord): void {

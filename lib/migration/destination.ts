@@ -124,20 +124,8 @@ export class Destination {
 
   private async begin(request: IncomingRequest): Promise<void> {
     const volume = await this.volumes.current(request.volumeId, request.epoch);
+    if (!mayBegin(volume, request)) return;
     const { extent } = request;
-    if (volume === undefined || extent * volume.extentBytes >= volume.sizeBytes) {
-      request.answer(PeerStatus.REFUSED, Buffer.from('no such volume or extent'));
-      return;
-    }
-    if (volume.holderAt(extent) !== request.from) {
-      request.answer(PeerStatus.STALE, undefined, volume.epoch); // only the holder gives an extent away
-      return;
-    }
-    if (volume.isLeaving(extent)) {
-      // Whoever waits for a lost answer of that commit looks whether the extent is still here: it must not be here again.
-      request.answer(PeerStatus.UNAVAILABLE, Buffer.from('it has not quite left'));
-      return;
-    }
     const receptions = this.receptionsOf(request.volumeId);
     let file: HeldFile;
     do {
@@ -350,4 +338,26 @@ export class Destination {
     }
     return receptions;
   }
+}
+
+/** Whether an attempt on the extent may begin here, from what is known of the route; answers where it may not. */
+function mayBegin(
+  volume: DestinationVolume | undefined,
+  request: IncomingRequest,
+): volume is DestinationVolume {
+  const { extent } = request;
+  if (volume === undefined || extent * volume.extentBytes >= volume.sizeBytes) {
+    request.answer(PeerStatus.REFUSED, Buffer.from('no such volume or extent'));
+    return false;
+  }
+  if (volume.holderAt(extent) !== request.from) {
+    request.answer(PeerStatus.STALE, undefined, volume.epoch); // only the holder gives an extent away
+    return false;
+  }
+  if (volume.isLeaving(extent)) {
+    // Whoever waits for a lost answer of that commit looks whether the extent is still here: it must not be here again.
+    request.answer(PeerStatus.UNAVAILABLE, Buffer.from('it has not quite left'));
+    return false;
+  }
+  return true;
 }

@@ -12,6 +12,7 @@ import { randomToken, type Random } from '../base/random.js';
 import { ensureGroup, setBalance, type BalanceChange } from '../group/admin.js';
 import { GroupView } from '../group/group-view.js';
 import { openStore } from '../group/open-store.js';
+import type { GroupStore } from '../group/store.js';
 import type { Authenticator } from '../iscsi/target/login/security.js';
 import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
@@ -71,9 +72,8 @@ export class Supervisor {
 
   /**
    * Resolves when every member serves and every wanted volume is there; on failure, CANCELLED among others, nothing is left
-   * running. A port that
-   * was free when it was chosen can be somebody's when it is listened at, such as another group's that starts too: all
-   * begins again then, and what was asked for by number is refused by its option's name.
+   * running. A port that was free when it was chosen can be somebody's when it is listened at, such as another group's that
+   * starts too: all begins again then, and what was asked for by number is refused by its option's name.
    */
   static async start(options: SupervisorOptions): Promise<Supervisor> {
     for (let attempt = 1; ; attempt++) {
@@ -99,7 +99,7 @@ export class Supervisor {
 }
 
 async function start(options: SupervisorOptions, isRetry: boolean, undos: Undo[]): Promise<GroupDesk> {
-  const { clock, random, log, host, authenticator } = options;
+  const { clock, random, log, host } = options;
   const folder = await DataFolder.open(options.dataFolder, { log });
   undos.push(() => folder.close());
   const addresses = await settleAddresses(folder.path, options, isRetry);
@@ -114,18 +114,7 @@ async function start(options: SupervisorOptions, isRetry: boolean, undos: Undo[]
   undos.push(() => stopInOrder(members));
   await Promise.all(members.map((member) => member.start()));
 
-  let everyPortal: (() => readonly TargetPortal[]) | null = null;
-  if (options.access === 'alua') {
-    const view = await GroupView.open(store, log, () => undefined, clock);
-    undos.push(() => view.close());
-    everyPortal = () => portalsOf(view.members);
-  }
-  const directory = new PortalDirectory(table, new HomeWatch(members, addresses, host), everyPortal);
-  const portal = new Portal({
-    ...{ directory, registry: new SessionRegistry(clock), log, clock, random },
-    options: { ...(authenticator && { authenticator }) },
-  });
-  undos.push(() => portal.close());
+  const portal = await openPortal(store, table, new HomeWatch(members, addresses, host), options, undos);
   const portalAddress = await portal.listen(host, addresses.portal);
   const hub = openHub(group.name, addresses, options);
   undos.push(() => hub.close());
@@ -136,18 +125,46 @@ async function start(options: SupervisorOptions, isRetry: boolean, undos: Undo[]
     manageUrl: () => manageUrl,
     watched: () => members.map((member, i) => watchedView(member, addresses.members[i], options)),
   });
+  await ensureVolumes(desk, options);
+  const api = await ManageServer.start({ host, port: addresses.manage, desk, log });
+  manageUrl = api.url;
+  undos.push(() => api.stop());
+  return desk;
+}
+
+/** The group's portal, which serves nobody and knows who does. It does not listen yet. */
+async function openPortal(
+  store: GroupStore,
+  table: RoutingTable,
+  homes: HomeWatch,
+  { clock, random, log, access, authenticator }: SupervisorOptions,
+  undos: Undo[],
+): Promise<Portal> {
+  let everyPortal: (() => readonly TargetPortal[]) | null = null;
+  if (access === 'alua') {
+    const view = await GroupView.open(store, log, () => undefined, clock);
+    undos.push(() => view.close());
+    everyPortal = () => portalsOf(view.members);
+  }
+  const portal = new Portal({
+    ...{ log, clock, random },
+    directory: new PortalDirectory(table, homes, everyPortal),
+    registry: new SessionRegistry(clock),
+    options: { ...(authenticator && { authenticator }) },
+  });
+  undos.push(() => portal.close());
+  return portal;
+}
+
+async function ensureVolumes(desk: GroupDesk, options: SupervisorOptions): Promise<void> {
   const look = (): void => {
     if (!options.isWanted()) throw new BlockferryError('CANCELLED', 'the group is not wanted any more');
   };
   for (const volume of options.volumes) {
     look();
-    await ensureVolume(desk, volume, clock, look);
+    await ensureVolume(desk, volume, options.clock, look);
   }
   look();
-  const api = await ManageServer.start({ host, port: addresses.manage, desk, log });
-  manageUrl = api.url;
-  undos.push(() => api.stop());
-  return desk;
 }
 
 function watchedView(

@@ -22,15 +22,13 @@ import { MemberIds } from '../../routing/member-ids.js';
 import { RoutingTable, type RoutedVolume } from '../../routing/table.js';
 import type { BenchSettings } from '../case.js';
 import { curveResult, type Curve } from '../report.js';
-import { median } from '../stats.js';
+import { median, type Goal } from '../stats.js';
 
 /** Up to 16 TiB in extents of 4 MiB. */
 const EXTENT_STEPS = [EXTENTS_MAX / 1024, EXTENTS_MAX / 128, EXTENTS_MAX / 16, EXTENTS_MAX];
 const MEMBER_STEPS = [1, 8, MEMBERS_MAX];
 const COMMITS = 40;
 const LOOKUPS = 1_000_000;
-const COMMIT_MS_GOAL = 10;
-const WHOLE_MIB_GOAL = 1;
 
 interface Step {
   readonly size: number;
@@ -38,6 +36,22 @@ interface Step {
   readonly commitMs: number;
   readonly bytes: number;
 }
+
+/** What of the steps a curve shows. */
+interface Measure extends Pick<Curve, 'id' | 'title' | 'unit'> {
+  readonly goal?: Goal;
+  readonly value: (step: Step) => number;
+}
+
+const LOOKUP: Measure = { id: 'lookup', title: 'lookup', unit: 'ns', value: (step) => step.lookupNs };
+const COMMIT: Measure = {
+  ...{ id: 'commit', title: 'commit', unit: 'ms', goal: { atMost: 10 } },
+  value: (step) => step.commitMs,
+};
+const ROUTE: Measure = {
+  ...{ id: 'route', title: 'route when whole', unit: 'MiB', goal: { atMost: 1 } },
+  value: (step) => step.bytes / 1024 ** 2,
+};
 
 export async function measureRoutes(
   settings: BenchSettings,
@@ -55,50 +69,18 @@ export async function measureRoutes(
     progress(`a route over ${members} members`);
     byMembers.push(await measureRoute(settings.workFolder, EXTENTS_MAX / 16, members, members));
   }
-  const points = (steps: readonly Step[], value: (step: Step) => number): Curve['points'] =>
-    steps.map((step) => ({ size: step.size, value: value(step) }));
-  const extents = { sizeName: 'extents' };
-  const members = { sizeName: 'members' };
   return [
-    curveResult({
-      ...extents,
-      id: 'lookup',
-      title: 'lookup',
-      unit: 'ns',
-      points: points(byExtents, (s) => s.lookupNs),
-    }),
-    curveResult(
-      { ...extents, id: 'commit', title: 'commit', unit: 'ms', points: points(byExtents, (s) => s.commitMs) },
-      { atMost: COMMIT_MS_GOAL },
-    ),
-    curveResult(
-      {
-        ...extents,
-        id: 'route',
-        title: 'route when whole',
-        unit: 'MiB',
-        points: points(byExtents, (s) => s.bytes / 1024 ** 2),
-      },
-      { atMost: WHOLE_MIB_GOAL },
-    ),
-    curveResult({
-      ...members,
-      id: 'lookup-members',
-      title: 'lookup',
-      unit: 'ns',
-      points: points(byMembers, (s) => s.lookupNs),
-    }),
-    curveResult(
-      {
-        ...members,
-        id: 'commit-members',
-        title: 'commit',
-        unit: 'ms',
-        points: points(byMembers, (s) => s.commitMs),
-      },
-      { atMost: COMMIT_MS_GOAL },
-    ),
+    drawn(LOOKUP, byExtents, 'extents'),
+    drawn(COMMIT, byExtents, 'extents'),
+    drawn(ROUTE, byExtents, 'extents'),
+    drawn({ ...LOOKUP, id: 'lookup-members' }, byMembers, 'members'),
+    drawn({ ...COMMIT, id: 'commit-members' }, byMembers, 'members'),
   ];
+}
+
+function drawn({ value, goal, ...what }: Measure, steps: readonly Step[], sizeName: string): Curve {
+  const points = steps.map((step) => ({ size: step.size, value: value(step) }));
+  return curveResult({ ...what, sizeName, points }, goal);
 }
 
 /** A volume of `extents`, spread over `members` extent by extent when there are several, in a store of its own. */
