@@ -5,7 +5,6 @@
  *     { "accounts": [{ "name": "backup", "secret": "…", "initiatorNames": ["iqn.…"] }],
  *       "target": { "name": "blockferry", "secret": "…" } }
  */
-import fs from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BlockferryError, describeError, errnoOf } from '../base/errors.js';
@@ -16,6 +15,7 @@ import {
   CHAP_SECRET_BYTES_MIN,
   ISCSI_NAME_BYTES_MAX,
 } from '../base/limits.js';
+import { readAtMost } from '../base/read-at-most.js';
 import type { ChapIdentity } from '../iscsi/initiator/chap.js';
 import type { ChapSecrets } from '../iscsi/target/login/chap.js';
 import type { CliDoor } from './door.js';
@@ -87,9 +87,9 @@ export async function readChapIdentity(
 
 async function readFile(path: string): Promise<string> {
   try {
-    const { size } = await fs.stat(path);
-    if (size > CHAP_FILE_BYTES_MAX) throw invalid(path, `it is longer than ${CHAP_FILE_BYTES_MAX} bytes`);
-    return await fs.readFile(path, 'utf8');
+    const bytes = await readAtMost(path, CHAP_FILE_BYTES_MAX);
+    if (bytes === null) throw invalid(path, `it is longer than ${CHAP_FILE_BYTES_MAX} bytes`);
+    return bytes.toString('utf8');
   } catch (cause) {
     if (cause instanceof BlockferryError) throw cause;
     const code = errnoOf(cause) === 'ENOENT' ? 'NOT_FOUND' : 'IO';

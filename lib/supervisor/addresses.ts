@@ -14,6 +14,7 @@ import { BlockferryError, errnoOf } from '../base/errors.js';
 import { listenError } from '../base/net.js';
 import { MEMBER_NAME_PATTERN, MEMBERS_MAX } from '../base/limits.js';
 import { randomBelow, type Random } from '../base/random.js';
+import { readAtMost } from '../base/read-at-most.js';
 
 const port = z.number().int().min(1).max(65535);
 const GroupAddresses = z.object({
@@ -39,6 +40,8 @@ export interface WantedAddresses {
 }
 
 const FILE = 'group.json';
+/** Far above what MEMBERS_MAX members take. */
+const FILE_BYTES_MAX = 1024 * 1024;
 const PICK_FROM = 20_000;
 const PICK_BELOW = 32_000;
 const PICK_ATTEMPTS = 1000;
@@ -53,7 +56,8 @@ export async function loadAddresses(dataFolder: string): Promise<GroupAddresses 
   const path = join(dataFolder, FILE);
   let text: string;
   try {
-    text = await fs.readFile(path, 'utf8');
+    const bytes = await readAtMost(path, FILE_BYTES_MAX);
+    text = bytes?.toString('utf8') ?? ''; // which is no JSON
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw new BlockferryError('IO', `cannot read ${path}: ${(error as Error).message}`, undefined, {

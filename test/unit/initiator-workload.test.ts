@@ -1,6 +1,7 @@
 /** Patterns, the ledger and the workloads: every kind of wrong block is named, and nothing right is called wrong. */
 import fc from 'fast-check';
-import { writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import {
@@ -121,8 +122,15 @@ t.test('the ledger file', async (t) => {
   t.strictSame(loaded, ledger);
   t.strictSame([loaded?.floorOf(999), loaded?.writtenBlocks], [1, 1]);
   t.equal(loaded?.issue(999), 3, 'what was issued without an answer counts');
-  await writeFile(path, 'something else');
-  await t.rejects(Ledger.load(path), { code: 'INVALID' });
+  const whole = await readFile(path);
+  for (const bytes of ['something else', whole.subarray(0, -1), Buffer.concat([whole, whole])]) {
+    await writeFile(path, bytes);
+    await t.rejects(Ledger.load(path), { code: 'INVALID' });
+  }
+  const pipe = join(folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  // Neither has an end: one would fill the memory, the other wait for ever.
+  for (const endless of ['/dev/zero', pipe]) await t.rejects(Ledger.load(endless), { code: 'INVALID' });
 });
 
 t.test('fill, load and verify agree, across processes by the file', async (t) => {

@@ -1,4 +1,5 @@
 /** CHAP at both ends: every algorithm, one way and mutual, and whatever may not get in (RFC 7143 12.1.3, 9.2.1). */
+import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -402,6 +403,15 @@ t.test('secrets are read from a file or the environment, and never said', async 
   const failure: unknown = await readChap(new FakeDoor(), path).catch((error: unknown) => error);
   t.match(failure, { code: 'INVALID', message: /it is not JSON/ });
   t.notMatch(String((failure as Error).stack), /never to be repeated/);
+  // A device says that its size is 0 and has no end; a pipe, as of a shell's <(…), says the same and has one.
+  await t.rejects(readChap(new FakeDoor(), '/dev/zero'), { code: 'INVALID', message: /longer than/ });
+  const pipe = join(folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const [piped] = await Promise.all([
+    readChap(new FakeDoor(), pipe),
+    writeFile(pipe, JSON.stringify(SECRETS)),
+  ]);
+  t.same(piped, SECRETS);
   await t.rejects(readChap(new FakeDoor(), join(folder, 'none')), { code: 'NOT_FOUND', message: /ENOENT/ });
   await t.rejects(
     readChap(new FakeDoor(), 'a\0b'),

@@ -9,7 +9,8 @@
  * The file: 64 bytes of header (magic, version, seed, block size, number of blocks, whether a run was under way), then
  * acknowledged and issued, a little-endian word per block each.
  */
-import { open, readFile, rename } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, rename, type FileHandle } from 'node:fs/promises';
 import { putUint32Le, putUint8, uint32Le, uint8 } from '../../base/bytes.js';
 import { BlockferryError, errnoOf } from '../../base/errors.js';
 import { claimedGeneration, describeContent, inspectBlock, isBlock } from './pattern.js';
@@ -18,6 +19,8 @@ const FILE_MAGIC = 'blockferry ledger 1\n';
 const FILE_HEADER_BYTES = 64;
 /** At 8 bytes a block 4 GiB of ledger, in memory and on disk: 256 GiB in blocks of 512 bytes, 2 TiB in those of 4096. */
 const BLOCKS_MAX = 512 * 1024 * 1024;
+/** The system reads less than 2 GiB at once. */
+const READ_BYTES_MAX = 1024 * 1024 * 1024;
 
 /** One block that is not what it must be. */
 export interface WrongBlock {
@@ -160,28 +163,49 @@ export class Ledger {
 
   /** Reads a ledger; undefined when there is no such file. Throws INVALID when it is not one. */
   static async load(path: string): Promise<Ledger | undefined> {
-    let bytes: Buffer;
+    let file: FileHandle;
     try {
-      bytes = await readFile(path);
+      file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK); // a pipe that nobody writes does not open otherwise
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;
     }
-    const isLedger =
-      bytes.length >= FILE_HEADER_BYTES && bytes.toString('latin1', 0, FILE_MAGIC.length) === FILE_MAGIC;
-    const blocks = isLedger ? bytes.readDoubleLE(40) : -1;
-    if (bytes.length !== FILE_HEADER_BYTES + blocks * 8) {
-      throw new BlockferryError(
-        'INVALID',
-        `${path} is not a ledger`,
-        'give the file that an earlier run wrote',
-      );
+    try {
+      const ledger = await Ledger.read(file);
+      if (ledger !== undefined) return ledger;
+    } finally {
+      await file.close();
     }
-    const ledger = new Ledger({ seed: uint32Le(bytes, 32), blockBytes: uint32Le(bytes, 36), blocks });
-    ledger.interrupted = uint8(bytes, 48) !== 0;
-    for (const [index, part] of [ledger.acknowledged, ledger.issued].entries()) {
-      bytes.copy(Buffer.from(part.buffer), 0, FILE_HEADER_BYTES + index * blocks * 4);
-    }
+    throw new BlockferryError(
+      'INVALID',
+      `${path} is not a ledger`,
+      'give the file that an earlier run wrote',
+    );
+  }
+
+  /** Undefined: it is something else. A device is, and would have no end. */
+  private static async read(file: FileHandle): Promise<Ledger | undefined> {
+    const stat = await file.stat();
+    if (!stat.isFile() || stat.size < FILE_HEADER_BYTES) return undefined;
+    const header = Buffer.alloc(FILE_HEADER_BYTES);
+    await file.read(header, 0, FILE_HEADER_BYTES, 0);
+    if (header.toString('latin1', 0, FILE_MAGIC.length) !== FILE_MAGIC) return undefined;
+    const blocks = header.readDoubleLE(40);
+    if (stat.size !== FILE_HEADER_BYTES + blocks * 8) return undefined;
+    const ledger = new Ledger({ seed: uint32Le(header, 32), blockBytes: uint32Le(header, 36), blocks });
+    ledger.interrupted = uint8(header, 48) !== 0;
+    await fill(ledger.acknowledged, file, FILE_HEADER_BYTES);
+    await fill(ledger.issued, file, FILE_HEADER_BYTES + blocks * 4);
     return ledger;
+  }
+}
+
+async function fill(words: Uint32Array, file: FileHandle, fromBytes: number): Promise<void> {
+  const bytes = new Uint8Array(words.buffer);
+  for (let done = 0; done < bytes.length;) {
+    const length = Math.min(bytes.length - done, READ_BYTES_MAX);
+    const { bytesRead } = await file.read(bytes, done, length, fromBytes + done);
+    if (bytesRead === 0) throw new BlockferryError('IO', 'the ledger has become shorter');
+    done += bytesRead;
   }
 }
