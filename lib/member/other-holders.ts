@@ -53,6 +53,8 @@ export class OtherHolders {
   private lossesBefore = 0;
   /** The home has just come. */
   private mustFind = false;
+  /** It has come from another member, whose sessions are given some time to leave. */
+  private hasCome = false;
   /** What this home has found, oldest first, and may not have told to every initiator. */
   private readonly untold: Loss[] = [];
 
@@ -71,7 +73,8 @@ export class OtherHolders {
     if (slot === undefined) {
       const { hub, ids, clock } = this.context;
       const member = ids.nameOf(holder);
-      slot = new RemoteSlot(hub, member, this.volume, clock, (verifier) => this.lost(member, verifier));
+      const lost = (verifier: string): void => this.lost(member, verifier);
+      slot = new RemoteSlot(hub, member, this.volume, clock, lost, () => this.mayPassBy);
       this.slots.set(holder, slot);
     }
     return slot;
@@ -113,6 +116,7 @@ export class OtherHolders {
     this.arrivedMs = clock.nowMs();
     this.lossesBefore = this.losses;
     this.mustFind = true;
+    this.hasCome = true;
   }
 
   /**
@@ -143,6 +147,11 @@ export class OtherHolders {
       else unflushed.compare();
     }
     return mayReturn ? this.lossesBefore : this.losses;
+  }
+
+  /** Sessions at the home before may still be at work: what they write comes to the holders without this home. */
+  private get mayPassBy(): boolean {
+    return this.hasCome && this.mayReturn && this.route.home === this.context.self;
   }
 
   /** Initiators of the home before may still come. */

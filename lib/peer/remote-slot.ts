@@ -44,15 +44,19 @@ export class RemoteSlot implements ExtentSlot {
   private readonly idle: ForwardedIo[] = [];
   readonly unflushed: UnflushedWrites;
 
-  /** @param lost writes that the member had acknowledged, and nobody had flushed, are gone */
+  /**
+   * @param lost writes that the member had acknowledged, and nobody had flushed, are gone
+   * @param mayPassBy whether initiators may be writing there past this home
+   */
   constructor(
     readonly hub: PeerHub,
     readonly member: string,
     readonly volume: RemoteVolume,
     readonly clock: Clock,
     lost: (verifierBefore: string) => void = () => undefined,
+    mayPassBy: () => boolean = () => false,
   ) {
-    this.unflushed = new UnflushedWrites(() => hub.verifierOf(member), lost);
+    this.unflushed = new UnflushedWrites(() => hub.verifierOf(member), lost, mayPassBy);
   }
 
   submit(io: BlockIo, extent: number, origin: IoOrigin): void {

@@ -2,7 +2,7 @@
  * What another member has acknowledged of one volume and may still lose: writes that no flush has covered. Its write
  * verifier (storage/write-verifier.ts) tells whether it has: one that is another than when the oldest of them was
  * acknowledged. What initiators may have written through other homes counts as one write more: a home that goes leaves its
- * verifiers in the route.
+ * verifiers in the route, and as long as sessions may still be at work there, no flush here covers all that is written.
  */
 export class UnflushedWrites {
   /** Writes so far. */
@@ -15,10 +15,12 @@ export class UnflushedWrites {
   /**
    * @param verifierNow the other member's, as it last said; '' when it has not said any
    * @param lost writes are gone, once for all that are gone together: told by which verifier they were acknowledged
+   * @param mayPassBy whether others may be writing through another home
    */
   constructor(
     private readonly verifierNow: () => string,
     private readonly lost: (verifierBefore: string) => void,
+    private readonly mayPassBy: () => boolean = () => false,
   ) {}
 
   /** A write was acknowledged that is not durable, or may have been elsewhere. On the way of every forwarded write. */
@@ -42,6 +44,8 @@ export class UnflushedWrites {
   flushed(countWhenSent: number): void {
     this.compare();
     this.durableCount = Math.max(this.durableCount, countWhenSent);
+    // Written since, under the verifier of now at the earliest, and nobody will say so here before it may be gone.
+    if (this.count === this.durableCount && this.mayPassBy()) this.count += 1;
   }
 
   /**

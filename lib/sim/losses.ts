@@ -12,13 +12,17 @@ export class Losses {
   private readonly powerless = new Set<string>();
   private readonly down = new Set<string>();
   private homeEndedTick = -1;
-  /** Homes that came since then: each may tell it once more, since it cannot know whom the one before has told yet. */
+  /**
+   * Homes that may each tell it once more, since none can know whom the one before has told: those that came since then, and
+   * the one at that time, where sessions may have been left at the one before it.
+   */
   private homesSince = 0;
+  private hasMoved = false;
 
   /** @param isHome what it had acknowledged is not owed then */
   powerWent(tick: number, member: string, isHome: boolean): void {
     this.newsTick = tick;
-    this.homesSince = 0;
+    this.homesSince = this.hasMoved ? 1 : 0;
     this.down.add(member);
     if (!isHome) this.powerless.add(member);
   }
@@ -34,6 +38,7 @@ export class Losses {
   }
 
   homeWentTo(member: string, tick: number): void {
+    this.hasMoved = true;
     this.homesSince += 1;
     if (this.powerless.has(member)) this.homeEnded(tick);
   }

@@ -133,10 +133,45 @@ t.test('the home comes', async (t) => {
   t.equal(home.others.losses, 0);
   await home.forward('flush', 'm3');
   t.equal(home.others.losses, 1, 'before this member was home');
+  home.clock.pass(60_000); // nobody is left at the home before
+  await home.forward('flush', 'm2');
   home.losesPower('m2');
   await home.forward('write', 'm2');
   await home.forward('flush', 'm2');
   t.equal(home.others.losses, 1, 'it was flushed when it was lost');
+});
+
+/** m2 has just become home after m1, and somebody has followed and flushed; another initiator writes at m1 still. */
+async function followedByOneOfTwo(): Promise<{ home: Home; known: () => number }> {
+  const home = new Home('m2', 'm2', 'm3');
+  home.comes({ m2: 'm2 0', m3: 'm3 0' }, 'm2', 'm3');
+  home.others.admit();
+  await home.forward('flush', 'm3');
+  return { home, known: () => home.others.admit() };
+}
+
+t.test('what is written at the home before, after a flush here, is lost', async (t) => {
+  const { home, known } = await followedByOneOfTwo();
+  home.losesPower('m3');
+  const knownToIt = known();
+  await home.forward('flush', 'm3');
+  t.not(home.others.losses, knownToIt, 'who comes then is told');
+});
+
+t.test('the same, and it is found as the last extent is given', async (t) => {
+  const { home, known } = await followedByOneOfTwo();
+  home.adoptGiven({ m3: 'of a disk that has lost something' }, 'm1', 'm2');
+  t.not(home.others.losses, known());
+});
+
+t.test('a flush here covers all where the home has not come from elsewhere', async (t) => {
+  const home = new Home('m1', 'm1', 'm2');
+  home.others.admit();
+  await home.forward('write', 'm2');
+  await home.forward('flush', 'm2');
+  home.losesPower('m2');
+  await home.forward('flush', 'm2');
+  t.equal(home.others.losses, 0);
 });
 
 t.test('a home that says nothing of holders has left something there', async (t) => {

@@ -177,6 +177,15 @@ export const MOVE_MUTANTS: readonly Mutant[] = [
     replace: 'withHolder(this.extents, destination.member, verifier && "")',
   },
   {
+    name: 'flush-covers-who-follows',
+    invariant: 'I1',
+    breaks:
+      'a flush at a home that has just come makes durable what sessions at the one before write after it',
+    file: 'member/other-holders.js',
+    find: 'return this.hasCome && this.mayReturn',
+    replace: 'return false && this.mayReturn',
+  },
+  {
     name: 'lost-answer-is-failure',
     invariant: 'I3',
     breaks: 'a commit whose answer was lost counts as not made',
