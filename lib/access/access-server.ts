@@ -212,7 +212,7 @@ export class AccessServer implements DeviceServer, NexusPlace {
 
   refusalOf(task: ScsiTask, op: 'read' | 'write'): Refusal | null {
     if (this.standing !== 'here') return null; // the home says
-    if (!task.isUnjudged) return this.disk.refusalOf(task);
+    if (!task.isUnjudged) return this.disk.refusalOf(task, op);
     task.fua ||= this.disk.writesThrough;
     return this.disk.refusalOfTransfer(task.nexus, op);
   }

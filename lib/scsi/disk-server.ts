@@ -75,12 +75,14 @@ export class DiskServer implements DeviceServer {
     else refuse(task, obstacle);
   }
 
-  refusalOf(task: ScsiTask): Refusal | null {
+  refusalOf(task: ScsiTask, op: 'read' | 'write'): Refusal | null {
     const { unit } = this;
     const obstacle = unit.obstacleSince(task);
     // The write cache may have been switched off while its data was on the way (SBC-3 6.5.6).
     task.fua ||= unit.writesThrough;
-    return obstacle === null ? null : checkCondition(obstacle);
+    if (obstacle !== null) return checkCondition(obstacle);
+    // Or SWP been set (SPC-4 7.5.8).
+    return op === 'write' && unit.readOnly ? checkCondition(SENSE.WRITE_PROTECTED) : null;
   }
 
   /** Why a transfer of `nexus`, of which only the CDB was looked at, is not carried out, null if it is. */

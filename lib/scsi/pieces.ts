@@ -81,6 +81,11 @@ export function finish(task: ScsiTask, outcome: Sense | null): void {
   else refuse(task, outcome);
 }
 
+/** Whether it changes the unit of the command. Where a copy writes is judged there (copy/guest.ts). */
+function isWrite({ op, device }: Piece): boolean {
+  return device === undefined && op !== 'read' && op !== 'flush';
+}
+
 /** `pieces` until the task is to end, or something comes in its way that would have stopped it from the first. */
 export function* whileWanted(
   unit: DiskUnit,
@@ -94,6 +99,8 @@ export function* whileWanted(
     if (obstacle !== null) return obstacle;
     const { done, value } = pieces.next();
     if (done === true) return value;
+    // SWP may have been set since (SPC-4 7.5.8). What is read is still compared, and what is cached made durable.
+    if (unit.readOnly && isWrite(value)) return SENSE.WRITE_PROTECTED;
     yield value;
   }
 }

@@ -279,6 +279,7 @@ t.test('write protection', async (t) => {
   t.equal(outcome.sense?.copy?.answer?.sense?.asc, 0x27);
   t.ok(b.held(0, 8192).equals(before));
   t.equal(said(await a.copy(copyList([A, B], [segment({ source: 1 })]))), SAID.GOOD, 'it may be read');
+  t.equal(said(await b.copy(copyList([B, A], [segment({ destination: 1 })]))), SAID.GOOD, 'by itself, too');
 });
 
 t.test('only units that are here, and that the initiator is logged in to', async (t) => {

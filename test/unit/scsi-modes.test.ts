@@ -9,7 +9,7 @@ import { FaultDevice } from '../support/fault-device.js';
 import { systemClock } from '../../lib/base/clock.js';
 import type { BlockIo } from '../../lib/block/device.js';
 import { RamDevice } from '../support/ram-device.js';
-import { cdb10 } from '../support/scsi-rig.js';
+import { cdb10, cdb16 } from '../support/scsi-rig.js';
 import {
   IDENTITY,
   nexusOf,
@@ -73,6 +73,52 @@ t.test('software write protection', async (t) => {
   t.equal(said(await a(TEST_UNIT_READY)), SAID.GOOD, 'nothing has changed');
 });
 
+t.test('SWP set while the data of a write is on its way', async (t) => {
+  const twoBlocks = Buffer.alloc(2 * BLOCK, 1);
+  const unmapList = bytes('0016 0010 00000000 0000000000000000 00000001 00000000');
+  for (const [name, cdb, data, expected] of [
+    ['WRITE(10)', cdb10('2a', 0, 0, 1), twoBlocks.subarray(BLOCK), SAID.WRITE_PROTECTED],
+    ['WRITE AND VERIFY(10)', cdb10('2e', 0, 0, 1), twoBlocks.subarray(BLOCK), SAID.WRITE_PROTECTED],
+    ['WRITE SAME(10), a block', cdb10('41', 0, 0, 1), twoBlocks.subarray(BLOCK), SAID.WRITE_PROTECTED],
+    ['WRITE SAME(10), zeros', cdb10('41', 0, 0, 1), Buffer.alloc(BLOCK), SAID.WRITE_PROTECTED],
+    ['UNMAP', '42 00 00000000 00 0018 00', unmapList, SAID.WRITE_PROTECTED],
+    ['COMPARE AND WRITE', '89 00 0000000000000000 000000 01 00 00', twoBlocks, SAID.WRITE_PROTECTED],
+    ['ORWRITE(16)', cdb16('8b', 0, 0, 1), twoBlocks.subarray(BLOCK), SAID.WRITE_PROTECTED],
+    ['VERIFY(10), BYTCHK', cdb10('2f', 2, 0, 1), twoBlocks.subarray(BLOCK), SAID.GOOD],
+  ] as const) {
+    const { ram, server, a, nexusA } = unit();
+    ram.bytes.fill(1, 0, BLOCK);
+    const task = new RunnerTask();
+    task.cdb = Buffer.concat([bytes(cdb), Buffer.alloc(6)]);
+    task.nexus = nexusA;
+    task.expectedDataOutBytes = data.length;
+    const plan = server.prepare(task);
+    t.equal(said(await select6(a, `${HEADER6} ${CONTROL(false, true)}`)), SAID.GOOD);
+    task.dataOut = data;
+    if (plan === 'control') {
+      const finished = new Promise<void>((resolve) => (task.whenFinished = resolve));
+      server.execute(task);
+      await finished;
+    }
+    const outcome = plan === 'write' ? server.refusalOf(task, plan) : task.outcomes[0];
+    t.equal(said(outcome ?? { status: 0, sense: null }), expected, name);
+    t.same([ram.counts.write, ram.counts.zero, ram.counts.discard], [0, 0, 0], 'nothing is changed');
+    t.equal(said(await a(cdb10('35', 0, 0, 0))), SAID.GOOD, 'what was written before can be made durable');
+    t.equal(ram.counts.flush, 1);
+  }
+});
+
+t.test('SWP set between two pieces of a write', async (t) => {
+  const { ram, device, a, b } = unit();
+  const pause = device.add({ ops: ['discard'], times: 1, action: { kind: 'pause' } });
+  const list = bytes(`0026 0020 00000000 ${'0000000000000000 00000001 00000000'.repeat(2)}`);
+  const unmapped = b('42 00 00000000 00 0028 00', list);
+  t.equal(said(await select6(a, `${HEADER6} ${CONTROL(false, true)}`)), SAID.GOOD);
+  pause.release();
+  t.equal(said(await unmapped), SAID.WRITE_PROTECTED);
+  t.equal(ram.counts.discard, 1, 'the one that was under way');
+});
+
 t.test('without the write cache every write is durable', async (t) => {
   const { ram, device, a } = unit();
   const block = Buffer.alloc(BLOCK, 1);
@@ -101,7 +147,7 @@ t.test('nor is a write acknowledged without being durable whose data comes after
   t.equal(server.prepare(task), 'write');
   t.equal(task.fua, false, 'its R2T is out');
   t.equal(said(await select6(a, `${HEADER6} ${CACHING(false)}`)), SAID.GOOD);
-  t.equal(server.refusalOf(task), null);
+  t.equal(server.refusalOf(task, 'write'), null);
   t.equal(task.fua, true);
 });
 
