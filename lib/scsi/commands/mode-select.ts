@@ -1,5 +1,5 @@
 /** MODE SELECT (6) and (10) (SPC-4 6.11, 6.12): changes what MODE SENSE calls changeable, for every initiator. */
-import { uint16, uint24, uint32, uint64 } from '../../base/bytes.js';
+import { uint16, uint24, uint32 } from '../../base/bytes.js';
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage } from '../command.js';
 import { readModePages } from '../mode-pages.js';
@@ -59,7 +59,10 @@ function prepare(size: Size, task: ScsiTask): TaskPlan {
   return 'control';
 }
 
-/** What is wrong with the block descriptor: another length of block or of medium cannot be had (SBC-3 6.5.2). */
+/**
+ * What is wrong with the block descriptor: another length of block cannot be had. Nor can another capacity, so NUMBER OF
+ * LOGICAL BLOCKS is ignored (SBC-3 6.5.2).
+ */
 function findDescriptorFault(unit: DiskUnit, size: Size, list: Buffer): Sense | null {
   const length = size.descriptorLengthOf(list);
   const isLong = size.hasLongDescriptor(list);
@@ -67,10 +70,6 @@ function findDescriptorFault(unit: DiskUnit, size: Size, list: Buffer): Sense | 
   if (length !== (isLong ? 16 : 8)) return invalidParameterField(size.descriptorLengthAt);
   const at = size.headerBytes;
   if (at + length > list.length) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
-  const blocks = isLong ? uint64(list, at) : uint32(list, at);
-  const blocksNow = isLong ? unit.blocks : Math.min(unit.blocks, 0xffff_ffff);
-  // Zero: "as it is".
-  if (blocks !== 0 && blocks !== blocksNow) return invalidParameterField(at);
   const blockBytes = isLong ? uint32(list, at + 12) : uint24(list, at + 5);
   return blockBytes === unit.blockBytes ? null : invalidParameterField(at + (isLong ? 12 : 5));
 }
