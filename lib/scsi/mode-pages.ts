@@ -122,8 +122,12 @@ export function readModePages(
     const hasSubpage = (byteAt(list, at) & SPF) !== 0;
     const headerBytes = headerBytesOf(hasSubpage ? 1 : 0);
     if (at + headerBytes > list.length) return SENSE.PARAMETER_LIST_LENGTH_ERROR;
+    const subpageCode = hasSubpage ? byteAt(list, at + 1) : 0;
+    // A page without a subpage code comes with SPF 0, and "all" is no page (SPC-4 7.5.7).
+    if (hasSubpage && (subpageCode === 0 || subpageCode === ALL_SUBPAGES))
+      return invalidParameterField(at + 1);
     // PS, bit 7, says something in MODE SENSE alone.
-    const [modePage] = selectPages(unit, byteAt(list, at) & 0x3f, hasSubpage ? byteAt(list, at + 1) : 0);
+    const [modePage] = selectPages(unit, byteAt(list, at) & 0x3f, subpageCode);
     const length = hasSubpage ? uint16(list, at + 2) : byteAt(list, at + 1);
     if (modePage === undefined || (byteAt(list, at) & 0x3f) === ALL_PAGES) return invalidParameterField(at);
     if (length !== modePage.fixed.length) return invalidParameterField(at + headerBytes / 2);

@@ -9,7 +9,7 @@ import { FaultDevice } from '../support/fault-device.js';
 import { systemClock } from '../../lib/base/clock.js';
 import type { BlockIo } from '../../lib/block/device.js';
 import { RamDevice } from '../support/ram-device.js';
-import { cdb10, cdb16 } from '../support/scsi-rig.js';
+import { cdb10, cdb16, hex } from '../support/scsi-rig.js';
 import {
   IDENTITY,
   nexusOf,
@@ -342,6 +342,24 @@ t.test('MODE SELECT refuses what cannot be changed, and then changes nothing', a
   t.equal(said(await a('15 00 00 00 10 00', Buffer.alloc(16))), SAID.INVALID_FIELD_IN_CDB, 'no PF');
   t.equal(said(await b(TEST_UNIT_READY)), SAID.GOOD);
   t.equal(said(await a(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK))), SAID.GOOD, 'not protected');
+});
+
+t.test('MODE SELECT takes no subpage code that names no page', async (t) => {
+  const { a } = unit();
+  for (const subpage of ['00', 'ff']) {
+    for (const [length, pageCode] of [
+      [10, '4a'],
+      [18, '48'],
+      [10, '7f'],
+    ] as const) {
+      const page = `${pageCode} ${subpage} 00 ${hex(length, 2)}${' 00'.repeat(length)}`;
+      const outcome = await select6(a, `${HEADER6} ${CACHING(true)} ${page}`);
+      t.equal(said(outcome), SAID.INVALID_FIELD_IN_PARAMETER_LIST, page);
+      t.same(outcome.sense?.field, { inCdb: false, byte: 25 }, 'it points at the subpage code');
+    }
+  }
+  const known = `4a 01 00 1c${' 00'.repeat(28)}`;
+  t.equal(said(await select6(a, `${HEADER6} ${known}`)), SAID.GOOD, 'one that does');
 });
 
 t.test('a reset is told to everybody, and takes modes back', async (t) => {
