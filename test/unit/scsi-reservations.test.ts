@@ -282,6 +282,27 @@ t.test('what a process alone has does not outlive it, and is not said to', async
   t.equal(await one.out(REGISTER, NONE, A), 'GOOD', 'without');
 });
 
+t.test('APTPL is as the last REGISTER had it, also of one that gives a key up', async (t) => {
+  const [one, two_] = two();
+  const register = async (who: Initiator, action: number, key: string, newKey: string, aptpl: boolean) => {
+    const list = Buffer.from(`${key}${newKey}00000000${aptpl ? '01' : '00'}000000`, 'hex');
+    return said(await who.run(`5f ${hex(action, 2)} 00 0000 00000018 00`, list));
+  };
+  const isKept = async (): Promise<boolean> => ((await one.in(2)).readUInt8(3) & 0x01) !== 0; // PTPL_A
+  t.equal(await register(one, REGISTER, NONE, A, true), 'GOOD');
+  t.ok(await isKept());
+  t.equal(await register(two_, REGISTER, NONE, NONE, false), 'GOOD');
+  t.ok(await isKept(), 'one that had nothing to give up changes nothing');
+  for (const action of [REGISTER, IGNORE]) {
+    t.equal(await register(two_, IGNORE, NONE, B, true), 'GOOD');
+    t.equal(await register(two_, action, B, NONE, false), 'GOOD');
+    t.notOk(await isKept(), 'given up without');
+    t.equal(await register(two_, IGNORE, NONE, B, false), 'GOOD');
+    t.equal(await register(two_, action, B, NONE, true), 'GOOD');
+    t.ok(await isKept(), 'given up with');
+  }
+});
+
 /** SPC-4 7.6.4.6. */
 function transportId(name: string): Buffer {
   const id = Buffer.alloc(4 + Math.ceil((Buffer.byteLength(name) + 1) / 4) * 4);

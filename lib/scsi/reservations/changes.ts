@@ -122,7 +122,7 @@ function register(state: Reservations, request: ProutRequest): Change {
   // Only a nexus that is not registered yet may bring others along, and only such (SPC-4 table 67, notes c and b).
   if (known !== undefined && specifiesPorts)
     return { kind: 'refused', sense: invalidParameterField(SPEC_I_PT_AT) };
-  if (serviceActionKey === NO_KEY) return unregister(state, initiatorPort);
+  if (serviceActionKey === NO_KEY) return unregister(state, request);
   const isTaken = ports.some((port) => registrationOf(state, port) !== undefined);
   if (isTaken) return { kind: 'refused', sense: invalidParameterField(TRANSPORT_IDS_AT) };
   const wanted = [...new Set([initiatorPort, ...ports])];
@@ -135,8 +135,8 @@ function register(state: Reservations, request: ProutRequest): Change {
   return done({ ...state, generation: next(state), aptpl, registrations });
 }
 
-/** SPC-4 5.13.11.3. */
-function unregister(state: Reservations, initiatorPort: string): Change {
+/** SPC-4 5.13.11.3. Its APTPL bit is as valid as another registration's (SPC-4 5.13.5). */
+function unregister(state: Reservations, { initiatorPort, aptpl }: ProutRequest): Change {
   const registrations = state.registrations.filter((one) => one.initiatorPort !== initiatorPort);
   const { persistent } = state;
   const wasHeld = persistent !== null && holdsReservation(state, initiatorPort);
@@ -150,6 +150,7 @@ function unregister(state: Reservations, initiatorPort: string): Change {
     {
       ...state,
       generation: next(state),
+      aptpl,
       registrations,
       persistent: isReleased ? null : persistent,
     },
