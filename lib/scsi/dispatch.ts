@@ -22,6 +22,7 @@ import { reportPortGroupsCommand } from './commands/report-port-groups.js';
 import { reportOpcodesCommand } from './commands/report-opcodes.js';
 import { reserveCommands } from './commands/reserve.js';
 import { otherSanitizeActions, sanitizeCommands } from './commands/sanitize.js';
+import { sendDiagnosticCommand } from './commands/send-diagnostic.js';
 import { unitStateCommands } from './commands/unit-state.js';
 import { unmapCommand } from './commands/unmap.js';
 import { verifyCommands } from './commands/verify.js';
@@ -35,6 +36,7 @@ export const COMMANDS: readonly Command[] = [
   ...modeSenseCommands,
   ...modeSelectCommands,
   logSenseCommand,
+  sendDiagnosticCommand,
   ...readCapacityCommands,
   getLbaStatusCommand,
   ...readWriteCommands,

@@ -42,6 +42,7 @@ export const COMMANDS: Readonly<Record<'T' | 'R' | 'W', readonly string[]>> = {
     cdb10('35', 0, 0, 0),
     '42 00 00000000 00 0000 00',
     '1b 00 00 00 00 00',
+    '1d 04 00 0000 00',
   ],
 };
 

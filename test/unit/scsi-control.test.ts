@@ -363,6 +363,29 @@ t.test('the log page of logical block provisioning', async (t) => {
   t.equal(said(await scsiRunner(new Broken(SIZE, BLOCK)).run('4d 00 4c 00 00 0000 00ff 00')), '3/11/00');
 });
 
+t.test('SEND DIAGNOSTIC', async (t) => {
+  for (const [name, cdb] of [
+    ['the default self-test', '1d 04 00 0000 00'],
+    ['which may disturb others and the medium', '1d 07 00 0000 00'],
+    ['nothing to test', '1d 00 00 0000 00'],
+    ['nor a page', '1d 10 00 0000 00'],
+  ] as const) {
+    t.equal(said(await run(cdb)), SAID.GOOD, name);
+  }
+  for (const [name, cdb, field] of [
+    ['a background short self-test', '1d 20 00 0000 00', { inCdb: true, byte: 1, bit: 7 }],
+    ['the end of one', '1d 80 00 0000 00', { inCdb: true, byte: 1, bit: 7 }],
+    ['a code beside SELFTEST', '1d c4 00 0000 00', { inCdb: true, byte: 1, bit: 7 }],
+    ['a page', '1d 10 00 0004 00', { inCdb: true, byte: 3 }],
+    ['a list beside SELFTEST', '1d 04 00 0100 00', { inCdb: true, byte: 3 }],
+  ] as const) {
+    const outcome = await run(cdb, Buffer.alloc(256));
+    t.equal(said(outcome), SAID.INVALID_FIELD_IN_CDB, name);
+    t.same(outcome.sense?.field, field, 'it points at the field');
+  }
+  t.equal(shown((await run('a3 0c 01 1d 0000 00001000 00 00')).dataIn), '00 03 00 06 1d e4 00 ff ff 04');
+});
+
 t.test('REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS', async (t) => {
   t.equal(shown((await run('a3 0d 00 000000 000000ff 00 00')).dataIn), 'da 00 00 00');
   t.equal(

@@ -71,6 +71,7 @@ const NOT_OF_THE_MEDIUM: readonly [name: string, cdb: string][] = [
   ['ALLOW', ALLOW],
   ['START', '1b 00 00 00 01 00'],
   ['STOP', '1b 00 00 00 00 00'],
+  ['SEND DIAGNOSTIC', '1d 04 00 0000 00'],
   ['EJECT once more', EJECT],
 ];
 

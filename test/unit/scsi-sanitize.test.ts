@@ -32,6 +32,7 @@ const NOT_ALLOWED: readonly [name: string, cdb: string][] = [
   ['MODE SENSE(10), every subpage', '5a 08 0a ff 000000 00ff 00'],
   ['MODE SELECT(6)', '15 10 00 00 00 00'],
   ['LOG SENSE', '4d 00 40 00 00 0000 00ff 00'],
+  ['SEND DIAGNOSTIC', '1d 04 00 0000 00'],
   ['START', '1b 00 00 00 01 00'],
   ['STOP', '1b 00 00 00 00 00'],
   ['PREVENT', '1e 00 00 00 01 00'],
