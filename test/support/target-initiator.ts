@@ -334,13 +334,14 @@ export class TargetInitiator implements FramerSink {
 
   taskManagement(
     asked: number,
-    fields: { tag?: number; cmdSN?: number; refCmdSN?: number; lunHigh?: number } = {},
+    fields: { immediate?: boolean; tag?: number; cmdSN?: number; refCmdSN?: number; lunHigh?: number } = {},
   ): number {
     const bhs = Buffer.alloc(48);
     const initiatorTaskTag = this.nextTag++;
+    const immediate = fields.immediate ?? true;
     encodeTaskManagementRequest(
       {
-        immediate: true,
+        immediate,
         function: asked,
         totalAHSLength: 0,
         dataSegmentLength: 0,
@@ -348,7 +349,7 @@ export class TargetInitiator implements FramerSink {
         lunLow: 0,
         initiatorTaskTag,
         referencedTaskTag: fields.tag ?? RESERVED_TAG,
-        cmdSN: fields.cmdSN ?? this.cmdSN,
+        cmdSN: this.takeCmdSN(immediate, fields.cmdSN),
         expStatSN: this.expStatSN,
         refCmdSN: fields.refCmdSN ?? 0,
         expDataSN: 0,

@@ -68,24 +68,52 @@ t.test('commands are delivered in the order of CmdSN', async (t) => {
   t.match(await ready(i), { initiatorTaskTag: 61, expCmdSN: 104, maxCmdSN: 103 + COMMAND_WINDOW });
 });
 
-t.test('a function that ends all tasks ends those that came before their turn', async (t) => {
-  for (const asked of [Function.ABORT_TASK_SET, Function.CLEAR_TASK_SET, Function.LOGICAL_UNIT_RESET]) {
+const ENDS_SETS = [
+  Function.ABORT_TASK_SET,
+  Function.CLEAR_TASK_SET,
+  Function.LOGICAL_UNIT_RESET,
+  Function.TARGET_WARM_RESET,
+];
+const ONE_WRITE = { cdb: write10(0, 1), write: true, expectedBytes: 512, data: Buffer.alloc(512, 7) };
+
+t.test('a function that ends all tasks ends those that came before their turn, and those due', async (t) => {
+  for (const asked of ENDS_SETS) {
     const rig = await TargetRig.start();
     const i = await rig.session();
-    const write = { cdb: write10(0, 1), write: true, expectedBytes: 512, data: Buffer.alloc(512, 7) };
-    i.command({ ...write, tag: 51, cmdSN: 101 });
+    i.command({ ...ONE_WRITE, tag: 51, cmdSN: 101 });
     i.command({ cdb: READY, tag: 53, cmdSN: 103 });
     i.taskManagement(asked, { cmdSN: 102 });
-    t.match(await tmf(i), { response: Response.COMPLETE });
-    i.command({ cdb: READY, tag: 50, cmdSN: 100 });
-    t.equal((await ready(i)).initiatorTaskTag, 50);
+    t.match(await tmf(i), { response: Response.COMPLETE, expCmdSN: 102, maxCmdSN: 101 + COMMAND_WINDOW });
+    i.command({ ...ONE_WRITE, tag: 50, cmdSN: 100 });
     i.command({ cdb: READY, tag: 52, cmdSN: 102 });
     for (const tag of [52, 53]) t.equal((await ready(i)).initiatorTaskTag, tag, 'later ones are served');
     t.notOk(rig.device.ram.bytes.subarray(0, 512).includes(7), 'nothing was written after the answer');
     t.ok(await i.silence(), 'nor answered');
+    t.equal(rig.memory.heldBytes, 0);
     await rig.stop();
   }
 });
+
+t.test(
+  'one that ends all tasks in its turn waits for what is due, and one that has no turn for nothing',
+  async (t) => {
+    const rig = await TargetRig.start();
+    t.teardown(() => rig.stop());
+    const i = await rig.session();
+    i.taskManagement(Function.ABORT_TASK_SET, { immediate: false, cmdSN: 101 });
+    t.ok(await i.silence());
+    i.command({ ...ONE_WRITE, tag: 50, cmdSN: 100 });
+    t.match(await ready(i), { initiatorTaskTag: 50, status: ScsiStatus.GOOD });
+    t.match(await tmf(i), { response: Response.COMPLETE, expCmdSN: 102 });
+
+    for (let cmdSN = 103; cmdSN < 102 + COMMAND_WINDOW; cmdSN++) i.command({ cdb: READY, cmdSN });
+    i.taskManagement(Function.ABORT_TASK_SET, { cmdSN: 0x7fffffff });
+    const [expCmdSN, maxCmdSN] = [102 + COMMAND_WINDOW, 101 + 2 * COMMAND_WINDOW];
+    t.match(await tmf(i), { expCmdSN, maxCmdSN }, 'it tells that a window which was full is open');
+    i.command({ cdb: READY, cmdSN: expCmdSN });
+    t.match(await ready(i), { status: ScsiStatus.GOOD });
+  },
+);
 
 t.test('the window bounds what is outstanding', async (t) => {
   const rig = await TargetRig.start();
@@ -226,12 +254,7 @@ t.test('functions on many tasks', async (t) => {
   t.teardown(() => rig.stop());
   const mine = await rig.session({}, '800000000001');
   const other = await rig.session({}, '800000000002');
-  for (const asked of [
-    Function.ABORT_TASK_SET,
-    Function.CLEAR_TASK_SET,
-    Function.LOGICAL_UNIT_RESET,
-    Function.TARGET_WARM_RESET,
-  ]) {
+  for (const asked of ENDS_SETS) {
     rig.device.holding = true;
     mine.command(ONE_READ);
     mine.command(ONE_READ);

@@ -3,11 +3,18 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { Initiator } from '../../lib/iscsi/initiator/initiator.js';
 import { encodeDataOut } from '../../lib/iscsi/wire/data-out.js';
-import { Opcode, RejectReason, RESERVED_TAG } from '../../lib/iscsi/wire/opcodes.js';
+import {
+  Opcode,
+  RejectReason,
+  RESERVED_TAG,
+  TaskManagementFunction,
+  TaskManagementResponseCode,
+} from '../../lib/iscsi/wire/opcodes.js';
 import { decodeR2t, type R2tPdu } from '../../lib/iscsi/wire/r2t.js';
 import { decodeReject } from '../../lib/iscsi/wire/reject.js';
 import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import { ScsiStatus } from '../../lib/scsi/task.js';
+import { tmf } from '../support/target-answers.js';
 import { type TargetInitiator, write10 } from '../support/target-initiator.js';
 import { IQN, TargetRig } from '../support/target-rig.js';
 
@@ -122,6 +129,21 @@ t.test('what takes a CmdSN leaves it due, and may be sent again', async (t) => {
   initiator.send(bhs, DATA.subarray(0, 1024));
   t.equal(await outcome(initiator), `${ScsiStatus.GOOD} `);
   t.same((await initiator.expect(Opcode.NOP_IN)).data, DATA);
+});
+
+t.test('a function that ends all tasks ends what is due after a wrong digest', async (t) => {
+  const rig = await startRig(t);
+  const initiator = await rig.session({ ...DIGESTS, ImmediateData: 'Yes' });
+  const data = DATA.subarray(0, BLOCK);
+  const { bhs } = initiator.commandHeader({ cdb: write10(0, 1), write: true, data });
+  initiator.send(bhs, data, 'data');
+  t.equal(await rejected(initiator), RejectReason.DATA_DIGEST_ERROR);
+  initiator.taskManagement(TaskManagementFunction.ABORT_TASK_SET);
+  t.equal((await tmf(initiator)).response, TaskManagementResponseCode.COMPLETE);
+  initiator.send(bhs, data);
+  initiator.ping(DATA, { immediate: false });
+  t.same((await initiator.expect(Opcode.NOP_IN)).data, DATA, 'nothing is waited for');
+  t.equal(rig.device.ram.counts.write, 0, 'nor written after the answer');
 });
 
 /** Between an initiator and the rig; flips one bit of what goes either way. */

@@ -3,7 +3,7 @@
  * them has left the device. Tasks of other initiators are answered TASK ABORTED (SAM-5 5.3.1), so that nobody waits.
  */
 import { COMMAND_WINDOW } from '../../../base/limits.js';
-import { serialLess } from '../../../base/serial.js';
+import { serialAdd, serialLess } from '../../../base/serial.js';
 import { decodeLun } from '../../../scsi/lun.js';
 import { opcodeOf } from '../../wire/bhs.js';
 import {
@@ -108,12 +108,35 @@ export function taskManagement(session: Session, bhs: Buffer, context: PortalCon
   }
 }
 
-/** What came before its turn, but before the request, ends with the rest (11.5.1: all with a lower CmdSN), unanswered. */
-function endEarly({ early, memory }: Session, cmdSN: number): void {
-  for (const [at, pdu] of early) {
-    if (pdu === null || opcodeOf(pdu.bhs) !== Opcode.SCSI_COMMAND || !serialLess(at, cmdSN)) continue;
-    memory.earlyBytes -= pdu.data.length;
-    early.set(at, null);
+/**
+ * All that has a lower CmdSN than the request counts as received and ends with the rest, unanswered (11.5.1): what came
+ * before its turn, and what is still due. For what is due to its unit such a function should wait (4.2.3.3); but on a
+ * session's one connection nothing overtakes anything: what is due was rejected, or never sent. An initiator that does not
+ * send it again would wait for ever, and nobody knows its unit; one that still wants it sends it as a new command. A
+ * function that is not immediate has its turn when nothing before it is due.
+ */
+function endEarly(session: Session, cmdSN: number): void {
+  const { early, window } = session;
+  const isBefore = (at: number): boolean => serialLess(at, cmdSN) && window.verdict(at) !== 'outside';
+  for (let at = window.expCmdSN; isBefore(at); at = serialAdd(at, 1)) {
+    const pdu = early.get(at);
+    const isCommand = pdu === undefined || (pdu !== null && opcodeOf(pdu.bhs) === Opcode.SCSI_COMMAND);
+    if (isCommand) endBeforeTurn(session, at);
+  }
+  passEnded(session);
+}
+
+function endBeforeTurn({ early, memory }: Session, cmdSN: number): void {
+  memory.earlyBytes -= early.get(cmdSN)?.data.length ?? 0;
+  early.set(cmdSN, null);
+}
+
+/** Before the answer, whose ExpCmdSN and MaxCmdSN tell of it: the window may be closed, and nothing else be on its way. */
+function passEnded({ early, window }: Session): void {
+  while (early.get(window.expCmdSN) === null) {
+    early.delete(window.expCmdSN);
+    window.accept();
+    window.ended();
   }
 }
 
@@ -125,8 +148,8 @@ function abortOne(session: Session, pdu: TaskManagementRequestPdu): void {
   // A command that has not come, but is due before this request, counts as received and aborted (11.6.1).
   const due = session.window.verdict(pdu.refCmdSN) !== 'outside' && serialLess(pdu.refCmdSN, pdu.cmdSN);
   if (due) {
-    session.memory.earlyBytes -= session.early.get(pdu.refCmdSN)?.data.length ?? 0;
-    session.early.set(pdu.refCmdSN, null);
+    endBeforeTurn(session, pdu.refCmdSN);
+    passEnded(session);
   }
   putTaskManagementResponse(session, pdu, due ? Response.COMPLETE : Response.NO_TASK);
 }
