@@ -69,9 +69,9 @@ export const LOGOUT_FIN_AGE_MS = 4_500;
 export const NOP_INTERVAL_MS = 30_000;
 /** ... and is closed when it does not answer within this. */
 export const NOP_DEADLINE_MS = 15_000;
-/** Sessions are looked through this often for commands whose data does not come ... */
+/** Sessions are looked through this often for commands that do not come, or whose data does not ... */
 export const DATA_OUT_LOOK_MS = 30_000;
-/** ... and end when one has had none over so many looks: 60 s at least. What a session is asked for at once (64 MiB) comes
+/** ... and end when nothing of one has come over so many looks: 60 s at least. What a session is asked for at once (64 MiB) comes
  *  in less over 10 Mbit/s, and hosts give a command up after 30 s. */
 export const DATA_OUT_LOOKS_MAX = 2;
 

@@ -292,6 +292,21 @@ t.test('the line: first come, one beyond the budget, nobody passes', async (t) =
   t.throws(() => memory.changed(-1), /given back than taken/);
 });
 
+/** Lives, and asks for nothing. */
+async function ping(initiator: TargetInitiator): Promise<void> {
+  initiator.ping(Buffer.alloc(0), { tag: RESERVED_TAG });
+  await initiator.silence(5);
+}
+
+async function endsTold(t: Test, initiator: TargetInitiator): Promise<void> {
+  let last = await initiator.next();
+  while (last !== null && last.opcode === Opcode.NOP_IN) last = await initiator.next();
+  t.equal(last?.opcode, Opcode.ASYNC_MESSAGE, 'told');
+  const { asyncEvent, parameter2 } = decodeAsyncMessage(last?.bhs ?? Buffer.alloc(48));
+  t.same([asyncEvent, parameter2], [AsyncEvent.CONNECTION_DROP, 0], 'it may be back at once');
+  t.ok(await initiator.closes(), 'and closed');
+}
+
 t.test(
   'data that was asked for, or announced, and does not come: the session ends, its memory is free',
   async (t) => {
@@ -308,10 +323,6 @@ t.test(
     write(slow, 1 * MiB);
     const asked = decodeR2t((await slow.expect(Opcode.R2T)).bhs);
     const { initiatorTaskTag: tag, targetTransferTag } = asked;
-    const isAlive = async (initiator: TargetInitiator): Promise<void> => {
-      initiator.ping(Buffer.alloc(0), { tag: RESERVED_TAG });
-      await initiator.silence(5);
-    };
     for (let look = 0; look <= DATA_OUT_LOOKS_MAX; look++) {
       t.ok(memory.heldBytes >= 5 * MiB, `look ${look}: ${memory.heldBytes} bytes are held`);
       // A little at a time is enough.
@@ -323,20 +334,13 @@ t.test(
         data: Buffer.alloc(512),
         final: false,
       });
-      await Promise.all([owing, silent, slow].map(isAlive));
+      await Promise.all([owing, silent, slow].map(ping));
       for (let step = 0; step < 3; step++) {
         clock.move(DATA_OUT_LOOK_MS / 3);
-        await Promise.all([owing, silent, slow].map(isAlive));
+        await Promise.all([owing, silent, slow].map(ping));
       }
     }
-    for (const initiator of [owing, silent]) {
-      let last = await initiator.next();
-      while (last !== null && last.opcode === Opcode.NOP_IN) last = await initiator.next();
-      t.equal(last?.opcode, Opcode.ASYNC_MESSAGE, 'told');
-      const { asyncEvent, parameter2 } = decodeAsyncMessage(last?.bhs ?? Buffer.alloc(48));
-      t.same([asyncEvent, parameter2], [AsyncEvent.CONNECTION_DROP, 0], 'it may be back at once');
-      t.ok(await initiator.closes(), 'and closed');
-    }
+    for (const initiator of [owing, silent]) await endsTold(t, initiator);
     await until('there is one session', () => rig.registry.list().length === 1);
     t.ok(
       memory.heldBytes <= 1 * MiB + 64 * KiB,
@@ -344,3 +348,35 @@ t.test(
     );
   },
 );
+
+t.test('a command that is left out, others behind it: the session ends, its memory is free', async (t) => {
+  const clock = new ManualClock();
+  const memory = new MemoryBudget(16 * MiB, UNASKED);
+  const rig = await TargetRig.start(clock, memory);
+  t.teardown(() => rig.stop());
+  const [owing = null, late = null, moving = null] = await sessions(rig, 3, { ImmediateData: 'Yes' });
+  if (owing === null || late === null || moving === null) throw new Error('no sessions');
+  const data = Buffer.alloc(64 * KiB);
+  const first = owing.cmdSN;
+  const send = (initiator: TargetInitiator, nth: number): void => {
+    const cdb = write10(0, data.length / BLOCK);
+    initiator.command({ cdb, write: true, data, cmdSN: first + nth });
+  };
+  for (let nth = 1; nth <= 16; nth++) for (const initiator of [owing, late]) send(initiator, nth);
+  for (let look = 0; look <= DATA_OUT_LOOKS_MAX + 1; look++) send(moving, 2 * look + 1);
+  const heldBytes = (32 + DATA_OUT_LOOKS_MAX + 2) * data.length;
+  await until('all have come', () => memory.heldBytes === heldBytes);
+  for (let look = 0; look <= DATA_OUT_LOOKS_MAX; look++) {
+    t.equal(rig.registry.list().length, 3, `look ${look}`);
+    send(moving, 2 * look); // there is a gap at every look, and never the same
+    if (look === DATA_OUT_LOOKS_MAX) send(late, 0);
+    for (let step = 0; step < 3; step++) {
+      await Promise.all([owing, late, moving].map(ping));
+      clock.move(DATA_OUT_LOOK_MS / 3);
+    }
+  }
+  await endsTold(t, owing);
+  await until('there are two sessions', () => rig.registry.list().length === 2);
+  await until('the last of the one that moves is all', () => memory.heldBytes === data.length);
+  t.same(await serveWrites(late, 17), Array(17).fill(ScsiStatus.GOOD));
+});

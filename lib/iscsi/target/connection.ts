@@ -28,7 +28,7 @@ import type { Refusal } from './login/checks.js';
 import { type EstablishedLogin, LoginPhase, type LoginPort } from './login/phase.js';
 import { putPing } from './nop-in.js';
 import { hasTaken, Output, type Waited } from './output.js';
-import { isDataOverdue } from './overdue-data.js';
+import { overdueIn } from './overdue-data.js';
 import { bytesOf, PduWriter } from './pdu-writer.js';
 import { Session } from './session.js';
 import { SessionMemory } from './session-memory.js';
@@ -49,7 +49,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   private readonly framer: Framer;
   private readonly login: LoginPhase;
   private deadline: Timer;
-  private dataLook: Timer | null = null;
+  private owedLook: Timer | null = null;
   private lingering: Timer | null = null;
   private chunks = 0;
   private finishing = false;
@@ -213,11 +213,11 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     });
   }
 
-  private watchData(session: Session): void {
-    this.dataLook = this.context.clock.after(DATA_OUT_LOOK_MS, () => {
-      if (isDataOverdue(session))
-        this.run(() => this.dropFor(session, 'the data it was asked for does not come'));
-      else this.watchData(session);
+  private watchOwed(session: Session): void {
+    this.owedLook = this.context.clock.after(DATA_OUT_LOOK_MS, () => {
+      const overdue = overdueIn(session);
+      if (overdue === null) this.watchOwed(session);
+      else this.run(() => this.dropFor(session, overdue));
     });
   }
 
@@ -272,7 +272,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     this.establishedAtMs = this.context.clock.nowMs();
     this.deadline.cancel();
     this.watchSilence();
-    this.watchData(session);
+    this.watchOwed(session);
     const { iqn, initiatorName } = session.identity;
     this.context.log.info({ peer: this.peer, iqn, initiatorName, tsih: session.tsih }, 'logged in');
   }
@@ -329,7 +329,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     if (this.closed_) return;
     this.closed_ = true;
     this.deadline.cancel();
-    this.dataLook?.cancel();
+    this.owedLook?.cancel();
     this.lingering?.cancel();
     this.framer.stop();
     this.output.abandon();
