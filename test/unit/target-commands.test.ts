@@ -288,6 +288,37 @@ t.test('functions on many tasks', async (t) => {
   }
 });
 
+t.test('TASK ABORTED says how much was not transferred', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const mine = await rig.session({}, '800000000001');
+  const other = await rig.session(
+    { ImmediateData: 'No', MaxRecvDataSegmentLength: '1048576' },
+    '800000000002',
+  );
+  const { device } = rig;
+  device.holding = true;
+  const MiB = 1024 * 1024;
+  const half = other.command({ cdb: read10(0, 4096), read: true, expectedBytes: 2 * MiB });
+  await until('the device holds its first piece', () => device.held.length === 1);
+  for (const io of device.held.splice(0)) device.ram.submit(io);
+  t.equal((await other.expect(Opcode.DATA_IN)).data.length, 256 * 1024);
+  const none = other.command({ cdb: read10(0, 8), read: true, expectedBytes: 4096 });
+  const writing = other.command({ cdb: write10(0, 8), write: true, expectedBytes: 4096 });
+  for (let sent = 256 * 1024; sent < MiB;) sent += (await other.expect(Opcode.DATA_IN)).data.length;
+  await other.expect(Opcode.R2T);
+  mine.taskManagement(Function.LOGICAL_UNIT_RESET);
+  const told = [await ready(other)];
+  device.release();
+  told.push(await ready(other), await ready(other));
+  t.match(told, [
+    { initiatorTaskTag: writing, residualCount: 4096 },
+    { initiatorTaskTag: half, residualCount: MiB },
+    { initiatorTaskTag: none, residualCount: 4096 },
+  ]);
+  for (const pdu of told) t.match(pdu, { status: ScsiStatus.TASK_ABORTED, underflow: true, overflow: false });
+});
+
 t.test('who is preempted hears of its commands: TASK ABORTED, as TAS 1 says', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());

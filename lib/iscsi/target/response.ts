@@ -30,13 +30,19 @@ export function endWithStatus(session: Session, task: Task, status: number, sens
   session.leaveWindow(task);
   try {
     if (session.answering && task.fate !== 'silence') {
-      if (task.fate === 'task-aborted') putResponse(session, task, ScsiStatus.TASK_ABORTED, null);
+      if (task.fate === 'task-aborted') putAborted(session, task);
       else putResponse(session, task, status, sense);
     }
   } finally {
     // Whatever goes wrong with its answer, its work is over: it must not keep the session from being gone.
     session.endTask(task);
   }
+}
+
+/** What of a read was not sent, and all of a write, counts as not transferred (11.4.5), however far it had come. */
+function putAborted(session: Session, task: Task): void {
+  task.actualBytes = task.sentBytes;
+  putResponse(session, task, ScsiStatus.TASK_ABORTED, null);
 }
 
 function putResponse(session: Session, task: Task, status: number, sense: Sense | null): void {
