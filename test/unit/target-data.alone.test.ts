@@ -160,6 +160,41 @@ t.test('any read is cut by MaxRecvDataSegmentLength, MaxBurstLength and what was
   await fc.assert(property, { seed, numRuns: 40 });
 });
 
+t.test(
+  'a read at the device is cut by the MaxRecvDataSegmentLength that was declared meanwhile',
+  async (t) => {
+    const rig = await TargetRig.start();
+    t.teardown(() => rig.stop());
+    const { device } = rig;
+    pattern(1024 * 1024).copy(device.ram.bytes);
+    for (const digest of ['None', 'CRC32C']) {
+      const keys = { MaxRecvDataSegmentLength: '65536', HeaderDigest: digest, DataDigest: digest };
+      const initiator = await rig.session(keys);
+      device.holding = true;
+      const lengths = [32 * BLOCK, 128 * BLOCK - 3, 256 * BLOCK]; // among others, alone, and in two PDUs
+      for (const expectedBytes of lengths) {
+        const blocks = Math.ceil(expectedBytes / BLOCK);
+        initiator.command({ cdb: read10(blocks, blocks), read: true, expectedBytes });
+      }
+      await until('the device holds them', () => device.held.length === lengths.length);
+      initiator.text([{ key: 'MaxRecvDataSegmentLength', value: '1000' }]);
+      await initiator.expect(Opcode.TEXT_RESPONSE);
+      device.release();
+      for (const length of lengths) {
+        const { data, pdus } = await readAll(initiator);
+        const from = Math.ceil(length / BLOCK) * BLOCK;
+        t.ok(
+          data.equals(device.ram.bytes.subarray(from, from + length)),
+          `${length} bytes, digests ${digest}`,
+        );
+        t.ok(pdus.every((pdu, n) => pdu.dataSegmentLength <= 1000 && pdu.dataSN === n));
+      }
+      await until('nothing is held', () => rig.memory.heldBytes === 0);
+      initiator.close();
+    }
+  },
+);
+
 t.test('a write with immediate data', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());

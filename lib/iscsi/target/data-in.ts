@@ -12,6 +12,7 @@ import { ScsiStatus } from '../../scsi/task.js';
 import { MAP_DIGEST_BYTES } from '../../block/page-map.js';
 import { encodeDataIn } from '../wire/data-in.js';
 import { TaskAttribute } from '../wire/opcodes.js';
+import { Span } from './buffer-pool.js';
 import { bytesOf } from './pdu-writer.js';
 import { endWithStatus, residualOf } from './response.js';
 import type { Session } from './session.js';
@@ -118,14 +119,25 @@ function pduRoom(session: Session, offset: number): number {
 
 /** The device has filled the piece: sends it; with the last one the task ends. */
 export function pieceRead(session: Session, task: Task): void {
-  session.bytesRead += task.pieceBytes;
-  if (task.readBuffer === null) {
-    const { span, pieceBytes } = task;
+  const { span, pieceBytes } = task;
+  session.bytesRead += pieceBytes;
+  if (task.readBuffer !== null) sendApart(session, task);
+  else if (pieceBytes > session.parameters.peerMaxRecvDataSegmentLength) sendCut(session, task);
+  else {
     putDataIn(session, task, bytesOf(span), span.start, pieceBytes);
     session.writer.send(span, pieceBytes);
-  } else sendApart(session, task);
+  }
   if (task.sentBytes === task.readBytes) session.endTask(task);
   else readPiece(session, task);
+}
+
+/** The initiator has declared less than it took when the piece was asked for (13.12). */
+function sendCut(session: Session, task: Task): void {
+  const { span, pieceBytes } = task;
+  const { writer } = session;
+  const dataStart = writer.dataStart(span);
+  sendCopies(session, task, bytesOf(span).subarray(dataStart, dataStart + pieceBytes));
+  writer.output.release(span);
 }
 
 function sendApart(session: Session, task: Task): void {
@@ -143,17 +155,23 @@ function sendApart(session: Session, task: Task): void {
 
 /** Sends data that the device server produced, then ends the task. */
 export function sendControlData(session: Session, task: Task): void {
-  const { dataIn, span } = task;
+  const { dataIn } = task;
   task.readBytes = Math.min(task.expectedReadBytes, dataIn.length);
-  while (task.sentBytes < task.readBytes) {
-    const from = task.sentBytes;
-    const length = Math.min(task.readBytes - from, pduRoom(session, from));
-    session.writer.reserve(span, length);
-    putDataIn(session, task, bytesOf(span), span.start, length);
-    dataIn.copy(bytesOf(span), session.writer.dataStart(span), from, from + length);
-    session.writer.send(span, length);
-  }
+  sendCopies(session, task, dataIn.subarray(0, task.readBytes));
   session.endTask(task);
+}
+
+function sendCopies(session: Session, task: Task, data: Buffer): void {
+  const { writer } = session;
+  const span = new Span();
+  for (let at = 0; at < data.length;) {
+    const length = Math.min(data.length - at, pduRoom(session, task.sentBytes));
+    writer.reserve(span, length);
+    putDataIn(session, task, bytesOf(span), span.start, length);
+    data.copy(bytesOf(span), writer.dataStart(span), at, at + length);
+    writer.send(span, length);
+    at += length;
+  }
 }
 
 /** Writes the header of the Data-In PDU with the next `length` bytes; the last one carries the status GOOD. */
