@@ -84,6 +84,7 @@ t.test('SWP set while the data of a write is on its way', async (t) => {
     ['UNMAP', '42 00 00000000 00 0018 00', unmapList, SAID.WRITE_PROTECTED],
     ['COMPARE AND WRITE', '89 00 0000000000000000 000000 01 00 00', twoBlocks, SAID.WRITE_PROTECTED],
     ['ORWRITE(16)', cdb16('8b', 0, 0, 1), twoBlocks.subarray(BLOCK), SAID.WRITE_PROTECTED],
+    ['SANITIZE, OVERWRITE', '48 01 0000000000 0005 00', bytes('01 00 0001 07'), SAID.WRITE_PROTECTED],
     ['VERIFY(10), BYTCHK', cdb10('2f', 2, 0, 1), twoBlocks.subarray(BLOCK), SAID.GOOD],
   ] as const) {
     const { ram, server, a, nexusA } = unit();

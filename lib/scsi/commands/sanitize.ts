@@ -142,8 +142,10 @@ export function resumeSanitize(unit: DiskUnit): void {
 function sanitize(unit: DiskUnit, task: ScsiTask, how: Overwriting | null): void {
   const { state } = unit;
   const flags = byteAt(task.cdb, 1);
-  // Another one may have begun while the parameter list was on its way.
-  const obstacle = state.obstacle(task.nexus, Passes.UNIT_ATTENTION | Passes.SANITIZE_FAILURE);
+  // Another one may have begun while the parameter list was on its way, or SWP been set.
+  const obstacle =
+    state.obstacle(task.nexus, Passes.UNIT_ATTENTION | Passes.SANITIZE_FAILURE) ??
+    (unit.readOnly ? SENSE.WRITE_PROTECTED : null);
   if (obstacle !== null) {
     unit.office.leave();
     return void refuse(task, obstacle);
