@@ -1,6 +1,6 @@
 /**
- * Where CHAP secrets come in: a JSON file, or the environment; never an argument, which every process of the machine can
- * read. What passes here is complete, and nothing of it is ever said again, not even in an error.
+ * Where CHAP secrets come in: a JSON file, standard input, or the environment; never an argument, which every process of
+ * the machine can read. What passes here is complete, and nothing of it is ever said again, not even in an error.
  *
  *     { "accounts": [{ "name": "backup", "secret": "…", "initiatorNames": ["iqn.…"] }],
  *       "target": { "name": "blockferry", "secret": "…" } }
@@ -21,6 +21,7 @@ import type { ChapSecrets } from '../iscsi/target/login/chap.js';
 import type { CliDoor } from './door.js';
 
 const ENVIRONMENT = 'BLOCKFERRY_CHAP';
+const STDIN = '-';
 
 const name = z
   .string()
@@ -60,15 +61,25 @@ const Secrets = z
 
 /** Adds --chap; what is given there is for readChap(). */
 export function withChap(command: Command, what: string): Command {
-  return command.option('--chap <file>', `${what} (or ${ENVIRONMENT})`);
+  return command.option('--chap <file>', `${what}, - for standard input (or ${ENVIRONMENT})`);
+}
+
+/** For a process that is started with `secrets`: what it gets as arguments, and what it reads from its standard input. */
+export function handOnChap(secrets: ChapSecrets): { args: readonly string[]; input: string } {
+  return { args: ['--chap', STDIN], input: JSON.stringify(secrets) };
 }
 
 /**
- * The secrets of `path`, or of the environment; undefined where there are none.
+ * The secrets of `path`, `-` being standard input, or of the environment; undefined where there are none.
  * @throws NOT_FOUND, IO, INVALID
  */
 export async function readChap(door: CliDoor, path: string | undefined): Promise<ChapSecrets | undefined> {
-  if (path !== undefined) return parseChap(await readFile(path), path);
+  if (path === STDIN) {
+    const where = 'standard input';
+    return parseChap(await readText(where, (bytesMax) => door.readStdin(bytesMax)), where);
+  }
+  if (path !== undefined)
+    return parseChap(await readText(path, (bytesMax) => readAtMost(path, bytesMax)), path);
   const text = door.env[ENVIRONMENT];
   return text === undefined || text === '' ? undefined : parseChap(text, ENVIRONMENT);
 }
@@ -85,17 +96,17 @@ export async function readChapIdentity(
   return { name: account.name, secret: account.secret, ...(target && { target }) };
 }
 
-async function readFile(path: string): Promise<string> {
+async function readText(where: string, read: (bytesMax: number) => Promise<Buffer | null>): Promise<string> {
   try {
-    const bytes = await readAtMost(path, CHAP_FILE_BYTES_MAX);
-    if (bytes === null) throw invalid(path, `it is longer than ${CHAP_FILE_BYTES_MAX} bytes`);
+    const bytes = await read(CHAP_FILE_BYTES_MAX);
+    if (bytes === null) throw invalid(where, `it is longer than ${CHAP_FILE_BYTES_MAX} bytes`);
     return bytes.toString('utf8');
   } catch (cause) {
     if (cause instanceof BlockferryError) throw cause;
     const code = errnoOf(cause) === 'ENOENT' ? 'NOT_FOUND' : 'IO';
     throw new BlockferryError(
       code,
-      `the secrets in ${path} cannot be read: ${describeError(cause)}`,
+      `the secrets in ${where} cannot be read: ${describeError(cause)}`,
       'name a file that you may read with --chap',
     );
   }

@@ -2,6 +2,7 @@
  * What the command line touches of its process: streams, environment, signals. Handed in, so that tests run commands
  * in their own process. Holds no command's logic.
  */
+import { readStdinAtMost } from '../base/read-at-most.js';
 
 /** A stream that text goes to; `isTTY` where a person reads it. */
 export interface TextSink {
@@ -13,6 +14,8 @@ export interface CliDoor {
   readonly stdout: TextSink;
   readonly stderr: TextSink;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** All of standard input; null: it is longer. Rejects with what the system says. */
+  readStdin(bytesMax: number): Promise<Buffer | null>;
   /** Calls back at SIGINT or SIGTERM, every time; returns how to stop listening. */
   onStopSignal(heard: (signal: string) => void): () => void;
   /** The process that started this one, when it watches over it: tell it something; hear that it ended the channel. */
@@ -23,6 +26,7 @@ export const processDoor: CliDoor = {
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
+  readStdin: readStdinAtMost,
   onStopSignal: (heard) => {
     process.on('SIGINT', heard);
     process.on('SIGTERM', heard);

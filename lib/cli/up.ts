@@ -9,9 +9,9 @@ import { systemRandom } from '../base/random.js';
 import { formatSize, parseDuration } from '../base/units.js';
 import { Access, type GroupReady, type StatusView } from '../manage/api.js';
 import { Supervisor, type SupervisorOptions } from '../supervisor/supervisor.js';
-import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
+import { ChapAuthenticator, type ChapSecrets } from '../iscsi/target/login/chap.js';
 import { balancePreset, settingsOf } from './balance.js';
-import { readChap, withChap } from './chap.js';
+import { handOnChap, readChap, withChap } from './chap.js';
 import { untilStopped, type CliDoor } from './door.js';
 import { createLog } from './log.js';
 import { flag, host, parseOptions, port, refuseOpenHost, volumeAndSize, whole, withJson } from './options.js';
@@ -87,8 +87,7 @@ async function runUp(door: CliDoor, raw: Record<string, unknown>): Promise<void>
   const stopped = untilStopped(door);
   void stopped.then(() => (isWanted = false));
   const starting = Supervisor.start({
-    ...supervisorOptions(options, log),
-    ...(chap && { authenticator: new ChapAuthenticator(chap, systemRandom) }),
+    ...supervisorOptions(options, log, chap),
     isWanted: () => isWanted,
   });
   const supervisor = await starting.catch((error: unknown) => {
@@ -106,12 +105,15 @@ async function runUp(door: CliDoor, raw: Record<string, unknown>): Promise<void>
 function supervisorOptions(
   options: z.infer<typeof Options>,
   log: SupervisorOptions['log'],
+  chap: ChapSecrets | undefined,
 ): Omit<SupervisorOptions, 'isWanted'> {
   const memberArgs: string[] = [];
   if (options.allowUnauthenticated) memberArgs.push('--allow-unauthenticated');
   if (options.busyPollUs !== undefined) memberArgs.push('--busy-poll-us', String(options.busyPollUs));
   if (options.peerDigests) memberArgs.push('--peer-digests');
-  if (options.chap !== undefined) memberArgs.push('--chap', resolve(options.chap));
+  // What was read here, and not the file: it may be a pipe, or another one by the time when a member is started again.
+  const handed = chap && handOnChap(chap);
+  memberArgs.push(...(handed?.args ?? []));
   return {
     dataFolder: resolve(options.data),
     host: options.host,
@@ -122,6 +124,8 @@ function supervisorOptions(
     program: process.argv[1] ?? '',
     access: options.access,
     memberArgs,
+    ...(handed && { memberInput: handed.input }),
+    ...(chap && { authenticator: new ChapAuthenticator(chap, systemRandom) }),
     diskTimes: new Map(options.diskTime),
     ...(options.balance && { balance: settingsOf(options.balance) }),
     clock: systemClock,

@@ -21,6 +21,8 @@ export interface MemberProcessOptions {
   /** The program's script, and its arguments. */
   readonly program: string;
   readonly args: readonly string[];
+  /** Its whole standard input, anew at each start: secrets, which other processes see neither there nor in a file. */
+  readonly input?: string;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -131,15 +133,18 @@ export class MemberProcess {
 
   /** Most failures are told by 'error'; of some, such as ENOMEM, fork() throws. */
   private fork(): ChildProcess | undefined {
-    const { program, args, log, name } = this.options;
+    const { program, args, input, log, name } = this.options;
     try {
-      return fork(program, [...args], {
+      const child = fork(program, [...args], {
         // stdout belongs to the supervising process, which may owe a script one line of JSON there.
-        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+        stdio: [input === undefined ? 'ignore' : 'pipe', 'ignore', 'inherit', 'ipc'],
         // A process group of its own: Ctrl-C at the terminal would end a member that does not listen to signals yet.
         detached: true,
         env: { ...process.env, UV_THREADPOOL_SIZE: String(POOL_THREADS) },
       });
+      child.stdin?.on('error', () => undefined); // it died before it had read it: 'exit' says so
+      child.stdin?.end(input);
+      return child;
     } catch (error) {
       log.error({ member: name, err: error }, 'the member cannot be started');
       this.left('no process');

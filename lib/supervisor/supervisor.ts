@@ -45,6 +45,8 @@ export interface SupervisorOptions {
   readonly access: Access;
   /** Arguments that every member gets besides its own. */
   readonly memberArgs: readonly string[];
+  /** What every member reads from its standard input, each time that it is started. Default: nothing. */
+  readonly memberInput?: string;
   /** How slow a disk single members pretend, as they are told it (--disk-time), by their names. */
   readonly diskTimes: ReadonlyMap<string, string>;
   /** How the group is to balance itself; absent: as it was set before. */
@@ -210,14 +212,17 @@ function memberProcess(
   folder: string,
   options: SupervisorOptions,
 ): MemberProcess {
-  const { host, clock, log, program } = options;
+  const { host, clock, log, program, memberInput: input } = options;
   const at = (port: number): string => formatAddress({ host, port });
   const args = ['member', '--name', member.name, '--store', storeUrl, '--data', join(folder, member.name)];
   args.push('--portal', at(member.portal), '--peer', at(member.peer), '--access', options.access);
   args.push(...options.memberArgs);
   const diskTime = options.diskTimes.get(member.name);
   if (diskTime !== undefined) args.push('--disk-time', diskTime);
-  return new MemberProcess({ name: member.name, program, args, clock, log });
+  return new MemberProcess({
+    ...{ name: member.name, program, args, clock, log },
+    ...(input !== undefined && { input }),
+  });
 }
 
 /** One after the other: a member on its way out may need the holders of its extents to flush. */

@@ -17,7 +17,15 @@ export class FakeDoor implements CliDoor {
   readonly parent = undefined;
   private readonly listeners = new Set<(signal: string) => void>();
 
-  constructor(readonly env: Readonly<Record<string, string | undefined>> = {}) {}
+  constructor(
+    readonly env: Readonly<Record<string, string | undefined>> = {},
+    private readonly stdin = '',
+  ) {}
+
+  readStdin(bytesMax: number): Promise<Buffer | null> {
+    const bytes = Buffer.from(this.stdin);
+    return Promise.resolve(bytes.length > bytesMax ? null : bytes);
+  }
 
   onStopSignal(heard: (signal: string) => void): () => void {
     this.listeners.add(heard);

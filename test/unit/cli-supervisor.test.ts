@@ -213,6 +213,35 @@ t.test('a watched process', async (t) => {
   t.equal(member.pid, 0, 'it stays stopped');
 });
 
+t.test('a watched process reads its whole input at each start', { timeout: 30_000 }, async (t) => {
+  withoutLoaders(t);
+  const program = join(folder, 'reader.mjs');
+  const heard = join(folder, 'heard');
+  await writeFile(
+    program,
+    `import { appendFileSync, readFileSync } from 'node:fs';
+     const input = readFileSync(0);
+     appendFileSync(process.argv[2], input.length + input.toString('latin1', input.length - 3) + '\\n');
+     process.on('disconnect', () => process.exit());
+     process.send({ type: 'ready', name: 'm1' });`,
+  );
+  // More than a socket takes at once, and than an environment holds.
+  const input = `${'x'.repeat(4 * 1024 * 1024)}end`;
+  const options = { name: 'm1', program, args: [heard], clock: systemClock, log: silentLog };
+  const member = new MemberProcess({ ...options, input });
+  t.teardown(() => member.stop());
+  await member.start();
+  process.kill(member.pid, 'SIGKILL');
+  await until('the member is gone', () => !member.isReady);
+  t.equal(await member.whenReady(20_000), true);
+  t.equal(await readFile(heard, 'utf8'), `${input.length}end\n`.repeat(2));
+  // One that dies before it has read it brings nobody else down.
+  await writeFile(program, 'process.exit(1);');
+  process.kill(member.pid, 'SIGKILL');
+  await until('the member is gone', () => !member.isReady);
+  t.equal(await member.whenReady(500), false);
+});
+
 t.test('a process that cannot be made is tried again, and can be stopped', { timeout: 10_000 }, async (t) => {
   withoutLoaders(t);
   const program = join(folder, 'plain.mjs');

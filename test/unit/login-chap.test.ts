@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { pino } from 'pino';
 import { FAILED_LOGIN_LOG_MS, LOGIN_FAILURE_PAUSE_MS } from '../../lib/base/limits.js';
 import { systemRandom } from '../../lib/base/random.js';
-import { readChap } from '../../lib/cli/chap.js';
+import { handOnChap, readChap } from '../../lib/cli/chap.js';
 import { ChapConversation, type ChapIdentity } from '../../lib/iscsi/initiator/chap.js';
 import { discover } from '../../lib/iscsi/initiator/discovery.js';
 import { Initiator } from '../../lib/iscsi/initiator/initiator.js';
@@ -371,7 +371,7 @@ t.test('a refusal takes its time', async (t) => {
   t.equal((await refusal).pdu.status, LoginStatus.AUTHENTICATION_FAILURE);
 });
 
-t.test('secrets are read from a file or the environment, and never said', async (t) => {
+t.test('secrets are read from a file, standard input or the environment, and never said', async (t) => {
   const folder = t.testdir();
   const path = join(folder, 'chap.json');
   const env = { BLOCKFERRY_CHAP: JSON.stringify(SECRETS) };
@@ -379,6 +379,12 @@ t.test('secrets are read from a file or the environment, and never said', async 
   await writeFile(path, JSON.stringify(SECRETS));
   t.same(await readChap(new FakeDoor(), path), SECRETS);
   t.equal(await readChap(new FakeDoor(), undefined), undefined);
+  const { args, input } = handOnChap(SECRETS);
+  t.same(await readChap(new FakeDoor({}, input), args[1]), SECRETS, 'what is handed on is the same');
+  await t.rejects(readChap(new FakeDoor({}, 'no JSON'), '-'), {
+    code: 'INVALID',
+    message: /standard input: /,
+  });
   const secret = 'never to be repeated';
   const account = { name: 'host', secret };
   const bad: [string, unknown, RegExp][] = [
