@@ -2,7 +2,7 @@
  * The door to TCP: what the portal, the peer port and the initiator use of sockets, handed in where they are made, so
  * that a group can also run over a network that exists only in memory. It frames nothing and knows no protocol.
  */
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, isIPv6, type Socket } from 'node:net';
 import { readInto } from './accepted-socket.js';
 import { BlockferryError, describeError, errnoOf } from './errors.js';
 
@@ -14,6 +14,11 @@ export interface NetAddress {
 /** HOST:PORT, with brackets around an IPv6 host, as RFC 7143 13.8 writes it too. */
 export function formatAddress({ host, port }: NetAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** An IPv6 address, without a zone, in the one form in which URLs have it; anything else as it is. */
+export function canonicalHost(host: string): string {
+  return isIPv6(host) && !host.includes('%') ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host;
 }
 
 /** A wildcard is no address to be sent to: who has reached one of the machine's, `localHost`, gets to the rest by that. */

@@ -7,6 +7,7 @@ import { Option, type Command } from 'commander';
 import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
 import { MEMBER_NAME_PATTERN, VOLUME_NAME_PATTERN } from '../base/limits.js';
+import { canonicalHost } from '../base/net.js';
 import { parseDuration, parseSize } from '../base/units.js';
 import { sizeFaultOf, sizesOf } from '../group/volume-sizes.js';
 import type { CliDoor } from './door.js';
@@ -29,10 +30,23 @@ export const memberName = z
   .string()
   .regex(MEMBER_NAME_PATTERN, 'is no member name: lower-case letters, digits and dashes, 32 at most');
 export const flag = z.boolean().default(false);
+/** 224.0.0.0/4, also as IPv6 has it, and ff00::/8. */
+const MULTICAST = /^(22[4-9]|23\d)\.|^::ffff:e[0-9a-f]{3}:|^ff[0-9a-f]{2}:/;
+
+/** Why nobody could be sent to a numeric address that is in its one form. */
+function hostFault(canonical: string): string | null {
+  if (canonical.includes('%')) return 'has a zone, which says nothing on another machine';
+  return MULTICAST.test(canonical) ? 'is a multicast address, which nobody can connect to' : null;
+}
+
 /** Numeric, since a redirect must carry it (a name that does not resolve wedges libiscsi for good). */
-export const host = z
-  .string()
-  .refine((text) => isIP(text) !== 0, 'is no numeric address, such as 127.0.0.1 or ::1');
+export const host = z.string().transform((text, context) => {
+  const canonical = canonicalHost(text);
+  const fault = isIP(text) === 0 ? 'is no numeric address, such as 127.0.0.1 or ::1' : hostFault(canonical);
+  if (fault === null) return canonical;
+  context.addIssue({ code: 'custom', message: fault });
+  return z.NEVER;
+});
 
 export const wholeNumber = z
   .string()
@@ -49,10 +63,12 @@ export const port = whole(0, 65535);
 /** HOST:PORT or [V6]:PORT. */
 export const address = z.string().transform((text, context) => {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
-  const hostPart = match?.[1] ?? match?.[2] ?? '';
+  const hostPart = canonicalHost(match?.[1] ?? match?.[2] ?? '');
   const portPart = Number(match?.[3]);
-  if (isIP(hostPart) !== 0 && portPart <= 65535) return { host: hostPart, port: portPart };
-  context.addIssue({ code: 'custom', message: 'is no HOST:PORT with a numeric host' });
+  const isAddress = isIP(hostPart) !== 0 && portPart <= 65535;
+  const fault = isAddress ? hostFault(hostPart) : 'is no HOST:PORT with a numeric host';
+  if (fault === null) return { host: hostPart, port: portPart };
+  context.addIssue({ code: 'custom', message: fault });
   return z.NEVER;
 });
 

@@ -8,11 +8,12 @@ import type { z } from 'zod';
 import { BlockferryError, type ErrorCode } from '../base/errors.js';
 import { MANAGE_BODY_BYTES_MAX, MANAGE_REQUEST_DEADLINE_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
-import { formatAddress, listenError } from '../base/net.js';
+import { canonicalHost, formatAddress, listenError } from '../base/net.js';
 import { CreateMove, CreateVolume, SetBalance, SetVolume, TraceAfter } from './api.js';
 import type { ManageDesk } from './desk.js';
 
 export interface ManageServerOptions {
+  /** See canonicalHost(). */
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
@@ -140,10 +141,8 @@ function checkCaller(request: FastifyRequest, boundHost: string): void {
 }
 
 function hostOf(header: string): string {
-  return header
-    .replace(/:\d+$/, '')
-    .replace(/^\[|\]$/g, '')
-    .toLowerCase();
+  const name = header.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+  return canonicalHost(name.toLowerCase());
 }
 
 function isLoopbackName(name: string): boolean {

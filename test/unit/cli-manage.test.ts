@@ -353,7 +353,8 @@ t.test('the door of the API', async (t) => {
     });
   const json = { 'content-type': 'application/json' };
 
-  t.equal((await call({ path: '/v1/status', headers: { host: 'localhost:1' } })).status, 200);
+  for (const host of ['localhost:1', '[::1]:1', '[0:0:0:0:0:0:0:1]'])
+    t.equal((await call({ path: '/v1/status', headers: { host } })).status, 200, host);
   const rebound = await call({ path: '/v1/status', headers: { host: 'evil.example:3280' } });
   t.equal(rebound.status, 400, 'a foreign Host is refused');
   t.match(rebound.body, /"code":"INVALID"/);

@@ -136,8 +136,31 @@ t.test('values at the door', async (t) => {
   t.equal(whole(1, 5).parse('5'), 5);
   for (const bad of ['0', '6', '1.5', 'x', '-1', ''])
     t.notOk(whole(1, 5).safeParse(bad).success, `whole '${bad}'`);
-  t.ok(host.safeParse('::1').success);
-  t.notOk(host.safeParse('example.org').success);
+  for (const [given, meant] of [
+    ['127.0.0.1', '127.0.0.1'],
+    ['::1', '::1'],
+    ['FD00::2', 'fd00::2'],
+    ['fd00:0:0:0:0:0:0:2', 'fd00::2'],
+    ['0:0:0:0:0:0:0:0', '::'],
+    ['::ffff:127.0.0.1', '::ffff:7f00:1'],
+  ] as const) {
+    t.equal(host.parse(given), meant, `${given} is ${meant}`);
+    const at = given.includes(':') ? `[${given}]` : given;
+    t.strictSame(address.parse(`${at}:1`), { host: meant, port: 1 });
+  }
+  for (const [bad, why] of [
+    ['example.org', /no numeric address/],
+    ['fe80::1%lo', /has a zone/],
+    ['224.0.0.1', /multicast/],
+    ['239.255.255.255', /multicast/],
+    ['FF02::1', /multicast/],
+    ['::ffff:224.0.0.1', /multicast/],
+  ] as const) {
+    t.match(host.safeParse(bad).error?.issues, [{ message: why }], `host '${bad}' is refused`);
+    t.notOk(address.safeParse(`[${bad}]:1`).success, `address '[${bad}]:1' is refused`);
+  }
+  for (const next of ['223.255.255.255', '240.0.0.1', 'fe00::1'])
+    t.ok(host.safeParse(next).success, `${next} is no multicast address`);
 });
 
 t.test('what people read', async (t) => {
