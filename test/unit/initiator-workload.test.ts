@@ -264,6 +264,16 @@ t.test('runs without a ledger do not mistake each other', async (t) => {
     { code: 'NOT_FOUND' },
     'the wrong seed is not "all well"',
   );
+  target.onCommand = (connection, { cdb, initiatorTaskTag }) => {
+    if (cdb[0] !== 0x88) return false;
+    connection.status(initiatorTaskTag, 8);
+    return true;
+  };
+  t.match(
+    await runVerify(initiator, { seed: 9 }),
+    { ok: false, ops: 4, errors: 4, errorTexts: [/^read at lba \d+: BUSY$/] },
+    'what could not be read is not of another seed',
+  );
   await t.rejects(runVerify(initiator, { ledgerFile: '/nowhere/ledger' }), { code: 'NOT_FOUND' });
 });
 

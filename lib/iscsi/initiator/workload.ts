@@ -72,7 +72,8 @@ export async function runFill(initiator: LoadedUnit, options: WorkloadOptions = 
 
 /**
  * Reads every block of the range once, in order, and checks it. With a seed and no ledger it can only tell whether each
- * block is whole and in its place. Rejects with USAGE when there is neither, with NOT_FOUND when not one block is of it.
+ * block is whole and in its place. Rejects with USAGE when there is neither, with NOT_FOUND when every block could be read
+ * and not one is of it.
  */
 export async function runVerify(
   initiator: LoadedUnit,
@@ -86,8 +87,8 @@ export async function runVerify(
   job.readPercent = 100;
   job.places = new SequentialPlaces(job.slots, 1);
   const report = await finish(initiator, job, options, false);
-  // A wrong seed or a ledger that is not there would find nothing wrong anywhere.
-  if (job.ledger.writtenBlocks === 0) {
+  // A wrong seed or a ledger that is not there would find nothing wrong anywhere. Of what failed, the report is the answer.
+  if (job.ledger.writtenBlocks === 0 && report.errors === 0) {
     const hint = 'give the seed or the ledger of the run that wrote it';
     throw new BlockferryError(
       'NOT_FOUND',
