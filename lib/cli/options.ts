@@ -99,6 +99,9 @@ export const volumeAndSize = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** Of an issue whose value may hold a secret: it is not repeated. */
+const UNSAID = { unsaid: true };
+
 /** Parses commander's options; throws USAGE that names the option and what is wrong with its value. */
 export function parseOptions<T>(schema: z.ZodType<T, unknown>, options: Record<string, unknown>): T {
   const parsed = schema.safeParse(options);
@@ -110,7 +113,8 @@ export function parseOptions<T>(schema: z.ZodType<T, unknown>, options: Record<s
     options,
   );
   const option = `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  throw new BlockferryError('USAGE', `${option} '${String(given)}' ${issue?.message ?? 'is wrong'}`);
+  const said = issue?.code === 'custom' && issue.params === UNSAID ? option : `${option} '${String(given)}'`;
+  throw new BlockferryError('USAGE', `${said} ${issue?.message ?? 'is wrong'}`);
 }
 
 /** Parses one positional argument; throws USAGE. */
@@ -135,7 +139,14 @@ export function withManage(command: Command, door: CliDoor): Command {
 
 export const manageOptions = {
   json: flag,
-  manage: z.url({ protocol: /^https?$/, error: 'is no http URL such as http://127.0.0.1:3280' }),
+  manage: z
+    .string()
+    .refine((text) => !text.includes('@'), {
+      error: 'names a user, and the management API knows none: leave it out',
+      params: UNSAID,
+      abort: true,
+    })
+    .pipe(z.url({ protocol: /^https?$/, error: 'is no http URL such as http://127.0.0.1:3280' })),
 };
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1)$/;

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { address, extentRange, host, volumeAndSize, whole } from '../../lib/cli/options.js';
 import { formatMs, table } from '../../lib/cli/output.js';
-import { run } from '../support/cli-door.js';
+import { FakeDoor, run } from '../support/cli-door.js';
 
 const io = (...more: string[]): string[] => ['io', 'load', 'iscsi://127.0.0.1:1/iqn.x/0', ...more];
 const NOBODY = 'http://127.0.0.1:1';
@@ -62,6 +62,22 @@ t.test('wrong usage: exit 2, one line on stderr, nothing on stdout', async (t) =
     t.equal(stdout, '', `${line}: nothing on stdout`);
     t.match(stderr, said, `${line}: says what`);
     t.match(stderr, /^blockferry: [^\n]+\n$/, `${line}: one line`);
+  }
+});
+
+t.test('a secret in a URL is refused, and not repeated', async (t) => {
+  const env = { BLOCKFERRY_MANAGE: 'http://user:secret@127.0.0.1:1' };
+  for (const [args, door] of [
+    [['status', '--manage', 'http://user:secret@127.0.0.1:1']],
+    [['status', '--manage', 'user:secret@127.0.0.1:1']],
+    [['status'], new FakeDoor(env)],
+    [['io', 'load', 'iscsi://user%secret@127.0.0.1:1/iqn.x/0']],
+    [['io', 'load', 'iscsi://user%se/secret@127.0.0.1:1/iqn.x/0']],
+  ] as const) {
+    const { code, stdout, stderr } = await run(args, door);
+    t.match({ code, stdout }, { code: 2, stdout: '' }, args.join(' '));
+    t.match(stderr, args[0] === 'io' ? /names a user, .*--chap/ : /--manage names a user, /);
+    t.notMatch(stderr, /secret@|user[:%]/, 'nothing of it is said');
   }
 });
 

@@ -29,6 +29,14 @@ function parseHostPort(text: string): PortalAddress | undefined {
 
 /** Throws USAGE for anything but iscsi://host[:port]/iqn/lun. */
 export function parseIscsiUrl(text: string): IscsiUrl {
+  // libiscsi takes user%secret@host. No name holds an @, and who says what is wrong with this must not repeat the secret.
+  if (text.includes('@')) {
+    throw new BlockferryError(
+      'USAGE',
+      'the iSCSI URL names a user, which has no place there',
+      'give the name and the secret with --chap, and the URL as iscsi://host[:port]/iqn/lun',
+    );
+  }
   const match = /^iscsi:\/\/([^/]+)\/([^/]+)\/(\d{1,5})$/.exec(text);
   const address = parseHostPort(match?.[1] ?? '');
   const iqn = match?.[2] ?? '';
