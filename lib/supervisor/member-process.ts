@@ -35,6 +35,8 @@ const SETTLED_MS = 10_000;
 const START_DEADLINE_MS = 15_000;
 /** A member that has not stopped by then is killed. */
 const STOP_DEADLINE_MS = 15_000;
+/** One that has never served keeps nothing for anybody, and does not listen while something holds up its start. */
+const UNSERVED_STOP_DEADLINE_MS = 1_000;
 
 export class MemberProcess {
   private child: ChildProcess | undefined;
@@ -62,6 +64,11 @@ export class MemberProcess {
   /** It has said that it serves, and has not exited since. */
   get isReady(): boolean {
     return this.ready;
+  }
+
+  /** It has served since start(), in this process or in one before. */
+  get hasServed(): boolean {
+    return this.readyAtMs !== 0;
   }
 
   /** True once it serves, at once or within `patienceMs`; false when it does not. */
@@ -105,7 +112,8 @@ export class MemberProcess {
     const { child } = this;
     if (child === undefined) return;
     const gone = new Promise<void>((resolve) => (this.exited = resolve));
-    const timer = this.options.clock.after(STOP_DEADLINE_MS, () => {
+    const deadlineMs = this.hasServed ? STOP_DEADLINE_MS : UNSERVED_STOP_DEADLINE_MS;
+    const timer = this.options.clock.after(deadlineMs, () => {
       this.options.log.error({ member: this.name }, 'the member does not stop: killed');
       child.kill('SIGKILL');
     });
@@ -161,7 +169,7 @@ export class MemberProcess {
 
   /** A member that has served keeps its address, and gets it back; one that has not may be given another. */
   private foundAddressInUse(detail: string): void {
-    if (this.readyAtMs !== 0) return;
+    if (this.hasServed) return;
     this.addressInUse = detail;
     this.answerAwaiting(false);
   }

@@ -3,7 +3,7 @@
  * Builds them, starts them in order, stops them in the reverse. Serves no byte of a volume, so that it need never die.
  */
 import { join } from 'node:path';
-import type { Clock } from '../base/clock.js';
+import type { Clock, Timer } from '../base/clock.js';
 import { BlockferryError, describeError, isAddressInUse } from '../base/errors.js';
 import { LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
@@ -62,6 +62,8 @@ export interface SupervisorOptions {
 
 /** Who loses a port so often does not lose it by chance. */
 const START_ATTEMPTS = 3;
+/** How soon a start that waits hears that nobody wants the group any more. */
+const WANTED_POLL_MS = 50;
 
 /** How to undo one step of the start. */
 type Undo = () => Promise<void> | void;
@@ -114,7 +116,7 @@ async function start(options: SupervisorOptions, isRetry: boolean, undos: Undo[]
   undos.push(() => table.close());
   const members = addresses.members.map((member) => memberProcess(member, storeUrl, folder.path, options));
   undos.push(() => stopInOrder(members));
-  await Promise.all(members.map((member) => member.start()));
+  await whileWanted(Promise.all(members.map((member) => member.start())), options);
 
   const portal = await openPortal(store, table, new HomeWatch(members, addresses, host), options, undos);
   const portalAddress = await portal.listen(host, addresses.portal);
@@ -158,9 +160,30 @@ async function openPortal(
   return portal;
 }
 
+function notWanted(): BlockferryError {
+  return new BlockferryError('CANCELLED', 'the group is not wanted any more');
+}
+
+/** What `work` comes to; CANCELLED as soon as the group is not wanted any more, whatever `work` still waits for. */
+async function whileWanted<T>(work: Promise<T>, options: SupervisorOptions): Promise<T> {
+  let timer: Timer | undefined;
+  const unwanted = new Promise<never>((_, reject) => {
+    const look = (): void => {
+      if (options.isWanted()) timer = options.clock.after(WANTED_POLL_MS, look);
+      else reject(notWanted());
+    };
+    look();
+  });
+  try {
+    return await Promise.race([work, unwanted]);
+  } finally {
+    timer?.cancel();
+  }
+}
+
 async function ensureVolumes(desk: GroupDesk, options: SupervisorOptions): Promise<void> {
   const look = (): void => {
-    if (!options.isWanted()) throw new BlockferryError('CANCELLED', 'the group is not wanted any more');
+    if (!options.isWanted()) throw notWanted();
   };
   for (const volume of options.volumes) {
     look();
@@ -225,8 +248,12 @@ function memberProcess(
   });
 }
 
-/** One after the other: a member on its way out may need the holders of its extents to flush. */
+/**
+ * One after the other: a member on its way out may need the holders of its extents to flush. Those that never served hold
+ * up nobody's, and go all at once: where a start hangs each of them may have to be killed.
+ */
 async function stopInOrder(members: readonly MemberProcess[]): Promise<void> {
+  await Promise.all(members.filter((member) => !member.hasServed).map((member) => member.stop()));
   for (const member of members) await member.stop();
 }
 

@@ -11,8 +11,10 @@ import { ensureGroup } from '../../lib/group/admin.js';
 import { openStore } from '../../lib/group/open-store.js';
 import { identifyImages } from '../../lib/serve/image-identity.js';
 import { ImageServer } from '../../lib/serve/images.js';
+import { DataFolder } from '../../lib/storage/data-folder.js';
 import { chooseAddresses, loadAddresses, saveAddresses } from '../../lib/supervisor/addresses.js';
 import { MemberProcess } from '../../lib/supervisor/member-process.js';
+import { Supervisor } from '../../lib/supervisor/supervisor.js';
 import { run } from '../support/cli-door.js';
 import { makeSharedFolder } from '../support/storage-doors.js';
 import { until } from '../support/wait.js';
@@ -259,6 +261,40 @@ t.test('a process that cannot be made is tried again, and can be stopped', { tim
   await starting;
   await member.stop();
   t.equal(member.pid, 0);
+});
+
+t.test('a start that hangs is left as soon as nobody wants it', { timeout: 30_000 }, async (t) => {
+  withoutLoaders(t);
+  const program = join(folder, 'hangs.mjs');
+  const pids = join(folder, 'pids');
+  // As a member that something holds up: it does not even hear that it is to stop.
+  await writeFile(
+    program,
+    `import { appendFileSync } from 'node:fs';
+     appendFileSync(${JSON.stringify(pids)}, process.pid + '\\n');
+     setInterval(() => undefined, 1000);`,
+  );
+  const started = async (): Promise<number[]> =>
+    (await readFile(pids, 'utf8').catch(() => '')).trim().split('\n').map(Number);
+  let isWanted = true;
+  const dataFolder = join(folder, 'hangs');
+  const options = { dataFolder, program, host: HOST, port: 0, managePort: 0, members: 3, volumes: [] };
+  const starting = Supervisor.start({
+    ...options,
+    ...{ access: 'redirect', memberArgs: [], diskTimes: new Map(), isWanted: () => isWanted },
+    ...{ clock: systemClock, random: new SeededRandom(8), log: silentLog },
+  });
+  const refused = t.rejects(starting, { code: 'CANCELLED' });
+  await until('the members are started', async () => (await started()).length === 3);
+  const sinceMs = performance.now();
+  isWanted = false;
+  await refused;
+  const tookMs = performance.now() - sinceMs;
+  t.ok(tookMs < 5000, `over after ${Math.round(tookMs)} ms`);
+  for (const pid of await started())
+    t.throws(() => process.kill(pid, 0), { code: 'ESRCH' }, 'nobody is left');
+  const folderAgain = await DataFolder.open(dataFolder, { log: silentLog });
+  await folderAgain.close();
 });
 
 t.test('a process whose port is taken', { timeout: 30_000 }, async (t) => {
