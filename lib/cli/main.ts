@@ -3,6 +3,9 @@ import { Command, CommanderError } from 'commander';
 import { BlockferryError, describeError } from '../base/errors.js';
 import type { CliDoor } from './door.js';
 
+/** Longer than any line of ours, and than a path. */
+const LINE_CHARS_MAX = 8192;
+
 /** Adds one noun's commands to the program. */
 export type AddCommand = (program: Command, door: CliDoor) => void;
 
@@ -62,8 +65,7 @@ async function buildProgram(
 
 function reportFailure(error: unknown, door: CliDoor): number {
   if (error instanceof CommanderError) return reportUsage(error, door);
-  const line = describeError(error).split('\n')[0];
-  door.stderr.write(`blockferry: ${line}\n`);
+  door.stderr.write(`blockferry: ${oneLine(describeError(error))}\n`);
   if (
     error instanceof Error &&
     !(error instanceof BlockferryError) &&
@@ -74,9 +76,16 @@ function reportFailure(error: unknown, door: CliDoor): number {
   return error instanceof BlockferryError && error.code === 'USAGE' ? 2 : 1;
 }
 
+/** A name that was given may hold line feeds, or be endless: what is wrong with it, and the hint, stand behind it. */
+function oneLine(text: string): string {
+  const line = text.trim().replace(/\s*[\r\n]\s*/g, ' ');
+  if (line.length <= LINE_CHARS_MAX) return line;
+  return `${line.slice(0, LINE_CHARS_MAX / 2)} … ${line.slice(-LINE_CHARS_MAX / 2)}`;
+}
+
 function reportUsage(error: CommanderError, door: CliDoor): number {
   if (error.exitCode === 0) return 0;
-  const what = error.message.replace(/^error: /, '').split('\n')[0];
+  const what = oneLine(error.message.replace(/^error: /, ''));
   door.stderr.write(
     `blockferry: ${what === '(outputHelp)' ? 'no command was given' : what}; see 'blockferry --help'\n`,
   );

@@ -65,6 +65,16 @@ t.test('wrong usage: exit 2, one line on stderr, nothing on stdout', async (t) =
   }
 });
 
+t.test('a name with line feeds, or without an end, hides nothing of what is wrong with it', async (t) => {
+  const lines = await run(['serve', 'two\r\nlines.img', '--port', '0']);
+  t.equal(lines.stderr, 'blockferry: there is no two lines.img; add --size to create it\n');
+  const unknown = await run(['status', '--two\nlines']);
+  t.equal(unknown.stderr, "blockferry: unknown option '--two lines'; see 'blockferry --help'\n");
+  const endless = await run(['move', 'x'.repeat(100_000), '--to', 'm2']);
+  t.match(endless.stderr, /^blockferry: volume 'x+ … x+' is no volume name: .*\n$/);
+  t.ok(endless.stderr.length < 10_000, `${endless.stderr.length} characters`);
+});
+
 t.test('a secret in a URL is refused, and not repeated', async (t) => {
   const env = { BLOCKFERRY_MANAGE: 'http://user:secret@127.0.0.1:1' };
   for (const [args, door] of [
