@@ -115,7 +115,7 @@ async function readText(where: string, read: (bytesMax: number) => Promise<Buffe
 function parseChap(text: string, where: string): ChapSecrets {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(text.replace(/^\uFEFF/, '')); // some editors begin a file with this mark
   } catch {
     throw invalid(where, 'it is not JSON'); // the parser's own words quote the text
   }

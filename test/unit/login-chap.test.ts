@@ -378,6 +378,8 @@ t.test('secrets are read from a file, standard input or the environment, and nev
   t.same(await readChap(new FakeDoor(env), undefined), SECRETS);
   await writeFile(path, JSON.stringify(SECRETS));
   t.same(await readChap(new FakeDoor(), path), SECRETS);
+  await writeFile(path, `\uFEFF${JSON.stringify(SECRETS)}`);
+  t.same(await readChap(new FakeDoor(), path), SECRETS, 'with the mark of UTF-8 before it');
   t.equal(await readChap(new FakeDoor(), undefined), undefined);
   const { args, input } = handOnChap(SECRETS);
   t.same(await readChap(new FakeDoor({}, input), args[1]), SECRETS, 'what is handed on is the same');
