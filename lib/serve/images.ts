@@ -110,7 +110,7 @@ async function identify(options: ServeOptions): Promise<[string, ImageIdentity][
     throw new BlockferryError('USAGE', 'several images cannot have one serial', 'serve one, or leave it out');
   const realPaths: string[] = [];
   for (const image of options.images) {
-    const real = await realPathOf(image, options.sizeBytes !== undefined);
+    const real = await realPathOf(image, options);
     if (realPaths.includes(real))
       throw new BlockferryError('USAGE', `${image} is named twice`, 'name each image once');
     realPaths.push(real);
@@ -119,13 +119,17 @@ async function identify(options: ServeOptions): Promise<[string, ImageIdentity][
   return realPaths.map((_, i) => [options.images[i], identities[i]] as [string, ImageIdentity]);
 }
 
-async function realPathOf(image: string, mayCreate: boolean): Promise<string> {
+async function realPathOf(image: string, { sizeBytes, readOnly }: ServeOptions): Promise<string> {
   try {
     return await fs.realpath(image);
   } catch (cause) {
     if (errnoOf(cause) !== 'ENOENT') throw notOpened(image, cause);
-    if (!mayCreate)
+    if (sizeBytes === undefined)
       throw new BlockferryError('NOT_FOUND', `there is no ${image}`, 'add --size to create it', { cause });
+    if (readOnly) {
+      const what = `there is no ${image}, and with --read-only --size creates none`;
+      throw new BlockferryError('USAGE', what, 'leave one of them out, or name another image', { cause });
+    }
     return realPathToBe(image);
   }
 }

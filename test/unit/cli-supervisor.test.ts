@@ -52,13 +52,17 @@ t.test('an image that is made: by its own path, and only where it is served', as
   const images = join(folder, 'images');
   await mkdir(images);
   await symlink('new.img', join(images, 'link.img'));
-  const serve = (name: string, sizeBytes?: number): Promise<ImageServer> =>
+  const serve = (name: string, sizeBytes?: number, readOnly = false): Promise<ImageServer> =>
     ImageServer.start({
-      ...{ images: [join(images, name)], host: HOST, port: 0, sizeBytes, readOnly: false },
+      ...{ images: [join(images, name)], host: HOST, port: 0, sizeBytes, readOnly },
       ...{ clock: systemClock, random: new SeededRandom(7), log: silentLog },
     });
   await t.rejects(serve('new.img', 1000), { code: 'INVALID', hint: /multiple of 512/ });
   await t.rejects(serve('new.img'), { code: 'NOT_FOUND' });
+  await t.rejects(serve('new.img', 4096, true), {
+    code: 'USAGE',
+    message: /with --read-only --size creates none/,
+  });
   await t.rejects(serve('none/new.img', 4096), { code: 'IO', message: /ENOENT/ });
   t.strictSame(await readdir(images), ['link.img'], 'what is refused leaves nothing');
   const made = await serve('link.img', 4096);
@@ -68,6 +72,7 @@ t.test('an image that is made: by its own path, and only where it is served', as
   const again = await serve('link.img');
   t.equal(again.images[0]?.iqn, made.images[0]?.iqn, 'the same once it is there');
   await again.stop();
+  await (await serve('link.img', 4096, true)).stop();
 });
 
 t.test('ports', async (t) => {
