@@ -109,14 +109,31 @@ async function identify(options: ServeOptions): Promise<[string, ImageIdentity][
   if (options.serial !== undefined && options.images.length > 1)
     throw new BlockferryError('USAGE', 'several images cannot have one serial', 'serve one, or leave it out');
   const realPaths: string[] = [];
+  const files = new Map<string, string>();
   for (const image of options.images) {
     const real = await realPathOf(image, options);
-    if (realPaths.includes(real))
-      throw new BlockferryError('USAGE', `${image} is named twice`, 'name each image once');
+    const file = await fileOf(real);
+    const before = files.get(file);
+    if (before !== undefined) {
+      const what = before === image ? `${image} is named twice` : `${before} and ${image} are one file`;
+      throw new BlockferryError('USAGE', what, 'name each image once');
+    }
+    files.set(file, image);
     realPaths.push(real);
   }
   const identities = identifyImages(realPaths);
   return realPaths.map((_, i) => [options.images[i], identities[i]] as [string, ImageIdentity]);
+}
+
+/** The same for every hard link to a file; of one that is to be made, its path. */
+async function fileOf(realPath: string): Promise<string> {
+  try {
+    const { dev, ino } = await fs.stat(realPath, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT') return realPath;
+    throw notOpened(realPath, cause);
+  }
 }
 
 async function realPathOf(image: string, { sizeBytes, readOnly }: ServeOptions): Promise<string> {

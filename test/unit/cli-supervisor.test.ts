@@ -1,5 +1,5 @@
 /** The parts of `serve` and `up` that need no group: identities, ports, processes that are watched over. */
-import { mkdir, readFile, readdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -73,6 +73,25 @@ t.test('an image that is made: by its own path, and only where it is served', as
   t.equal(again.images[0]?.iqn, made.images[0]?.iqn, 'the same once it is there');
   await again.stop();
   await (await serve('link.img', 4096, true)).stop();
+});
+
+t.test('one file under two names is not served twice', async (t) => {
+  const images = join(folder, 'names');
+  await mkdir(images);
+  const path = (name: string): string => join(images, name);
+  await writeFile(path('a.img'), Buffer.alloc(4096));
+  await link(path('a.img'), path('hard.img'));
+  await symlink('a.img', path('soft.img'));
+  await symlink('new.img', path('to-be.img'));
+  const serve = (...names: string[]): Promise<ImageServer> =>
+    ImageServer.start({
+      ...{ images: names.map(path), host: HOST, port: 0, sizeBytes: 4096, readOnly: false },
+      ...{ clock: systemClock, random: new SeededRandom(9), log: silentLog },
+    });
+  for (const name of ['hard.img', 'soft.img'])
+    await t.rejects(serve('a.img', name), { code: 'USAGE', message: / are one file$/ }, name);
+  await t.rejects(serve('new.img', 'to-be.img'), { code: 'USAGE', message: / are one file$/ });
+  await t.rejects(serve('a.img', 'a.img'), { code: 'USAGE', message: /a\.img is named twice/ });
 });
 
 t.test('ports', async (t) => {
