@@ -13,7 +13,7 @@
 import { constants } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { assert } from '../base/assert.js';
-import { BlockferryError, errnoOf } from '../base/errors.js';
+import { BlockferryError, type ErrorCode, errnoOf } from '../base/errors.js';
 import { VOLUME_NAME_PATTERN } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { type FolderCalls, type StorageDoors, systemDoors } from './doors.js';
@@ -28,6 +28,9 @@ const SUFFIX = '.volume';
 const GROUP_SUFFIX = '.group';
 const MEMBER_SUFFIX = '.member';
 const STRANGER_SUFFIX = '.stranger';
+
+/** Of a file that is not what it was. */
+const LOST = new Set<ErrorCode>(['NOT_FOUND', 'INVALID']);
 
 const CLOSED = { isClosed: true, isSpent: false, allocatedBytes: () => Promise.resolve(0) };
 
@@ -86,7 +89,9 @@ export class DataFolder {
   async openVolume(volumeName: string, options: OpenOptions): Promise<SparseFile> {
     await this.refuseStranger(volumeName);
     const spent = (): void => void (this.spoiling = this.verifier?.spoil());
-    const file = await SparseFile.open(this.volumePath(volumeName), { ...options, spent }, this.doors);
+    const path = this.volumePath(volumeName);
+    const opening = SparseFile.open(path, { ...options, spent }, this.doors);
+    const file = await (options.create ? opening : opening.catch(refuseLost));
     this.files.set(volumeName, file);
     return file;
   }
@@ -249,6 +254,13 @@ export class DataFolder {
       await this.doors.folders.close(this.lockFd);
     }
   }
+}
+
+/** What was there before is gone, or is something else: a hint to make or resize it would lose what it held. */
+function refuseLost(error: unknown): never {
+  if (!(error instanceof BlockferryError) || !LOST.has(error.code)) throw error;
+  const hint = 'restore it from a backup: a new file would read as zeros';
+  throw new BlockferryError(error.code, error.message, hint, { cause: error });
 }
 
 /** Whatever the store calls a group becomes one file name. */

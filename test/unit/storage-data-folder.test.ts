@@ -41,3 +41,20 @@ t.test('opening a volume does not list the folder of all of them', async (t) => 
   }
   t.equal(lists, 1);
 });
+
+t.test('a file that was there before is to be restored, not made anew', async (t) => {
+  const path = t.testdir({ 'short.volume': 'x'.repeat(512), 'folder.volume': {}, 'empty.volume': '' });
+  const folder = await DataFolder.open(path, { log: silentLog });
+  t.teardown(() => folder.close());
+  const hint = /restore it from a backup: a new file would read as zeros/;
+  for (const [name, code] of [
+    ['gone', 'NOT_FOUND'],
+    ['short', 'INVALID'],
+    ['folder', 'INVALID'],
+    ['empty', 'INVALID'],
+  ] as const) {
+    await t.rejects(folder.openVolume(name, { ...SIZE, create: false }), { code, hint }, name);
+  }
+  await t.rejects(folder.openVolume('short', SIZE), { code: 'INVALID' });
+  t.equal(fs.readFileSync(join(path, 'short.volume')).length, 512, 'and stays as it is');
+});
