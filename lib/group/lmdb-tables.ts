@@ -8,6 +8,7 @@ import { open, type Database, type RootDatabase, type Transaction } from 'lmdb';
 import { BlockferryError, errnoOf } from '../base/errors.js';
 import { makeFolders } from '../base/make-folder.js';
 import type { ChangeRow, EntryRow, LeaseRow, LedgerTables, StateRow } from './ledger.js';
+import { isWhole } from './lmdb-file.js';
 import type { History } from './watchers.js';
 
 /** Address space, not disk: the file grows as it is used, and the map need never be changed under other processes. */
@@ -34,7 +35,7 @@ export class LmdbTables implements LedgerTables {
     let tables: LmdbTables | undefined;
     try {
       await makeFolders(resolve(folder));
-      checkFile(join(folder, 'store.mdb'));
+      await checkFile(join(folder, 'store.mdb'));
       // overlappingSync would show a commit to other processes, and resolve it, before it is on disk: I3 forbids both.
       // Without it a commit is LMDB's own: data, fsync, then the meta page, written through.
       const root = open<unknown, string>({
@@ -153,8 +154,8 @@ const MAGIC = Buffer.from([0xde, 0xc0, 0xef, 0xbe, 2, 0, 0, 0]);
 /** A new store is a new group, which knows none of the volumes whose files are there (storage/data-folder.ts). */
 const RESTORE = 'restore it from a backup: a new one knows no volume that was there';
 
-/** Throws INVALID for a file that is not LMDB's: the library itself would crash on some. An absent one is fine. */
-function checkFile(path: string): void {
+/** Throws INVALID for a file that is not LMDB's, or was cut short: the library would crash on some. None is fine. */
+async function checkFile(path: string): Promise<void> {
   let file: number;
   try {
     file = openSync(path, 'r');
@@ -162,12 +163,17 @@ function checkFile(path: string): void {
     if (errnoOf(error) === 'ENOENT') return;
     throw error;
   }
-  const found = Buffer.alloc(MAGIC.length);
-  const bytes = readSync(file, found, 0, found.length, MAGIC_OFFSET);
-  closeSync(file);
-  // Empty: somebody else is creating it right now.
-  if (bytes > 0 && !found.equals(MAGIC)) {
-    throw new BlockferryError('INVALID', `${path} is not a group store`, RESTORE);
+  try {
+    const found = Buffer.alloc(MAGIC.length);
+    const bytes = readSync(file, found, 0, found.length, MAGIC_OFFSET);
+    // Empty: somebody else is creating it right now.
+    if (bytes > 0 && !found.equals(MAGIC)) {
+      throw new BlockferryError('INVALID', `${path} is not a group store`, RESTORE);
+    }
+    if (!(await isWhole(file)))
+      throw new BlockferryError('INVALID', `${path} is not a whole group store`, RESTORE);
+  } finally {
+    closeSync(file);
   }
 }
 

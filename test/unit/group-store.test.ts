@@ -1,7 +1,15 @@
 /** The engines of the group store pass the contract; the embedded one also with real processes, and when they die. */
 import { fork, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +19,7 @@ import { sleep, systemClock, type Clock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { systemRandom } from '../../lib/base/random.js';
 import { EmbeddedStore } from '../../lib/group/embedded-store.js';
-import { CHANGES_MAX } from '../../lib/group/ledger.js';
+import { CHANGES_MAX, type EntryRow } from '../../lib/group/ledger.js';
 import { LmdbTables, storeError } from '../../lib/group/lmdb-tables.js';
 import { Membership } from '../../lib/group/membership.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
@@ -196,6 +204,38 @@ t.test('embedded: a folder of something else is INVALID, a full disk NO_SPACE', 
   await t.rejects(EmbeddedStore.open(foreign, options), { code: 'INVALID' });
   const full = Object.assign(new Error('No space left on device'), { code: 28 });
   t.match(storeError('/x', full), { code: 'NO_SPACE', hint: /room/ });
+});
+
+t.test('embedded: a store that was cut short is refused, not one with free pages at its end', async (t) => {
+  const folder = makeFolder(t);
+  const path = join(folder, 'store.mdb');
+  const row = (length: number): EntryRow => ({ value: 'x'.repeat(length), revision: 1, lease: '' });
+  const tables = await LmdbTables.open(folder);
+  await tables.write(() => {
+    for (let i = 0; i < 200; i++) tables.putEntry(`k${i}`, row(300 + 90 * (i % 30)));
+  });
+  const { size } = statSync(path);
+  await tables.write(() => {
+    tables.putEntry('big', row(400_000));
+    tables.deleteEntry('big');
+  });
+  await tables.close();
+  const metas = readFileSync(path).subarray(0, 8192);
+  const lastPage = Math.max(...[144, 4096 + 144].map((at) => Number(metas.readBigUInt64LE(at))));
+  t.ok(statSync(path).size < lastPage * 4096, 'LMDB never wrote the pages that it had for a moment');
+  const whole = await LmdbTables.open(folder);
+  const rows = whole.read(() => whole.entriesFrom('k'));
+  t.equal(rows.length, 200);
+  await whole.close();
+  const refusal = {
+    code: 'INVALID',
+    message: /is not a whole group store/,
+    hint: /restore it from a backup/,
+  };
+  for (const bytes of [size - 4096, size >> 1, 40_960, 8192, 4096, 100]) {
+    truncateSync(path, bytes);
+    await t.rejects(LmdbTables.open(folder), refusal, `${bytes} bytes`);
+  }
 });
 
 t.test('embedded: a full disk fails the transaction and nothing else', async (t) => {
