@@ -8,6 +8,7 @@
 import fs from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { sleep, type Clock } from '../base/clock.js';
 import { BlockferryError, errnoOf } from '../base/errors.js';
@@ -15,6 +16,7 @@ import { listenError } from '../base/net.js';
 import { MEMBER_NAME_PATTERN, MEMBERS_MAX } from '../base/limits.js';
 import { randomBelow, type Random } from '../base/random.js';
 import { readAtMost } from '../base/read-at-most.js';
+import { openErrorOf } from '../storage/io-errors.js';
 
 const port = z.number().int().min(1).max(65535);
 const GroupAddresses = z.object({
@@ -73,11 +75,21 @@ export async function loadAddresses(dataFolder: string): Promise<GroupAddresses 
   }
 }
 
-/** Replaces the file in one step, so that a crash leaves the old one or the new one. */
+/**
+ * Replaces the file in one step, so that a crash leaves the old one or the new one. What is there already is not written:
+ * a group starts again on a full disk.
+ * @throws NO_SPACE, IO
+ */
 export async function saveAddresses(dataFolder: string, addresses: GroupAddresses): Promise<void> {
+  if (isDeepStrictEqual(await loadAddresses(dataFolder), addresses)) return;
   const path = join(dataFolder, FILE);
-  await fs.writeFile(`${path}.new`, `${JSON.stringify(addresses, null, 2)}\n`, { flush: true });
-  await fs.rename(`${path}.new`, path);
+  try {
+    await fs.writeFile(`${path}.new`, `${JSON.stringify(addresses, null, 2)}\n`, { flush: true });
+    await fs.rename(`${path}.new`, path);
+  } catch (error) {
+    await fs.rm(`${path}.new`, { force: true }).catch(() => undefined); // why it was not written says more
+    throw openErrorOf(error, path);
+  }
 }
 
 /**

@@ -1,5 +1,5 @@
 /** The parts of `serve` and `up` that need no group: identities, ports, processes that are watched over. */
-import { link, mkdir, readFile, readdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { link, lstat, mkdir, readFile, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -168,6 +168,24 @@ t.test('ports', async (t) => {
 
   await writeFile(join(path, 'group.json'), '{"version":2}');
   await t.rejects(loadAddresses(path), { code: 'INVALID', hint: /remove it/ });
+});
+
+t.test('the ports of a group on a disk that takes nothing', async (t) => {
+  const path = join(folder, 'full');
+  await mkdir(path);
+  const members = [{ name: 'm1', portal: 1003, peer: 1004 }];
+  const addresses = { version: 1 as const, portal: 1001, manage: 1002, members };
+  await saveAddresses(path, addresses);
+  await symlink('/dev/full', join(path, 'group.json.new'));
+  await saveAddresses(path, addresses);
+  t.ok((await lstat(join(path, 'group.json.new'))).isSymbolicLink(), 'what is there already is not written');
+  await t.rejects(saveAddresses(path, { ...addresses, portal: 1005 }), {
+    code: 'NO_SPACE',
+    message: `no space left for ${join(path, 'group.json')}`,
+    hint: /free/,
+  });
+  t.strictSame(await readdir(path), ['group.json'], 'and nothing is left behind');
+  t.strictSame(await loadAddresses(path), addresses);
 });
 
 t.test('what up and member refuse names their own options', async (t) => {
