@@ -26,7 +26,8 @@ const GroupAddresses = z.object({
   members: z
     .array(z.object({ name: z.string().regex(MEMBER_NAME_PATTERN), portal: port, peer: port }))
     .min(1)
-    .max(MEMBERS_MAX),
+    .max(MEMBERS_MAX)
+    .refine((members) => new Set(members.map(({ name }) => name)).size === members.length),
 });
 /** Ports only; the host is given at every start. */
 export type GroupAddresses = z.infer<typeof GroupAddresses>;
@@ -114,11 +115,19 @@ export async function chooseAddresses(
   }
   const manage = await picker.choose(wanted.managePort, saved?.manage, '--manage-port');
   const members: GroupAddresses['members'] = [];
+  const names = new Set(saved?.members.map((member) => member.name));
   for (const [i, memberPortal] of portals.entries()) {
     const peer = await picker.choose(0, saved?.members[i]?.peer, '');
-    members.push({ name: saved?.members[i]?.name ?? `m${i + 1}`, portal: memberPortal, peer });
+    const name = saved?.members[i]?.name ?? unusedName(names);
+    names.add(name);
+    members.push({ name, portal: memberPortal, peer });
   }
   return { version: 1, portal, manage, members };
+}
+
+/** The first mN. A person may have taken any member out of the file. */
+function unusedName(names: ReadonlySet<string>): string {
+  for (let n = 1; ; n++) if (!names.has(`m${n}`)) return `m${n}`;
 }
 
 class PortPicker {

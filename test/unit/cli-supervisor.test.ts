@@ -146,6 +146,12 @@ t.test('ports', async (t) => {
     2,
     'a member that may hold data is not left out',
   );
+  const names = async (...kept: string[]): Promise<string[]> => {
+    const members = grown.members.filter((member) => kept.includes(member.name));
+    return (await choose({ members: 3 }, { ...grown, members })).members.map((member) => member.name);
+  };
+  t.strictSame(await names('m2', 'm3'), ['m2', 'm3', 'm1'], 'one that was taken out of the file is the next');
+  t.strictSame(await names('m2'), ['m2', 'm1', 'm3']);
 
   const asked = await choose({ port: free.portal, managePort: free.manage });
   t.strictSame(
@@ -166,6 +172,9 @@ t.test('ports', async (t) => {
   t.not((await choose({ waitsForRelease: false }, saved)).portal, free.portal);
   t.ok(nowMs <= 100, `${nowMs} ms, when nothing of the last run can be on its way out`);
 
+  const twins = { ...free, members: free.members.map((member) => ({ ...member, name: 'm1' })) };
+  await writeFile(join(path, 'group.json'), JSON.stringify(twins));
+  await t.rejects(loadAddresses(path), { code: 'INVALID' }, 'one name twice');
   await writeFile(join(path, 'group.json'), '{"version":2}');
   await t.rejects(loadAddresses(path), { code: 'INVALID', hint: /remove it/ });
 });
