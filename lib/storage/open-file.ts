@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:fs';
 import { dirname } from 'node:path';
-import { BlockferryError } from '../base/errors.js';
+import { BlockferryError, errnoOf } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { FolderCalls, StorageDoors } from './doors.js';
 import { openErrorOf } from './io-errors.js';
@@ -41,8 +41,10 @@ export async function openFile(path: string, options: OpenOptions, doors: Storag
   let fd = -1;
   try {
     checkOptions(options);
-    fd = await folders.open(path, flagsOf(options), MODE);
-    const sizeBytes = await prepare(fd, path, options, doors);
+    fd = await openExisting(path, options, folders);
+    const isMissing = fd === -1;
+    if (isMissing) fd = await folders.open(path, constants.O_RDWR | constants.O_CREAT, MODE);
+    const sizeBytes = await prepare(fd, path, isMissing, options, doors);
     const { O_RDWR, O_DSYNC } = constants;
     const durableFd = options.readOnly ? -1 : await folders.open(path, O_RDWR | O_DSYNC);
     return { fd, durableFd, sizeBytes };
@@ -62,9 +64,14 @@ export async function syncFolder(path: string, folders: FolderCalls): Promise<vo
   }
 }
 
-function flagsOf(options: OpenOptions): number {
-  const { O_RDONLY, O_RDWR, O_CREAT } = constants;
-  return options.readOnly ? O_RDONLY : options.create ? O_RDWR | O_CREAT : O_RDWR;
+/** −1: it is missing, and to be made. */
+async function openExisting(path: string, options: OpenOptions, folders: FolderCalls): Promise<number> {
+  try {
+    return await folders.open(path, options.readOnly ? constants.O_RDONLY : constants.O_RDWR);
+  } catch (error) {
+    if (options.create && errnoOf(error) === 'ENOENT') return -1;
+    throw error;
+  }
 }
 
 function checkOptions({ create, readOnly, sizeBytes, blockBytes }: OpenOptions): void {
@@ -81,24 +88,39 @@ function checkOptions({ create, readOnly, sizeBytes, blockBytes }: OpenOptions):
   }
 }
 
-/** Judges what was opened; returns its size. */
-async function prepare(fd: number, path: string, options: OpenOptions, doors: StorageDoors): Promise<number> {
+/** Judges what was opened, and was made for it where `isMade`; returns its size. */
+async function prepare(
+  fd: number,
+  path: string,
+  isMade: boolean,
+  options: OpenOptions,
+  doors: StorageDoors,
+): Promise<number> {
   const { folders } = doors;
   const status = await folders.status(fd);
   if (status.isFolder) throw new BlockferryError('INVALID', `${path} is a folder`, 'name a file');
   if (!status.isFile) throw new BlockferryError('INVALID', `${path} is not a regular file`, 'name a file');
   lockFile(fd, options.readOnly, path, doors.extensions, options.log);
   // An empty file is a creation that a crash cut between open and ftruncate: it is carried on with.
-  if (options.create && status.sizeBytes === 0) return create(fd, path, options.sizeBytes ?? 0, folders);
+  if (options.create && status.sizeBytes === 0) {
+    const { sizeBytes = 0 } = options;
+    try {
+      await create(fd, path, sizeBytes, folders);
+    } catch (error) {
+      // A size that cannot be, say. It is locked, so it has not become anybody else's; why it failed says more.
+      if (isMade) await folders.unlink(path).catch(() => undefined);
+      throw error;
+    }
+    return sizeBytes;
+  }
   checkSize(path, status.sizeBytes, options);
   return status.sizeBytes;
 }
 
-async function create(fd: number, path: string, sizeBytes: number, folders: FolderCalls): Promise<number> {
+async function create(fd: number, path: string, sizeBytes: number, folders: FolderCalls): Promise<void> {
   await folders.truncate(fd, sizeBytes);
   await folders.sync(fd);
   await syncFolder(dirname(path), folders);
-  return sizeBytes;
 }
 
 function checkSize(path: string, sizeBytes: number, { sizeBytes: expected, blockBytes }: OpenOptions): void {

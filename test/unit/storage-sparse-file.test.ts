@@ -1,7 +1,7 @@
 /** SparseFile on a real file system: the device contract, holes, opening, locks, and what a full disk does. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { makeFolders } from '../../lib/base/make-folder.js';
@@ -13,7 +13,14 @@ import { type StorageDoors, systemDoors } from '../../lib/storage/doors.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { deviceSuite, pattern } from '../support/device-suite.js';
 import { ROOT } from '../support/root.js';
-import { bareDoors, existing, makeFolder, makeSharedFolder, newFile } from '../support/storage-doors.js';
+import {
+  bareDoors,
+  existing,
+  makeFolder,
+  makeSharedFolder,
+  newFile,
+  systemError,
+} from '../support/storage-doors.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -226,6 +233,22 @@ await t.test('a lock of another process is seen, and dies with it', async (t) =>
   child.kill('SIGKILL');
   await once(child, 'exit');
   await (await SparseFile.open(path, existing)).close();
+});
+
+await t.test('a file that cannot get its size is not left behind', async (t) => {
+  const folder = await makeFolder(t);
+  const real = systemDoors();
+  const truncate = (): Promise<never> => Promise.reject(systemError('EFBIG'));
+  const doors = { ...real, folders: { ...real.folders, truncate } };
+  const path = join(folder, 'a.img');
+  await t.rejects(SparseFile.open(path, newFile(), doors), {
+    code: 'INVALID',
+    message: /no files that large/,
+  });
+  t.strictSame(await readdir(folder), []);
+  await writeFile(path, '');
+  await t.rejects(SparseFile.open(path, newFile(), doors), { code: 'INVALID' });
+  t.strictSame(await readdir(folder), ['a.img'], 'but one that was there before');
 });
 
 /** A file system of 4 MiB, or why there is none. */
