@@ -62,8 +62,7 @@ export class DataFolder {
     let fd = -1;
     try {
       await makeFolder(folder, doors.folders);
-      const flags = constants.O_RDWR | constants.O_CREAT;
-      fd = await doors.folders.open(join(folder, LOCK_NAME), flags, 0o600);
+      fd = await openLock(join(folder, LOCK_NAME), doors.folders);
       lockFile(fd, false, `data folder ${folder}`, doors.extensions, options.log);
       return new DataFolder(folder, fd, doors);
     } catch (error) {
@@ -266,6 +265,15 @@ function refuseLost(error: unknown): never {
 /** Whatever the store calls a group becomes one file name. */
 function markName(of: string, suffix: string): string {
   return encodeURIComponent(of) + suffix;
+}
+
+async function openLock(path: string, folders: FolderCalls): Promise<number> {
+  try {
+    return await folders.open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+  } catch (error) {
+    if (errnoOf(error) !== 'EISDIR') throw openErrorOf(error, path);
+    throw new BlockferryError('INVALID', `${path} is a folder`, 'move it away', { cause: error });
+  }
 }
 
 /** mkdir -p, durable from the first folder that had to be made. */

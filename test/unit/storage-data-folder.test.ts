@@ -58,3 +58,12 @@ t.test('a file that was there before is to be restored, not made anew', async (t
   await t.rejects(folder.openVolume('short', SIZE), { code: 'INVALID' });
   t.equal(fs.readFileSync(join(path, 'short.volume')).length, 512, 'and stays as it is');
 });
+
+t.test('a lock that is none is named', async (t) => {
+  const path = t.testdir({ lock: {} });
+  await t.rejects(DataFolder.open(path, { log: silentLog }), {
+    code: 'INVALID',
+    message: `${join(path, 'lock')} is a folder`,
+    hint: 'move it away',
+  });
+});
