@@ -57,7 +57,6 @@ export interface EmbeddedStoreOptions {
 export class EmbeddedStore implements GroupStore {
   private readonly watchers: Watchers;
   private readonly bootId = readBootId();
-  private readonly bell: number;
   private readonly bellWatch: FSWatcher | null;
   private timer: Timer;
   /** When the first of the leases that are known runs out. */
@@ -69,10 +68,10 @@ export class EmbeddedStore implements GroupStore {
   private constructor(
     private readonly folder: string,
     private readonly tables: LmdbTables,
+    private readonly bell: number,
     private readonly options: EmbeddedStoreOptions,
   ) {
     this.watchers = new Watchers((from) => tables.read(() => tables.history(from)));
-    this.bell = openSync(join(folder, 'bell'), 'a', 0o600);
     this.bellWatch = this.watchBell();
     this.timer = this.lookLater();
   }
@@ -81,10 +80,18 @@ export class EmbeddedStore implements GroupStore {
    * Opens the store in `folder`, creating it if needed. What leases of the dead have left is gone when it resolves: nobody
    * may have looked since, and a member that starts again must not meet the record of its last life, whose process number
    * another process may have by now.
-   * @throws INVALID for a folder of something else
+   * @throws INVALID for a folder of something else, NO_SPACE, IO
    */
   static async open(folder: string, options: EmbeddedStoreOptions): Promise<EmbeddedStore> {
-    const store = new EmbeddedStore(folder, await LmdbTables.open(folder), options);
+    const tables = await LmdbTables.open(folder);
+    let bell: number;
+    try {
+      bell = openSync(join(folder, 'bell'), 'a', 0o600);
+    } catch (error) {
+      await tables.close();
+      throw storeError(folder, error);
+    }
+    const store = new EmbeddedStore(folder, tables, bell, options);
     try {
       await store.reap();
       return store;

@@ -2,6 +2,7 @@
 import { fork, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -204,6 +205,17 @@ t.test('embedded: a folder of something else is INVALID, a full disk NO_SPACE', 
   await t.rejects(EmbeddedStore.open(foreign, options), { code: 'INVALID' });
   const full = Object.assign(new Error('No space left on device'), { code: 28 });
   t.match(storeError('/x', full), { code: 'NO_SPACE', hint: /room/ });
+});
+
+t.test('embedded: a bell that cannot be opened is an error of its store', async (t) => {
+  const folder = makeFolder(t);
+  const bell = join(folder, 'bell');
+  mkdirSync(bell);
+  await t.rejects(EmbeddedStore.open(folder, options), {
+    code: 'IO',
+    message: `group store ${folder}: EISDIR: illegal operation on a directory, open '${bell}'`,
+    hint: /check the folder/,
+  });
 });
 
 t.test('embedded: a store that was cut short is refused, not one with free pages at its end', async (t) => {
