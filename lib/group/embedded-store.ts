@@ -4,8 +4,8 @@
  *
  *   store.mdb, store.mdb-lock   the LMDB environment. One writer at a time, held only inside a transaction; a writer that
  *                               is killed leaves the last commit, and its lock is taken over (a robust mutex).
- *   bell                        touched after each commit; whoever has it under inotify looks for news. It is only a
- *                               hint: everybody looks once a second anyway.
+ *   bell                        touched after each commit that can be watched; whoever has it under inotify looks for
+ *                               news. It is only a hint: everybody looks once a second anyway, more often without it.
  */
 import { closeSync, futimesSync, openSync, readFileSync, watch as watchFile, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
@@ -40,8 +40,8 @@ import type {
 } from './store.js';
 import { Watchers } from './watchers.js';
 
-/** How often it looks for news that no bell told of, as when their writer died before it rang. Each look by each process of
- *  an idle group wakes a processor that had nothing to do. */
+/** How often it looks for news that no bell told of, as when their writer died before it rang. Each look by each process
+ *  of an idle group wakes a processor that had nothing to do. */
 const LOOK_MS = 1_000;
 /** The same where there is no bell: what waits for news may be I/O. */
 const LOOK_DEAF_MS = 250;
@@ -57,8 +57,8 @@ export interface EmbeddedStoreOptions {
 export class EmbeddedStore implements GroupStore {
   private readonly watchers: Watchers;
   private readonly bootId = readBootId();
-  private readonly bellWatch: FSWatcher | null;
-  private timer: Timer;
+  private bellWatch: FSWatcher | null;
+  private timer: Timer | null = null;
   /** When the first of the leases that are known runs out. */
   private expiresAtMs = Infinity;
   private isClosed = false;
@@ -73,7 +73,6 @@ export class EmbeddedStore implements GroupStore {
   ) {
     this.watchers = new Watchers((from) => tables.read(() => tables.history(from)));
     this.bellWatch = this.watchBell();
-    this.timer = this.lookLater();
   }
 
   /**
@@ -94,6 +93,7 @@ export class EmbeddedStore implements GroupStore {
     const store = new EmbeddedStore(folder, tables, bell, options);
     try {
       await store.reap();
+      store.lookLater();
       return store;
     } catch (error) {
       await store.close();
@@ -133,7 +133,7 @@ export class EmbeddedStore implements GroupStore {
     const id = randomToken(random);
     await this.write((time) => grantLease(this.tables, id, ttlMs, time));
     return new LedgerLease(id, ttlMs, askedAtMs, clock, {
-      renew: (lease) => this.write((time) => renewLease(this.tables, lease, time)),
+      renew: (lease) => this.renew(lease),
       end: (lease) => this.writeNews(() => endLease(this.tables, lease)),
     });
   }
@@ -141,7 +141,7 @@ export class EmbeddedStore implements GroupStore {
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.timer.cancel();
+    this.timer?.cancel();
     this.watchers.close();
     this.bellWatch?.close();
     await Promise.allSettled([...this.writes]);
@@ -186,6 +186,13 @@ export class EmbeddedStore implements GroupStore {
     return result;
   }
 
+  /** One that comes too late ends the lease. */
+  private async renew(lease: string): Promise<boolean> {
+    const isAlive = await this.write((time) => renewLease(this.tables, lease, time));
+    if (!isAlive) this.ring();
+    return isAlive;
+  }
+
   private requireOpen(): void {
     if (this.isClosed) throw new BlockferryError('UNAVAILABLE', 'the group store is closed');
   }
@@ -195,17 +202,23 @@ export class EmbeddedStore implements GroupStore {
   private ring(): void {
     this.watchers.ring();
     const now = this.options.clock.wallMs() / 1000;
-    if (!this.isClosed) futimesSync(this.bell, now, now);
+    try {
+      if (!this.isClosed) futimesSync(this.bell, now, now);
+    } catch (error) {
+      this.warn(error, 'store bell'); // what it tells of is committed, and found by the next look
+    }
   }
 
   private watchBell(): FSWatcher | null {
     try {
       const watcher = watchFile(join(this.folder, 'bell'), { persistent: false }, () => this.watchers.ring());
-      watcher.on('error', (error) => this.options.log.warn({ error: describeError(error) }, 'store bell'));
+      watcher.on('error', (error) => {
+        this.warn(error, 'store bell');
+        this.bellWatch = null;
+      });
       return watcher;
     } catch (error) {
-      // Out of inotify watches: the look four times a second has to do.
-      this.options.log.warn({ error: describeError(error) }, 'store bell');
+      this.warn(error, 'store bell'); // out of inotify watches: the look four times a second has to do
       return null;
     }
   }
@@ -213,14 +226,14 @@ export class EmbeddedStore implements GroupStore {
   /** The net under the bell, and the reaper: whoever is alive ends the leases of the dead. */
   private look(): void {
     this.watchers.ring();
-    this.reap().catch((error: unknown) => this.warn(error));
-    this.timer = this.lookLater();
+    this.reap().catch((error: unknown) => this.warn(error, 'store reaper'));
+    this.lookLater();
   }
 
-  private lookLater(): Timer {
+  private lookLater(): void {
     const { clock } = this.options;
     const lookMs = this.bellWatch === null ? LOOK_DEAF_MS : LOOK_MS;
-    return clock.after(Math.min(lookMs, this.expiresAtMs - clock.nowMs()), () => this.look());
+    this.timer = clock.after(Math.min(lookMs, this.expiresAtMs - clock.nowMs()), () => this.look());
   }
 
   /** A store without room for it serves what it has: the next look tries again. */
@@ -231,12 +244,12 @@ export class EmbeddedStore implements GroupStore {
     this.expiresAtMs = nextExpiresAtMs;
     if (expired.length === 0) return;
     await this.writeNews((now) => reapLeases(this.tables, expired, now)).catch((error: unknown) =>
-      this.warn(error),
+      this.warn(error, 'store reaper'),
     );
   }
 
-  private warn(error: unknown): void {
-    this.options.log.warn({ error: describeError(error) }, 'store reaper');
+  private warn(error: unknown, what: string): void {
+    this.options.log.warn({ error: describeError(error) }, what);
   }
 }
 

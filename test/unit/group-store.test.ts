@@ -137,7 +137,9 @@ t.test('embedded: a lease ends when its time is over, not when somebody happens 
 
 t.test('embedded: the bell is rung for what can be watched, not for a lease that goes on', async (t) => {
   const folder = makeFolder(t);
-  const store = await EmbeddedStore.open(folder, options);
+  let aheadMs = 0;
+  const clock: Clock = { ...systemClock, nowMs: () => systemClock.nowMs() + aheadMs };
+  const store = await EmbeddedStore.open(folder, { ...options, clock });
   t.teardown(() => store.close());
   const bell = join(folder, 'bell');
   const isRung = async (action: () => Promise<unknown>): Promise<boolean> => {
@@ -149,6 +151,9 @@ t.test('embedded: the bell is rung for what can be watched, not for a lease that
   t.notOk(await isRung(() => lease.renew()));
   t.ok(await isRung(() => store.txn([], [{ put: 'm', value: '1', lease }])));
   t.ok(await isRung(() => lease.revoke()));
+  const late = await store.lease(60_000);
+  aheadMs = 120_000;
+  t.ok(await isRung(() => late.renew()), 'a renewal that comes too late ends the lease');
 });
 
 /** Leaves a member in the store as a process does that is killed; its number is that of a process that is there. */
