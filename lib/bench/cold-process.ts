@@ -4,7 +4,7 @@ import { systemClock } from '../base/clock.js';
 import { formatAddress } from '../base/net.js';
 import { systemRandom } from '../base/random.js';
 import { volumeUrl } from '../manage/api.js';
-import { closely, LoopPause } from '../member/loop-pause.js';
+import { alwaysAtWork, LoopPause } from '../member/loop-pause.js';
 import { ImageServer } from '../serve/images.js';
 
 /** Serves until it is told to stop. Its messages: first the URL, then at each 'pause' the longest since the last, in ms. */
@@ -19,7 +19,7 @@ export async function runColdProcess(image: string): Promise<void> {
     random: systemRandom,
     log: pino({ level: 'error' }),
   });
-  const pause = new LoopPause(() => 0, closely);
+  const pause = new LoopPause(() => 0, alwaysAtWork);
   process.on('message', () => {
     process.send?.(pause.maxPauseMs);
     pause.reset();

@@ -9,7 +9,7 @@ import { systemClock, type Clock, type Timer } from '../base/clock.js';
 
 /** A pause is overstated by this at most while the loop is at work ... */
 const RESOLUTION_MS = 4;
-/** ... and understated by this at most while it is at rest. */
+/** ... and understated by this at most while it is at rest. The first interval after a reset is not counted in either. */
 const RESOLUTION_AT_REST_MS = 64;
 /** Share of its time from which it is at work: below, somebody waits for somebody else one time in ten at most. */
 const AT_WORK = 0.1;
@@ -30,7 +30,7 @@ export const systemLoop: LoopDoors = {
 };
 
 /** The same for a process whose every pause is to be measured, whatever it does. */
-export const closely: LoopDoors = { ...systemLoop, sleptMs: () => 0 };
+export const alwaysAtWork: LoopDoors = { ...systemLoop, sleptMs: () => 0 };
 
 export class LoopPause {
   private resolutionMs = RESOLUTION_MS;
@@ -70,7 +70,7 @@ export class LoopPause {
     return (user + system) / 1000 - this.spareMs();
   }
 
-  /** How late the timer was at most in 99 of 100 times since the last call, in milliseconds. */
+  /** How late the timer was at most in 99 of 100 times since the last call or since it was changed, the worst of both, in ms. */
   takeDelayMs(): number {
     this.keep();
     const delayMs = this.delayBeforeMs;
@@ -100,7 +100,10 @@ export class LoopPause {
     const { clock } = this.doors;
     const { idleMs } = this;
     const nowMs = clock.nowMs();
-    const busy = 1 - (idleMs - this.idleAtLookMs) / Math.max(nowMs - this.lookedAtMs, 1);
+    const tookMs = nowMs - this.lookedAtMs;
+    const busy = 1 - (idleMs - this.idleAtLookMs) / Math.max(tookMs, 1);
+    // A pause that this look was late for may be one that the histogram has not come to yet, and is about to be changed for.
+    this.maxBeforeMs = Math.max(this.maxBeforeMs, tookMs - LOOK_MS + RESOLUTION_MS);
     this.lookedAtMs = nowMs;
     this.idleAtLookMs = idleMs;
     const resolutionMs = busy >= AT_WORK ? RESOLUTION_MS : RESOLUTION_AT_REST_MS;

@@ -1,13 +1,20 @@
 /** The pauses of the event loop: what is told of them, and that a loop at rest is watched by a slow timer. */
 import type { IntervalHistogram } from 'node:perf_hooks';
 import t from 'tap';
-import { systemClock } from '../../lib/base/clock.js';
+import { systemClock, type Clock } from '../../lib/base/clock.js';
 import { LoopPause } from '../../lib/member/loop-pause.js';
 import { SteppedClock } from '../support/hand-clock.js';
 
 /** A loop that sleeps as it is told, watched by histograms that are filled by hand, in milliseconds. */
 class HandLoop {
-  readonly clock = new SteppedClock();
+  private readonly steps = new SteppedClock();
+  /** By how much the loop has been late. */
+  lateMs = 0;
+  readonly clock: Clock = {
+    nowMs: () => this.steps.nowMs() + this.lateMs,
+    wallMs: () => this.steps.wallMs(),
+    after: (delayMs, fire) => this.steps.after(delayMs, fire),
+  };
   readonly watches: { readonly resolutionMs: number; readonly histogram: HandHistogram }[] = [];
   slept = 0;
 
@@ -24,7 +31,7 @@ class HandLoop {
   /** A second in which the loop worked for this share of it. */
   second(busy: number): void {
     this.slept += 1000 * (1 - busy);
-    this.clock.pass(1000);
+    this.steps.pass(1000);
   }
 
   get running(): number[] {
@@ -108,6 +115,17 @@ t.test('what was seen is told after the timer was changed, and the window only o
   loop.last.record(164);
   t.equal(pause.maxPauseMs, 104, 'at rest it is the lateness of the slow timer');
   t.equal(pause.takeDelayMs(), 100);
+  pause.close();
+});
+
+t.test('a pause that the look is the first to see', async (t) => {
+  const loop = new HandLoop();
+  const pause = new LoopPause(() => 0, loop);
+  loop.second(0.02);
+  loop.lateMs = 150;
+  loop.second(0.2);
+  t.same(loop.running, [4], 'its histogram has gone');
+  t.equal(pause.maxPauseMs, 154);
   pause.close();
 });
 

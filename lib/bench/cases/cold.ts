@@ -1,7 +1,7 @@
 /** A cold page cache: reads that the disk must answer, and how long they hold up everybody else. */
 import { join } from 'node:path';
 import { BlockferryError } from '../../base/errors.js';
-import { closely, LoopPause } from '../../member/loop-pause.js';
+import { alwaysAtWork, LoopPause } from '../../member/loop-pause.js';
 import { alternately, ratio, type BenchCase } from '../case.js';
 import { dropFromCache, makeRandomImage } from '../images.js';
 import { forkSelf, measureRandomReads, type LoadFigures } from '../load-client.js';
@@ -27,7 +27,7 @@ export const coldCases: readonly BenchCase[] = [
       const cold = await ColdServer.start(ourImage, scope);
       const [tgt = ''] = await startTgt([theirImage], settings.workFolder, scope);
       // This process only waits meanwhile: as late as its timer comes, the machine makes everybody wait.
-      const idle = new LoopPause(() => 0, closely);
+      const idle = new LoopPause(() => 0, alwaysAtWork);
       scope.defer(() => idle.close());
       let pauseMs = 0;
       let idlePauseMs = 0;
