@@ -41,10 +41,14 @@ export async function openFile(path: string, options: OpenOptions, doors: Storag
   let fd = -1;
   try {
     checkOptions(options);
+    let isMade = false;
     fd = await openExisting(path, options, folders);
-    const isMissing = fd === -1;
-    if (isMissing) fd = await folders.open(path, constants.O_RDWR | constants.O_CREAT, MODE);
-    const sizeBytes = await prepare(fd, path, isMissing, options, doors);
+    if (fd === -1) {
+      fd = await make(path, folders);
+      isMade = fd !== -1;
+    }
+    if (fd === -1) fd = await folders.open(path, constants.O_RDWR | constants.O_CREAT, MODE);
+    const sizeBytes = await prepare(fd, path, isMade, options, doors);
     const { O_RDWR, O_DSYNC } = constants;
     const durableFd = options.readOnly ? -1 : await folders.open(path, O_RDWR | O_DSYNC);
     return { fd, durableFd, sizeBytes };
@@ -70,6 +74,16 @@ async function openExisting(path: string, options: OpenOptions, folders: FolderC
     return await folders.open(path, options.readOnly ? constants.O_RDONLY : constants.O_RDWR);
   } catch (error) {
     if (options.create && errnoOf(error) === 'ENOENT') return -1;
+    throw error;
+  }
+}
+
+/** −1: it is there by now, or is a link to what is not. */
+async function make(path: string, folders: FolderCalls): Promise<number> {
+  try {
+    return await folders.open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, MODE);
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return -1;
     throw error;
   }
 }
@@ -107,7 +121,7 @@ async function prepare(
     try {
       await create(fd, path, sizeBytes, folders);
     } catch (error) {
-      // A size that cannot be, say. It is locked, so it has not become anybody else's; why it failed says more.
+      // A size that cannot be, say. Nobody has got anything from it yet; why it failed says more.
       if (isMade) await folders.unlink(path).catch(() => undefined);
       throw error;
     }

@@ -249,6 +249,9 @@ await t.test('a file that cannot get its size is not left behind', async (t) => 
   await writeFile(path, '');
   await t.rejects(SparseFile.open(path, newFile(), doors), { code: 'INVALID' });
   t.strictSame(await readdir(folder), ['a.img'], 'but one that was there before');
+  await symlink('new.img', join(folder, 'b.img'));
+  await t.rejects(SparseFile.open(join(folder, 'b.img'), newFile(), doors), { code: 'INVALID' });
+  t.ok((await readdir(folder)).includes('b.img'), 'and a link to what was not there stays');
 });
 
 /** A file system of 4 MiB, or why there is none. */
