@@ -16,9 +16,20 @@ export function formatAddress({ host, port }: NetAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** An IPv6 address, without a zone, in the one form in which URLs have it; anything else as it is. */
+/** An IPv4 address as IPv6 has it, in the form in which URLs have that. */
+const MAPPED = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
+
+/**
+ * An IPv6 address, without a zone, in the one form in which URLs have it, or as the IPv4 address that it stands for; anything
+ * else as it is.
+ */
 export function canonicalHost(host: string): string {
-  return isIPv6(host) && !host.includes('%') ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host;
+  if (!isIPv6(host) || host.includes('%')) return host;
+  const canonical = new URL(`http://[${host}]`).hostname.slice(1, -1);
+  const mapped = MAPPED.exec(canonical);
+  if (mapped === null) return canonical;
+  const [high, low] = [parseInt(mapped[1] ?? '', 16), parseInt(mapped[2] ?? '', 16)];
+  return [high >>> 8, high & 0xff, low >>> 8, low & 0xff].join('.');
 }
 
 /** A wildcard is no address to be sent to: who has reached one of the machine's, `localHost`, gets to the rest by that. */

@@ -30,8 +30,8 @@ export const memberName = z
   .string()
   .regex(MEMBER_NAME_PATTERN, 'is no member name: lower-case letters, digits and dashes, 32 at most');
 export const flag = z.boolean().default(false);
-/** 224.0.0.0/4, also as IPv6 has it, and ff00::/8. */
-const MULTICAST = /^(22[4-9]|23\d)\.|^::ffff:e[0-9a-f]{3}:|^ff[0-9a-f]{2}:/;
+/** 224.0.0.0/4 and ff00::/8. */
+const MULTICAST = /^(22[4-9]|23\d)\.|^ff[0-9a-f]{2}:/;
 
 /** Why nobody could be sent to a numeric address that is in its one form. */
 function hostFault(canonical: string): string | null {

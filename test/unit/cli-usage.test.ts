@@ -168,7 +168,8 @@ t.test('values at the door', async (t) => {
     ['FD00::2', 'fd00::2'],
     ['fd00:0:0:0:0:0:0:2', 'fd00::2'],
     ['0:0:0:0:0:0:0:0', '::'],
-    ['::ffff:127.0.0.1', '::ffff:7f00:1'],
+    ['::ffff:127.0.0.1', '127.0.0.1'],
+    ['::ffff:0.0.0.0', '0.0.0.0'],
   ] as const) {
     t.equal(host.parse(given), meant, `${given} is ${meant}`);
     const at = given.includes(':') ? `[${given}]` : given;
