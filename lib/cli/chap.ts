@@ -78,6 +78,12 @@ export async function readChap(door: CliDoor, path: string | undefined): Promise
     const where = 'standard input';
     return parseChap(await readText(where, (bytesMax) => door.readStdin(bytesMax)), where);
   }
+  if (path?.trimStart().startsWith('{') === true)
+    throw new BlockferryError(
+      'USAGE',
+      'the secrets stand where a file was to be named',
+      'put them into a file',
+    );
   if (path !== undefined)
     return parseChap(await readText(path, (bytesMax) => readAtMost(path, bytesMax)), path);
   const text = door.env[ENVIRONMENT];

@@ -78,7 +78,7 @@ function reportFailure(error: unknown, door: CliDoor): number {
 
 /** A name that was given may hold line feeds, or be endless: what is wrong with it, and the hint, stand behind it. */
 function oneLine(text: string): string {
-  const line = text.trim().replace(/\s*[\r\n]\s*/g, ' ');
+  const line = text.trim().replace(/[\r\n]+\s*/g, ' ');
   if (line.length <= LINE_CHARS_MAX) return line;
   return `${line.slice(0, LINE_CHARS_MAX / 2)} … ${line.slice(-LINE_CHARS_MAX / 2)}`;
 }

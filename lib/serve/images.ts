@@ -141,8 +141,10 @@ async function realPathOf(image: string, { sizeBytes, readOnly }: ServeOptions):
     return await fs.realpath(image);
   } catch (cause) {
     if (errnoOf(cause) !== 'ENOENT') throw notOpened(image, cause);
-    if (sizeBytes === undefined)
-      throw new BlockferryError('NOT_FOUND', `there is no ${image}`, 'add --size to create it', { cause });
+    if (sizeBytes === undefined) {
+      const hint = readOnly ? 'name one that is there' : 'add --size to create it';
+      throw new BlockferryError('NOT_FOUND', `there is no ${image}`, hint, { cause });
+    }
     if (readOnly) {
       const what = `there is no ${image}, and with --read-only --size creates none`;
       throw new BlockferryError('USAGE', what, 'leave one of them out, or name another image', { cause });

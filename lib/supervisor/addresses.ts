@@ -79,7 +79,7 @@ export async function loadAddresses(dataFolder: string): Promise<GroupAddresses 
 /**
  * Replaces the file in one step, so that a crash leaves the old one or the new one. What is there already is not written:
  * a group starts again on a full disk.
- * @throws NO_SPACE, IO
+ * @throws NO_SPACE, IO, INVALID (what is there is not ours)
  */
 export async function saveAddresses(dataFolder: string, addresses: GroupAddresses): Promise<void> {
   if (isDeepStrictEqual(await loadAddresses(dataFolder), addresses)) return;
@@ -89,7 +89,7 @@ export async function saveAddresses(dataFolder: string, addresses: GroupAddresse
     await fs.rename(`${path}.new`, path);
   } catch (error) {
     await fs.rm(`${path}.new`, { force: true }).catch(() => undefined); // why it was not written says more
-    throw openErrorOf(error, path);
+    throw openErrorOf(error, `${path}.new`);
   }
 }
 

@@ -21,7 +21,7 @@ export interface MemberProcessOptions {
   /** The program's script, and its arguments. */
   readonly program: string;
   readonly args: readonly string[];
-  /** Its whole standard input, anew at each start: secrets, which other processes see neither there nor in a file. */
+  /** Its whole standard input, anew at each start: secrets, which others see neither in its arguments nor in a file. */
   readonly input?: string;
   readonly clock: Clock;
   readonly log: Logger;
@@ -35,7 +35,7 @@ const SETTLED_MS = 10_000;
 const START_DEADLINE_MS = 15_000;
 /** A member that has not stopped by then is killed. */
 const STOP_DEADLINE_MS = 15_000;
-/** One that has never served keeps nothing for anybody, and does not listen while something holds up its start. */
+/** One that has never served keeps nothing for anybody, and does not hear that it is to stop while something holds up its start. */
 const UNSERVED_STOP_DEADLINE_MS = 1_000;
 
 export class MemberProcess {
@@ -114,7 +114,8 @@ export class MemberProcess {
     const gone = new Promise<void>((resolve) => (this.exited = resolve));
     const deadlineMs = this.hasServed ? STOP_DEADLINE_MS : UNSERVED_STOP_DEADLINE_MS;
     const timer = this.options.clock.after(deadlineMs, () => {
-      this.options.log.error({ member: this.name }, 'the member does not stop: killed');
+      const level = this.hasServed ? 'error' : 'info';
+      this.options.log[level]({ member: this.name }, 'the member does not stop: killed');
       child.kill('SIGKILL');
     });
     if (child.connected) child.disconnect();

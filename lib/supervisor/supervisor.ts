@@ -87,6 +87,7 @@ export class Supervisor {
       } catch (error) {
         await undoAll(undos, options.log);
         if (!isAddressInUse(error) || attempt === START_ATTEMPTS) throw error;
+        if (!options.isWanted()) throw notWanted();
         options.log.warn({ error: error.message }, 'a chosen port was taken; choosing again');
       }
     }
@@ -114,6 +115,7 @@ async function start(options: SupervisorOptions, isRetry: boolean, undos: Undo[]
   if (options.balance !== undefined) await setBalance(store, { settings: options.balance });
   const table = await RoutingTable.open(store, new MemberIds(), log, clock);
   undos.push(() => table.close());
+  if (!options.isWanted()) throw notWanted();
   const members = addresses.members.map((member) => memberProcess(member, storeUrl, folder.path, options));
   undos.push(() => stopInOrder(members));
   await whileWanted(Promise.all(members.map((member) => member.start())), options);

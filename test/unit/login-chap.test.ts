@@ -411,6 +411,11 @@ t.test('secrets are read from a file, standard input or the environment, and nev
   const failure: unknown = await readChap(new FakeDoor(), path).catch((error: unknown) => error);
   t.match(failure, { code: 'INVALID', message: /it is not JSON/ });
   t.notMatch(String((failure as Error).stack), /never to be repeated/);
+  const given: unknown = await readChap(new FakeDoor(), JSON.stringify(SECRETS)).catch(
+    (error: unknown) => error,
+  );
+  t.match(given, { code: 'USAGE' }, 'the secrets themselves as the argument');
+  t.notMatch(String(given), /a secret of/);
   // A device says that its size is 0 and has no end; a pipe, as of a shell's <(…), says the same and has one.
   await t.rejects(readChap(new FakeDoor(), '/dev/zero'), { code: 'INVALID', message: /longer than/ });
   const pipe = join(folder, 'pipe');
