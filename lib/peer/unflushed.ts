@@ -44,7 +44,8 @@ export class UnflushedWrites {
   flushed(countWhenSent: number): void {
     this.compare();
     this.durableCount = Math.max(this.durableCount, countWhenSent);
-    // Written since, under the verifier of now at the earliest, and nobody will say so here before it may be gone.
+    // Written since, under the verifier of now at the earliest, and nobody will say so here before it may be gone. That is
+    // outstanding until the next flush, however long it takes.
     if (this.count === this.durableCount && this.mayPassBy()) this.count += 1;
   }
 

@@ -63,7 +63,7 @@ export class Session {
   readonly tasks = new TaskTable();
   /** By CmdSN; null: a command that was aborted before it came (RFC 7143 11.6.1). */
   readonly early = new Map<number, EarlyPdu | null>();
-  /** ExpCmdSN at the last look for what is overdue, −1: nothing was early then; and the looks since that found no other. */
+  /** ExpCmdSN at the last look for what is overdue, −1: nothing was waited for; and the looks since that found no other. */
   seenCmdSN = -1;
   looksInVain = 0;
   readonly sinceMs: number;
