@@ -22,6 +22,8 @@ const BAD = 'iqn.2026-11.test:bad';
 const DEADLINE_MS = HANDOVER_DEADLINE_SECONDS * 1000;
 /** What other work on the machine may add to any of it. */
 const SLACK_MS = 4000;
+/** How much later than it was sent a message may be heard here on a busy machine. */
+const HEARD_LATE_MS = 1000;
 /** TEMPORARILY MOVED, as class and detail. */
 const MOVED = 0x0101;
 
@@ -170,7 +172,8 @@ t.test('it never logs out: served until the deadline, then dropped', { timeout: 
       { event: AsyncEvent.CONNECTION_DROP },
     ]);
     const [first, second] = bad.asked.map(({ atMs }) => atMs);
-    t.ok((second ?? 0) - (first ?? 0) >= DEADLINE_MS - 100, 'it had the time it was promised');
+    const givenMs = (second ?? 0) - (first ?? 0);
+    t.ok(givenMs >= DEADLINE_MS - HEARD_LATE_MS, `it had ${givenMs} ms of the time it was promised`);
     t.ok(served > 10, `${served} writes were served after the home had moved`);
     t.ok(heldMs < DEADLINE_MS + SLACK_MS, `it was dropped after ${heldMs} ms`);
     t.match(await moved, { state: 'done', sessions: 2 }, 'the move ended');
