@@ -71,7 +71,7 @@ export function handOnChap(secrets: ChapSecrets): { args: readonly string[]; inp
 
 /**
  * The secrets of `path`, `-` being standard input, or of the environment; undefined where there are none.
- * @throws NOT_FOUND, IO, INVALID
+ * @throws USAGE (they stand in place of the path), NOT_FOUND, IO, INVALID
  */
 export async function readChap(door: CliDoor, path: string | undefined): Promise<ChapSecrets | undefined> {
   if (path === STDIN) {

@@ -70,7 +70,10 @@ export class LoopPause {
     return (user + system) / 1000 - this.spareMs();
   }
 
-  /** How late the timer was at most in 99 of 100 times since the last call or since it was changed, the worst of both, in ms. */
+  /**
+   * How late the timer was at most in 99 of 100 times since the last call, in milliseconds; where it was changed meanwhile,
+   * between two changes, the worst.
+   */
   takeDelayMs(): number {
     this.keep();
     const delayMs = this.delayBeforeMs;

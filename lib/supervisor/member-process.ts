@@ -35,7 +35,8 @@ const SETTLED_MS = 10_000;
 const START_DEADLINE_MS = 15_000;
 /** A member that has not stopped by then is killed. */
 const STOP_DEADLINE_MS = 15_000;
-/** One that has never served keeps nothing for anybody, and does not hear that it is to stop while something holds up its start. */
+/** One that has never served keeps nothing for anybody, and does not hear that it is to stop while something holds up its
+ *  start. */
 const UNSERVED_STOP_DEADLINE_MS = 1_000;
 
 export class MemberProcess {
