@@ -146,6 +146,10 @@ export class SharedReservations {
 class SharedKeeper implements ReservationKeeper {
   readonly survivePowerLoss = true;
   state = NO_RESERVATIONS;
+  /** As the store has it. */
+  private kept = NO_RESERVATIONS;
+  /** What ends with nexuses, and is not written yet. */
+  private readonly endings = new Set<(state: Reservations) => Change>();
   private nexuses!: Nexuses;
   /** Changes are written in the order of their commands: what ends with a nexus before what the next one asks for. */
   private readonly oneWrite = new Mutex();
@@ -178,8 +182,23 @@ class SharedKeeper implements ReservationKeeper {
     });
   }
 
+  /** It holds here at once: a store on a busy disk takes seconds to keep what nobody has any more. */
   insist(make: (state: Reservations) => Change): void {
-    this.insistOn(() => this.writeChange(make));
+    this.endings.add(make);
+    this.settle();
+    const isOver = (): void => {
+      this.endings.delete(make);
+      this.settle();
+    };
+    this.insistOn(() => this.writeChange(make), isOver);
+  }
+
+  private settle(): void {
+    this.state = this.kept;
+    for (const make of this.endings) {
+      const change = make(this.state);
+      if (change.kind === 'done') this.state = change.state;
+    }
   }
 
   attach(nexuses: Nexuses): void {
@@ -230,7 +249,8 @@ class SharedKeeper implements ReservationKeeper {
   /** A record that cannot be read changes nothing: what was reserved stays so. */
   adopt(entry: StoreEntry | undefined): void {
     try {
-      this.state = (entry === undefined ? undefined : this.recordOf(entry)) ?? NO_RESERVATIONS;
+      this.kept = (entry === undefined ? undefined : this.recordOf(entry)) ?? NO_RESERVATIONS;
+      this.settle();
     } catch (error) {
       const { log } = this.shared.options;
       log.error({ volume: this.volume, error: describeError(error) }, 'a record of reservations is wrong');
@@ -252,8 +272,9 @@ class SharedKeeper implements ReservationKeeper {
     return (await this.goesEverywhere(change, revision)) ? change : CUT_SHORT;
   }
 
-  private insistOn(write: () => Promise<Written>): void {
-    this.commit(() => this.untilKept(write)).catch((error: unknown) => {
+  /** @param isOver called in its turn, before that of who comes next: it is written, or will not be */
+  private insistOn(write: () => Promise<Written>, isOver = (): void => undefined): void {
+    this.commit(() => this.untilKept(write).finally(isOver)).catch((error: unknown) => {
       this.warn(error, 'what RESERVE gave to a nexus that is lost stays');
     });
   }

@@ -288,9 +288,14 @@ t.test('RESERVE ends with its session though the store is away just then', async
   t.equal(await one.says(RESERVE_UNIT), 'GOOD');
   away();
   m1.server.nexusEnded(one.nexus);
+  t.equal(await two.says(WRITE), 'GOOD', 'it holds here at once');
   await passes(50);
   world.store.get = get;
-  t.equal(await isFree(two), true);
+  await until('the store has it', async () => {
+    const entry = await get.call(world.store, keys.reservation('v'));
+    return entry?.value.includes('"reservedBy":null') === true;
+  });
+  t.equal(await two.says(WRITE), 'GOOD');
   m1.server.nexusBegan(one.nexus);
   t.equal(await one.says(RESERVE_UNIT), 'GOOD');
   away();

@@ -30,7 +30,7 @@ export interface ReservationKeeper {
     done: (change: Change | null) => void,
     written?: () => void,
   ): void;
-  /** The same, tried until it is kept, and before what is asked for after it. */
+  /** The same, tried until it is kept, and before what is asked for after it; here it holds at once. */
   insist(make: (state: Reservations) => Change): void;
   /** A nexus is not among those of the unit any more. */
   ended(nexus: ScsiNexus): void;
