@@ -106,15 +106,19 @@ t.test('ORWRITE(16)', async (t) => {
 
 t.test('WRITE ATOMIC(16)', async (t) => {
   const { ram, run } = rig();
+  const limits = (await run('12 01 b0 0040 00')).dataIn;
+  const fields = [44, 48, 52, 56].map((at) => limits.readUInt32BE(at));
+  t.same(fields, [8, 8, 8, 0], 'maximum, alignment, granularity; with a boundary none');
   const page = pattern(8 * BLOCK, 6);
   t.equal(said(await run(atomic(0, 16, 8), page)), SAID.GOOD, 'a page');
   t.ok(heldExcept(ram, 16, page));
-  t.equal(
-    said(await run(atomic(FUA, 16, 3), page.subarray(0, 3 * BLOCK))),
-    SAID.GOOD,
-    'the beginning of one',
-  );
+  t.equal(said(await run(atomic(FUA, 16, 8), page)), SAID.GOOD, 'with FUA');
   t.ok(heldExcept(ram, 16, page));
+  t.equal(
+    said(await run(atomic(0, 16, 3), page.subarray(0, 3 * BLOCK))),
+    SAID.INVALID_FIELD_IN_CDB,
+    'the beginning of one: the granularity is a page, as VPD B0h says',
+  );
   for (const blocks of [1, 8]) {
     const data = page.subarray(0, blocks * BLOCK);
     t.equal(
@@ -165,7 +169,7 @@ t.test("another host's SYNCHRONIZE CACHE keeps neither them nor what they hold w
   const next = pattern(BLOCK, 9);
   t.equal(said(await run(compare(0, 5, 1), Buffer.concat([there(5, 1), next]))), SAID.GOOD);
   t.equal(said(await run(or(0, 5, 1), next)), SAID.GOOD);
-  t.equal(said(await run(atomic(0, 8, 1), next)), SAID.GOOD);
+  t.equal(said(await run(atomic(0, 8, 8), pattern(8 * BLOCK, 3))), SAID.GOOD);
   t.ok((await run(cdb16('88', 0, 5, 1))).dataIn.equals(next));
   pause.remove();
   t.equal(said(await slow), SAID.GOOD);

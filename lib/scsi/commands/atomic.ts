@@ -81,11 +81,12 @@ const writeAtomic: AtomicCommand = {
   blocksMax: (unit) => unit.atomicBlocksMax,
   dataOutRatio: 1,
   wantsAll: true,
-  fault: (unit, cdb, { lba }) => {
+  fault: (unit, cdb, { lba, blocks, lengthAt }) => {
     // It would cut the write into several atomic ones; VPD B0h says that there is none (MAXIMUM ATOMIC BOUNDARY SIZE).
     if (uint16(cdb, ATOMIC_BOUNDARY_AT) !== 0) return invalidCdbField(ATOMIC_BOUNDARY_AT);
-    // ATOMIC ALIGNMENT (SBC-4 6.6.4): from the start of a page, so that it never lies in two.
-    return lba % unit.atomicBlocksMax === 0 ? null : invalidCdbField(2);
+    // ATOMIC ALIGNMENT and ATOMIC TRANSFER LENGTH GRANULARITY (SBC-4 6.6.4): a page from its start, never parts of two.
+    if (lba % unit.atomicBlocksMax !== 0) return invalidCdbField(2);
+    return blocks % unit.atomicBlocksMax === 0 ? null : invalidCdbField(lengthAt);
   },
   *pieces(offsetBytes, data, isDurable) {
     yield { op: 'write', offsetBytes, lengthBytes: data.length, data, fua: isDurable() };

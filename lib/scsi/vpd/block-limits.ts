@@ -25,6 +25,6 @@ export function encodeBlockLimits(unit: DiskUnit): Buffer {
   putUint64(body, WRITE_SAME_BLOCKS_MAX, 36 - HEADER_BYTES); // MAXIMUM WRITE SAME LENGTH
   put32(unit.atomicBlocksMax, 44); // MAXIMUM ATOMIC TRANSFER LENGTH
   put32(unit.atomicBlocksMax, 48); // ATOMIC ALIGNMENT
-  put32(1, 52); // ATOMIC TRANSFER LENGTH GRANULARITY
+  put32(unit.atomicBlocksMax, 52); // ATOMIC TRANSFER LENGTH GRANULARITY: Linux (sd_config_atomic) offers all from it on
   return body;
 }
