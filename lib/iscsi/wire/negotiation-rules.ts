@@ -107,7 +107,7 @@ export interface KeySpec {
   readonly rule: NegotiationRule;
   readonly use: KeyUse;
   readonly sender: 'initiator' | 'target' | 'both';
-  /** "Irrelevant when SessionType=Discovery". */
+  /** "Irrelevant when SessionType=Discovery": an initiator does not offer it there. */
   readonly normalOnly: boolean;
 }
 

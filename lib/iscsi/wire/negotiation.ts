@@ -100,9 +100,9 @@ export function negotiate(
   return finish();
 }
 
-/** SessionType decides what is irrelevant, and MaxBurstLength bounds FirstBurstLength: they go first. */
+/** MaxBurstLength bounds FirstBurstLength: it goes first. */
 function inOrderOfDependence(offered: readonly TextPair[]): TextPair[] {
-  const rank = (key: string): number => (key === 'SessionType' ? 0 : key === 'MaxBurstLength' ? 1 : 2);
+  const rank = (key: string): number => (key === 'MaxBurstLength' ? 0 : 1);
   return [...offered].sort((a, b) => rank(a.key) - rank(b.key));
 }
 
@@ -121,14 +121,12 @@ function usableIn(use: KeyUse, stage: number): boolean {
   return use === 'all' || stage !== LoginStage.FULL_FEATURE;
 }
 
-function isDiscovery(working: Working): boolean {
-  return working.declared.get('SessionType') === 'Discovery';
-}
-
-/** Our answer to one legal key, or undefined where none is due; notes what follows from it. */
-function answerKey(key: string, value: string, spec: KeySpec, working: Working): string | undefined {
-  if (spec.normalOnly && isDiscovery(working)) return 'Irrelevant';
-  const { rule } = spec;
+/**
+ * Our answer to one legal key, or undefined where none is due; notes what follows from it. What a discovery session has no
+ * use for gets a value, too: 'Irrelevant' is allowed (RFC 7143 6.2), but OpenBSD's and NetBSD's initiators read it as a bad
+ * number and leave.
+ */
+function answerKey(key: string, value: string, { rule }: KeySpec, working: Working): string | undefined {
   switch (rule.kind) {
     case 'obsolete':
       return rule.answer;
@@ -152,7 +150,7 @@ function answerKey(key: string, value: string, spec: KeySpec, working: Working):
 }
 
 function declareText(key: string, value: string, working: Working): string | undefined {
-  if (value.length === 0) return 'Reject';
+  if (value.length === 0) return key === 'InitiatorAlias' ? undefined : 'Reject'; // no alias is none
   working.declared.set(key, value);
   // With the names it ends the login (target/login/checks.ts); behind them it changes nothing.
   if (key === 'SessionType' && value !== 'Normal' && value !== 'Discovery') return 'Reject';
