@@ -261,6 +261,22 @@ t.test('I7: asked to leave, served until the deadline, then dropped', async (t) 
   await until('three have gone', () => gone === 3);
 });
 
+t.test('I7: who would log out for good is dropped, and comes back', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const eventOf = async (initiatorName: string): Promise<number> => {
+    const i = await rig.session({ InitiatorName: initiatorName });
+    rig.registry.requestLogout(IQN, 1, 'ask');
+    const { asyncEvent } = decodeAsyncMessage((await i.expect(Opcode.ASYNC_MESSAGE)).bhs);
+    i.socket.destroy();
+    await until('it has gone', () => rig.registry.list().length === 0);
+    return asyncEvent;
+  };
+  t.equal(await eventOf('iqn.1994-09.org.freebsd:a-host'), 2, 'FreeBSD');
+  t.equal(await eventOf('iqn.1994-04.org.netbsd:iscsi.a-host:0'), 2, 'NetBSD');
+  t.equal(await eventOf('iqn.1993-08.org.debian:01:a-host'), 1, 'others are asked');
+});
+
 t.test('I8: a session that is cut off hears nothing more, and is gone when its I/O is', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());

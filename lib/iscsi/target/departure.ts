@@ -8,6 +8,17 @@ import { Span } from './buffer-pool.js';
 import { bytesOf } from './pdu-writer.js';
 import type { Session } from './session.js';
 
+/**
+ * Begins of the names of initiators that take event 1 for the end: they log out, and their system loses the disk (FreeBSD's
+ * iscsi_pdu_handle_async_message, NetBSD's receive_asynch_pdu). A connection that is closed they make anew.
+ */
+const LEAVES_FOR_GOOD = ['iqn.1994-09.org.freebsd:', 'iqn.1994-04.org.netbsd:'];
+
+/** Whether the initiator would not come back if it were asked to log out, but does when it is dropped. */
+export function leavesForGood(initiatorName: string): boolean {
+  return LEAVES_FOR_GOOD.some((begin) => initiatorName.toLowerCase().startsWith(begin));
+}
+
 /** Event 1: asks the initiator to log out within `deadlineSeconds`. It goes on being served. */
 export function askToLeave(session: Session, deadlineSeconds: number): void {
   if (!session.accepting) return;

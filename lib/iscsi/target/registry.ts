@@ -4,7 +4,7 @@
  */
 import { assert } from '../../base/assert.js';
 import type { Clock } from '../../base/clock.js';
-import { askToLeave, drop, retire } from './departure.js';
+import { askToLeave, drop, leavesForGood, retire } from './departure.js';
 import type { LoginIdentity } from './directory.js';
 import type { Session, SessionState } from './session.js';
 
@@ -173,7 +173,7 @@ export class SessionRegistry {
 
   /**
    * Asks every session of `iqn` to leave (I7): 'ask' sends Asynchronous Message event 1, goes on serving, and drops who
-   * is still there after `deadlineSeconds`; 'drop' drops at once (event 2, Time2Wait 0).
+   * is still there after `deadlineSeconds`; 'drop' drops at once (event 2, Time2Wait 0), as is done to who would leave for good.
    * @param onGone called once, when the last of them is gone: at once if there is none
    * @returns how many sessions there were
    */
@@ -188,7 +188,7 @@ export class SessionRegistry {
     for (const session of leaving) {
       session.whenGone(gone);
       session.markTold();
-      if (mode === 'drop') this.dropSession(session);
+      if (mode === 'drop' || leavesForGood(session.identity.initiatorName)) this.dropSession(session);
       else this.askSession(session, deadlineSeconds);
     }
     return leaving.length;
