@@ -426,6 +426,8 @@ t.test('flags that contradict the CDB', async (t) => {
     { status: ScsiStatus.CHECK_CONDITION, sense: '052400' },
     'bidirectional',
   );
+  initiator.command({ cdb: Buffer.alloc(16), read: true, write: true, expectedBytes: 0 });
+  t.match(await response(initiator), { status: ScsiStatus.GOOD }, 'without data both bits may be set');
   t.equal(rig.device.ram.counts.write, 0);
 });
 

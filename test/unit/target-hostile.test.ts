@@ -234,6 +234,19 @@ t.test('silence', async (t) => {
   clock.move(NOP_DEADLINE_MS);
   t.ok(await i.closes(), 'no answer ends it');
   t.same(rig.registry.list(), []);
+
+  const loader = await rig.session();
+  clock.move(NOP_INTERVAL_MS);
+  await loader.expect(Opcode.NOP_IN);
+  for (let minutes = 0; minutes < 10; minutes++) clock.move(60_000);
+  t.ok(await loader.silence(20), 'who knows no NOP and wants nothing stays, and is not asked again');
+  rig.device.holding = true;
+  loader.command({ cdb: read10(0, 1), read: true, expectedBytes: 512 });
+  await until('the device holds it', () => rig.device.held.length === 1);
+  for (let looks = 0; looks < 3; looks++) clock.move(NOP_INTERVAL_MS);
+  t.ok(await loader.closes(), 'not while it waits for an answer');
+  rig.device.holding = false;
+  rig.device.release();
   const again = await rig.session();
   t.ok(await isFine(again));
   t.equal((await rig.registry.fence({ iqn: IQN, initiatorName: 'iqn.x', isid: '0' })).fenced, 0);

@@ -206,11 +206,25 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     this.deadline = this.context.clock.after(NOP_INTERVAL_MS, () => {
       if (!isSilent() || this.session === null || !this.session.answering) return this.watchSilence();
       putPing(this.session);
-      this.deadline = this.context.clock.after(NOP_DEADLINE_MS, () => {
-        if (isSilent()) this.destroy('the initiator does not answer');
-        else this.watchSilence();
-      });
+      this.awaitAnswer(this.session, isSilent);
     });
+  }
+
+  private awaitAnswer(session: Session, isSilent: () => boolean): void {
+    this.deadline = this.context.clock.after(NOP_DEADLINE_MS, () => {
+      if (!isSilent()) this.watchSilence();
+      else if (this.mayBeDeaf(session)) this.awaitAnswer(session, isSilent);
+      else this.destroy('the initiator does not answer');
+    });
+  }
+
+  /**
+   * iPXE leaves NOP-Ins unanswered, and EDK2 reads nothing between two commands: who wants nothing and has never sent a
+   * NOP-Out is not gone for that. TCP tells when it is, since what was sent stays unacknowledged.
+   */
+  private mayBeDeaf(session: Session): boolean {
+    const isAtRest = session.target !== null && session.tasks.size === 0 && this.output.heldBytes === 0;
+    return isAtRest && !session.sendsNops;
   }
 
   private watchOwed(session: Session): void {

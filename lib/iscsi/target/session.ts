@@ -94,6 +94,8 @@ export class Session {
   /** A text exchange under way (handlers/text.ts). */
   text: TextExchange | null = null;
 
+  /** Its initiator has sent a NOP-Out: it would answer a ping. */
+  sendsNops = false;
   /** An Asynchronous Message asked it to leave, whatever came after. */
   wasTold = false;
   private state_: SessionState = 'active';

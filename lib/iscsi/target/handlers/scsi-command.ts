@@ -4,7 +4,7 @@ import { COMMAND_WINDOW } from '../../../base/limits.js';
 import { decodeLun } from '../../../scsi/lun.js';
 import { SENSE } from '../../../scsi/sense.js';
 import { ScsiStatus } from '../../../scsi/task.js';
-import { initiatorTaskTagOf, isFinal, isImmediate } from '../../wire/bhs.js';
+import { initiatorTaskTagOf, isFinal, isImmediate, totalAHSLengthOf } from '../../wire/bhs.js';
 import { RejectReason, RESERVED_TAG, TaskAttribute } from '../../wire/opcodes.js';
 import {
   CDB_BYTES,
@@ -56,10 +56,12 @@ export function scsiCommand(session: Session, bhs: Buffer, data: Buffer): void {
   for (let i = 0; i < CDB_BYTES; i++) task.cdbBytes[i] = bhs[scsiCommandField.cdb + i] as number;
   session.commands += 1;
   const final = isFinal(bhs) || !writes;
-  if ((reads && writes) || attribute >= TaskAttribute.ACA) {
+  // Without data both bits may be set (11.3.1), as Microsoft's initiator does.
+  const isBidirectional = reads && writes && (expectedBytes > 0 || totalAHSLengthOf(bhs) > 0);
+  if (isBidirectional || attribute >= TaskAttribute.ACA) {
     // Bidirectional commands need an AHS we do not read (RFC 7143 11.3.4): none of ours is one. There is never an ACA
     // condition (NACA is refused), so that nothing can be sent while one lasts (SAM-5 8.6.5).
-    const sense = reads && writes ? SENSE.INVALID_FIELD_IN_CDB : SENSE.INVALID_MESSAGE_ERROR;
+    const sense = isBidirectional ? SENSE.INVALID_FIELD_IN_CDB : SENSE.INVALID_MESSAGE_ERROR;
     failWith(task, ScsiStatus.CHECK_CONDITION, sense);
     gathered(session, task, beginGather(session, task, data, final));
   } else if (task.isDormant) keepForLater(session, task, data, final);
