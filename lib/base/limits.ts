@@ -70,10 +70,10 @@ export const NOP_INTERVAL_MS = 30_000;
 /** ... and is closed when it does not answer within this. */
 export const NOP_DEADLINE_MS = 15_000;
 /** Sessions are looked through this often for commands that do not come, or whose data does not ... */
-export const DATA_OUT_LOOK_MS = 30_000;
+export const OVERDUE_LOOK_MS = 30_000;
 /** ... and end when nothing of one has come over so many looks: 60 s at least. What a session is asked for at once (64 MiB)
  *  comes in less over 10 Mbit/s, and hosts give a command up after 30 s. */
-export const DATA_OUT_LOOKS_MAX = 2;
+export const OVERDUE_LOOKS_MAX = 2;
 
 /** PDUs, or frames of a peer, sent in one write. At depth 32 one write of all makes both ends take turns: 150,000 reads a
  *  second where 16 make 220,000 (4 KiB, on 2 cores). At 8 the writes cost more than the waiting: a tenth less. */

@@ -5,8 +5,8 @@
 import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.js';
 import {
-  DATA_OUT_LOOK_MS,
-  DATA_OUT_LOOKS_MAX,
+  OVERDUE_LOOK_MS,
+  OVERDUE_LOOKS_MAX,
   READ_SHARE_BYTES,
   TRANSFER_BYTES_MAX,
 } from '../../lib/base/limits.js';
@@ -323,7 +323,7 @@ t.test(
     write(slow, 1 * MiB);
     const asked = decodeR2t((await slow.expect(Opcode.R2T)).bhs);
     const { initiatorTaskTag: tag, targetTransferTag } = asked;
-    for (let look = 0; look <= DATA_OUT_LOOKS_MAX; look++) {
+    for (let look = 0; look <= OVERDUE_LOOKS_MAX; look++) {
       t.ok(memory.heldBytes >= 5 * MiB, `look ${look}: ${memory.heldBytes} bytes are held`);
       // A little at a time is enough.
       slow.dataOut({
@@ -336,7 +336,7 @@ t.test(
       });
       await Promise.all([owing, silent, slow].map(ping));
       for (let step = 0; step < 3; step++) {
-        clock.move(DATA_OUT_LOOK_MS / 3);
+        clock.move(OVERDUE_LOOK_MS / 3);
         await Promise.all([owing, silent, slow].map(ping));
       }
     }
@@ -363,20 +363,20 @@ t.test('a command that is left out, others behind it: the session ends, its memo
     initiator.command({ cdb, write: true, data, cmdSN: first + nth });
   };
   for (let nth = 1; nth <= 16; nth++) for (const initiator of [owing, late]) send(initiator, nth);
-  for (let look = 0; look <= DATA_OUT_LOOKS_MAX + 1; look++) send(moving, 2 * look + 1);
-  const heldBytes = (32 + DATA_OUT_LOOKS_MAX + 2) * data.length;
+  for (let look = 0; look <= OVERDUE_LOOKS_MAX + 1; look++) send(moving, 2 * look + 1);
+  const heldBytes = (32 + OVERDUE_LOOKS_MAX + 2) * data.length;
   await until('all have come', () => memory.heldBytes === heldBytes);
-  for (let look = 0; look <= DATA_OUT_LOOKS_MAX; look++) {
+  for (let look = 0; look <= OVERDUE_LOOKS_MAX; look++) {
     t.equal(rig.registry.list().length, 3, `look ${look}`);
     send(moving, 2 * look); // there is a gap at every look, and never the same
-    if (look === DATA_OUT_LOOKS_MAX) {
+    if (look === OVERDUE_LOOKS_MAX) {
       const before = memory.heldBytes;
       send(late, 0);
       await until('all of that one are served', () => memory.heldBytes <= before - 16 * data.length);
     }
     for (let step = 0; step < 3; step++) {
       await Promise.all([owing, late, moving].map(ping));
-      clock.move(DATA_OUT_LOOK_MS / 3);
+      clock.move(OVERDUE_LOOK_MS / 3);
     }
   }
   await endsTold(t, owing);

@@ -5,11 +5,11 @@
 import { describeError } from '../../base/errors.js';
 import type { Timer } from '../../base/clock.js';
 import {
-  DATA_OUT_LOOK_MS,
   LOGIN_DATA_SEGMENT_BYTES,
   LOGIN_DEADLINE_MS,
   NOP_DEADLINE_MS,
   NOP_INTERVAL_MS,
+  OVERDUE_LOOK_MS,
   RECV_DATA_SEGMENT_BYTES,
   TURN_BYTES_MAX,
   TURN_REST_BYTES_MAX,
@@ -28,7 +28,7 @@ import type { Refusal } from './login/checks.js';
 import { type EstablishedLogin, LoginPhase, type LoginPort } from './login/phase.js';
 import { putPing } from './nop-in.js';
 import { hasTaken, Output, type Waited } from './output.js';
-import { overdueIn } from './overdue-data.js';
+import { overdueIn } from './overdue.js';
 import { bytesOf, PduWriter } from './pdu-writer.js';
 import { Session } from './session.js';
 import { SessionMemory } from './session-memory.js';
@@ -49,7 +49,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   private readonly framer: Framer;
   private readonly login: LoginPhase;
   private deadline: Timer;
-  private owedLook: Timer | null = null;
+  private overdueLook: Timer | null = null;
   private lingering: Timer | null = null;
   private chunks = 0;
   private finishing = false;
@@ -227,10 +227,10 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     return isAtRest && !session.sendsNops;
   }
 
-  private watchOwed(session: Session): void {
-    this.owedLook = this.context.clock.after(DATA_OUT_LOOK_MS, () => {
+  private watchOverdue(session: Session): void {
+    this.overdueLook = this.context.clock.after(OVERDUE_LOOK_MS, () => {
       const overdue = overdueIn(session);
-      if (overdue === null) this.watchOwed(session);
+      if (overdue === null) this.watchOverdue(session);
       else this.run(() => this.dropFor(session, overdue));
     });
   }
@@ -286,7 +286,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     this.establishedAtMs = this.context.clock.nowMs();
     this.deadline.cancel();
     this.watchSilence();
-    this.watchOwed(session);
+    this.watchOverdue(session);
     const { iqn, initiatorName } = session.identity;
     this.context.log.info({ peer: this.peer, iqn, initiatorName, tsih: session.tsih }, 'logged in');
   }
@@ -343,7 +343,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     if (this.closed_) return;
     this.closed_ = true;
     this.deadline.cancel();
-    this.owedLook?.cancel();
+    this.overdueLook?.cancel();
     this.lingering?.cancel();
     this.framer.stop();
     this.output.abandon();

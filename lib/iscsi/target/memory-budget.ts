@@ -19,7 +19,7 @@
  *   - writes that wait in the line, or for their turn (task-set.ts), with a first burst in hand. Were all the memory theirs,
  *     nobody could go on: so the first in line may go beyond the budget, one command at a time, whatever is held.
  * An initiator that does not send data it was asked for, or a command before others, keeps what it has until its session is
- * ended (overdue-data.ts); the others live on what it leaves free.
+ * ended (overdue.ts); the others live on what it leaves free.
  */
 import { assert } from '../../base/assert.js';
 import {

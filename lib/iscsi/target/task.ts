@@ -121,7 +121,7 @@ export class Task<S = unknown> extends ScsiTask {
   r2tSN = 0;
   /** How far R2Ts were sent. */
   solicitedEnd = 0;
-  /** What had come at the last look for overdue data, −1: it did not wait then; and the looks since that found no more. */
+  /** What had come at the last look for what is overdue, −1: it did not wait then; and the looks since that found no more. */
   seenBytes = -1;
   looksInVain = 0;
   /** The command has failed, but its data is still on the way and is waited for. */

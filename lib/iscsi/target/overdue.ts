@@ -4,10 +4,10 @@
  * PDU pays for it. With ErrorRecoveryLevel 0 nothing less than the session can be recovered (RFC 7143 7.1.4.4): the
  * initiator logs in again and repeats its commands.
  */
-import { DATA_OUT_LOOKS_MAX } from '../../base/limits.js';
+import { OVERDUE_LOOKS_MAX } from '../../base/limits.js';
 import type { Session } from './session.js';
 
-/** One look, DATA_OUT_LOOK_MS after the one before. What has not come over several, or null. */
+/** One look, OVERDUE_LOOK_MS after the one before. What has not come over several, or null. */
 export function overdueIn(session: Session): string | null {
   if (isDataOverdue(session)) return 'the data it was asked for does not come';
   if (isCommandOverdue(session)) return 'a command that was left out does not come';
@@ -21,7 +21,7 @@ function isDataOverdue(session: Session): boolean {
     const isWaiting = task.phase === 'gathering'; // not 'parked': that one waits for us
     if (isWaiting && task.receivedBytes === task.seenBytes) {
       task.looksInVain += 1;
-      if (task.looksInVain >= DATA_OUT_LOOKS_MAX) isOverdue = true;
+      if (task.looksInVain >= OVERDUE_LOOKS_MAX) isOverdue = true;
     } else {
       task.seenBytes = isWaiting ? task.receivedBytes : -1;
       task.looksInVain = 0;
@@ -36,7 +36,7 @@ function isCommandOverdue(session: Session): boolean {
   const isWaiting = session.early.size > 0 && !session.isUnheard; // or it may have been sent, and waits for us
   if (isWaiting && expCmdSN === session.seenCmdSN) {
     session.looksInVain += 1;
-    return session.looksInVain >= DATA_OUT_LOOKS_MAX;
+    return session.looksInVain >= OVERDUE_LOOKS_MAX;
   }
   session.seenCmdSN = isWaiting ? expCmdSN : -1;
   session.looksInVain = 0;
