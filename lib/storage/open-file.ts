@@ -38,22 +38,19 @@ const MODE = 0o600;
 /** Opens, locks and, where asked, creates. Throws BlockferryError; nothing stays open then. */
 export async function openFile(path: string, options: OpenOptions, doors: StorageDoors): Promise<OpenedFile> {
   const { folders } = doors;
-  let fd = -1;
   try {
     checkOptions(options);
-    let isMade = false;
-    fd = await openExisting(path, options, folders);
-    if (fd === -1) {
-      fd = await make(path, folders);
-      isMade = fd !== -1;
+    const { fd, isMade } = await openOrMake(path, options, folders);
+    try {
+      const sizeBytes = await prepare(fd, path, isMade, options, doors);
+      const { O_RDWR, O_DSYNC } = constants;
+      const durableFd = options.readOnly ? -1 : await folders.open(path, O_RDWR | O_DSYNC);
+      return { fd, durableFd, sizeBytes };
+    } catch (error) {
+      await folders.close(fd);
+      throw error;
     }
-    if (fd === -1) fd = await folders.open(path, constants.O_RDWR | constants.O_CREAT, MODE);
-    const sizeBytes = await prepare(fd, path, isMade, options, doors);
-    const { O_RDWR, O_DSYNC } = constants;
-    const durableFd = options.readOnly ? -1 : await folders.open(path, O_RDWR | O_DSYNC);
-    return { fd, durableFd, sizeBytes };
   } catch (error) {
-    if (fd !== -1) await folders.close(fd);
     throw openErrorOf(error, path);
   }
 }
@@ -68,24 +65,25 @@ export async function syncFolder(path: string, folders: FolderCalls): Promise<vo
   }
 }
 
-/** −1: it is missing, and to be made. */
-async function openExisting(path: string, options: OpenOptions, folders: FolderCalls): Promise<number> {
+/** What is there or, where that is asked for, what was made because nothing was. */
+async function openOrMake(
+  path: string,
+  { create, readOnly }: OpenOptions,
+  folders: FolderCalls,
+): Promise<{ fd: number; isMade: boolean }> {
+  const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = constants;
   try {
-    return await folders.open(path, options.readOnly ? constants.O_RDONLY : constants.O_RDWR);
+    return { fd: await folders.open(path, readOnly ? O_RDONLY : O_RDWR), isMade: false };
   } catch (error) {
-    if (options.create && errnoOf(error) === 'ENOENT') return -1;
-    throw error;
+    if (!create || errnoOf(error) !== 'ENOENT') throw error;
   }
-}
-
-/** −1: it is there by now, or is a link to what is not. */
-async function make(path: string, folders: FolderCalls): Promise<number> {
   try {
-    return await folders.open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, MODE);
+    return { fd: await folders.open(path, O_RDWR | O_CREAT | O_EXCL, MODE), isMade: true };
   } catch (error) {
-    if (errnoOf(error) === 'EEXIST') return -1;
-    throw error;
+    if (errnoOf(error) !== 'EEXIST') throw error;
   }
+  // Somebody else has made it, or it is a link to what is not there: not ours to remove in either case.
+  return { fd: await folders.open(path, O_RDWR | O_CREAT, MODE), isMade: false };
 }
 
 function checkOptions({ create, readOnly, sizeBytes, blockBytes }: OpenOptions): void {
