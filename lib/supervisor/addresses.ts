@@ -79,10 +79,15 @@ export async function loadAddresses(dataFolder: string): Promise<GroupAddresses 
 /**
  * Replaces the file in one step, so that a crash leaves the old one or the new one. What is there already is not written:
  * a group starts again on a full disk.
- * @throws NO_SPACE, IO, INVALID (what is there is not ours)
+ * @param saved what loadAddresses() found there
+ * @throws NO_SPACE, IO
  */
-export async function saveAddresses(dataFolder: string, addresses: GroupAddresses): Promise<void> {
-  if (isDeepStrictEqual(await loadAddresses(dataFolder), addresses)) return;
+export async function saveAddresses(
+  dataFolder: string,
+  addresses: GroupAddresses,
+  saved: GroupAddresses | undefined,
+): Promise<void> {
+  if (isDeepStrictEqual(saved, addresses)) return;
   const path = join(dataFolder, FILE);
   try {
     await fs.writeFile(`${path}.new`, `${JSON.stringify(addresses, null, 2)}\n`, { flush: true });

@@ -219,7 +219,7 @@ async function settleAddresses(
   const wanted = { ...options, waitsForRelease: !isRetry };
   const addresses = await chooseAddresses(wanted, saved, options.clock, options.random);
   refuseUnknown(options.diskTimes, addresses);
-  await saveAddresses(folder, addresses);
+  await saveAddresses(folder, addresses, saved);
   return addresses;
 }
 

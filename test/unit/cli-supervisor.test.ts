@@ -135,7 +135,7 @@ t.test('ports', async (t) => {
   const path = join(folder, 'ports');
   await import('node:fs/promises').then((fs) => fs.mkdir(path));
   t.equal(await loadAddresses(path), undefined, 'a new folder has none');
-  await saveAddresses(path, free);
+  await saveAddresses(path, free, undefined);
   const saved = await loadAddresses(path);
   t.strictSame(saved, free);
   t.strictSame(await choose({}, saved), free, 'the same ports again');
@@ -184,11 +184,11 @@ t.test('the ports of a group on a disk that takes nothing', async (t) => {
   await mkdir(path);
   const members = [{ name: 'm1', portal: 1003, peer: 1004 }];
   const addresses = { version: 1 as const, portal: 1001, manage: 1002, members };
-  await saveAddresses(path, addresses);
+  await saveAddresses(path, addresses, undefined);
   await symlink('/dev/full', join(path, 'group.json.new'));
-  await saveAddresses(path, addresses);
+  await saveAddresses(path, addresses, await loadAddresses(path));
   t.ok((await lstat(join(path, 'group.json.new'))).isSymbolicLink(), 'what is there already is not written');
-  await t.rejects(saveAddresses(path, { ...addresses, portal: 1005 }), {
+  await t.rejects(saveAddresses(path, { ...addresses, portal: 1005 }, addresses), {
     code: 'NO_SPACE',
     message: `no space left for ${join(path, 'group.json.new')}`,
     hint: /free/,
