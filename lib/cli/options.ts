@@ -129,11 +129,17 @@ export function withJson(command: Command): Command {
   return command.option('--json', 'one JSON document on stdout, nothing else there');
 }
 
-/** Adds --json and --manage, for commands that talk to a running group. */
+/**
+ * Adds --json and --manage, for commands that talk to a running group. Help names the variable and the built-in default: what
+ * the variable holds is not the same everywhere, and may be a secret.
+ */
 export function withManage(command: Command, door: CliDoor): Command {
   const url = door.env['BLOCKFERRY_MANAGE'] || DEFAULT_MANAGE_URL;
   return withJson(command).addOption(
-    new Option('--manage <url>', 'management API of the group (BLOCKFERRY_MANAGE)').default(url),
+    new Option('--manage <url>', 'management API of the group (BLOCKFERRY_MANAGE)').default(
+      url,
+      JSON.stringify(DEFAULT_MANAGE_URL),
+    ),
   );
 }
 

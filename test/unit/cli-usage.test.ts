@@ -127,6 +127,10 @@ t.test('help and version', async (t) => {
   const move = await run(['move', '--help']);
   t.equal(move.code, 0);
   t.match(move.stdout, /--json[\s\S]*--to <member>[\s\S]*--extents <range>/);
+  const managed = await run(['status', '--help']);
+  t.match(managed.stdout, /\(BLOCKFERRY_MANAGE\)\s+\(default:\s+"http:\/\/127\.0\.0\.1:3280"\)/);
+  const elsewhere = new FakeDoor({ BLOCKFERRY_MANAGE: 'http://10.0.0.1:1' });
+  t.equal((await run(['status', '--help'], elsewhere)).stdout, managed.stdout, 'whatever the variable holds');
   t.equal((await run(['--version'])).stdout, '1.2.3\n');
 });
 
