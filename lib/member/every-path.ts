@@ -25,7 +25,7 @@ export interface EveryPathOptions {
   readonly clock: Clock;
   readonly table: RoutingTable;
   readonly registry: SessionRegistry;
-  everywhere(): Everywhere;
+  readonly everywhere: Everywhere;
   /** Those that are alive. */
   members(): readonly MemberRecord[];
   /** By its lease, and by what it knows: not before it has read what it has missed without one (I8). */
@@ -88,8 +88,7 @@ export class EveryPath {
 
   private endTasksElsewhere(volumeId: number, except: string, done: (isDone: boolean) => void): void {
     const message: TasksEnd = { except };
-    this.options
-      .everywhere()
+    this.options.everywhere
       .ask({ type: PeerType.TASKS_END, volumeId }, () => message)
       .then(
         () => done(true),

@@ -40,7 +40,7 @@ export interface SharedReservationsOptions {
   readonly log: Logger;
   /** This process. */
   readonly incarnation: string;
-  everywhere(): Everywhere;
+  readonly everywhere: Everywhere;
   /** Ends the links of every other process than these here; resolves when none of their requests is in service. */
   endAbsent(present: readonly Present[]): Promise<void>;
   /** Whether a process with that incarnation is in the group, as far as this member has heard. */
@@ -349,7 +349,7 @@ class SharedKeeper implements ReservationKeeper {
     });
     do {
       try {
-        await everywhere().ask(fields, message, () => this.shared.isStopping);
+        await everywhere.ask(fields, message, () => this.shared.isStopping);
         return true;
       } catch (error) {
         if (this.shared.isStopping) return false;

@@ -62,8 +62,7 @@ class World {
       endAbsent,
     });
     const shared = await SharedReservations.open({
-      ...{ store: this.store, clock: systemClock, log: silentLog, incarnation },
-      everywhere: () => everywhere,
+      ...{ store: this.store, clock: systemClock, log: silentLog, incarnation, everywhere },
       endAbsent,
       isThere: (process) => [...this.present.values()].includes(process),
     });
