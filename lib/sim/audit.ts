@@ -6,7 +6,7 @@ import { Initiator } from '../iscsi/initiator/initiator.js';
 import type { InitiatorOptions } from '../iscsi/initiator/options.js';
 import type { IscsiUrl } from '../iscsi/initiator/url.js';
 import { Chance } from './chance.js';
-import { SPARE } from './events.js';
+import { SPARE } from './happening.js';
 import { PAGE_BYTES, SECTOR_BYTES } from './inode.js';
 import type { Scene, SimVolume } from './scene.js';
 
