@@ -11,7 +11,7 @@ import { describeError } from '../base/errors.js';
 import { keys, type VolumeRecord } from '../group/records.js';
 import type { StoreCompare } from '../group/store.js';
 import type { DestinationVolumes } from '../migration/destination.js';
-import type { MovingVolumes } from '../migration/move-runner.js';
+import type { MovingVolumes } from '../migration/moving-volumes.js';
 import type { HeldVolumes } from '../peer/holder-service.js';
 import type { RoutingTable } from '../routing/table.js';
 import type { DiskUnit } from '../scsi/unit.js';

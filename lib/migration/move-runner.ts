@@ -11,39 +11,16 @@ import { randomBelow, type Random } from '../base/random.js';
 import type { Waypoints } from '../base/waypoints.js';
 import { Following, type ReadUpTo } from '../group/following.js';
 import { MoveRecord, ProgressRecord, formatRecord, keys, parseRecord } from '../group/records.js';
-import type { GroupStore, StoreCompare, StoreEntry, StoreEvent } from '../group/store.js';
+import type { GroupStore, StoreEntry, StoreEvent } from '../group/store.js';
 import type { PeerHub } from '../peer/contract.js';
 import type { RoutedVolume, RoutingTable } from '../routing/table.js';
-import type { LocalSlot } from '../volume/local-slot.js';
-import type { Volume } from '../volume/volume.js';
+import type { BatchContext } from './batch.js';
 import { DestinationLink } from './destination-link.js';
-import type { HeldFile } from './held-file.js';
 import type { MoveStats } from './move-stats.js';
+import type { MovingSource, MovingVolumes } from './moving-volumes.js';
 import { Pacer } from './pacer.js';
 import { RunningMove } from './running-move.js';
 import { moveExtents } from './source-move.js';
-
-/** What a move needs of the member's volumes. */
-export interface MovingVolumes {
-  /** The open volume; rejects when its file cannot be opened. */
-  source(name: string): Promise<{ volume: Volume; local: LocalSlot; file: HeldFile }>;
-  /** These were served here and are held elsewhere now: their local bytes are given back. */
-  gaveAway(name: string, extents: readonly number[]): void;
-  /** The home is being given away: until it is known whether it was, this member may be home no more (I8). */
-  givingHome(volumeId: number, isUnderWay: boolean): void;
-  /** The same from the moment at which it is committed: whoever is home next may have been told that nobody is here. */
-  committingHome(volumeId: number, isUnderWay: boolean): void;
-  /** Meanwhile: resolves when no command here rests on being home; false: that takes too long now. */
-  quieten(name: string): Promise<boolean>;
-  /** By holder: under which write verifier something may be unflushed there. */
-  unflushed(name: string): Record<string, string>;
-  /** What must hold for the home to be given away; null: it has to stay for now. */
-  homeCondition(name: string): StoreCompare | null;
-  /** Sessions of initiators on the volume at this member that have to leave it with its home. */
-  sessionCount(name: string): number;
-  /** How long this process's event loop has had nothing to do, ever. */
-  loopIdleMs(): number;
-}
 
 export interface MoveRunnerOptions {
   readonly self: string;
@@ -209,30 +186,7 @@ export class MoveRunner {
       const routed = options.table.get(volumeName);
       if (routed === undefined) throw new BlockferryError('NOT_FOUND', `volume ${volumeName} was deleted`);
       options.waypoints.reached('move.giving');
-      await moveExtents(
-        {
-          ...options,
-          ...source,
-          volumeName,
-          stats,
-          idleBuffers: [],
-          pacer: new Pacer(options.clock, record.rateBytesPerSecond, {
-            operations: () => source.local.begun,
-            reads: () => source.local.begunReads,
-            idleMs: () => options.volumes.loopIdleMs(),
-          }),
-          strict: record.strict,
-          destination: new DestinationLink(options.hub, record.to, routed.record.id),
-          epoch: () => source.volume.epoch,
-          nextToken: () => (this.token = this.token === 0xffffffff ? 1 : this.token + 1),
-          checkGoing: () => this.checkGoing(move),
-          moveCondition: () => move.condition,
-          rereadMove: () => this.reread(move).then(() => this.checkGoing(move)),
-          isStopping: () => this.stopping,
-          giveBack: (given) => options.volumes.gaveAway(volumeName, given),
-        },
-        extents,
-      );
+      await moveExtents(this.contextOf(move, source, routed.record.id), extents);
     } catch (error) {
       await this.gaveUp(move, error);
     } finally {
@@ -241,6 +195,32 @@ export class MoveRunner {
       if (move.record.state !== 'active') this.moves.delete(record.id); // take() has left it to us
     }
     this.reconcile(move);
+  }
+
+  private contextOf(move: RunningMove, source: MovingSource, volumeId: number): BatchContext {
+    const { options } = this;
+    const { record, stats } = move;
+    return {
+      ...options,
+      ...source,
+      volumeName: record.volume,
+      stats,
+      idleBuffers: [],
+      pacer: new Pacer(options.clock, record.rateBytesPerSecond, {
+        operations: () => source.local.begun,
+        reads: () => source.local.begunReads,
+        idleMs: () => options.volumes.loopIdleMs(),
+      }),
+      strict: record.strict,
+      destination: new DestinationLink(options.hub, record.to, volumeId),
+      epoch: () => source.volume.epoch,
+      nextToken: () => (this.token = this.token === 0xffffffff ? 1 : this.token + 1),
+      checkGoing: () => this.checkGoing(move),
+      moveCondition: () => move.condition,
+      rereadMove: () => this.reread(move).then(() => this.checkGoing(move)),
+      isStopping: () => this.stopping,
+      giveBack: (given) => options.volumes.gaveAway(record.volume, given),
+    };
   }
 
   /** A commit for the move was refused: it may be over, and the word of it late. */
