@@ -7,9 +7,9 @@ import { formatAddress } from '../base/net.js';
 import { systemRandom } from '../base/random.js';
 import { noWaypoints, type Waypoints } from '../base/waypoints.js';
 import { Access } from '../manage/api.js';
-import { Member } from '../member.js';
+import { Member, type MemberOptions } from '../member.js';
 import { memberDoors, type MemberDoors } from '../member/doors.js';
-import { ChapAuthenticator } from '../iscsi/target/login/chap.js';
+import { ChapAuthenticator, type ChapSecrets } from '../iscsi/target/login/chap.js';
 import type { MemberWord } from '../supervisor/member-process.js';
 import { readChap, withChap } from './chap.js';
 import { untilStopped, type CliDoor } from './door.js';
@@ -87,28 +87,8 @@ async function runMember(
   refuseOpenHost(options.peer.host, options.allowUnauthenticated, 'the peer port');
   const log = await createLog(door, options.name, 'info');
   const stopped = untilStopped(door);
-  const wanted = {
-    name: options.name,
-    storeUrl: options.store,
-    portal: options.portal,
-    peer: options.peer,
-    dataFolder: options.data,
-    log,
-    clock: systemClock,
-    random: systemRandom,
-    peerDigests: options.peerDigests,
-    access: options.access,
-    waypoints,
-    ...(chap && { authenticator: new ChapAuthenticator(chap, systemRandom) }),
-    ...(options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs }),
-    ...(options.diskTime === undefined ? {} : { diskTimeMs: options.diskTime }),
-  };
-  const member = await Member.start(wanted, doors).catch((error: unknown) => {
-    if (!isAddressInUse(error)) throw error;
-    tell(door, { type: 'address-in-use', name: options.name, detail: error.message });
-    const hint = 'stop what listens there, or choose another with --portal (initiators) or --peer (members)';
-    throw new BlockferryError('BUSY', error.message, hint, { cause: error.cause });
-  });
+  const wanted = { ...memberOptions(options, log, chap), waypoints };
+  const member = await startMember(door, wanted, doors);
   const ready = {
     name: options.name,
     portal: formatAddress(member.portal),
@@ -119,6 +99,38 @@ async function runMember(
   emit(door, options.json, ready, (r) => `member ${r.name} serves at ${r.portal}, peers at ${r.peer}`);
   log.info({ signal: await stopped }, 'stopping');
   await member.stop();
+}
+
+function memberOptions(
+  options: z.infer<typeof Options>,
+  log: MemberOptions['log'],
+  chap: ChapSecrets | undefined,
+): MemberOptions {
+  return {
+    name: options.name,
+    storeUrl: options.store,
+    portal: options.portal,
+    peer: options.peer,
+    dataFolder: options.data,
+    log,
+    clock: systemClock,
+    random: systemRandom,
+    peerDigests: options.peerDigests,
+    access: options.access,
+    ...(chap && { authenticator: new ChapAuthenticator(chap, systemRandom) }),
+    ...(options.busyPollUs === undefined ? {} : { busyPollUs: options.busyPollUs }),
+    ...(options.diskTime === undefined ? {} : { diskTimeMs: options.diskTime }),
+  };
+}
+
+/** Tells the supervisor, too, of an address that is in use. */
+async function startMember(door: CliDoor, wanted: MemberOptions, doors: MemberDoors): Promise<Member> {
+  return Member.start(wanted, doors).catch((error: unknown) => {
+    if (!isAddressInUse(error)) throw error;
+    tell(door, { type: 'address-in-use', name: wanted.name, detail: error.message });
+    const hint = 'stop what listens there, or choose another with --portal (initiators) or --peer (members)';
+    throw new BlockferryError('BUSY', error.message, hint, { cause: error.cause });
+  });
 }
 
 function tell(door: CliDoor, word: MemberWord): void {
