@@ -44,7 +44,7 @@ export function measure(
   });
 }
 
-function perSecond({ readsPerSecond, writesPerSecond }: VolumeLoad): number {
+function perSecond({ readsPerSecond, writesPerSecond }: Rates): number {
   return readsPerSecond + writesPerSecond;
 }
 
@@ -58,13 +58,7 @@ function measureMember(
 ): LoadVector {
   const { dice, noise } = given;
   const of = moment.members[m] as Moment['members'][number];
-  let [readsPerSecond, writesPerSecond, readBytesPerSecond, writeBytesPerSecond] = [0, 0, 0, 0];
-  for (const load of all) {
-    readsPerSecond += load.readsPerSecond;
-    writesPerSecond += load.writesPerSecond;
-    readBytesPerSecond += load.readBytesPerSecond;
-    writeBytesPerSecond += load.writeBytesPerSecond;
-  }
+  const rates = ratesOf(all);
   const meanMs = of.serviceMs * dice.noise(noise);
   const loopBusy = Math.min(of.loopBusy * dice.noise(noise), 1);
   const peers = members.slice(0, ROUND_TRIPS_MAX).filter(({ name }) => name !== given.name);
@@ -79,23 +73,44 @@ function measureMember(
       loopBusy,
       loopDelayMsP99: loopBusy < 1 ? loopBusy / (1 - loopBusy) : 100,
       sessions: Math.min(all.length, volumeCount),
-      bytesIn: writeBytesPerSecond,
-      bytesOut: readBytesPerSecond,
+      bytesIn: rates.writeBytesPerSecond,
+      bytesOut: rates.readBytesPerSecond,
       roundTripMs: Object.fromEntries(peers.map(({ name }) => [name, ROUND_TRIP_MS * dice.noise(noise)])),
     },
-    storage: {
-      readsPerSecond,
-      writesPerSecond,
-      readBytesPerSecond,
-      writeBytesPerSecond,
-      // Little's law holds for what was measured as well.
-      queueDepth: ((readsPerSecond + writesPerSecond) * meanMs) / 1000,
-      // As of an exponential distribution.
-      serviceMs: { mean: meanMs, p50: meanMs * Math.LN2, p99: meanMs * Math.log(100) },
-      usedBytes: given.usedBytes,
-      freeBytes: given.freeBytes,
-    },
+    storage: storageOf(rates, meanMs, given),
     volumes: told,
+  };
+}
+
+type Rates = Pick<
+  VolumeLoad,
+  'readsPerSecond' | 'writesPerSecond' | 'readBytesPerSecond' | 'writeBytesPerSecond'
+>;
+
+function ratesOf(loads: readonly VolumeLoad[]): Rates {
+  const rates = { readsPerSecond: 0, writesPerSecond: 0, readBytesPerSecond: 0, writeBytesPerSecond: 0 };
+  for (const load of loads) {
+    rates.readsPerSecond += load.readsPerSecond;
+    rates.writesPerSecond += load.writesPerSecond;
+    rates.readBytesPerSecond += load.readBytesPerSecond;
+    rates.writeBytesPerSecond += load.writeBytesPerSecond;
+  }
+  return rates;
+}
+
+function storageOf(
+  rates: Rates,
+  meanMs: number,
+  { usedBytes, freeBytes }: { usedBytes: number; freeBytes: number },
+): LoadVector['storage'] {
+  return {
+    ...rates,
+    // Little's law holds for what was measured as well.
+    queueDepth: (perSecond(rates) * meanMs) / 1000,
+    // As of an exponential distribution.
+    serviceMs: { mean: meanMs, p50: meanMs * Math.LN2, p99: meanMs * Math.log(100) },
+    usedBytes,
+    freeBytes,
   };
 }
 

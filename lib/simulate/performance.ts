@@ -66,25 +66,10 @@ export function perform(
     ...copies.map((copy) => copyCustomer(world, copy, windowMs)),
   ];
   const { perMs, responseMs, utilisation, waitMs } = solve(stations, customers, startMs);
-
-  const perSecond = new Float64Array(volumes.length);
-  const responses = new Float64Array(volumes.length);
-  const served = new Float64Array(members.length);
-  const spentMs = new Float64Array(members.length);
-  let customer = 0;
-  volumes.forEach((volume, v) => {
-    if (!isAsked(volume)) return;
-    const rate = (perMs[customer] as number) * 1000;
-    perSecond[v] = rate;
-    responses[v] = responseMs[customer] as number;
-    customer += 1;
-    for (const { member, share } of volume.heldShares()) {
-      served[member]! += rate * share;
-      spentMs[member]! += rate * share * serviceMsAt(world, volume, member, waitMs);
-    }
-  });
+  const ofVolumes = spread(volumes, perMs, responseMs);
+  const { served, spentMs } = servedBy(world, ofVolumes.perSecond, waitMs);
   return {
-    volumes: { perSecond, responseMs: responses },
+    volumes: ofVolumes,
     members: members.map((_, m) => ({
       perSecond: served[m] as number,
       storageBusy: Math.min(utilisation[m] as number, 1),
@@ -95,6 +80,43 @@ export function perform(
     copyBytesPerSecond: copies.map((_, i) => (perMs[active.length + i] as number) * 1000 * MOVE_COPY_BYTES),
     waitMs,
   };
+}
+
+/** The first customers are the volumes that are asked for anything, in their order. */
+function spread(
+  volumes: World['volumes'],
+  perMs: ArrayLike<number>,
+  responseMs: ArrayLike<number>,
+): Moment['volumes'] {
+  const perSecond = new Float64Array(volumes.length);
+  const responses = new Float64Array(volumes.length);
+  let customer = 0;
+  volumes.forEach((volume, v) => {
+    if (!isAsked(volume)) return;
+    perSecond[v] = (perMs[customer] as number) * 1000;
+    responses[v] = responseMs[customer] as number;
+    customer += 1;
+  });
+  return { perSecond, responseMs: responses };
+}
+
+/** Requests that each member's storage serves in a second, and what it takes for them. */
+function servedBy(
+  world: World,
+  perSecond: Float64Array,
+  waitMs: Float64Array,
+): { served: Float64Array; spentMs: Float64Array } {
+  const served = new Float64Array(world.members.length);
+  const spentMs = new Float64Array(world.members.length);
+  world.volumes.forEach((volume, v) => {
+    if (!isAsked(volume)) return;
+    const rate = perSecond[v] as number;
+    for (const { member, share } of volume.heldShares()) {
+      served[member]! += rate * share;
+      spentMs[member]! += rate * share * serviceMsAt(world, volume, member, waitMs);
+    }
+  });
+  return { served, spentMs };
 }
 
 /** Milliseconds at the storage of `member` that a request for `volume` takes, its wait included. */
