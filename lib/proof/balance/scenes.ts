@@ -67,45 +67,89 @@ async function skewed(
   return onStage(scene, [DISK_MS, DISK_MS, DISK_MS], options, async (stage) => {
     await stage.load(loads);
     await sleep(systemClock, 2 * windowMs);
-    const before = { imbalance: await stage.imbalance(), ops: await stage.throughput(THROUGHPUT_MS) };
+    const before = await measured(stage);
     await stage.balance();
     const settledMs = await settle(stage, scene, options);
-    const after = { imbalance: await stage.imbalance(), ops: await stage.throughput(THROUGHPUT_MS) };
-    const known = (await stage.moves()).length;
-    const quiet = await watchQuiet(stage, known, scene, options);
+    const after = await measured(stage);
+    const moves = (await stage.moves()).length;
+    const quiet = await watchQuiet(stage, moves, scene, options);
     const bad = await stage.end();
-    const gain = after.ops / before.ops;
     const volumes = await stage.group.client.volumes();
     const most = Math.max(...volumes.map(({ holders }) => Object.keys(holders).length));
+    const seen: Skewed = { before, after, settledMs, moves, quiet, most, bad };
     return {
-      figures: {
-        ...{
-          imbalanceBefore: before.imbalance,
-          imbalanceAfter: after.imbalance,
-          settledSeconds: settledMs / 1000,
-        },
-        ...{ opsBefore: before.ops, opsAfter: after.ops, gain, moves: known, movesWhileQuiet: quiet.moves },
-        ...{ imbalanceQuiet: quiet.imbalance, holdersOfOneVolume: most, bad },
-      },
-      lines: [
-        line(
-          `the imbalance was ${before.imbalance.toFixed(2)}, at least ${IMBALANCE_BEFORE}`,
-          before.imbalance >= IMBALANCE_BEFORE,
-        ),
-        line(
-          `it is at most ${IMBALANCE_AFTER} within ${SETTLE_MS / 1000} s: ${after.imbalance.toFixed(2)} after ${(settledMs / 1000).toFixed(0)} s`,
-          settledMs < SETTLE_MS,
-        ),
-        line(`${gain.toFixed(2)} × the throughput, at least ${GAIN}`, gain >= GAIN),
-        line(
-          `${quiet.moves} moves in the next ${(options.quietMs / 1000).toFixed(0)} s of the same load, none wanted`,
-          quiet.moves === 0,
-        ),
-        line('no error, no wrong block', bad === 0),
-        ...(loads.length === 1 ? [line(`the hot volume is spread over ${most} members`, most > 1)] : []),
-      ].map(({ text, holds }) => ({ text: `${scene}: ${text}`, holds })),
+      figures: figuresOf(seen),
+      lines: linesOf(seen, loads.length === 1, options).map(({ text, holds }) => ({
+        text: `${scene}: ${text}`,
+        holds,
+      })),
     };
   });
+}
+
+/** What was seen of load that was all at one member. */
+interface Skewed {
+  readonly before: Measured;
+  readonly after: Measured;
+  readonly settledMs: number;
+  readonly moves: number;
+  /** After it had settled. */
+  readonly quiet: { readonly moves: number; readonly imbalance: number };
+  /** Members that hold extents of one volume. */
+  readonly most: number;
+  /** Errors and wrong blocks. */
+  readonly bad: number;
+}
+
+interface Measured {
+  readonly imbalance: number;
+  readonly ops: number;
+}
+
+async function measured(stage: Stage): Promise<Measured> {
+  return { imbalance: await stage.imbalance(), ops: await stage.throughput(THROUGHPUT_MS) };
+}
+
+function figuresOf({ before, after, settledMs, moves, quiet, most, bad }: Skewed): SceneResult['figures'] {
+  return {
+    imbalanceBefore: before.imbalance,
+    imbalanceAfter: after.imbalance,
+    settledSeconds: settledMs / 1000,
+    opsBefore: before.ops,
+    opsAfter: after.ops,
+    gain: after.ops / before.ops,
+    moves,
+    movesWhileQuiet: quiet.moves,
+    imbalanceQuiet: quiet.imbalance,
+    holdersOfOneVolume: most,
+    bad,
+  };
+}
+
+/** @param isOneHot all load is on one volume */
+function linesOf(
+  { before, after, settledMs, quiet, most, bad }: Skewed,
+  isOneHot: boolean,
+  { quietMs }: SceneOptions,
+): Line[] {
+  const gain = after.ops / before.ops;
+  return [
+    line(
+      `the imbalance was ${before.imbalance.toFixed(2)}, at least ${IMBALANCE_BEFORE}`,
+      before.imbalance >= IMBALANCE_BEFORE,
+    ),
+    line(
+      `it is at most ${IMBALANCE_AFTER} within ${SETTLE_MS / 1000} s: ${after.imbalance.toFixed(2)} after ${(settledMs / 1000).toFixed(0)} s`,
+      settledMs < SETTLE_MS,
+    ),
+    line(`${gain.toFixed(2)} × the throughput, at least ${GAIN}`, gain >= GAIN),
+    line(
+      `${quiet.moves} moves in the next ${(quietMs / 1000).toFixed(0)} s of the same load, none wanted`,
+      quiet.moves === 0,
+    ),
+    line('no error, no wrong block', bad === 0),
+    ...(isOneHot ? [line(`the hot volume is spread over ${most} members`, most > 1)] : []),
+  ];
 }
 
 /** Until the imbalance has been low for two windows and nothing moves. @returns when it became so, or SETTLE_MS */

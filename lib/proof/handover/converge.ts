@@ -6,8 +6,9 @@ import { sleep, systemClock } from '../../base/clock.js';
 import { moveAndWait, secondsOf, startGroup } from '../../bench/servers.js';
 import { Scope } from '../../bench/scope.js';
 import { median } from '../../bench/stats.js';
+import type { ManageClient } from '../../manage/client.js';
 import type { Line } from '../figures.js';
-import { LoadedClient } from '../loaded-client.js';
+import { LoadedClient, type LoadedOrder } from '../loaded-client.js';
 
 export interface Convergence {
   readonly sizeBytes: number;
@@ -26,6 +27,17 @@ const ROUNDS = 3;
 const VOLUME = 'written';
 const WARM_UP_MS = 1000;
 
+/** One move there at rest, and one back under load. */
+interface Round {
+  readonly idleSeconds: number;
+  readonly loadedSeconds: number;
+  readonly bytesCopied: number;
+  /** Written during the second one. */
+  readonly writes: number;
+  /** Errors, wrong blocks, violations. */
+  readonly wrong: number;
+}
+
 export async function runConvergence(
   sizeBytes: number,
   queueDepth: number,
@@ -33,50 +45,58 @@ export async function runConvergence(
 ): Promise<Convergence> {
   const scope = new Scope();
   try {
-    const group = await startGroup(3, workFolder, scope);
-    const { url } = await group.client.createVolume({ name: VOLUME, size: sizeBytes, home: 'm1' });
+    const { client } = await startGroup(3, workFolder, scope);
+    const { url } = await client.createVolume({ name: VOLUME, size: sizeBytes, home: 'm1' });
     const order = { by: 'harness', url, seed: 12, queueDepth, readPercent: 0 } as const;
     await (await LoadedClient.start(order, scope)).stop(); // filled, then at rest
-    const idle: number[] = [];
-    const loaded: number[] = [];
-    let bytesCopied = 0;
-    let writes = 0;
-    let wrong = 0;
-    for (let round = 0; round < ROUNDS; round++) {
-      idle.push(secondsOf(await moveAndWait(group.client, { volume: VOLUME, to: 'm2' })));
-      const client = await LoadedClient.start(order, scope);
-      await sleep(systemClock, WARM_UP_MS);
-      const before = await client.mark();
-      const move = await moveAndWait(group.client, { volume: VOLUME, to: 'm1' });
-      writes += (await client.mark()).ops - before.ops;
-      const verdict = await client.stop();
-      wrong += verdict.errors + verdict.wrongBlocks + verdict.violations;
-      loaded.push(secondsOf(move));
-      bytesCopied = Math.max(bytesCopied, move.bytesCopied);
-    }
-    const idleSeconds = median(idle);
-    const loadedSeconds = median(loaded);
-    const copied = bytesCopied / sizeBytes;
-    const time = loadedSeconds / idleSeconds;
-    return {
-      ...{ sizeBytes, idleSeconds, loadedSeconds, bytesCopied },
-      writesPerSecond: Math.round(writes / loaded.reduce((sum, seconds) => sum + seconds, 0)),
-      lines: [
-        {
-          text: `random writes only: ${copied.toFixed(2)} × the volume copied, at most ${COPIED_RATIO_MAX}`,
-          holds: copied <= COPIED_RATIO_MAX,
-        },
-        {
-          text: `random writes only: ${loadedSeconds.toFixed(2)} s, ${time.toFixed(1)} × the move at rest, at most ${TIME_RATIO_MAX}`,
-          holds: time <= TIME_RATIO_MAX,
-        },
-        {
-          text: 'random writes only: no error, no wrong block',
-          holds: wrong === 0,
-        },
-      ],
-    };
+    const rounds: Round[] = [];
+    for (let round = 0; round < ROUNDS; round++) rounds.push(await moveThereAndBack(client, order, scope));
+    return convergenceOf(sizeBytes, rounds);
   } finally {
     await scope.close();
   }
+}
+
+async function moveThereAndBack(client: ManageClient, order: LoadedOrder, scope: Scope): Promise<Round> {
+  const idleSeconds = secondsOf(await moveAndWait(client, { volume: VOLUME, to: 'm2' }));
+  const load = await LoadedClient.start(order, scope);
+  await sleep(systemClock, WARM_UP_MS);
+  const before = await load.mark();
+  const move = await moveAndWait(client, { volume: VOLUME, to: 'm1' });
+  const writes = (await load.mark()).ops - before.ops;
+  const verdict = await load.stop();
+  return {
+    ...{ idleSeconds, loadedSeconds: secondsOf(move), bytesCopied: move.bytesCopied, writes },
+    wrong: verdict.errors + verdict.wrongBlocks + verdict.violations,
+  };
+}
+
+function convergenceOf(sizeBytes: number, rounds: readonly Round[]): Convergence {
+  const idleSeconds = median(rounds.map((round) => round.idleSeconds));
+  const loadedSeconds = median(rounds.map((round) => round.loadedSeconds));
+  const bytesCopied = Math.max(...rounds.map((round) => round.bytesCopied));
+  const copied = bytesCopied / sizeBytes;
+  const time = loadedSeconds / idleSeconds;
+  return {
+    ...{ sizeBytes, idleSeconds, loadedSeconds, bytesCopied },
+    writesPerSecond: Math.round(sumOf(rounds, 'writes') / sumOf(rounds, 'loadedSeconds')),
+    lines: [
+      {
+        text: `random writes only: ${copied.toFixed(2)} × the volume copied, at most ${COPIED_RATIO_MAX}`,
+        holds: copied <= COPIED_RATIO_MAX,
+      },
+      {
+        text: `random writes only: ${loadedSeconds.toFixed(2)} s, ${time.toFixed(1)} × the move at rest, at most ${TIME_RATIO_MAX}`,
+        holds: time <= TIME_RATIO_MAX,
+      },
+      {
+        text: 'random writes only: no error, no wrong block',
+        holds: sumOf(rounds, 'wrong') === 0,
+      },
+    ],
+  };
+}
+
+function sumOf(rounds: readonly Round[], field: 'loadedSeconds' | 'writes' | 'wrong'): number {
+  return rounds.reduce((total, round) => total + round[field], 0);
 }
