@@ -1,4 +1,5 @@
 /** Results as a picture: a bar per ratio with its goal, and curves on logarithmic axes. Pure text, no dependencies. */
+import { escapeXml } from '../base/xml.js';
 import { isReached } from './stats.js';
 import type { CaseResult, Curve, FigureResult } from './report.js';
 import { formatCount, formatGoal, formatValue } from './text.js';
@@ -115,10 +116,6 @@ function line(x1: number, y1: number, x2: number, y2: number, colour: string): s
 
 function text(x: number, y: number, content: string, anchor = 'start'): string {
   return `<text x="${round(x)}" y="${round(y)}" text-anchor="${anchor}">${escapeXml(content)}</text>`;
-}
-
-export function escapeXml(content: string): string {
-  return content.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
 }
 
 function round(value: number): number {

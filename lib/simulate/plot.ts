@@ -1,4 +1,5 @@
 /** Line charts as inline SVG: pure text, nothing to load. */
+import { escapeXml } from '../base/xml.js';
 
 const WIDTH = 460;
 const HEIGHT = 240;
@@ -102,10 +103,6 @@ function shortNumber(value: number): string {
   const suffixes = ['', 'k', 'M', 'G', 'T'];
   const power = Math.min(suffixes.length - 1, Math.max(0, Math.floor(Math.log10(Math.abs(value) || 1) / 3)));
   return `${Number((value / 1000 ** power).toPrecision(3))}${suffixes[power]}`;
-}
-
-export function escapeXml(content: string): string {
-  return content.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
 }
 
 function round(value: number): number {

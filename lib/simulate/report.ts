@@ -1,9 +1,10 @@
 /** The report as one HTML file: tables and charts, policies side by side. Loads nothing from anywhere. */
 import { formatSize } from '../base/units.js';
+import { escapeXml } from '../base/xml.js';
 import { BALANCED_AT } from './bound.js';
 import type { PolicyResult } from './compare.js';
 import type { Judgement } from './judge.js';
-import { chartSvg, COLOURS, escapeXml, type Chart, type Line } from './plot.js';
+import { chartSvg, COLOURS, type Chart, type Line } from './plot.js';
 import type { WindowFigures } from './run.js';
 import type { ScalePoint } from './scale.js';
 

@@ -1,6 +1,7 @@
 /** What `make bench` makes of its samples: medians, verdicts, tables and pictures. No time is measured here. */
 import fc from 'fast-check';
 import t from 'tap';
+import { escapeXml } from '../../lib/base/xml.js';
 import { alternately, ratio, type Figure, type Sample } from '../../lib/bench/case.js';
 import { parseFio } from '../../lib/bench/cases/mirror.js';
 import { parseIscsiPerf } from '../../lib/bench/iscsi-perf.js';
@@ -8,7 +9,7 @@ import { parsePerfStat, parseProcIo } from '../../lib/bench/counts.js';
 import { parseQemuImgBench } from '../../lib/bench/qemu-img.js';
 import { caseResult, curveResult, figureResult, type CaseResult } from '../../lib/bench/report.js';
 import { isReached, median, shortfall, spreadOf } from '../../lib/bench/stats.js';
-import { barsSvg, curvesSvg, escapeXml, logScale } from '../../lib/bench/svg.js';
+import { barsSvg, curvesSvg, logScale } from '../../lib/bench/svg.js';
 import { alignedTable, curveTable, formatCount, formatValue, resultTable } from '../../lib/bench/text.js';
 
 const SEED = 20261123;
