@@ -7,11 +7,12 @@
  *   bell                        touched after each commit that can be watched; whoever has it under inotify looks for
  *                               news. It is only a hint: everybody looks once a second anyway, more often without it.
  */
-import { closeSync, futimesSync, openSync, readFileSync, watch as watchFile, type FSWatcher } from 'node:fs';
+import { closeSync, futimesSync, openSync, watch as watchFile, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import { readBootId } from '../base/processes.js';
 import { randomToken, type Random } from '../base/random.js';
 import { noWaypoints, type Waypoints } from '../base/waypoints.js';
 import {
@@ -56,7 +57,8 @@ export interface EmbeddedStoreOptions {
 
 export class EmbeddedStore implements GroupStore {
   private readonly watchers: Watchers;
-  private readonly bootId = readBootId();
+  /** Tells the boots of this machine apart: CLOCK_MONOTONIC begins anew with each. */
+  private readonly bootId = readBootId() || 'unknown';
   private bellWatch: FSWatcher | null;
   private timer: Timer | null = null;
   /** When the first of the leases that are known runs out. */
@@ -250,14 +252,5 @@ export class EmbeddedStore implements GroupStore {
 
   private warn(error: unknown, what: string): void {
     this.options.log.warn({ error: describeError(error) }, what);
-  }
-}
-
-/** Tells the boots of this machine apart: CLOCK_MONOTONIC begins anew with each. */
-function readBootId(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  } catch {
-    return 'unknown';
   }
 }
