@@ -7,8 +7,8 @@ import { BlockIo, type BlockOp, type IoError } from '../block/device.js';
 import { isOfGuest, PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
 import { isInRange } from '../peer/request-range.js';
 import type { Guest } from '../scsi/copy/guest.js';
-import { RefusedIo, senseOfIoError } from '../scsi/sense.js';
-import { ScsiStatus } from '../scsi/task.js';
+import { refusalOf } from '../scsi/refusal.js';
+import { RefusedIo } from '../scsi/sense.js';
 import type { DiskUnit } from '../scsi/unit.js';
 import type { CopyGuests } from './copy-guests.js';
 import { parsed } from './home-service.js';
@@ -124,12 +124,9 @@ class PieceIo extends BlockIo {
     const { request, op, data } = this;
     if (error === null) return request.answer(PeerStatus.OK, op === 'read' ? data : undefined);
     // Held back until this member has its lease again, and dropped: it goes again, as far as the copy may go on.
-    const isRefused = error instanceof RefusedIo;
-    if (!isRefused && error.code === 'aborted' && this.guest.isAborted)
+    if (!(error instanceof RefusedIo) && error.code === 'aborted' && this.guest.isAborted)
       return request.answer(PeerStatus.UNAVAILABLE);
-    const { status, sense } = isRefused
-      ? error
-      : { status: ScsiStatus.CHECK_CONDITION, sense: senseOfIoError(error) };
+    const { status, sense } = refusalOf(error);
     request.answer(PeerStatus.NOT_GOOD, formatNotGood({ status, sense }, false));
   }
 }

@@ -9,7 +9,8 @@ import { isInRange } from '../peer/request-range.js';
 import { byteAt, CDB_BYTES } from '../scsi/cdb.js';
 import type { DiskServer } from '../scsi/disk-server.js';
 import { OperationCode } from '../scsi/opcodes.js';
-import { RefusedIo, senseOfIoError, SENSE, type Sense } from '../scsi/sense.js';
+import { refusalOf } from '../scsi/refusal.js';
+import { SENSE, type Sense } from '../scsi/sense.js';
 import { ScsiStatus, ScsiTask, type Refusal, type ScsiNexus } from '../scsi/task.js';
 import { formatNotGood, type NexusBegan, type Server } from './messages.js';
 import { isSameSender, type Sender } from './sender.js';
@@ -257,8 +258,7 @@ class VisitorIo extends BlockIo implements InService {
   protected override completed(error: IoError | null): void {
     const { request, disk } = this;
     if (error === null) request.answer(PeerStatus.OK, this.op === 'read' ? this.data : undefined);
-    else if (error instanceof RefusedIo) answerRefusal(request, disk, error);
-    else answerRefusal(request, disk, { status: ScsiStatus.CHECK_CONDITION, sense: senseOfIoError(error) });
+    else answerRefusal(request, disk, refusalOf(error));
     this.visitors.ended(this);
   }
 }

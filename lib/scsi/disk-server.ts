@@ -12,6 +12,7 @@ import { resumeSanitize } from './commands/sanitize.js';
 import { answerSense } from './commands/unit-state.js';
 import { lookUp } from './dispatch.js';
 import { OperationCode } from './opcodes.js';
+import { checkCondition } from './refusal.js';
 import { encodeSense, encodeSenseDescriptors, invalidCdbField, type Sense, SENSE } from './sense.js';
 import { isBarred } from './reservations/access.js';
 import { unitReset } from './reservations/changes.js';
@@ -173,10 +174,6 @@ export class DiskServer implements DeviceServer {
         answerSense(task, SENSE.LOGICAL_UNIT_NOT_SUPPORTED);
     }
   }
-}
-
-function checkCondition(sense: Sense): Refusal {
-  return { status: ScsiStatus.CHECK_CONDITION, sense };
 }
 
 function refuseInConflict(task: ScsiTask): 'finished' {

@@ -13,7 +13,8 @@
 import { assert, violated } from '../../base/assert.js';
 import { TRANSFER_BYTES_MAX } from '../../base/limits.js';
 import type { IoError } from '../../block/device.js';
-import { RefusedIo, SENSE, SenseKey, type Sense, senseOfIoError } from '../../scsi/sense.js';
+import { refusalOf } from '../../scsi/refusal.js';
+import { SENSE, SenseKey, type Sense } from '../../scsi/sense.js';
 import { ScsiStatus } from '../../scsi/task.js';
 import { grantedPiece, readPiece, pieceRead, sendControlData, startRead } from './data-in.js';
 import { beginGather, failWith, type Gathered, resumeGather, unpark } from './data-out.js';
@@ -136,8 +137,8 @@ export const taskOwner: TaskOwner<Session> = {
     if (task.phase !== 'device') violated(`an I/O completed in phase ${task.phase}`);
     if (error !== null) {
       task.actualBytes = task.sentBytes;
-      if (error instanceof RefusedIo) endWithStatus(session, task, error.status, error.sense);
-      else endWithStatus(session, task, ScsiStatus.CHECK_CONDITION, senseOfIoError(error));
+      const { status, sense } = refusalOf(error);
+      endWithStatus(session, task, status, sense);
     } else if (task.plan === 'read' && task.fate === 'answer' && session.answering) {
       pieceRead(session, task);
     } else {

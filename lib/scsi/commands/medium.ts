@@ -5,8 +5,8 @@
 import { byteAt } from '../cdb.js';
 import { accept, type Command, refuse, usage, withoutDataOut } from '../command.js';
 import { OperationCode } from '../opcodes.js';
-import { durablePieces, finishDurably, runPieces } from '../pieces.js';
-import { invalidCdbField, type Sense } from '../sense.js';
+import { durablePieces, finish, finishDurably, runPieces } from '../pieces.js';
+import { invalidCdbField } from '../sense.js';
 import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
@@ -31,11 +31,6 @@ function startStop(unit: DiskUnit, task: ScsiTask): void {
   else if (!starts && (how & NO_FLUSH) === 0 && unit.state.hasMedium) {
     finishDurably(unit, task, Passes.NO_MEDIUM);
   } else accept(task);
-}
-
-function finish(task: ScsiTask, outcome: Sense | null): void {
-  if (outcome === null) accept(task);
-  else refuse(task, outcome);
 }
 
 /** What leaves is durable first, unless NO_FLUSH says that nobody minds. */

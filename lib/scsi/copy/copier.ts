@@ -7,15 +7,9 @@ import { assert } from '../../base/assert.js';
 import { CLEAR_PIECE_BYTES_MAX, COPY_SEGMENT_BYTES_MAX, PIECE_BYTES_MAX } from '../../base/limits.js';
 import type { IoError } from '../../block/device.js';
 import type { Piece } from '../pieces.js';
-import {
-  type CopyAnswer,
-  type FieldPointer,
-  RefusedIo,
-  type Sense,
-  SENSE,
-  senseOfIoError,
-} from '../sense.js';
-import { ScsiStatus, type ScsiTask } from '../task.js';
+import { refusalOf } from '../refusal.js';
+import { type CopyAnswer, type FieldPointer, type Sense, SENSE } from '../sense.js';
+import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 import { designates } from '../vpd/device-identification.js';
 import type { CopyRun } from './copies.js';
@@ -129,10 +123,7 @@ export class Copier {
   /** A unit did not do what it was asked for, or could not be asked. */
   private failed(by: End['by'], error: IoError, field?: FieldPointer): Sense {
     if (error instanceof NotReachable) return this.aborted(SENSE.COPY_TARGET_DEVICE_NOT_REACHABLE, field);
-    const { status, sense } =
-      error instanceof RefusedIo
-        ? error
-        : { status: ScsiStatus.CHECK_CONDITION, sense: senseOfIoError(error) };
+    const { status, sense } = refusalOf(error);
     const answer = { by, status, sense };
     return { ...SENSE.THIRD_PARTY_DEVICE_FAILURE, copy: { segment: this.segment, answer } };
   }

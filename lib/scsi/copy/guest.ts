@@ -4,18 +4,15 @@
  * ends the copy, and waits for what of it is under way.
  */
 import { BlockIo, type BlockOp, type IoError } from '../../block/device.js';
+import { checkCondition } from '../refusal.js';
 import { isBarred } from '../reservations/access.js';
 import type { GuestNexus } from '../reservations/keeper.js';
-import { RefusedIo, type Sense, SENSE } from '../sense.js';
+import { RefusedIo, SENSE } from '../sense.js';
 import { type Refusal, type ScsiNexus, ScsiStatus } from '../task.js';
 import type { DiskUnit } from '../unit.js';
 
 const ABORTED: Refusal = Object.freeze({ status: ScsiStatus.TASK_ABORTED, sense: null });
 const CONFLICT: Refusal = Object.freeze({ status: ScsiStatus.RESERVATION_CONFLICT, sense: null });
-
-function checkCondition(sense: Sense): Refusal {
-  return { status: ScsiStatus.CHECK_CONDITION, sense };
-}
 
 export class Guest implements GuestNexus {
   readonly initiatorName: string;
