@@ -4,7 +4,6 @@
  * knows the unit as it was left (I9).
  */
 import { sleep, type Clock } from '../base/clock.js';
-import { PORTAL_GROUP_TAG } from '../base/iscsi-names.js';
 import { HOME_QUIET_LOOK_MS, LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import type {
   DirectoryEntry,
@@ -12,7 +11,7 @@ import type {
   TargetAnswer,
   TargetDirectory,
 } from '../iscsi/target/directory.js';
-import { redirectToHome, type HomePortals, type TargetPortal } from '../routing/redirect.js';
+import { listTargets, redirectToHome, type HomePortals, type TargetPortal } from '../routing/redirect.js';
 import type { RoutingTable } from '../routing/table.js';
 import type { Fencer } from './fencer.js';
 import type { HeldVolume } from './held-volume.js';
@@ -31,9 +30,7 @@ export class MemberDirectory implements TargetDirectory {
   ) {}
 
   list(localHost: string, localPort: number): DirectoryEntry[] {
-    const here = [{ host: localHost, port: localPort, portalGroupTag: PORTAL_GROUP_TAG }];
-    const addresses = this.everyPortal?.() ?? here;
-    return [...this.table.volumes].map(({ record }) => ({ iqn: record.iqn, addresses }));
+    return listTargets(this.table, this.everyPortal, { host: localHost, port: localPort });
   }
 
   /**

@@ -1,7 +1,9 @@
-/** Where initiators of a volume are sent: the portal of its home, as the group sees it now. */
+/** Where initiators of a volume are sent: by discovery, and to the portal of its home, as the group sees it now. */
 import { isIP } from 'node:net';
+import { PORTAL_GROUP_TAG } from '../base/iscsi-names.js';
 import type { MemberRecord } from '../group/records.js';
 import type { DirectoryEntry, TargetAnswer } from '../iscsi/target/directory.js';
+import type { RoutingTable } from './table.js';
 
 /** The portals of the members that are alive. */
 export interface HomePortals {
@@ -16,6 +18,19 @@ export function portalsOf(members: readonly MemberRecord[]): TargetPortal[] {
   return members.flatMap(({ portal, targetPort }) =>
     targetPort === undefined ? [] : [{ ...portal, portalGroupTag: targetPort }],
   );
+}
+
+/**
+ * What discovery shows of the group at one address: every volume, wherever its home is.
+ * @param everyPortal the portals of all members, where all of them serve; null: one portal sends initiators on
+ */
+export function listTargets(
+  { volumes }: RoutingTable,
+  everyPortal: (() => readonly TargetPortal[]) | null,
+  here: { readonly host: string; readonly port: number },
+): DirectoryEntry[] {
+  const addresses = everyPortal?.() ?? [{ ...here, portalGroupTag: PORTAL_GROUP_TAG }];
+  return [...volumes].map(({ record }) => ({ iqn: record.iqn, addresses }));
 }
 
 /** 0101h to the home's portal; unavailable while the home is away, so that the initiator tries again. */

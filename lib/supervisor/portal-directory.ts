@@ -3,9 +3,8 @@
  * initiators go back to the portal they first knew; it never serves a byte.
  */
 import { BlockferryError } from '../base/errors.js';
-import { PORTAL_GROUP_TAG } from '../base/iscsi-names.js';
 import type { DirectoryEntry, TargetAnswer, TargetDirectory } from '../iscsi/target/directory.js';
-import { redirectToHome, type TargetPortal } from '../routing/redirect.js';
+import { listTargets, redirectToHome, type TargetPortal } from '../routing/redirect.js';
 import type { RoutingTable } from '../routing/table.js';
 
 /** The members as their supervisor sees them. */
@@ -23,9 +22,7 @@ export class PortalDirectory implements TargetDirectory {
   ) {}
 
   list(localHost: string, localPort: number): readonly DirectoryEntry[] {
-    const here = [{ host: localHost, port: localPort, portalGroupTag: PORTAL_GROUP_TAG }];
-    const addresses = this.everyPortal?.() ?? here;
-    return [...this.table.volumes].map(({ record }) => ({ iqn: record.iqn, addresses }));
+    return listTargets(this.table, this.everyPortal, { host: localHost, port: localPort });
   }
 
   /** Asks the store, not the cache: an initiator that lost its home comes here first, just when the route changes. */
