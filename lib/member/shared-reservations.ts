@@ -10,7 +10,6 @@
  */
 import { Mutex } from 'async-mutex';
 import { z } from 'zod';
-import { assert } from '../base/assert.js';
 import { sleep, type Clock } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import {
@@ -31,7 +30,8 @@ import { NO_RESERVATIONS, type Reservations } from '../scsi/reservations/state.j
 import { NOTICES, SENSE } from '../scsi/sense.js';
 import type { ScsiNexus } from '../scsi/task.js';
 import type { Everywhere, Present } from './everywhere.js';
-import { FollowedRecords } from './followed-records.js';
+import type { FollowedRecords } from './followed-records.js';
+import { RecordKeepers } from './record-keepers.js';
 import { isInGroup } from './group-facts.js';
 
 export interface SharedReservationsOptions {
@@ -78,23 +78,19 @@ const STILL_THERE: Written = { change: { kind: 'conflict' }, revision: null };
 const CUT_SHORT: Change = { kind: 'refused', sense: SENSE.COMMAND_ABORTED };
 
 export class SharedReservations {
-  private readonly keepers = new Map<string, SharedKeeper>();
-  private records_: FollowedRecords | null = null;
   /** Who waits for others to go by a change: told when the member begins to stop. */
   readonly cutShort = new Set<() => void>();
   isStopping = false;
 
-  private constructor(readonly options: SharedReservationsOptions) {}
+  private constructor(
+    readonly options: SharedReservationsOptions,
+    private readonly keepers: RecordKeepers<SharedKeeper>,
+  ) {}
 
   /** Reads what there is, then follows. */
   static async open(options: SharedReservationsOptions): Promise<SharedReservations> {
-    const shared = new SharedReservations(options);
-    shared.records_ = await FollowedRecords.open({
-      ...options,
-      prefix: keys.reservations,
-      adopted: (volume, entry) => shared.keepers.get(volume)?.adopt(entry),
-    });
-    return shared;
+    const keepers = await RecordKeepers.open<SharedKeeper>({ ...options, prefix: keys.reservations });
+    return new SharedReservations(options, keepers);
   }
 
   /** The member stops: its sessions cannot end while their commands wait for others. */
@@ -109,21 +105,17 @@ export class SharedReservations {
   }
 
   get records(): FollowedRecords {
-    assert(this.records_ !== null, 'reservations are used once they are open');
-    return this.records_;
+    return this.keepers.records;
   }
 
   /** The keeper of a volume at this member. */
   keeperOf(volume: string, volumeId: number): ReservationKeeper {
-    const keeper = new SharedKeeper(this, volume, volumeId);
-    this.keepers.set(volume, keeper);
-    keeper.adopt(this.records.get(volume));
-    return keeper;
+    return this.keepers.add(volume, new SharedKeeper(this, volume, volumeId));
   }
 
   /** The volume was deleted. */
   forget(volume: string, volumeId: number): void {
-    if (this.keepers.get(volume)?.volumeId === volumeId) this.keepers.delete(volume);
+    this.keepers.forget(volume, volumeId);
   }
 
   /** Another member has changed something. */
@@ -139,7 +131,7 @@ export class SharedReservations {
 
   /** A process has left the group: what RESERVE (6) gave to a nexus with it has ended. */
   memberLeft(): void {
-    for (const keeper of this.keepers.values()) keeper.releaseOfTheGone();
+    for (const keeper of this.keepers.all()) keeper.releaseOfTheGone();
   }
 }
 

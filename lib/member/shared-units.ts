@@ -5,7 +5,6 @@
  * commit compares this record, in turn.
  */
 import { Mutex } from 'async-mutex';
-import { assert } from '../base/assert.js';
 import { sleep, type Clock } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
 import { READ_BACK_RETRY_MS } from '../base/limits.js';
@@ -14,7 +13,8 @@ import { ATTEMPTS_MAX } from '../group/attempts.js';
 import { UnitRecord, formatRecord, keys, parseRecord } from '../group/records.js';
 import type { GroupStore, StoreCompare, StoreEntry } from '../group/store.js';
 import { DEFAULT_FACTS, type UnitFacts, type UnitKeeper } from '../scsi/state.js';
-import { FollowedRecords } from './followed-records.js';
+import type { FollowedRecords } from './followed-records.js';
+import { RecordKeepers } from './record-keepers.js';
 
 export interface SharedUnitsOptions {
   readonly store: GroupStore;
@@ -37,21 +37,17 @@ export interface VolumeUnits {
 }
 
 export class SharedUnits implements VolumeUnits {
-  private readonly keepers = new Map<string, SharedUnitKeeper>();
-  private records_: FollowedRecords | null = null;
   isClosed = false;
 
-  private constructor(readonly options: SharedUnitsOptions) {}
+  private constructor(
+    readonly options: SharedUnitsOptions,
+    private readonly keepers: RecordKeepers<SharedUnitKeeper>,
+  ) {}
 
   /** Reads what there is, then follows. */
   static async open(options: SharedUnitsOptions): Promise<SharedUnits> {
-    const shared = new SharedUnits(options);
-    shared.records_ = await FollowedRecords.open({
-      ...options,
-      prefix: keys.units,
-      adopted: (volume, entry) => shared.keepers.get(volume)?.adopt(entry),
-    });
-    return shared;
+    const keepers = await RecordKeepers.open<SharedUnitKeeper>({ ...options, prefix: keys.units });
+    return new SharedUnits(options, keepers);
   }
 
   close(): void {
@@ -60,20 +56,16 @@ export class SharedUnits implements VolumeUnits {
   }
 
   get records(): FollowedRecords {
-    assert(this.records_ !== null, 'units are used once they are open');
-    return this.records_;
+    return this.keepers.records;
   }
 
   keeperOf(volume: string, volumeId: number): UnitKeeper {
-    const keeper = new SharedUnitKeeper(this, volume, volumeId);
-    this.keepers.set(volume, keeper);
-    keeper.adopt(this.records.get(volume));
-    return keeper;
+    return this.keepers.add(volume, new SharedUnitKeeper(this, volume, volumeId));
   }
 
   /** The volume was deleted. */
   forget(volume: string, volumeId: number): void {
-    if (this.keepers.get(volume)?.volumeId === volumeId) this.keepers.delete(volume);
+    this.keepers.forget(volume, volumeId);
   }
 
   async catchUp(volume: string): Promise<void> {
