@@ -52,14 +52,23 @@ export function pattern(length: number, tag: number): Buffer {
   return bytes;
 }
 
-async function readBytes(device: BlockDevice, offset: number, length: number): Promise<Buffer> {
+export async function readBytes(
+  device: Pick<BlockDevice, 'submit'>,
+  offset: number,
+  length: number,
+): Promise<Buffer> {
   // Filled with rubbish first: a device that leaves the buffer alone must not pass for one that read zeros.
   const into = Buffer.alloc(length, 0xee);
   await submitAndWait(device, 'read', offset, length, into);
   return into;
 }
 
-function writeBytes(device: BlockDevice, offset: number, data: Buffer, fua = false): Promise<void> {
+export function writeBytes(
+  device: Pick<BlockDevice, 'submit'>,
+  offset: number,
+  data: Buffer,
+  fua = false,
+): Promise<void> {
   return submitAndWait(device, 'write', offset, data.length, data, fua);
 }
 

@@ -164,13 +164,6 @@ export function twoMembers(): { world: World; home: Place; other: Place } {
   return { world, home: world.start('m1'), other: world.start('m2') };
 }
 
-export const turns = async (count = 30): Promise<void> => {
-  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
-};
-
-export const soon = (): Promise<string> =>
-  new Promise((resolve) => setTimeout(resolve, 100, 'still under way'));
-
 /** Breaks the link under the next requests of a type. */
 export function breakLink(world: World, type: number, times: number): void {
   world.peers.fate = (_member: string, request: PeerRequest) => {

@@ -20,7 +20,7 @@ import { pattern } from './device-suite.js';
 import { FakePeers } from './fake-peers.js';
 import { RamDevice } from './ram-device.js';
 import { IDENTITY, type RunnerTask, said, scsiRunner } from './scsi-runner.js';
-import { until } from './wait.js';
+import { turns, until } from './wait.js';
 
 export const BLOCK = 512;
 export const PIECE = PIECE_BYTES_MAX / BLOCK;
@@ -32,13 +32,6 @@ export const DEVICE_FAILURE = 'a/0d/01';
 export const TO = copyList([OWN, OTHER], [segment({ destination: 1, to: 100, blocks: 2 * PIECE })]);
 /** ... and the other way round. */
 export const FROM = copyList([OWN, OTHER], [segment({ source: 1, from: 100, blocks: 2 * PIECE })]);
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-export const turns = async (count = 40): Promise<void> => {
-  for (let i = 0; i < count; i++) await turn();
-};
-export const soon = (): Promise<string> =>
-  new Promise((resolve) => setTimeout(resolve, 100, 'still under way'));
 
 /** What all members hold of the other unit in common, which can keep I/O waiting. */
 class CommonDisk extends RamDevice {

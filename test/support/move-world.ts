@@ -17,8 +17,9 @@ import type { HeldFile } from '../../lib/migration/held-file.js';
 import { MoveStats } from '../../lib/migration/move-stats.js';
 import { Pacer } from '../../lib/migration/pacer.js';
 import { moveExtents } from '../../lib/migration/source-move.js';
+import { ask } from '../../lib/peer/ask.js';
 import { HolderService, isHolderRequest } from '../../lib/peer/holder-service.js';
-import { PeerStatus } from '../../lib/peer/contract.js';
+import { PeerStatus, PeerType, type PeerTypeCode } from '../../lib/peer/contract.js';
 import { RemoteSlot } from '../../lib/peer/remote-slot.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
 import { RoutingTable } from '../../lib/routing/table.js';
@@ -27,6 +28,7 @@ import { LocalSlot } from '../../lib/volume/local-slot.js';
 import { Volume } from '../../lib/volume/volume.js';
 import { FakePeers } from './fake-peers.js';
 import { RamDevice } from './ram-device.js';
+import { turn } from './wait.js';
 
 const PAGE_BYTES = 4096;
 const NOTHING = Buffer.alloc(PAGE_BYTES);
@@ -299,6 +301,13 @@ function failNoVolume(): never {
   throw new Error('the world has no volume');
 }
 
+/** What m1 would send m2 about extent 0, by hand. */
+export async function send(world: MoveWorld, type: PeerTypeCode, token: number, byte = 0): Promise<number> {
+  const data = type === PeerType.MIRROR_WRITE ? Buffer.alloc(512, byte) : Buffer.alloc(0);
+  const fields = { type, volumeId: 1, token, epoch: 1, lengthBytes: data.length };
+  return (await ask(world.peers.hub('m1'), 'm2', fields, data)).status;
+}
+
 /** The machine's clock, so many times as fast. */
 export function hurriedClock(times: number): Clock {
   return {
@@ -416,7 +425,7 @@ export class Foreground {
         this.busy.splice(this.busy.indexOf(range), 1);
         this.operations += 1;
       }
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
     }
   }
 

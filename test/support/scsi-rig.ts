@@ -11,6 +11,8 @@ import { RamDevice } from './ram-device.js';
 import { IDENTITY, type Runner, scsiRunner } from './scsi-runner.js';
 
 export const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
+/** Bytes as "70 00 05", so that a difference can be read. */
+export const shown = (bytes: Buffer): string => bytes.toString('hex').replace(/..(?=.)/g, '$& ');
 
 /** The CDB of a family in its three sizes; byte 1 is `flags`. */
 export const cdb10 = (opcode: string, flags: number, lba: number, blocks: number): string =>

@@ -4,6 +4,21 @@ export function sleepMs(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+/** What else is under way goes on meanwhile. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** So many turns of the event loop: by then what waits for nothing else has happened. */
+export async function turns(count = 40): Promise<void> {
+  for (let i = 0; i < count; i++) await turn();
+}
+
+/** For a race with what is held up, and must not end meanwhile. */
+export function soon(): Promise<string> {
+  return new Promise((resolve) => setTimeout(resolve, 100, 'still under way'));
+}
+
 /** Waits until `holds` says so; rejects with `what` when that does not come. Looks at once, then less and less often. */
 export async function until(
   what: string,

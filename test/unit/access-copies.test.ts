@@ -9,7 +9,7 @@ import { PeerType } from '../../lib/peer/contract.js';
 import { copyList, endOf, HOST, segment } from '../support/copy-rig.js';
 import { hex } from '../support/scsi-rig.js';
 import { nexusOf, SAID } from '../support/scsi-runner.js';
-import { until } from '../support/wait.js';
+import { soon, turns, until } from '../support/wait.js';
 import {
   BLOCK,
   DEVICE_FAILURE,
@@ -24,8 +24,6 @@ import {
   isCopied,
   nothingIsLeft,
   senseOf,
-  soon,
-  turns,
   twoHomes,
   type Place,
   type Rig,

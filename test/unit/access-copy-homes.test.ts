@@ -21,12 +21,11 @@ import {
   isCopied,
   nothingIsLeft,
   senseOf,
-  soon,
-  turns,
   twoHomes,
   type Place,
   type Rig,
 } from '../support/guest-rig.js';
+import { soon, turns } from '../support/wait.js';
 
 /** Breaks the link under the next requests of a type, before they are read. */
 function breakLink({ world }: Rig, types: readonly number[], times = 1): void {

@@ -15,10 +15,9 @@ import {
   WRITE,
   block,
   breakLink,
-  soon,
-  turns,
   twoMembers,
 } from '../support/errand-rig.js';
+import { soon, turns } from '../support/wait.js';
 
 t.test('a WRITE whose link breaks is said to be in doubt, and never sent again', async (t) => {
   const { world, other } = twoMembers();
@@ -41,8 +40,7 @@ t.test('so is one that is carried out all the same, once', async (t) => {
   await turns();
   world.peers.lose('m1');
   home.serve();
-  const pause = new Promise((resolve) => setTimeout(resolve, 100, 'still under way'));
-  t.equal(await Promise.race([writing, pause]), 'still under way');
+  t.equal(await Promise.race([writing, soon()]), 'still under way');
   world.disk.release();
   t.equal(await writing, BUSY);
   t.equal(world.disk.writes, 1);

@@ -12,14 +12,12 @@ import { cdb10 } from '../support/scsi-rig.js';
 import { nexusOf } from '../support/scsi-runner.js';
 import { read10 } from '../support/target-initiator.js';
 import { IQN, TargetRig } from '../support/target-rig.js';
-import { until } from '../support/wait.js';
+import { soon, turns, until } from '../support/wait.js';
 import {
   READY,
   STATE_CHANGED,
   WRITE,
   block,
-  soon,
-  turns,
   twoMembers,
   type Place,
   type World,

@@ -20,7 +20,7 @@ import { Outbox } from '../../lib/iscsi/initiator/outbox.js';
 import { Opcode } from '../../lib/iscsi/wire/opcodes.js';
 import { valueOf } from '../../lib/iscsi/wire/text-keys.js';
 import { SCRIPTED_OFFER, ScriptedTarget } from '../support/scripted-target.js';
-import { until } from '../support/wait.js';
+import { sleepMs, until } from '../support/wait.js';
 
 async function target(t: Test, sizeBytes?: number): Promise<ScriptedTarget> {
   const made = await new ScriptedTarget(sizeBytes).listen();
@@ -36,7 +36,6 @@ async function connect(t: Test, made: ScriptedTarget, options: InitiatorOptions 
 
 const recovered = (initiator: Initiator): Promise<Recovery> =>
   new Promise((resolve) => initiator.once('recovered', resolve));
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const random = (length: number): Buffer =>
   Buffer.from(Array.from({ length }, (_, i) => (i * 31 + (i >> 8)) & 255));
 
@@ -144,7 +143,7 @@ t.test('what a slow socket has not taken yet is never written over', async (t) =
     sent.push(Buffer.alloc(48, i), data, Buffer.alloc(-data.length & 3));
     if (i % 4 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
-  await pause(20);
+  await sleepMs(20);
   slow.end();
   await finished(slow);
   t.ok(Buffer.concat(taken).equals(Buffer.concat(sent)));
@@ -162,10 +161,10 @@ t.test('the command window is filled and never exceeded', async (t) => {
     return connection === made.last;
   };
   const reads = Promise.all(Array.from({ length: 20 }, (_, i) => initiator.read(i, 1)));
-  await pause(20);
+  await sleepMs(20);
   t.equal(held.length, 4, 'as many as the window holds');
   made.last.nopIn(0xffffffff);
-  await pause(20);
+  await sleepMs(20);
   t.equal(held.length, 4, 'a closed window stays closed');
   made.onCommand = null;
   made.window = 4;
@@ -251,7 +250,7 @@ t.test(
     const again = recovered(initiator);
     const writes = [1, 2, 3].map((lba) => initiator.write(lba, Buffer.alloc(512, lba)));
     const read = initiator.read(9, 1);
-    await pause(30);
+    await sleepMs(30);
     connections = home.connections.length;
     home.last.drop();
     await Promise.all([...writes, read]);
@@ -325,7 +324,7 @@ t.test('recovery tries again with pauses, and gives up at its deadline', async (
   await made.close();
   const read = initiator.read(0, 1);
   const again = recovered(initiator);
-  await pause(120);
+  await sleepMs(120);
   await made.listen(port);
   await read;
   t.ok((await again).attempts > 2);
@@ -335,7 +334,7 @@ t.test('recovery tries again with pauses, and gives up at its deadline', async (
   await made.close();
   const given = await pending;
   if (given instanceof Error) t.match(given, { code: 'UNAVAILABLE', message: /within 100 ms/ });
-  await pause(200);
+  await sleepMs(200);
   await t.rejects(hopeless.read(0, 1), { code: 'UNAVAILABLE' }, 'later commands fail at once');
 });
 
@@ -379,7 +378,7 @@ t.test('task management ends what it names', async (t) => {
   const initiator = await connect(t, made);
   made.onCommand = () => true;
   const hanging = initiator.execute(Buffer.alloc(6));
-  await pause(10);
+  await sleepMs(10);
   t.equal(await initiator.taskManagement(5), 0);
   t.equal((await hanging).status, 0x40);
 });

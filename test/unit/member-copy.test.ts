@@ -14,12 +14,11 @@ import { again, beginCopy, copyCdb, copyList, cscd, endOf, HOST, segment } from 
 import { makeGroup } from '../support/member-group.js';
 import { makeRig, type MemberRig } from '../support/member-rig.js';
 import { SAID, said, scsiRunner } from '../support/scsi-runner.js';
-import { until } from '../support/wait.js';
+import { soon, until } from '../support/wait.js';
 
 const NOT_REACHABLE = 'a/0d/02';
 const SIZE = 4 * 1024 * 1024;
 const BLOCK = 4096;
-const soon = (): Promise<string> => new Promise((resolve) => setTimeout(resolve, 100, 'still under way'));
 
 /** Volumes v and w, which HOST is logged in to, and a list that copies from one to the other. */
 async function twoVolumes(t: Test) {

@@ -1,6 +1,7 @@
 /** The office of a home: who rests on being the only one to serve a unit, and when that is so. */
 import t from 'tap';
 import { HomeOffice } from '../../lib/member/home-office.js';
+import { turn } from '../support/wait.js';
 
 /** An office whose home, and whose others, are the test's. */
 function world() {
@@ -12,12 +13,11 @@ function world() {
     othersGone: () => new Promise((resolve) => asked.push(resolve)),
   });
   const enter = (name: string): void => office.enter(() => seen.push(name));
-  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-  return { office, at, asked, seen, enter, turn };
+  return { office, at, asked, seen, enter };
 }
 
 t.test('nobody enters before the sessions of the home before have gone, and then everybody', async (t) => {
-  const { asked, seen, enter, turn } = world();
+  const { asked, seen, enter } = world();
   enter('one');
   enter('two');
   await turn();
@@ -31,7 +31,7 @@ t.test('nobody enters before the sessions of the home before have gone, and then
 });
 
 t.test('a home is given away when nobody is inside, and nobody enters meanwhile', async (t) => {
-  const { office, at, asked, seen, enter, turn } = world();
+  const { office, at, asked, seen, enter } = world();
   enter('one');
   asked[0]?.();
   await turn();
@@ -50,7 +50,7 @@ t.test('a home is given away when nobody is inside, and nobody enters meanwhile'
 });
 
 t.test('elsewhere nobody enters; a home that comes back asks anew', async (t) => {
-  const { office, at, asked, seen, enter, turn } = world();
+  const { office, at, asked, seen, enter } = world();
   enter('one');
   at.home = false;
   office.close();

@@ -18,7 +18,7 @@ import { FakePeers } from '../support/fake-peers.js';
 import { RamDevice } from '../support/ram-device.js';
 import { cdb10, hex } from '../support/scsi-rig.js';
 import { IDENTITY, nexusOf, said, scsiRunner } from '../support/scsi-runner.js';
-import { until } from '../support/wait.js';
+import { sleepMs, until } from '../support/wait.js';
 
 const A = 'a'.repeat(16);
 const B = 'b'.repeat(16);
@@ -135,7 +135,6 @@ function endsLate({ nexus }: { nexus: ReturnType<typeof nexusOf> }): () => void 
   return () => waiting.splice(0).forEach((done) => done());
 }
 
-const passes = (ms: number): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, ms));
 const TWO_DEADLINES_MS = (2 * FENCE_DEADLINE_MS) / FASTER;
 
 t.test('PREEMPT AND ABORT is answered when all has ended, however long that takes', async (t) => {
@@ -147,11 +146,11 @@ t.test('PREEMPT AND ABORT is answered when all has ended, however long that take
   const ends = endsLate(there);
   let answer = '';
   const answered = two.out(PREEMPT_AND_ABORT, B, A).then((said) => (answer = said));
-  await passes(TWO_DEADLINES_MS / 4);
+  await sleepMs(TWO_DEADLINES_MS / 4);
   t.equal(here.nexus.aborts, 1, 'what is at the member itself waits for nobody');
   t.equal(await there.says(WRITE), '6/2a/05');
   t.equal(await there.out(REGISTER, NONE, A), 'GOOD');
-  await passes(TWO_DEADLINES_MS);
+  await sleepMs(TWO_DEADLINES_MS);
   t.equal(answer, '');
   t.equal(await there.says(WRITE), 'GOOD', 'told once, however often it is asked');
   t.equal(there.nexus.aborts, 1, 'nor is it what comes later that is aborted');
@@ -169,7 +168,7 @@ t.test('PREEMPT AND ABORT while the member that has not answered leaves', async 
   t.equal(await there.out(REGISTER, NONE, A), 'GOOD');
   endsLate(there);
   const answered = two.out(PREEMPT_AND_ABORT, B, A);
-  await passes(TWO_DEADLINES_MS);
+  await sleepMs(TWO_DEADLINES_MS);
   world.present.delete('m2');
   world.peers.lose('m2');
   t.equal(await answered, 'GOOD');
@@ -183,7 +182,7 @@ t.test('PREEMPT AND ABORT at a member that stops before it has ended', async (t)
   t.equal(await there.out(REGISTER, NONE, A), 'GOOD');
   const ends = endsLate(there);
   const answered = two.out(PREEMPT_AND_ABORT, B, A);
-  await passes(TWO_DEADLINES_MS / 4);
+  await sleepMs(TWO_DEADLINES_MS / 4);
   m1.shared.stopAsking();
   t.equal(await answered, 'b/00/00', 'neither done nor BUSY, which says that nothing was');
   ends();
@@ -203,7 +202,7 @@ t.test('a member that stops asks nobody again', async (t) => {
   m1.shared.stopAsking();
   t.equal(await answered, 'b/00/00');
   const before = asked;
-  await passes(TWO_DEADLINES_MS / 4);
+  await sleepMs(TWO_DEADLINES_MS / 4);
   t.ok(asked <= before + 1, 'but for what was on its way');
 });
 
@@ -247,7 +246,7 @@ const RESERVE_UNIT = '16 00 00 00 00 00';
 async function isFree(other: { says(cdb: string): Promise<string> }): Promise<boolean> {
   for (let i = 0; i < 50; i++) {
     if ((await other.says(WRITE)) === 'GOOD') return true;
-    await passes(10);
+    await sleepMs(10);
   }
   return false;
 }
@@ -272,7 +271,7 @@ t.test('RESERVE of a process that is gone by the time others hear of it', async 
   };
   await world.store.txn([], [{ put: keys.member('m3'), value: JSON.stringify(recordOf('m3', 'm3-1')) }]);
   await reserve('m3-1');
-  await passes(100);
+  await sleepMs(100);
   t.equal(await two.says(WRITE), CONFLICT, 'one that is there, and was not heard of yet, keeps it');
   await reserve('m1-1');
   t.equal(await isFree(two), true);
@@ -288,7 +287,7 @@ t.test('RESERVE ends with its session though the store is away just then', async
   away();
   m1.server.nexusEnded(one.nexus);
   t.equal(await two.says(WRITE), 'GOOD', 'it holds here at once');
-  await passes(50);
+  await sleepMs(50);
   world.store.get = get;
   await until('the store has it', async () => {
     const entry = await get.call(world.store, keys.reservation('v'));
@@ -299,22 +298,22 @@ t.test('RESERVE ends with its session though the store is away just then', async
   t.equal(await one.says(RESERVE_UNIT), 'GOOD');
   away();
   m1.server.nexusEnded(one.nexus);
-  await passes(20);
+  await sleepMs(20);
   m1.server.nexusBegan(one.nexus);
   const again = one.says(RESERVE_UNIT);
-  await passes(20);
+  await sleepMs(20);
   world.store.get = get;
   t.equal(await again, BUSY, 'nothing is done before it');
-  await passes(200);
+  await sleepMs(200);
   t.equal(await one.says(RESERVE_UNIT), 'GOOD');
   t.equal(await two.says(WRITE), CONFLICT, 'what the next session was given is not what ends');
   away();
   let asked = 0;
   m1.server.nexusEnded(one.nexus);
-  await passes(20);
+  await sleepMs(20);
   m1.shared.close();
   world.store.get = () => Promise.reject(new Error(`away ${(asked += 1)}`));
-  await passes(300);
+  await sleepMs(300);
   t.equal(asked, 0, 'a member that has stopped asks for nothing');
 });
 

@@ -8,28 +8,17 @@ import { IoError, submitAndWait, type BlockIo } from '../../lib/block/device.js'
 import { formatRecord, keys } from '../../lib/group/records.js';
 import { formatSeal } from '../../lib/migration/messages.js';
 import { ask } from '../../lib/peer/ask.js';
-import { PeerStatus, PeerType, type PeerTypeCode } from '../../lib/peer/contract.js';
-import { hurriedClock, MoveWorld, VOLUME, type WorldMember } from '../support/move-world.js';
-import { until } from '../support/wait.js';
+import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
+import { hurriedClock, MoveWorld, send, VOLUME, type WorldMember } from '../support/move-world.js';
+import { turns, until } from '../support/wait.js';
 
 const HURRY = 100;
-
-async function turns(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
-}
 
 /** A world whose pauses take a hundredth of their time. */
 async function startWorld(seed: number, ...names: string[]): Promise<MoveWorld> {
   const world = Object.assign(new MoveWorld(seed, 2), { clock: hurriedClock(HURRY) });
   await world.start(...names);
   return world;
-}
-
-/** What m1 would send m2 about extent 0, by hand. */
-async function send(world: MoveWorld, type: PeerTypeCode, token: number, byte = 0): Promise<number> {
-  const data = type === PeerType.MIRROR_WRITE ? Buffer.alloc(512, byte) : Buffer.alloc(0);
-  const fields = { type, volumeId: 1, token, epoch: 1, lengthBytes: data.length };
-  return (await ask(world.peers.hub('m1'), 'm2', fields, data)).status;
 }
 
 /** Keeps operations of one kind until they are let go. */

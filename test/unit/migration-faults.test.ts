@@ -1,25 +1,14 @@
 /** Single faults at chosen moments of a move and of forwarding, in the world of migration-world.test.ts. */
 import t from 'tap';
-import { systemClock, type Clock } from '../../lib/base/clock.js';
 import { EXTENT_BYTES_MIN, MOVE_HOLD_MS_MAX, MOVE_STEP_MS_MAX } from '../../lib/base/limits.js';
 import { submitAndWait, type BlockIo } from '../../lib/block/device.js';
-import { ask } from '../../lib/peer/ask.js';
-import { PeerStatus, PeerType, type PeerTypeCode } from '../../lib/peer/contract.js';
-import { Foreground, MoveWorld } from '../support/move-world.js';
-import { until } from '../support/wait.js';
-
-async function turns(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
-}
+import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
+import { Foreground, hurriedClock, MoveWorld, send } from '../support/move-world.js';
+import { turns, until } from '../support/wait.js';
 
 /** A world whose pauses take a hundredth of their time. */
 function hurried(world: MoveWorld): MoveWorld {
-  const clock: Clock = {
-    ...systemClock,
-    nowMs: () => systemClock.nowMs() * 100,
-    after: (delayMs, fire) => systemClock.after(delayMs / 100, fire),
-  };
-  return Object.assign(world, { clock });
+  return Object.assign(world, { clock: hurriedClock(100) });
 }
 
 t.test('a flush by an old route reaches the holders of the current one (I1, I4)', async (t) => {
@@ -212,27 +201,26 @@ t.test('nothing of an attempt that is over lands in the next one', async (t) => 
   const world = new MoveWorld(18, 1);
   await world.start('m1', 'm2');
   const { file } = world.member('m2');
-  const send = async (type: PeerTypeCode, token: number, byte = 0): Promise<number> => {
-    const data = type === PeerType.MIRROR_WRITE ? Buffer.alloc(512, byte) : Buffer.alloc(0);
-    const fields = { type, volumeId: 1, token, epoch: 1, lengthBytes: data.length };
-    return (await ask(world.peers.hub('m1'), 'm2', fields, data)).status;
-  };
-  t.equal(await send(PeerType.EXTENT_BEGIN, 5), PeerStatus.OK);
-  t.equal(await send(PeerType.MIRROR_WRITE, 4, 4), PeerStatus.STALE, 'of an attempt before');
+  t.equal(await send(world, PeerType.EXTENT_BEGIN, 5), PeerStatus.OK);
+  t.equal(await send(world, PeerType.MIRROR_WRITE, 4, 4), PeerStatus.STALE, 'of an attempt before');
   const late: BlockIo[] = [];
   const submit = file.submit.bind(file);
   file.submit = (io) => void (io.op === 'write' ? late.push(io) : submit(io));
-  const slow = send(PeerType.MIRROR_WRITE, 5, 5);
+  const slow = send(world, PeerType.MIRROR_WRITE, 5, 5);
   while (late.length === 0) await turns(1);
   file.submit = submit;
-  const aborted = send(PeerType.EXTENT_ABORT, 5);
+  const aborted = send(world, PeerType.EXTENT_ABORT, 5);
   await turns(20);
-  const begun = send(PeerType.EXTENT_BEGIN, 6);
+  const begun = send(world, PeerType.EXTENT_BEGIN, 6);
   await turns(20);
-  t.equal(await send(PeerType.MIRROR_WRITE, 5, 5), PeerStatus.STALE, 'of the one that is being aborted');
+  t.equal(
+    await send(world, PeerType.MIRROR_WRITE, 5, 5),
+    PeerStatus.STALE,
+    'of the one that is being aborted',
+  );
   for (const io of late) submit(io);
   t.same(await Promise.all([slow, aborted, begun]), [PeerStatus.OK, PeerStatus.OK, PeerStatus.OK]);
-  t.equal(await send(PeerType.MIRROR_WRITE, 6, 6), PeerStatus.OK);
+  t.equal(await send(world, PeerType.MIRROR_WRITE, 6, 6), PeerStatus.OK);
   await turns(20);
   t.equal(file.ram.bytes[0], 6);
   await world.close();

@@ -13,14 +13,12 @@ import {
   senseOfIoError,
 } from '../../lib/scsi/sense.js';
 import { RamDevice } from '../support/ram-device.js';
+import { shown } from '../support/scsi-rig.js';
 import { SAID, said, scsiRunner } from '../support/scsi-runner.js';
 
 const BLOCK = 512;
 const SIZE = 1024 * BLOCK;
 const { run } = scsiRunner(new RamDevice(SIZE, BLOCK));
-
-/** Bytes as "70 00 05", so that a difference can be read. */
-const shown = (bytes: Buffer): string => bytes.toString('hex').replace(/..(?=.)/g, '$& ');
 
 const ascii = (text: string): string => shown(Buffer.from(text, 'latin1'));
 

@@ -24,9 +24,9 @@ import {
   SIZE,
   twoUnits,
 } from '../support/copy-rig.js';
-import { hex } from '../support/scsi-rig.js';
+import { hex, shown } from '../support/scsi-rig.js';
 import { nexusOf, SAID, said } from '../support/scsi-runner.js';
-import { until } from '../support/wait.js';
+import { turn, until } from '../support/wait.js';
 
 const [A, B] = [cscd(NAA_A), cscd(NAA_B)];
 const BLOCK = 512;
@@ -34,9 +34,6 @@ const PIECE = PIECE_BYTES_MAX / BLOCK;
 const NOT_REACHABLE = 'a/0d/02';
 const DEVICE_FAILURE = 'a/0d/01';
 const CONFLICT = 'status 18';
-
-const shown = (bytes: Buffer): string => bytes.toString('hex').replace(/..(?=.)/g, '$& ');
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 t.test('within a unit', async (t) => {
   const [a] = twoUnits();

@@ -19,6 +19,7 @@ import {
   said,
   scsiRunner,
 } from '../support/scsi-runner.js';
+import { turns } from '../support/wait.js';
 
 const BLOCK = 512;
 const bytes = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex');
@@ -44,10 +45,6 @@ const HEADER6 = '00 00 00 00';
 const CACHING = (wce: boolean): string => `08 12 ${wce ? '04' : '00'}${' 00'.repeat(17)}`;
 const CONTROL = (dSense: boolean, swp: boolean): string =>
   `0a 0a ${dSense ? '04' : '00'} 10 ${swp ? '08' : '00'} 40${' 00'.repeat(6)}`;
-
-async function turns(count: number): Promise<void> {
-  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
-}
 
 /** MODE SELECT(6) of that list, as libiscsi sends it: PF. */
 function select6(run: (cdb: string, data?: Buffer) => Promise<Outcome>, list: string): Promise<Outcome> {

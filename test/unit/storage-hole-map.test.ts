@@ -9,7 +9,7 @@ import type { NativeCalls } from '../../lib/storage/native.js';
 import { MISS } from '../../lib/storage/page-cache-read.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { systemDoors } from '../../lib/storage/doors.js';
-import { pattern } from '../support/device-suite.js';
+import { pattern, readBytes } from '../support/device-suite.js';
 import { doorsWith, existing, makeSharedFolder, newFile } from '../support/storage-doors.js';
 
 const BLOCK = 4096;
@@ -59,10 +59,8 @@ class Watched {
   }
 }
 
-async function readAt(file: SparseFile, offset: number, length = BLOCK): Promise<Buffer> {
-  const data = Buffer.alloc(length, 0xee);
-  await submitAndWait(file, 'read', offset, length, data);
-  return data;
+function readAt(file: SparseFile, offset: number, length = BLOCK): Promise<Buffer> {
+  return readBytes(file, offset, length);
 }
 
 const isZero = (data: Buffer): boolean => data.every((byte) => byte === 0);

@@ -12,7 +12,7 @@ import type { StorageDoors } from '../../lib/storage/doors.js';
 import { MISS, UNSUPPORTED } from '../../lib/storage/page-cache-read.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { systemDoors } from '../../lib/storage/doors.js';
-import { pattern } from '../support/device-suite.js';
+import { pattern, readBytes, writeBytes } from '../support/device-suite.js';
 import { doorsWith, HandClock, makeSharedFolder, newFile, systemError } from '../support/storage-doors.js';
 
 const KiB = 1024;
@@ -22,16 +22,6 @@ let serial = 0;
 
 function openWith(doors: StorageDoors, sizeBytes = MiB): Promise<SparseFile> {
   return SparseFile.open(join(folder, `${serial++}.img`), newFile(sizeBytes), doors);
-}
-
-async function readBack(file: SparseFile, offset: number, length: number): Promise<Buffer> {
-  const data = Buffer.alloc(length, 0xee);
-  await submitAndWait(file, 'read', offset, length, data);
-  return data;
-}
-
-function write(file: SparseFile, offset: number, data: Buffer, fua = false): Promise<void> {
-  return submitAndWait(file, 'write', offset, data.length, data, fua);
 }
 
 type SyncCallback = (error: NodeJS.ErrnoException | null) => void;
@@ -102,7 +92,7 @@ await t.test('I1: after a failed fdatasync nothing is called durable again', asy
   t.strictSame(await journal.settled(), ['covered: medium-write', 'waiting: medium-write']);
   t.equal(syncs.held.length, 0, 'no second fdatasync, which would succeed and lie');
   journal.note('later flush', file.sync());
-  journal.note('later FUA', write(file, 512, pattern(512, 2), true));
+  journal.note('later FUA', writeBytes(file, 512, pattern(512, 2), true));
   journal.note('later discard', submitAndWait(file, 'discard', 0, 512, undefined, true));
   await new Promise((resolve) => setTimeout(resolve, 20));
   t.strictSame(await journal.settled(), [
@@ -110,8 +100,8 @@ await t.test('I1: after a failed fdatasync nothing is called durable again', asy
     'later FUA: medium-write',
     'later discard: medium-write',
   ]);
-  await write(file, 0, pattern(512, 3));
-  t.ok((await readBack(file, 0, 512)).equals(pattern(512, 3)), 'plain I/O goes on');
+  await writeBytes(file, 0, pattern(512, 3));
+  t.ok((await readBytes(file, 0, 512)).equals(pattern(512, 3)), 'plain I/O goes on');
   t.equal(syncs.held.length, 0);
   await t.rejects(file.close(), { code: 'IO', message: /did not reach the disk/, hint: /check/ });
 });
@@ -134,12 +124,12 @@ await t.test('I1: a FUA write is durable by itself: O_DSYNC, all of its bytes, n
       },
     }),
   );
-  await write(file, 512, pattern(512, 1), true);
+  await writeBytes(file, 512, pattern(512, 1), true);
   t.strictSame(pieces, [
     [true, 0, 512],
     [true, 300, 812],
   ]);
-  t.ok((await readBack(file, 512, 512)).equals(pattern(512, 1)));
+  t.ok((await readBytes(file, 512, 512)).equals(pattern(512, 1)));
   t.equal(syncs.held.length, 0);
   const closed = file.close();
   await new Promise((resolve) => setImmediate(resolve));
@@ -157,10 +147,10 @@ await t.test(
           setImmediate(callback, systemError(errno), 0),
       }),
     );
-    await t.rejects(write(file, 0, pattern(512, 1), true), { code: 'no-space' });
+    await t.rejects(writeBytes(file, 0, pattern(512, 1), true), { code: 'no-space' });
     await file.sync();
     errno = 'EIO';
-    await t.rejects(write(file, 0, pattern(512, 1), true), { code: 'medium-write' });
+    await t.rejects(writeBytes(file, 0, pattern(512, 1), true), { code: 'medium-write' });
     await t.rejects(file.sync(), { code: 'medium-write' });
     await t.rejects(file.close(), { code: 'IO' });
   },
@@ -184,9 +174,9 @@ await t.test('close waits for what is in flight, then syncs', async (t) => {
     }),
     4 * MiB,
   );
-  const written = write(file, 0, pattern(2 * MiB, 1));
+  const written = writeBytes(file, 0, pattern(2 * MiB, 1));
   const closed = file.close();
-  await t.rejects(write(file, 0, pattern(512, 1)), { code: 'aborted' }, 'nothing new after close');
+  await t.rejects(writeBytes(file, 0, pattern(512, 1)), { code: 'aborted' }, 'nothing new after close');
   release();
   await written;
   await closed;
@@ -216,8 +206,8 @@ await t.test('a short read goes on in the pool where it stopped', async (t) => {
   );
   const file = await openWith(doors);
   const data = pattern(8 * KiB, 7);
-  await write(file, 4 * KiB, data);
-  t.ok((await readBack(file, 4 * KiB, 8 * KiB)).equals(data), 'a miss');
+  await writeBytes(file, 4 * KiB, data);
+  t.ok((await readBytes(file, 4 * KiB, 8 * KiB)).equals(data), 'a miss');
   t.strictSame(
     asked.splice(0),
     [
@@ -228,7 +218,7 @@ await t.test('a short read goes on in the pool where it stopped', async (t) => {
     'three short reads',
   );
   cached = 4 * KiB;
-  t.ok((await readBack(file, 4 * KiB, 8 * KiB)).equals(data), 'half a hit');
+  t.ok((await readBytes(file, 4 * KiB, 8 * KiB)).equals(data), 'half a hit');
   t.strictSame(asked[0], [4 * KiB, 4 * KiB], 'only the rest is fetched');
   t.equal(file.counters.misses, 2);
   t.equal(file.counters.hits, 0);
@@ -258,8 +248,8 @@ await t.test('errors of reads and writes, by their errno', async (t) => {
       { code: onRead },
       `${errno} on read`,
     );
-    await t.rejects(write(file, 0, large), { code: onWrite }, `${errno} on write`);
-    await write(file, 0, pattern(512, 1));
+    await t.rejects(writeBytes(file, 0, large), { code: onWrite }, `${errno} on write`);
+    await writeBytes(file, 0, pattern(512, 1));
     t.pass('the next one is served');
     await file.close();
   }
@@ -277,10 +267,10 @@ await t.test('a short write goes on, in the loop and in the lane', async (t) => 
   );
   const small = pattern(8 * KiB, 1);
   const large = pattern(LOOP_IO_BYTES_MAX + 512, 2);
-  await write(file, 0, small);
-  await write(file, MiB, large, true);
-  t.ok((await readBack(file, 0, small.length)).equals(small));
-  t.ok((await readBack(file, MiB, large.length)).equals(large));
+  await writeBytes(file, 0, small);
+  await writeBytes(file, MiB, large, true);
+  t.ok((await readBytes(file, 0, small.length)).equals(small));
+  t.ok((await readBytes(file, MiB, large.length)).equals(large));
   await file.close();
 });
 
@@ -307,7 +297,7 @@ await t.test('slow writes leave the loop until the pool is fast again', async (t
   );
   const data = pattern(4 * KiB, 1);
   const go = async (count: number): Promise<string[]> => {
-    for (let i = 0; i < count; i++) await write(file, 0, data);
+    for (let i = 0; i < count; i++) await writeBytes(file, 0, data);
     return ways.splice(0);
   };
   t.strictSame(await go(2), ['loop', 'loop']);
@@ -346,7 +336,7 @@ await t.test('a long discard lets writes pass between its pieces', async (t) => 
     4 * PUNCH_PIECE_BYTES,
   );
   const discard = file.punch(0, 2 * PUNCH_PIECE_BYTES + MiB);
-  await Promise.all([discard, write(file, 3 * PUNCH_PIECE_BYTES, pattern(512, 1))]);
+  await Promise.all([discard, writeBytes(file, 3 * PUNCH_PIECE_BYTES, pattern(512, 1))]);
   // On the loop during a piece, it would hold the whole process until the kernel is done with the piece.
   t.strictSame(order, ['punch 4M', 'write while 0 in the pool', 'punch 4M', 'punch 1M']);
   await file.close();
@@ -373,12 +363,12 @@ await t.test('a steady queue of writes comes back to the loop', async (t) => {
     ),
   );
   const writer = async (slot: number): Promise<void> => {
-    for (let i = 0; i < 50; i++) await write(file, slot * 4 * KiB, pattern(4 * KiB, slot + i));
+    for (let i = 0; i < 50; i++) await writeBytes(file, slot * 4 * KiB, pattern(4 * KiB, slot + i));
   };
   await Promise.all([0, 1, 2, 3, 4, 5, 6, 7].map(writer));
   t.equal(inPool, 2 * FAST_CALLS_MIN, 'no more than the gate asked for');
   for (let slot = 0; slot < 8; slot++) {
-    t.ok((await readBack(file, slot * 4 * KiB, 4 * KiB)).equals(pattern(4 * KiB, slot + 49)));
+    t.ok((await readBytes(file, slot * 4 * KiB, 4 * KiB)).equals(pattern(4 * KiB, slot + 49)));
   }
   await file.close();
 });
@@ -396,12 +386,12 @@ await t.test('zeros are written where holes cannot be punched', async (t) => {
   t.ok(extensions);
   const file = await openWith(doorsWith({}, { extensions: refusing }), 4 * MiB);
   const data = pattern(3 * MiB, 1);
-  await write(file, 0, data);
+  await writeBytes(file, 0, data);
   await submitAndWait(file, 'discard', 512, 2 * MiB);
   await submitAndWait(file, 'zero', 2 * MiB + 1024, 512, undefined, true);
   data.fill(0, 512, 512 + 2 * MiB);
   data.fill(0, 2 * MiB + 1024, 2 * MiB + 1536);
-  t.ok((await readBack(file, 0, data.length)).equals(data));
+  t.ok((await readBytes(file, 0, data.length)).equals(data));
   t.equal(punches, 1, 'asked once');
   await file.close();
 
@@ -435,10 +425,10 @@ await t.test('where the kernel cannot be asked not to wait, reads learn from lat
     ),
   );
   const data = pattern(4 * KiB, 1);
-  await write(file, 0, data);
+  await writeBytes(file, 0, data);
   const go = async (count: number): Promise<string[]> => {
     for (let i = 0; i < count; i++) {
-      if (!(await readBack(file, 0, data.length)).equals(data)) throw new Error('wrong bytes');
+      if (!(await readBytes(file, 0, data.length)).equals(data)) throw new Error('wrong bytes');
     }
     return ways.splice(0);
   };

@@ -11,7 +11,7 @@ import { IoError, submitAndWait } from '../../lib/block/device.js';
 import { DataFolder } from '../../lib/storage/data-folder.js';
 import { type StorageDoors, systemDoors } from '../../lib/storage/doors.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
-import { deviceSuite, pattern } from '../support/device-suite.js';
+import { deviceSuite, pattern, readBytes, writeBytes } from '../support/device-suite.js';
 import { ROOT } from '../support/root.js';
 import {
   bareDoors,
@@ -24,16 +24,6 @@ import {
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
-
-async function readAll(file: SparseFile, offset: number, length: number): Promise<Buffer> {
-  const data = Buffer.alloc(length, 0xee);
-  await submitAndWait(file, 'read', offset, length, data);
-  return data;
-}
-
-function write(file: SparseFile, offset: number, data: Buffer, fua = false): Promise<void> {
-  return submitAndWait(file, 'write', offset, data.length, data, fua);
-}
 
 const kinds: [string, number, StorageDoors][] = [
   ['blocks of 512', 512, systemDoors()],
@@ -61,8 +51,8 @@ await t.test('a new file is all hole, and knows its data', async (t) => {
   const file = await SparseFile.open(join(await makeFolder(t), 'a.img'), newFile(64 * MiB));
   t.equal(await file.allocatedBytes(), 0, 'takes no space');
   t.strictSame(file.dataRanges(0, 64 * MiB), [], 'no data');
-  await write(file, 8 * MiB, pattern(64 * KiB, 1));
-  await write(file, 32 * MiB, pattern(4 * KiB, 2));
+  await writeBytes(file, 8 * MiB, pattern(64 * KiB, 1));
+  await writeBytes(file, 32 * MiB, pattern(4 * KiB, 2));
   const expected = [
     { fromBytes: 8 * MiB, toBytes: 8 * MiB + 64 * KiB },
     { fromBytes: 32 * MiB, toBytes: 32 * MiB + 4 * KiB },
@@ -83,7 +73,7 @@ await t.test('a new file is all hole, and knows its data', async (t) => {
 await t.test('punching gives blocks back', async (t) => {
   const file = await SparseFile.open(join(await makeFolder(t), 'a.img'), newFile(16 * MiB));
   const data = pattern(12 * MiB, 3);
-  await write(file, 0, data, true);
+  await writeBytes(file, 0, data, true);
   const full = await file.allocatedBytes();
   const { usedBytes, availableBytes } = await file.usage();
   t.equal(usedBytes, full);
@@ -95,7 +85,7 @@ await t.test('punching gives blocks back', async (t) => {
   t.ok((await file.allocatedBytes()) <= full - 10 * MiB + 64 * KiB, 'the hole takes none');
   const expected = Buffer.from(data);
   expected.fill(0, 512, 512 + 10 * MiB);
-  t.ok((await readAll(file, 0, data.length)).equals(expected), 'the hole is zeros, its neighbours stand');
+  t.ok((await readBytes(file, 0, data.length)).equals(expected), 'the hole is zeros, its neighbours stand');
   t.equal(file.counters.misses > 0, true, 'so large a read goes to the pool');
   await file.close();
 });
@@ -109,11 +99,11 @@ await t.test('a file that keeps its space gives none back but to punch()', async
   t.ok(full >= 8 * MiB, 'zeros take space, too');
   t.strictSame(file.dataRanges(0, 8 * MiB), [{ fromBytes: 0, toBytes: 8 * MiB }], 'and are no hole');
   const data = pattern(3 * MiB, 4);
-  await write(file, MiB, data);
+  await writeBytes(file, MiB, data);
   await submitAndWait(file, 'discard', MiB + 512, 2 * MiB);
   await submitAndWait(file, 'zero', MiB, 512, undefined, true);
   data.fill(0, 0, 512 + 2 * MiB);
-  t.ok((await readAll(file, MiB, data.length)).equals(data), 'what is cleared reads as zeros');
+  t.ok((await readBytes(file, MiB, data.length)).equals(data), 'what is cleared reads as zeros');
   await file.sync();
   t.equal(await file.allocatedBytes(), full);
   await file.punch(0, 4 * MiB);
@@ -126,9 +116,9 @@ await t.test('a file that keeps its space gives none back but to punch()', async
 
 await t.test('cached reads are hits and complete inside submit', async (t) => {
   const file = await SparseFile.open(join(await makeFolder(t), 'a.img'), newFile());
-  await write(file, 0, pattern(64 * KiB, 4));
+  await writeBytes(file, 0, pattern(64 * KiB, 4));
   const { hits, misses } = file.counters;
-  for (let i = 0; i < 16; i++) await readAll(file, i * 4 * KiB, 4 * KiB);
+  for (let i = 0; i < 16; i++) await readBytes(file, i * 4 * KiB, 4 * KiB);
   t.equal(file.counters.hits - hits, 16);
   t.equal(file.counters.misses, misses);
   await file.close();
@@ -138,7 +128,7 @@ await t.test('stands as it was after a restart', async (t) => {
   const path = join(await makeFolder(t), 'a.img');
   const data = pattern(3 * 512, 5);
   const first = await SparseFile.open(path, newFile());
-  await write(first, 5 * 512, data);
+  await writeBytes(first, 5 * 512, data);
   await first.close();
   await first.close();
   const bytes = await readFile(path);
@@ -146,17 +136,17 @@ await t.test('stands as it was after a restart', async (t) => {
   t.ok(bytes.subarray(5 * 512, 8 * 512).equals(data), 'others read the same bytes at the same place');
 
   const again = await SparseFile.open(path, newFile());
-  t.ok((await readAll(again, 5 * 512, data.length)).equals(data), 'create leaves an existing file alone');
+  t.ok((await readBytes(again, 5 * 512, data.length)).equals(data), 'create leaves an existing file alone');
   await again.close();
 
   const second = await SparseFile.open(path, { ...existing, readOnly: true });
   t.equal(second.sizeBytes, MiB, 'the size comes from the file');
-  t.ok((await readAll(second, 5 * 512, data.length)).equals(data));
-  await t.rejects(write(second, 0, data), { code: 'read-only' });
+  t.ok((await readBytes(second, 5 * 512, data.length)).equals(data));
+  await t.rejects(writeBytes(second, 0, data), { code: 'read-only' });
   await t.rejects(submitAndWait(second, 'discard', 0, 512), { code: 'read-only' });
   await second.sync();
   await second.close();
-  await t.rejects(readAll(second, 0, 512), { code: 'aborted' }, 'nothing is served after close');
+  await t.rejects(readBytes(second, 0, 512), { code: 'aborted' }, 'nothing is served after close');
 });
 
 await t.test('a creation cut by a crash is carried on with', async (t) => {
@@ -199,7 +189,7 @@ await t.test('a file cut behind our back is an error, not zeros', async (t) => {
   const path = join(await makeFolder(t), 'a.img');
   const file = await SparseFile.open(path, newFile());
   await truncate(path, 64 * KiB);
-  await t.rejects(readAll(file, 60 * KiB, 8 * KiB), { code: 'medium-read' });
+  await t.rejects(readBytes(file, 60 * KiB, 8 * KiB), { code: 'medium-read' });
   await file.close();
 });
 
@@ -267,17 +257,17 @@ await t.test('a full disk', { skip: noTiny ?? false }, async (t) => {
   t.teardown(() => spawnSync('umount', ['-l', tiny]));
   const file = await SparseFile.open(join(tiny, 'a.img'), newFile(64 * MiB));
   const data = pattern(MiB, 6);
-  await write(file, 0, data);
+  await writeBytes(file, 0, data);
   let error: unknown;
   for (let i = 1; i < 8 && error === undefined; i++) {
-    await write(file, i * MiB, data).catch((e: unknown) => (error = e));
+    await writeBytes(file, i * MiB, data).catch((e: unknown) => (error = e));
   }
   t.ok(error instanceof IoError);
   t.match(error, { code: 'no-space' });
-  t.ok((await readAll(file, 0, MiB)).equals(data), 'what was written stands');
-  await t.rejects(write(file, 16 * MiB, pattern(2 * MiB, 1)), { code: 'no-space' }, 'in the pool too');
+  t.ok((await readBytes(file, 0, MiB)).equals(data), 'what was written stands');
+  await t.rejects(writeBytes(file, 16 * MiB, pattern(2 * MiB, 1)), { code: 'no-space' }, 'in the pool too');
   await file.punch(0, 2 * MiB);
-  await write(file, 0, data.subarray(0, 512 * KiB));
+  await writeBytes(file, 0, data.subarray(0, 512 * KiB));
   t.pass('space that was given back can be used');
   await file.close();
   t.strictSame(file.provisioning(0, 8192), { mapped: true, lengthBytes: 8192 }, 'closed: nobody can look');

@@ -11,7 +11,7 @@ import { decodeReject } from '../../lib/iscsi/wire/reject.js';
 import { decodeScsiResponse, type ScsiResponsePdu } from '../../lib/iscsi/wire/scsi.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
 import { ManualClock, TargetRig } from '../support/target-rig.js';
-import { until } from '../support/wait.js';
+import { sleepMs, until } from '../support/wait.js';
 
 const BLOCK = 512;
 
@@ -485,8 +485,6 @@ t.test('an initiator that does not read is not read from', async (t) => {
   for (let i = 0; i < commands; i++) t.equal((await readAll(initiator)).data.length, blocks * BLOCK);
 });
 
-const settled = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
 t.test('who logs out and reads slowly gets all that was queued, and the Logout Response (I7)', async (t) => {
   const clock = new ManualClock();
   const rig = await TargetRig.start(clock);
@@ -499,14 +497,14 @@ t.test('who logs out and reads slowly gets all that was queued, and the Logout R
   for (let i = 0; i < commands; i++)
     initiator.command({ cdb: read10(0, blocks), read: true, expectedBytes: blocks * BLOCK });
   initiator.logout();
-  await settled(100);
+  await sleepMs(100);
   clock.move(5_000); // old enough: the FIN is asked for
   for (let seconds = 0; seconds < 3; seconds++) {
     const before = socket.bytesRead;
     socket.resume();
     await until('both answers are read', () => socket.bytesRead >= before + 2 * blocks * BLOCK);
     socket.pause();
-    await settled(50);
+    await sleepMs(50);
     clock.move(1_000);
   }
   socket.resume();

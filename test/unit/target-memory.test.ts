@@ -19,7 +19,7 @@ import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import { ScsiStatus } from '../../lib/scsi/task.js';
 import { read10, type TargetInitiator, write10 } from '../support/target-initiator.js';
 import { ManualClock, TargetRig } from '../support/target-rig.js';
-import { until } from '../support/wait.js';
+import { turn, until } from '../support/wait.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -265,7 +265,6 @@ t.test('the line: first come, one beyond the budget, nobody passes', async (t) =
   const served: string[] = [];
   const users = [50, 40, 60, 1].map((wanted, i) => new Wanting(memory, 'abcd'.charAt(i), wanted, served));
   const [a, b, c, d] = users as [Wanting, Wanting, Wanting, Wanting];
-  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
   for (const user of users) {
     memory.join();
     user.goOn();
