@@ -1,11 +1,11 @@
 /** What must be true of a world that has come to rest: every block, every volume's identity, every byte of space. */
+import { Chance } from '../base/chance.js';
 import { sleep, type Clock } from '../base/clock.js';
 import { listMoves } from '../group/admin-moves.js';
 import { listVolumes } from '../group/admin-volumes.js';
 import { Initiator } from '../iscsi/initiator/initiator.js';
 import type { InitiatorOptions } from '../iscsi/initiator/options.js';
 import type { IscsiUrl } from '../iscsi/initiator/url.js';
-import { Chance } from './chance.js';
 import { SPARE } from './happening.js';
 import { PAGE_BYTES, SECTOR_BYTES } from './inode.js';
 import type { Scene, SimVolume } from './scene.js';

@@ -3,7 +3,7 @@
  * and its moods: slow, hanging, full, failing. It outlives the processes that use it; their doors are disk-doors.ts's.
  */
 import { dirname } from 'node:path';
-import type { Chance } from './chance.js';
+import type { Chance } from '../base/chance.js';
 import { Inode, type Loss } from './inode.js';
 import { systemError } from './socket.js';
 import type { Timeline } from './timeline.js';

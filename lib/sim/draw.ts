@@ -1,5 +1,5 @@
 /** Draws plans from seeds: every third seed a plan in which anything may happen, the others with a theme. */
-import { Chance } from './chance.js';
+import { Chance } from '../base/chance.js';
 import {
   EVENT_KINDS,
   MANNERS,

@@ -1,4 +1,5 @@
 /** The group portal of a simulated world: the shipped portal and its directory, in a process of its own that can die. */
+import { Chance } from '../base/chance.js';
 import { sleep } from '../base/clock.js';
 import { LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import { GroupView } from '../group/membership.js';
@@ -9,7 +10,6 @@ import { SessionRegistry } from '../iscsi/target/registry.js';
 import { MemberIds } from '../routing/member-ids.js';
 import { RoutingTable } from '../routing/table.js';
 import { PortalDirectory } from '../supervisor/portal-directory.js';
-import { Chance } from './chance.js';
 import type { SimProcess } from './process.js';
 import type { SharedWorld } from './sim-member.js';
 import { SimStore } from './store.js';

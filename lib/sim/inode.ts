@@ -2,7 +2,7 @@
  * The bytes of one simulated file, twice: as processes see them (the page cache) and as a loss of power leaves them. What
  * is dirty in between is durable, or not, or in part, as a seed says. Space is counted in pages, atomicity in sectors.
  */
-import type { Chance } from './chance.js';
+import type { Chance } from '../base/chance.js';
 
 export const SECTOR_BYTES = 512;
 export const PAGE_BYTES = 4096;

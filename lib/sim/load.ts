@@ -2,6 +2,7 @@
  * One simulated initiator at work: the shipped harness under a few lanes that read, write and clear overlapping blocks at
  * random, each answer held against the model of the volume. While something is under way that they could meet they are quick.
  */
+import type { Chance } from '../base/chance.js';
 import { BlockferryError } from '../base/errors.js';
 import { sleep } from '../base/clock.js';
 import { initiatorIqn } from '../base/iscsi-names.js';
@@ -11,7 +12,6 @@ import type { InitiatorOptions } from '../iscsi/initiator/options.js';
 import type { IscsiUrl } from '../iscsi/initiator/url.js';
 import { AsyncEvent } from '../iscsi/wire/opcodes.js';
 import { REPEATED, fillSector } from './block-pattern.js';
-import type { Chance } from './chance.js';
 import { SECTOR_BYTES } from './inode.js';
 import type { ModelWrite, VolumeModel, WriteKind } from './model.js';
 import type { SimNet } from './net.js';

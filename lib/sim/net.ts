@@ -2,8 +2,8 @@
  * A network in memory: listeners, connections between processes, and what goes wrong between them (delays, cuts, one-way
  * partitions, hosts that vanish). Order is kept within a direction of a connection and nowhere else.
  */
+import type { Chance } from '../base/chance.js';
 import type { IncomingConnection, Listener, Net, NetAddress, SocketReader } from '../base/net.js';
-import type { Chance } from './chance.js';
 import type { SimProcess } from './process.js';
 import { SimSocket, systemError, type Wires } from './socket.js';
 import type { Timeline } from './timeline.js';

@@ -2,7 +2,7 @@
  * Small plots: what has to come together at one moment of a move, a hand-over or a promise for something to go wrong. A
  * theme (themes.ts) picks some of them; chance says how long, how late and to whom.
  */
-import type { Chance } from './chance.js';
+import type { Chance } from '../base/chance.js';
 import type { PlanEvent, Point } from './plan.js';
 
 export type Script = (draw: ScriptChance) => PlanEvent[];

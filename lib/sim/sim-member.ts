@@ -2,13 +2,13 @@
  * One member of a simulated group: the shipped Member in a simulated process, on a disk that outlives it. Like a
  * supervisor it starts the member again when that has died or could not start.
  */
+import { Chance } from '../base/chance.js';
 import type { Logger } from '../base/log.js';
 import type { Waypoint } from '../base/waypoints.js';
 import { keys } from '../group/records.js';
 import type { MemoryStore } from '../group/memory-store.js';
 import { Member } from '../member.js';
 import type { MemberDoors } from '../member/doors.js';
-import { Chance } from './chance.js';
 import { DiskDoors } from './disk-doors.js';
 import type { SimDisk } from './disk.js';
 import type { Loss } from './inode.js';

@@ -2,6 +2,7 @@
  * The group store as one simulated process reaches it: every call takes its time on the way there and back, may find the
  * store away, or be applied and never answered; watches come late, and sometimes their history is gone.
  */
+import type { Chance } from '../base/chance.js';
 import { BlockferryError } from '../base/errors.js';
 import { LedgerLease } from '../group/ledger-lease.js';
 import type { MemoryStore } from '../group/memory-store.js';
@@ -16,7 +17,6 @@ import type {
   StoreWatch,
   StoreWatcher,
 } from '../group/store.js';
-import type { Chance } from './chance.js';
 import type { SimProcess } from './process.js';
 
 /** How the store is for everybody at the moment. */

@@ -1,6 +1,6 @@
 /** What the lanes of a simulated initiator do: kinds of work in parts of a hundred, and the blocks they meet at. */
+import type { Chance } from '../base/chance.js';
 import { MOVE_CHUNK_BYTES } from '../base/limits.js';
-import type { Chance } from './chance.js';
 import { PAGE_BYTES } from './inode.js';
 import type { InitiatorPlan } from './plan.js';
 

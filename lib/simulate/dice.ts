@@ -1,44 +1,15 @@
 /** Draws from a seed, in the words of loads: shares by Zipf, lognormal noise, one stream of numbers for each purpose. */
-import { SeededRandom, randomBelow } from '../base/random.js';
+import { Chance } from '../base/chance.js';
 
-export class Dice {
-  private readonly source: SeededRandom;
-
-  constructor(seed: number) {
-    this.source = new SeededRandom(seed);
-  }
-
+export class Dice extends Chance {
   /** In [0, 1). */
   uniform(): number {
-    return this.source.uint32() / 0x100000000;
-  }
-
-  /** In [from, to). */
-  between(from: number, to: number): number {
-    return from + this.uniform() * (to - from);
+    return this.between(0, 1);
   }
 
   /** In [from, to), every factor as likely as every other. */
   logBetween(from: number, to: number): number {
     return from * (to / from) ** this.uniform();
-  }
-
-  /** An integer in [from, to]. */
-  within(from: number, to: number): number {
-    return from + this.below(to - from + 1);
-  }
-
-  /** An integer in [0, bound). */
-  below(bound: number): number {
-    return randomBelow(this.source, bound);
-  }
-
-  happens(probability: number): boolean {
-    return this.uniform() < probability;
-  }
-
-  pick<T>(items: readonly T[]): T {
-    return items[this.below(items.length)] as T;
   }
 
   /** Standard normal (Box and Muller, 1958). */
@@ -53,7 +24,7 @@ export class Dice {
 
   /** A seed for a stream of its own. */
   seed(): number {
-    return this.source.uint32();
+    return this.uint32();
   }
 
   shuffle<T>(items: T[]): T[] {

@@ -1,5 +1,6 @@
 /** The fuzzer's own parts: the same seed says the same, valid conversations are valid, and files bring plans back. */
 import t from 'tap';
+import { Chance } from '../../lib/base/chance.js';
 import { BHS_BYTES } from '../../lib/iscsi/wire/bhs.js';
 import { Framer } from '../../lib/iscsi/wire/framer.js';
 import { parseText } from '../../lib/iscsi/wire/text-keys.js';
@@ -16,7 +17,6 @@ import { encodeNopIn } from '../../lib/iscsi/wire/nop.js';
 import { RESERVED_TAG } from '../../lib/iscsi/wire/opcodes.js';
 import { GateDevice } from '../support/gate-device.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
-import { Chance } from '../../lib/sim/chance.js';
 import { RamDevice } from '../support/ram-device.js';
 import { IDENTITY, NEXUS, said, SAID, scsiRunner } from '../support/scsi-runner.js';
 

@@ -3,8 +3,8 @@
  * loses power) find what they are there for.
  */
 import t from 'tap';
+import { Chance } from '../../lib/base/chance.js';
 import { fillSector } from '../../lib/sim/block-pattern.js';
-import { Chance } from '../../lib/sim/chance.js';
 import { Inode, PAGE_BYTES, SECTOR_BYTES } from '../../lib/sim/inode.js';
 import { VolumeModel, type ModelWrite } from '../../lib/sim/model.js';
 import { SimNet } from '../../lib/sim/net.js';

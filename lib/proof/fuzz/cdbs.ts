@@ -2,9 +2,9 @@
  * Commands that the device server takes, drawn from its own table, so that a new command is fuzzed from its first day on:
  * every field that is looked at is filled, mostly with what makes sense, and data goes with it where it needs some.
  */
+import type { Chance } from '../../base/chance.js';
 import type { Command } from '../../scsi/command.js';
 import { COMMANDS } from '../../scsi/dispatch.js';
-import type { Chance } from '../../sim/chance.js';
 import { drawData, LBAS_MAX, NO_DATA, writeField } from './draws.js';
 import { parametersOf } from './parameters.js';
 

@@ -1,5 +1,5 @@
 /** What CDBs and parameter lists are drawn with. */
-import type { Chance } from '../../sim/chance.js';
+import type { Chance } from '../../base/chance.js';
 
 /** Of a small unit, whatever its blocks are: most of what is drawn is on the medium. */
 export const LBAS_MAX = 2000;

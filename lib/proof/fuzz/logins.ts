@@ -1,4 +1,5 @@
 /** Valid logins, drawn from a seed: straight or in stages, with or without CHAP, for a unit or for discovery. */
+import type { Chance } from '../../base/chance.js';
 import { initiatorIqn } from '../../base/iscsi-names.js';
 import { BHS_BYTES, writeLengths } from '../../iscsi/wire/bhs.js';
 import { encodeLoginRequest } from '../../iscsi/wire/login.js';
@@ -6,7 +7,6 @@ import { LoginStage } from '../../iscsi/wire/opcodes.js';
 import { formatOffer } from '../../iscsi/wire/offer.js';
 import { formatText, type TextPair } from '../../iscsi/wire/text-keys.js';
 import { DEFAULT_OFFER } from '../../iscsi/initiator/options.js';
-import type { Chance } from '../../sim/chance.js';
 import { draft, type Draft } from './draft.js';
 
 /** Stands where the answer to a challenge belongs, which is not known yet; as long as the strongest algorithm's. */

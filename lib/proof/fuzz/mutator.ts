@@ -4,8 +4,8 @@
  */
 import { BHS_BYTES, opcodeOf } from '../../iscsi/wire/bhs.js';
 import { Opcode, RESERVED_TAG } from '../../iscsi/wire/opcodes.js';
+import type { Chance } from '../../base/chance.js';
 import { RECV_DATA_SEGMENT_BYTES } from '../../base/limits.js';
-import type { Chance } from '../../sim/chance.js';
 import { copyOf, settleLengths, type Draft } from './draft.js';
 import { spoilText } from './spoil-text.js';
 

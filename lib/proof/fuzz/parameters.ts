@@ -2,10 +2,10 @@
  * Parameter lists that the device server takes: well-formed, and about what is there. Most of what they say is carried out,
  * so that what the mutator spoils of them is refused for its own sake.
  */
+import type { Chance } from '../../base/chance.js';
 import { unmapParameters } from '../../iscsi/initiator/cdb.js';
 import { DescriptorType, OWN_UNIT } from '../../scsi/copy/parameter-list.js';
 import { encodeTransportId } from '../../scsi/reservations/transport-id.js';
-import type { Chance } from '../../sim/chance.js';
 import { drawData, LBAS_MAX, NO_DATA, writeField } from './draws.js';
 
 type DrawList = (chance: Chance, cdb: Buffer, blockBytes: number) => Buffer;

@@ -5,8 +5,8 @@
 import { z } from 'zod';
 import { describePdu } from '../../iscsi/wire/describe.js';
 import { BHS_BYTES } from '../../iscsi/wire/bhs.js';
+import { Chance } from '../../base/chance.js';
 import { dataCrc32c } from '../../base/crc32c.js';
-import { Chance } from '../../sim/chance.js';
 import { lay, type Draft, type R2tOf } from './draft.js';
 import { continued, drawLogin, LOGIN_CMD_SN, PROOF_MARK } from './logins.js';
 import { breakFraming, Mutator } from './mutator.js';

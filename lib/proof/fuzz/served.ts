@@ -5,6 +5,7 @@
  */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Chance } from '../../base/chance.js';
 import { sleep, systemClock } from '../../base/clock.js';
 import { BlockferryError, describeError } from '../../base/errors.js';
 import { type Running } from '../../bench/process.js';
@@ -15,7 +16,6 @@ import type { ChapIdentity } from '../../iscsi/initiator/chap.js';
 import { opcodeOf } from '../../iscsi/wire/bhs.js';
 import { describePdu } from '../../iscsi/wire/describe.js';
 import { Opcode } from '../../iscsi/wire/opcodes.js';
-import { Chance } from '../../sim/chance.js';
 import { LoadedClient, type LoadedVerdict } from '../loaded-client.js';
 import type { DrawnCommand } from './cdbs.js';
 import type { Draft } from './draft.js';

@@ -1,5 +1,5 @@
 /** Texts of Login and Text PDUs, spoilt: keys and values that are long, empty, doubled, strange, or no pairs at all. */
-import type { Chance } from '../../sim/chance.js';
+import type { Chance } from '../../base/chance.js';
 
 type Spoiling = (pairs: string[], chance: Chance) => void;
 

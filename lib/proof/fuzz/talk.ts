@@ -10,9 +10,9 @@ import { COMMAND_READ_BIT, COMMAND_WRITE_BIT, scsiCommandField } from '../../isc
 import { taskManagementField } from '../../iscsi/wire/task-management.js';
 import { CONTINUE_BIT } from '../../iscsi/wire/text.js';
 import { formatText } from '../../iscsi/wire/text-keys.js';
+import type { Chance } from '../../base/chance.js';
 import { targetIqn } from '../../base/iscsi-names.js';
 import { serialAdd } from '../../base/serial.js';
-import type { Chance } from '../../sim/chance.js';
 import { drawCommand, drawWrite, type DrawnCommand } from './cdbs.js';
 import { draft, type Draft, type DigestChoice } from './draft.js';
 

@@ -1,5 +1,5 @@
-/** Draws from a seed, in the words a simulation uses. */
-import { SeededRandom, randomBelow, type Random } from '../base/random.js';
+/** Draws from a seed, in the words of what is simulated or tried at random. */
+import { SeededRandom, randomBelow, type Random } from './random.js';
 
 export class Chance implements Random {
   private readonly source: SeededRandom;
