@@ -6,6 +6,7 @@ import { sleep, systemClock } from '../../base/clock.js';
 import { BlockferryError, describeError } from '../../base/errors.js';
 import { LEASE_TTL_MS } from '../../base/limits.js';
 import { Scope } from '../../bench/scope.js';
+import { within } from '../within.js';
 import { MEMBER_OF, type CrashCase } from './cases.js';
 import { beginPlot, type PlotEnd } from './plots.js';
 import { EXTENTS, Scene, VOLUME } from './scene.js';
@@ -100,16 +101,4 @@ async function recover(scene: Scene, killed: ReadonlySet<number>, deadlineMs: nu
     await sleep(systemClock, POLL_MS);
   }
   await scene.untilServed(deadlineMs);
-}
-
-export async function within<T>(result: Promise<T>, ms: number, otherwise: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new BlockferryError('IO', otherwise)), ms);
-  });
-  try {
-    return await Promise.race([result, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -2,7 +2,7 @@
  * Carries out one plan on one connection: opens it, logs in where the plan says how, sends what is planned in large
  * writes, and sees to the end. It waits only for what would make the rest pointless, never long, and never for good.
  */
-import { BlockferryError, describeError } from '../../base/errors.js';
+import { describeError } from '../../base/errors.js';
 import { initiatorIqn } from '../../base/iscsi-names.js';
 import { RECV_DATA_SEGMENT_BYTES } from '../../base/limits.js';
 import type { NetSocket } from '../../base/net.js';
@@ -17,6 +17,7 @@ import { BHS_BYTES, bhsField } from '../../iscsi/wire/bhs.js';
 import { chapResponse, chooseAlgorithm, parseChapBinary, parseIdentifier } from '../../iscsi/wire/chap.js';
 import { headerCrc32c, writeDigest } from '../../iscsi/wire/digests.js';
 import { valueOf, type TextPair } from '../../iscsi/wire/text-keys.js';
+import { within } from '../within.js';
 import { Answers } from './answers.js';
 import { PROOF_MARK } from './logins.js';
 import type { Plan, PlannedPdu } from './plan.js';
@@ -188,7 +189,7 @@ class Caller {
     if (this.answers.isClosed) return;
     const isTaken = new Promise<void>((resolve) => this.socket.write(bytes, () => resolve()));
     if (this.socket.writableLength === 0) return;
-    await within(Promise.race([isTaken, this.answers.end()]), 'nothing is read any more');
+    await inTime(Promise.race([isTaken, this.answers.end()]), 'nothing is read any more');
   }
 
   /** Our end, then the target's. */
@@ -197,7 +198,7 @@ class Caller {
     if (connection === null) return answers.faults;
     try {
       if (!answers.isClosed) this.socket.end();
-      await within(answers.end(), 'the target does not see the end of a connection');
+      await inTime(answers.end(), 'the target does not see the end of a connection');
     } catch (error) {
       answers.faults.push(describeError(error));
     }
@@ -206,16 +207,8 @@ class Caller {
   }
 }
 
-async function within(what: Promise<void>, fault: string): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((_, reject) => {
-    timer = setTimeout(() => reject(new BlockferryError('UNAVAILABLE', `${fault} (${HANG_MS} ms)`)), HANG_MS);
-  });
-  try {
-    await Promise.race([what, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+function inTime(what: Promise<void>, fault: string): Promise<void> {
+  return within(what, HANG_MS, `${fault} (${HANG_MS} ms)`);
 }
 
 /** A copy with the tag, and a header digest that fits it where one that fits was there. */
