@@ -126,10 +126,15 @@ function leaseLost({ host, everyPath, hub }: ServingMember): void {
   if (everyPath !== null) void hub.endAbsent([]);
 }
 
-/** In the group again: what has changed meanwhile is known before anything is served. */
-async function regain({ membership, shared, host }: ServingMember): Promise<void> {
-  await shared.refresh(() => membership.isValid);
-  if (membership.isValid) host.regain();
+/**
+ * In the group again. Before anything is served, what has changed meanwhile is known, and what the others asked everybody to
+ * end has ended here, too (everywhere.ts).
+ */
+async function regain({ membership, shared, absence, host }: ServingMember): Promise<void> {
+  const present = await shared.refresh(() => membership.isValid);
+  if (present === null) return;
+  await absence.end(present);
+  await host.regain();
 }
 
 function directoryOf({ options, view, everyPath, table, host, fencer }: ServingMember): MemberDirectory {

@@ -86,15 +86,21 @@ export class CopyGuests {
     this.partFrom(() => true);
   }
 
-  /** This member is without its lease: others take what they have sent here for undone (I8). */
-  lapse(): void {
-    this.partFrom(({ copy }) => copy.incarnation !== this.incarnation);
+  /**
+   * This member is without its lease: others take what they have sent here for undone (I8). Resolves when nothing of it is
+   * under way.
+   */
+  lapse(): Promise<void> {
+    return new Promise((resolve) =>
+      this.partFrom(({ copy }) => copy.incarnation !== this.incarnation, resolve),
+    );
   }
 
   /** Who was told to end learns of it yet: nobody else knows, and it would be let in again. */
-  private partFrom(isOne: (entry: Entry) => boolean): void {
+  private partFrom(isOne: (entry: Entry) => boolean, done: () => void = () => undefined): void {
     this.stop(isOne, (stopped) => {
       for (const entry of stopped) if (!entry.wasAborted) this.entries.delete(entry);
+      done();
     });
   }
 

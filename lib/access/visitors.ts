@@ -116,6 +116,11 @@ export class Visitors {
     this.stop(({ sender, number }) => number === request.extent && isSameSender(sender, request), done);
   }
 
+  /** Resolves when nothing is under way of all that was sent until now; SANITIZE goes on. */
+  endAll(): Promise<void> {
+    return new Promise((resolve) => this.stop(() => true, resolve));
+  }
+
   /** Resolves when nothing is under way that any other process than these has sent, or ever will be (I8). */
   endAbsent(present: readonly Server[]): Promise<void> {
     const incarnations = new Set(present.map(({ incarnation }) => incarnation));
@@ -222,6 +227,7 @@ export function attentionOf(before: Server, self: Server): Sense | null {
 class VisitorIo extends BlockIo implements InService {
   readonly isApart = false;
   readonly isOfGroup = false;
+  private isStopped = false;
 
   constructor(
     private readonly request: IncomingRequest,
@@ -232,6 +238,10 @@ class VisitorIo extends BlockIo implements InService {
     super();
   }
 
+  override get isWanted(): boolean {
+    return !this.isStopped;
+  }
+
   get sender(): Sender {
     return this.request;
   }
@@ -240,7 +250,10 @@ class VisitorIo extends BlockIo implements InService {
     return this.request.extent;
   }
 
-  stop(): void {} // what is at the device runs to its end there
+  /** What is at the device runs to its end there. */
+  stop(): void {
+    this.isStopped = true;
+  }
 
   begin(): void {
     const { request, disk, visitor, visitors } = this;

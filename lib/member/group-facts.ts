@@ -2,6 +2,7 @@
 import { BlockferryError } from '../base/errors.js';
 import { GroupRecord, MemberRecord, keys, parseRecord, readRecord } from '../group/records.js';
 import type { GroupStore } from '../group/store.js';
+import type { Present } from './everywhere.js';
 
 /** The incarnation of a member that is in the group. */
 export async function processOf(store: GroupStore, member: string): Promise<string | undefined> {
@@ -9,10 +10,16 @@ export async function processOf(store: GroupStore, member: string): Promise<stri
   return entry === undefined ? undefined : parseRecord(MemberRecord, entry).incarnation;
 }
 
-/** Whether a process is in the group as of now: what is followed may be behind. */
-export async function isInGroup(store: GroupStore, incarnation: string): Promise<boolean> {
+/** The processes that are in the group as of now: what is followed may be behind. */
+export async function processesIn(store: GroupStore): Promise<Present[]> {
   const { entries } = await store.list(keys.members);
-  return entries.some((entry) => readRecord(MemberRecord, entry)?.incarnation === incarnation);
+  const records = entries.map((entry) => readRecord(MemberRecord, entry)).filter((record) => record !== null);
+  return records.map(({ name, incarnation }) => ({ name, incarnation }));
+}
+
+/** Whether it is one of them. */
+export async function isInGroup(store: GroupStore, process: string): Promise<boolean> {
+  return (await processesIn(store)).some(({ incarnation }) => incarnation === process);
 }
 
 /** @throws NOT_FOUND where no group was ever made */

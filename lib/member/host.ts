@@ -30,8 +30,8 @@ export interface VolumeHostOptions extends Omit<
   sessionCount(iqn: string): number;
   /** Whether there is one, or something of one that was can still land. */
   hasSessions(iqn: string): boolean;
-  /** Ends them without another word. */
-  cutOff(iqn: string): void;
+  /** Ends them without another word; resolves when nothing of them can land any more. */
+  cutOff(iqn: string): Promise<void>;
   /** How long this process's event loop has had nothing to do, ever. */
   loopIdleMs(): number;
   /** Asked at a hand-over to remember who dials whom for the bulk. */
@@ -48,6 +48,7 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
   /** Volumes that were deleted, until their files are gone. */
   private readonly leaving = new Map<string, Promise<void>>();
   private suspended = true;
+  private timesSuspended = 0;
   private isStopping = false;
   private hasGivenUp = false;
 
@@ -69,10 +70,10 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
 
   suspend(): void {
     this.suspended = true;
+    this.timesSuspended += 1;
     for (const { volume, unit } of this.byName.values()) {
       volume.suspend();
-      // Once the lease is out others take what they had sent here for undone (I8).
-      unit.guests.lapse();
+      void unit.guests.lapse(); // regain() waits for it
     }
     if (this.isStopping) this.giveUpHeld();
   }
@@ -90,7 +91,7 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
   private giveUpHeld(): void {
     this.hasGivenUp = true;
     for (const { record, volume } of this.byName.values()) {
-      this.options.cutOff(record.iqn);
+      void this.options.cutOff(record.iqn);
       volume.giveUpHeld();
     }
   }
@@ -101,14 +102,28 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
     for (const held of this.byName.values()) held.volume.resume();
   }
 
-  /** Serves again after a time without a lease, when the others did not ask this member for anything (I8). */
-  regain(): void {
-    for (const held of this.byName.values()) {
-      if (held.isSurelyHome) continue;
-      this.options.cutOff(held.record.iqn);
-      held.leaveBehind();
-    }
-    this.resume();
+  /**
+   * Serves again after a time without a lease, when the others did not ask this member for anything (I8): they took what had
+   * been sent here for undone, and newer commands may stand behind it. So all of it ends first. An initiator of a volume
+   * that redirects to here cannot have gone elsewhere, and keeps its session.
+   */
+  async regain(): Promise<void> {
+    const { timesSuspended } = this;
+    const left = [...this.byName.values()].filter(
+      ({ isSurelyHome, unit }) => !isSurelyHome || unit.access !== null,
+    );
+    await Promise.all(left.map((held) => this.leaveBehind(held)));
+    if (timesSuspended === this.timesSuspended && this.options.leaseIsValid()) this.resume();
+  }
+
+  private async leaveBehind(held: HeldVolume): Promise<void> {
+    const { access, guests } = held.unit;
+    const sessionsEnd = this.options.cutOff(held.record.iqn);
+    const visitorsEnd = access?.visitors.endAll();
+    held.leaveBehind();
+    // Where every member serves, what a session here has sent to a home elsewhere is that home's.
+    const isServedElsewhere = access !== null && !held.isHome;
+    await Promise.all([isServedElsewhere ? null : sessionsEnd, visitorsEnd, guests.lapse()]);
   }
 
   // ---- finding

@@ -7,6 +7,8 @@ import { describeError } from '../base/errors.js';
 import { READ_BACK_RETRY_MS } from '../base/limits.js';
 import { Creations } from '../group/creations.js';
 import type { VolumeRecord } from '../group/records.js';
+import type { Present } from './everywhere.js';
+import { processesIn } from './group-facts.js';
 import { SharedReservations, type SharedReservationsOptions } from './shared-reservations.js';
 import { SharedUnits, type SharedUnitsOptions } from './shared-units.js';
 
@@ -43,18 +45,22 @@ export class SharedState {
     this.units.forget(name, id);
   }
 
-  /** Reads what has changed meanwhile, until the store answers or nobody wants it any more. */
-  async refresh(isWanted: () => boolean): Promise<void> {
+  /**
+   * Reads what has changed meanwhile, until the store answers or nobody wants it any more.
+   * @returns who is in the group by then; null: nobody wants it
+   */
+  async refresh(isWanted: () => boolean): Promise<Present[] | null> {
     const { clock, log } = this.options;
     while (isWanted()) {
       try {
         await this.reservations.records.refresh();
         await this.units.records.refresh();
-        return;
+        return await processesIn(this.options.store);
       } catch (error) {
         log.warn({ error: describeError(error) }, 'the state of the units cannot be read');
         await sleep(clock, READ_BACK_RETRY_MS);
       }
     }
+    return null;
   }
 }

@@ -110,7 +110,8 @@ export function* whileWanted(
  * @param passes of its command, where that is served when others are not (Command.passes)
  */
 export function finishByPieces(unit: DiskUnit, task: ScsiTask, pieces: Pieces, passes = 0): void {
-  runPieces(unit.device, whileWanted(unit, task, passes, pieces), (outcome) => finish(task, outcome));
+  const ended = (outcome: Sense | null): void => finish(task, outcome);
+  runPieces(unit.device, whileWanted(unit, task, passes, pieces), ended, () => task.isEnding);
 }
 
 /**
@@ -136,11 +137,12 @@ export function finishClaimed(
 ): void {
   enterOffice(unit, task, () =>
     unit.device.claim(range.offsetBytes, range.lengthBytes, (claim) => {
-      runPieces(claim, whileWanted(unit, task, 0, pieces), (outcome) => {
+      const ended = (outcome: Sense | null): void => {
         claim.release();
         unit.office.leave();
         finish(task, outcome);
-      });
+      };
+      runPieces(claim, whileWanted(unit, task, 0, pieces), ended, () => task.isEnding);
     }),
   );
 }

@@ -101,6 +101,7 @@ export class Volume implements BlockDevice, IoOrigin {
 
   private turnedAway(io: BlockIo): void {
     if (this.hasGivenUp) io.complete(new IoError('aborted', 'the member stops'));
+    else if (!io.isWanted) io.complete(new IoError('aborted', 'nobody waits for it any more'));
     else if (this.held !== null) this.held.push(io);
     else io.complete(new IoError('aborted', 'the volume is served elsewhere by now'));
   }

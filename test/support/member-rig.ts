@@ -38,6 +38,8 @@ export class MemberRig {
   table!: RoutingTable;
   private folder!: DataFolder;
   readonly cutOff: string[] = [];
+  /** What their end waits for. */
+  sessionsEnd = Promise.resolve();
   /** By the clock; a loss is told at once. */
   leaseIsValid = true;
   /** The facts of its units, and what catching up with them waits for. */
@@ -79,7 +81,10 @@ export class MemberRig {
       ...{ log: silentLog, waypoints: noWaypoints, incarnation: 'i', table: this.table },
       sessionCount: () => 0,
       hasSessions: () => false,
-      cutOff: (iqn) => void this.cutOff.push(iqn),
+      cutOff: (iqn) => {
+        this.cutOff.push(iqn);
+        return this.sessionsEnd;
+      },
       leaseIsValid: () => this.checkLease(),
       connect: () => undefined,
       isPresent: () => true,

@@ -4,6 +4,7 @@
  */
 import t, { type Test } from 'tap';
 import { HomeService } from '../../lib/access/home-service.js';
+import type { BlockIo } from '../../lib/block/device.js';
 import { CONNECTIONS_MAX } from '../../lib/base/limits.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
 import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
@@ -129,12 +130,40 @@ t.test('a fence waits for what absent members had sent, and for nothing else (I8
   t.equal(await writing, 'GOOD');
 });
 
+t.test('a home that was without its lease ends what others had sent (I8)', async (t) => {
+  const { world, home, other } = twoMembers();
+  const session = other.session('a');
+  t.equal(await session.says(READY), 'GOOD');
+  const ios: BlockIo[] = [];
+  const submit = world.disk.submit.bind(world.disk);
+  world.disk.submit = (io) => {
+    ios.push(io);
+    submit(io);
+  };
+  world.disk.held = [];
+  const writing = [session.says(WRITE, block(1)), session.says(WRITE_SAME, block(7))];
+  await until('both are at the disk', () => ios.length === 2);
+  const isWanted = (): boolean[] => ios.map((io) => io.isWanted);
+  t.same(isWanted(), [true, true]);
+  let isOver = false;
+  const over = home.access.visitors.endAll().then(() => (isOver = true));
+  t.same(isWanted(), [false, false], 'what has not begun need not');
+  await turns();
+  t.equal(isOver, false, 'what is at the disk runs to its end');
+  world.disk.release();
+  await over;
+  t.same(await Promise.all(writing), ['GOOD', 'b/00/00']);
+});
+
+/** WRITE SAME (10) of many blocks. */
+const WRITE_SAME = cdb10('41', 0, 0, 1024);
+
 t.test('what takes long at the home stops when nobody waits for it any more', async (t) => {
   const { world, other } = twoMembers();
   const session = other.session('a');
   t.equal(await session.says(READY), 'GOOD');
   world.disk.held = [];
-  const writing = session.says(cdb10('41', 0, 0, 1024), block(7)); // WRITE SAME
+  const writing = session.says(WRITE_SAME, block(7));
   await turns();
   session.stop();
   await turns();

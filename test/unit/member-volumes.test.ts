@@ -18,7 +18,7 @@ import { allocatedBytes } from '../support/space.js';
 import { doorsWith, systemError } from '../support/storage-doors.js';
 import { SAID, said, scsiRunner } from '../support/scsi-runner.js';
 import { nexusOf } from '../support/scsi-runner.js';
-import { until } from '../support/wait.js';
+import { turns, until } from '../support/wait.js';
 
 t.test('a restart finds what was written', async (t) => {
   const rig = await makeRig(t);
@@ -169,7 +169,7 @@ for (const home of ['m1', 'm2']) {
     await new Promise((resolve) => setImmediate(resolve));
     t.notOk(rig.host.serving, 'nothing is served without a lease (I4)');
     rig.leaseIsValid = true;
-    rig.host.regain();
+    await rig.host.regain();
     t.equal(await late, isHome ? 'served' : 'aborted');
     t.same(rig.cutOff, isHome ? [] : [routed.record.iqn]);
     if (!isHome) {
@@ -179,6 +179,25 @@ for (const home of ['m1', 'm2']) {
     t.equal(await rig.read(1), isHome ? 9 : 8, 'the home serves');
   });
 }
+
+t.test('nothing is served before what old sessions left at the disk has ended (I8)', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  await rig.write(1, 7);
+  await rig.table.commit(rig.routed, rig.routed.route.withHome('m2'));
+  let end = (): void => undefined;
+  rig.sessionsEnd = new Promise((resolve) => (end = resolve));
+  rig.host.suspend();
+  const regaining = rig.host.regain();
+  await turns();
+  t.notOk(rig.host.serving, 'a slow disk has their writes still');
+  rig.host.suspend();
+  end();
+  await regaining;
+  t.notOk(rig.host.serving, 'nor after another loss meanwhile, by what had begun before it');
+  await rig.host.regain();
+  t.ok(rig.host.serving);
+});
 
 t.test('what a member does not hold any more is a hole when it starts again', async (t) => {
   const rig = await makeRig(t);

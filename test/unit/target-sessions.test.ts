@@ -284,13 +284,16 @@ t.test('I8: a session that is cut off hears nothing more, and is gone when its I
   rig.device.holding = true;
   i.command(ONE_READ);
   await until('the device holds one', () => rig.device.held.length === 1);
-  rig.registry.cutOff('iqn.2026-11.org.example:another');
+  await rig.registry.cutOff('iqn.2026-11.org.example:another');
   t.equal(rig.registry.sessionsOf(IQN).length, 1, 'another volume');
-  rig.registry.cutOff(IQN);
+  let isOver = false;
+  const over = rig.registry.cutOff(IQN).then(() => (isOver = true));
   t.ok(await i.closes(), 'closed without a word');
   t.equal(rig.registry.list().length, 1, 'its I/O is still at the device');
+  t.equal(isOver, false);
   rig.device.release();
-  await until('no session is left', () => rig.registry.list().length === 0);
+  await over;
+  t.equal(rig.registry.list().length, 0);
 });
 
 t.test('a flush that its disk does not end keeps no session that is cut off', async (t) => {
@@ -300,8 +303,8 @@ t.test('a flush that its disk does not end keeps no session that is cut off', as
   rig.device.holding = true;
   for (const cdb of [SYNCHRONIZE_CACHE, STOP]) i.command({ cdb });
   await until('the device holds both flushes', () => rig.device.held.length === 2);
-  rig.registry.cutOff(IQN);
-  await until('no session is left', () => rig.registry.list().length === 0);
+  await rig.registry.cutOff(IQN);
+  t.equal(rig.registry.list().length, 0);
   rig.device.release();
   const next = await rig.session();
   next.command({ cdb: SYNCHRONIZE_CACHE });

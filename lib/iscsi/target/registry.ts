@@ -163,6 +163,12 @@ export class SessionRegistry {
     else this.onEnded.set(session, [...(this.onEnded.get(session) ?? []), callback]);
   }
 
+  private async haveEnded(sessions: readonly Session[]): Promise<void> {
+    const ended = (session: Session): Promise<void> =>
+      new Promise((resolve) => this.whenEnded(session, resolve));
+    await Promise.all(sessions.map(ended));
+  }
+
   /** Notes the moment at which an initiator was left without this session. */
   departed(session: Session): void {
     const now = this.clock.nowMs();
@@ -194,10 +200,14 @@ export class SessionRegistry {
     return leaving.length;
   }
 
-  /** Ends every session of `iqn` without a word: their initiators may be served elsewhere already (I8). */
-  cutOff(iqn: string): void {
+  /**
+   * Ends every session of `iqn` without a word: their initiators may be served elsewhere already (I8). Resolves when no I/O
+   * of any that is here is at the device.
+   */
+  async cutOff(iqn: string): Promise<void> {
     for (const session of this.sessionsOf(iqn))
       session.link.destroy('its volume went on without this member');
+    await this.haveEnded(this.everySessionOf(iqn));
   }
 
   private askSession(session: Session, deadlineSeconds: number): void {
@@ -231,9 +241,7 @@ export class SessionRegistry {
       retire(session);
       this.closeAfter(session, DROP_DRAIN_MS);
     }
-    await Promise.all(
-      left.map((session) => new Promise<void>((resolve) => this.whenEnded(session, resolve))),
-    );
+    await this.haveEnded(left);
     return { fenced: left.length, stallMs };
   }
 

@@ -31,8 +31,16 @@ export const SERVING_MUTANTS: readonly Mutant[] = [
     invariant: 'I8',
     breaks: 'after a lost lease, old sessions of a volume that moved on write again',
     file: 'member/host.js',
-    find: 'this.options.cutOff(held.record.iqn);\n            held.leaveBehind();',
+    find: 'await Promise.all(left.map((held) => this.leaveBehind(held)));',
     replace: '',
+  },
+  {
+    name: 'home-forgets-its-sleep',
+    invariant: 'I8',
+    breaks: 'a home of every path that was without its lease goes on with what others had sent',
+    file: 'member/host.js',
+    find: '!isSurelyHome || unit.access !== null',
+    replace: '!isSurelyHome || (unit.access !== null && false)',
   },
   {
     name: 'login-unfenced',
@@ -47,8 +55,8 @@ export const SERVING_MUTANTS: readonly Mutant[] = [
     invariant: 'I8',
     breaks: 'a fence forgets the old session instead of waiting for its end',
     file: 'iscsi/target/registry.js',
-    find: 'await Promise.all(left.map((session) => new Promise((resolve) => this.whenEnded(session, resolve))));',
-    replace: 'for (const session of left)\n            this.sessions.delete(session);',
+    find: 'await this.haveEnded(left);\n        return',
+    replace: 'for (const session of left)\n            this.sessions.delete(session);\n        return',
   },
   {
     name: 'absent-not-ended',
