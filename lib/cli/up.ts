@@ -97,9 +97,12 @@ async function runUp(door: CliDoor, raw: Record<string, unknown>): Promise<void>
     return null;
   });
   if (supervisor === null) return;
-  emit(door, options.json, readyOf(await supervisor.status()), describeReady);
-  log.info({ signal: await stopped }, 'stopping');
-  await supervisor.stop(log);
+  try {
+    emit(door, options.json, readyOf(await supervisor.status()), describeReady);
+    log.info({ signal: await stopped }, 'stopping');
+  } finally {
+    await supervisor.stop(log); // also where it failed: a signal, which is listened for, would end it no more
+  }
 }
 
 function supervisorOptions(

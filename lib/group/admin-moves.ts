@@ -204,9 +204,11 @@ export async function movingVolumes(store: GroupStore): Promise<Map<string, stri
   return new Map(entries.map((entry) => [entry.key.slice(keys.movings.length), entry.value]));
 }
 
+/** Without the figures that cannot be read: nothing depends on them, and whoever looks is told the others. */
 async function withProgress(store: GroupStore, move: MoveRecord): Promise<MoveStatus> {
   const { entries } = await store.list(keys.progress(move.id));
-  return { ...move, ...sumProgress(entries.map((entry) => parseRecord(ProgressRecord, entry))) };
+  const parts = entries.map((entry) => readRecord(ProgressRecord, entry)).filter((part) => part !== null);
+  return { ...move, ...sumProgress(parts) };
 }
 
 /** The figures of several sources as one. */

@@ -15,7 +15,7 @@ import { DataFolder } from '../../lib/storage/data-folder.js';
 import { chooseAddresses, loadAddresses, saveAddresses } from '../../lib/supervisor/addresses.js';
 import { MemberProcess } from '../../lib/supervisor/member-process.js';
 import { Supervisor } from '../../lib/supervisor/supervisor.js';
-import { run } from '../support/cli-door.js';
+import { FakeDoor, run } from '../support/cli-door.js';
 import { makeSharedFolder } from '../support/storage-doors.js';
 import { until } from '../support/wait.js';
 
@@ -351,6 +351,34 @@ t.test('a start that hangs is left as soon as nobody wants it', { timeout: 30_00
     t.throws(() => process.kill(pid, 0), { code: 'ESRCH' }, 'nobody is left');
   const folderAgain = await DataFolder.open(dataFolder, { log: silentLog });
   await folderAgain.close();
+});
+
+t.test('up that fails once the group is there leaves nobody behind', { timeout: 30_000 }, async (t) => {
+  withoutLoaders(t);
+  const program = join(folder, 'serves.mjs');
+  const pids = join(folder, 'up-pids');
+  await writeFile(
+    program,
+    `import { appendFileSync } from 'node:fs';
+     appendFileSync(${JSON.stringify(pids)}, process.pid + '\\n');
+     process.on('disconnect', () => process.exit());
+     process.send({ type: 'ready', name: process.argv[4] });`,
+  );
+  const { argv } = process;
+  process.argv = [argv[0] ?? '', program];
+  t.teardown(() => (process.argv = argv));
+  const dataFolder = join(folder, 'up');
+  const unheard = (): void => {
+    throw new Error('nobody reads that');
+  };
+  const door = Object.assign(new FakeDoor(), { stdout: { write: unheard } });
+  const args = ['up', '--data', dataFolder, '--members', '2', '--port', '0', '--manage-port', '0'];
+  const ended = await run(args, door);
+  t.match(ended, { code: 1, stderr: /nobody reads that/ });
+  const started = (await readFile(pids, 'utf8')).trim().split('\n').map(Number);
+  t.equal(started.length, 2);
+  for (const pid of started) t.throws(() => process.kill(pid, 0), { code: 'ESRCH' }, 'nobody is left');
+  await (await DataFolder.open(dataFolder, { log: silentLog })).close();
 });
 
 t.test('a process whose port is taken', { timeout: 30_000 }, async (t) => {

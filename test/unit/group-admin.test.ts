@@ -433,6 +433,9 @@ t.test('a move is asked for once at a time, looked at, called off', async (t) =>
     },
     ...{ stallMsMax: 3.5, lastError: 'the disk of m2 is full' },
   });
+  await store.txn([], [{ put: keys.progressOf(asked.id, 'm3'), value: '{"extents":1}' }]);
+  t.match(await getMove(store, asked.id), { extents: 4, stallMsMax: 3.5, lastError: '' }, 'what can be read');
+  t.match(await listMoves(store), [{ id: asked.id, extents: 4 }]);
   t.equal((await cancelMove(store, systemClock, asked.id)).state, 'cancelled');
   t.equal((await cancelMove(store, systemClock, asked.id)).state, 'cancelled', 'again');
   const next = await createMove(store, doors, move());
