@@ -10,7 +10,7 @@ import type { Logger } from '../base/log.js';
 import { randomBelow, type Random } from '../base/random.js';
 import type { Waypoints } from '../base/waypoints.js';
 import { Following, type ReadUpTo } from '../group/following.js';
-import { MoveRecord, ProgressRecord, formatRecord, keys, parseRecord } from '../group/records.js';
+import { MoveRecord, ProgressRecord, formatRecord, keys, parseRecord, readRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry, StoreEvent } from '../group/store.js';
 import type { PeerHub } from '../peer/contract.js';
 import type { RoutedVolume, RoutingTable } from '../routing/table.js';
@@ -96,7 +96,9 @@ export class MoveRunner {
   }
 
   private async take(entry: StoreEntry): Promise<void> {
-    const record = parseRecord(MoveRecord, entry);
+    const record = readRecord(MoveRecord, entry);
+    // It is in the way of its volume, and of no other.
+    if (record === null) return this.options.log.warn({ move: idOf(entry.key) }, 'a move cannot be read');
     const known = this.moves.get(record.id);
     if (known !== undefined && !known.heard(record, entry.revision)) return;
     if (record.state !== 'active') {
@@ -114,12 +116,13 @@ export class MoveRunner {
     this.reconcileVolume(record.volume);
   }
 
-  /** What an earlier life of this member has counted; a move whose figures cannot be read is not known yet. */
+  /** What an earlier life of this member has counted, if it can be read; until the store answers the move is not known. */
   private async readFigures(move: RunningMove): Promise<void> {
     const { store, self } = this.options;
     try {
       const own = await store.get(keys.progressOf(move.record.id, self));
-      if (own !== undefined) move.stats.continueFrom(parseRecord(ProgressRecord, own));
+      const counted = own && readRecord(ProgressRecord, own);
+      if (counted) move.stats.continueFrom(counted);
     } catch (error) {
       if (this.moves.get(move.record.id) === move) this.moves.delete(move.record.id);
       throw error;
