@@ -144,6 +144,7 @@ export class MoveRunner {
     }
     const { self } = this.options;
     const { first, last } = rangeOf(record, routed);
+    if (record.rateBytesPerSecond !== null) move.givers = routed.route.countOthers(record.to, first, last);
     if (record.to !== self && !this.isGiving(record.volume)) {
       const extents = routed.route.extentsHeldBy(self, first, last);
       if (extents.length > 0) this.track(this.give(move, extents));
@@ -213,6 +214,7 @@ export class MoveRunner {
         operations: () => source.local.begun,
         reads: () => source.local.begunReads,
         idleMs: () => options.volumes.loopIdleMs(),
+        givers: () => move.givers,
       }),
       strict: record.strict,
       destination: new DestinationLink(options.hub, record.to, volumeId),

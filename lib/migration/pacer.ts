@@ -39,6 +39,8 @@ export interface PaceSignals {
   reads(): number;
   /** Milliseconds that the event loop had nothing to do. */
   idleMs(): number;
+  /** Members that still give for the move, this one among them: the rate that was asked for is all of theirs together. */
+  givers(): number;
 }
 
 /** What came of one interval at one rate. */
@@ -78,11 +80,12 @@ export class Pacer {
   /** Until the first look, initiators are taken to be at work. */
   private isBusy = true;
   private bytesPerSecond = MOVE_BYTES_PER_SECOND_FLOOR;
+  private givers: number;
   /** The destination's loop: its idle time when it last counted, and the share in use since the time before. */
   private there = { atMs: 0, idleMs: 0 };
   private busyThere = 0;
 
-  /** @param askedBytesPerSecond null: as fast as initiators allow */
+  /** @param askedBytesPerSecond of the whole move; null: as fast as initiators allow */
   constructor(
     private readonly clock: Clock,
     private readonly askedBytesPerSecond: number | null,
@@ -92,6 +95,7 @@ export class Pacer {
     this.operations = signals.operations();
     this.reads = signals.reads();
     this.idleMs = signals.idleMs();
+    this.givers = signals.givers();
   }
 
   /**
@@ -135,7 +139,7 @@ export class Pacer {
   }
 
   private rate(): number {
-    const asked = this.askedBytesPerSecond ?? Infinity;
+    const asked = (this.askedBytesPerSecond ?? Infinity) / this.givers;
     return this.isBusy ? Math.min(asked, this.bytesPerSecond) : asked;
   }
 
@@ -162,6 +166,7 @@ export class Pacer {
     this.operations = operations;
     this.reads = reads;
     this.idleMs = idleMs;
+    this.givers = this.signals.givers();
     this.answers = this.answersMs = 0;
   }
 }

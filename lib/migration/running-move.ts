@@ -9,6 +9,8 @@ export class RunningMove {
   isKnown = false;
   /** The source's part, while it runs. */
   giving = false;
+  /** Members that hold something of what is asked for, and are not its destination: as the route stood at the last look. */
+  givers = 1;
   committingHome = false;
   finishing = false;
   /** Why this member's part has failed, which may be still to be written down. */

@@ -123,6 +123,18 @@ export class Route implements ExtentHolders {
     return true;
   }
 
+  /** How many members but `member` hold something of [first, last]. */
+  countOthers(member: string, first = 0, last = this.head.extents - 1): number {
+    const seen = new Set([this.ids.idOf(member)]);
+    for (let extent = first, before = -1; extent <= last; extent++) {
+      const holder = this.holderAt(extent);
+      if (holder !== before) seen.add(holder);
+      before = holder;
+      if (typeof this.chunks[chunkOf(extent)] === 'number') extent = endOfChunk(extent) - 1;
+    }
+    return seen.size - 1;
+  }
+
   /** Whether `extents`, in ascending order, are all that `member` holds. Asked at every batch: it ends at the first other one. */
   holdsNoneBut(member: string, extents: readonly number[]): boolean {
     const id = this.ids.idOf(member);

@@ -279,6 +279,7 @@ export class WorldMember {
           operations: () => this.operations(),
           reads: () => 0,
           idleMs: () => 0,
+          givers: () => 1,
         }),
       },
       destination: new DestinationLink(world.peers.hub(this.name), to, 1),

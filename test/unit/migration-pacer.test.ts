@@ -42,6 +42,8 @@ interface Place {
   /** What a piece takes of the loop. */
   readonly pieceMs?: number;
   readonly latencyMs?: number;
+  /** Sources of the move, this one among them. */
+  readonly givers?: number;
 }
 
 /** Bytes per second in each half second of `seconds`, of a copy that does nothing but ask. */
@@ -67,6 +69,7 @@ async function ratesOf(
     operations: () => (catchUp(), operations),
     reads: () => (catchUp(), reads),
     idleMs: () => (catchUp(), idleMs),
+    givers: () => catchUp().givers ?? 1,
   });
   const halves = new Array<number>(seconds * 2).fill(0);
   while (clock.now - startMs < seconds * 1000) {
@@ -91,6 +94,15 @@ function near(t: Pick<Test, 'ok'>, found: number | undefined, wanted: number, wi
 t.test('the rate that was asked for holds, with and without a foreground', async (t) => {
   for (const opsPerSecond of [0, 200, 50_000]) {
     near(t, (await ratesOf(10 * MiB, 2, () => ({ opsPerSecond }))).at(-1), 10 * MiB);
+  }
+});
+
+t.test('the rate that was asked for is shared by all who give, as long as they do', async (t) => {
+  for (const opsPerSecond of [0, 200]) {
+    const place = (atMs: number): Place => ({ opsPerSecond, givers: atMs < 2000 ? 4 : 1 });
+    const rates = await ratesOf(40 * MiB, 4, place);
+    for (const rate of rates.slice(1, 4)) near(t, rate, 10 * MiB);
+    near(t, rates.at(-1), 40 * MiB);
   }
 });
 
@@ -132,6 +144,7 @@ t.test('a destination whose loop is full holds it down as well: the home may be 
     operations: () => clock.now,
     reads: () => clock.now,
     idleMs: () => clock.now,
+    givers: () => 1,
   });
   let bytes = 0;
   for (const busyThere of [0, 0.9]) {
@@ -179,7 +192,7 @@ t.test('the decision: down fast, up slowly, within its bounds, and a band where 
 
 t.test('what was taken and is not sent is given back to the pace', async (t) => {
   const clock = new WaitingClock();
-  const quiet = { operations: () => 0, reads: () => 0, idleMs: () => 0 };
+  const quiet = { operations: () => 0, reads: () => 0, idleMs: () => 0, givers: () => 1 };
   for (const [corrected, expectedMs] of [
     [0, 1_000],
     [-PIECE_BYTES / 2, 500],
@@ -198,7 +211,8 @@ t.test('what was taken and is not sent is given back to the pace', async (t) => 
 
 t.test('who waits at a small rate hears soon that it need not', async (t) => {
   const clock = new WaitingClock();
-  const pacer = new Pacer(clock, 1, { operations: () => 0, reads: () => 0, idleMs: () => clock.now });
+  const quiet = { operations: () => 0, reads: () => 0, idleMs: () => clock.now, givers: () => 1 };
+  const pacer = new Pacer(clock, 1, quiet);
   await pacer.take(PIECE_BYTES, goOn); // paid for by the next one: three days
   const stopMs = clock.now + 5_000;
   const waiting = pacer.take(PIECE_BYTES, () => {

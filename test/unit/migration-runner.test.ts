@@ -5,12 +5,13 @@ import { systemClock, type Clock } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import { noWaypoints } from '../../lib/base/waypoints.js';
+import { submitAndWait } from '../../lib/block/device.js';
 import { cancelMove, createMove, getMove } from '../../lib/group/admin-moves.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
 import { MoveRunner, type MoveRunnerOptions } from '../../lib/migration/move-runner.js';
 import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
-import { makeRig } from '../support/member-rig.js';
+import { EXTENT_BYTES, makeRig } from '../support/member-rig.js';
 import { RamDevice } from '../support/ram-device.js';
 import { IDENTITY } from '../support/scsi-runner.js';
 import { until } from '../support/wait.js';
@@ -43,11 +44,11 @@ async function startRunner(
 }
 
 /** m2 is in the group, and answers everything with `status`. */
-async function joinM2({ store, peers }: Rig, status: number): Promise<void> {
+async function joinM2({ store, peers }: Rig, status: number, payload?: Buffer): Promise<void> {
   const address = { host: '127.0.0.1', port: 1 };
   const m2 = { name: 'm2', portal: address, peer: address, pid: 2, incarnation: 'i2', startedAtMs: 0 };
   await store.txn([], [{ put: keys.member('m2'), value: formatRecord(m2) }]);
-  peers.join('m2', { handle: (request) => request.answer(status) });
+  peers.join('m2', { handle: (request) => request.answer(status, payload) });
 }
 
 /** m1 is home of a volume whose extents m2 holds, who answers nothing. */
@@ -135,6 +136,26 @@ t.test('what cannot be read of moves keeps no member from its start, nor from th
   const isTried = async (): Promise<boolean> => (await getMove(store, move.id)).lastError !== '';
   await until('the move is worked on', isTried);
   t.equal((await store.get(keys.move('0000')))?.value, wrong, 'the other is left as it is');
+});
+
+t.test('a rate is shared by the members that give', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  const volume = await rig.volume(1);
+  const data = Buffer.alloc(EXTENT_BYTES - 4096, 7); // the last extent has no more
+  for (const extent of [1, 2]) await submitAndWait(volume, 'write', extent * EXTENT_BYTES, data.length, data);
+  await rig.table.commit(rig.routed, rig.routed.route.withHolder([0], 'm3'));
+  await joinM2(rig, PeerStatus.OK, Buffer.from(JSON.stringify({ loopIdleMs: 0 })));
+  const copiedMs: number[] = [];
+  rig.peers.fate = (_member, { type }) => {
+    if (type === PeerType.COPY) copiedMs.push(clock.nowMs());
+    return null;
+  };
+  await startRunner(t, rig);
+  await createMove(rig.store, doors, { ...WANTED, rateBytesPerSecond: data.length / 8 });
+  await until('both extents are copied', () => copiedMs.length >= 2);
+  const [first = 0, second = 0] = copiedMs;
+  t.ok(second - first > 12_000, `the second after ${second - first} ms: m3 gives as much`);
 });
 
 t.test('a home whose commit is in doubt is doubted until the store says (I8)', async (t) => {

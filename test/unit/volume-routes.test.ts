@@ -59,6 +59,8 @@ t.test(`a route is what an array of holders would be (seed ${SEED})`, async (t) 
           if (!r.isHeldBy(holder, first, last)) return false;
           if (last < extents - 1 && r.isHeldBy(holder, first, last + 1)) return false;
           if (first > 0 && r.isHeldBy(holder, first - 1, last)) return false;
+          const others = new Set(model.slice(first >> 1, last + 1).filter((other) => other !== holder));
+          if (r.countOthers(holder, first >> 1, last) !== others.size) return false;
         }
         for (const name of MEMBERS) {
           const count = model.filter((holder) => holder === name).length;
