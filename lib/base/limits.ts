@@ -204,7 +204,6 @@ export const HOME_COMMAND_BYTES_MAX = 512 * KiB;
 export const HOME_COMMAND_MS_MAX = 24 * 3600 * 1000;
 /** Pause between two looks whether a home that is about to be given away has finished its commands. */
 export const HOME_QUIET_LOOK_MS = 2;
-
 /** Pause before it is tried again, after commands took longer than they may be held up: on a slow disk all others would
  *  otherwise be stopped most of the time. */
 export const HOME_QUIET_RETRY_MS = 10_000;
@@ -302,15 +301,12 @@ export const PUNCH_PIECE_BYTES = 4 * MiB;
 /** One write call on the loop. What it writes lies in one folio of the page cache, and ext4 walks the whole folio for each
  *  small write into it later: 4 KiB take 6 µs into 64 KiB, 12 µs into 256 KiB, 14 to 30 µs into 1 MiB. */
 export const WRITE_CALL_BYTES_MAX = 64 * KiB;
-
 /** Threads of a serving process: most of them wait for the disk, and Node's four would be taken by one file's durable
  *  writes, with every cold read behind them. bin/blockferry.cts has the number a second time. */
 export const POOL_THREADS = 16;
-
 /** Calls that one file may have in the pool for each thread that is free. At 2 a file alone holds 11 of 16 threads, and 3 of
  *  Node's four; of two that hang each holds 7, and two stay free. A smaller one would leave cold reads less than a disk takes. */
 export const POOL_SHARE = 2;
-
 /** A login waits this long for a running member to drain what the initiator left there. */
 export const FENCE_DEADLINE_MS = 10_000;
 
@@ -335,8 +331,7 @@ export const HEAT_HALF_LIFE_WINDOWS = 2;
 export const SAMPLE_EVERY_MAX = 64;
 /** ... and fewer where that gives less than this many in a window: a percent of them is a share that can be told. */
 export const SAMPLES_WANTED = 2048;
-/** Ends of requests that a volume remembers: as many interleaved streams are seen to be sequential. A power
- *  of two. */
+/** Ends of requests that a volume remembers: as many interleaved streams are seen to be sequential. A power of two. */
 export const STREAMS_SEEN = 32;
 /** Parts of a window, and how many of them burstiness looks at: at 30 s a window, bursts of 4 s within the last minute. */
 export const SLICES_PER_WINDOW = 8;
@@ -394,6 +389,10 @@ export const STORE_VALUE_BYTES_MAX = 1 * MiB;
 export const MANAGE_BODY_BYTES_MAX = 64 * KiB;
 /** A management request that takes longer has failed, for the caller and for the server. */
 export const MANAGE_REQUEST_DEADLINE_MS = 15_000;
+/** Connections the management port accepts at once: more than a group has people and scripts, few of a process's files. */
+export const MANAGE_CONNECTIONS_MAX = 128;
+/** One that asks for nothing, or only begins to, is closed then: a client asks as soon as it is there, and once a second. */
+export const MANAGE_IDLE_MS = 5_000;
 /** A member that has not answered a question of the management process by then is shown as silent. */
 export const QUERY_DEADLINE_MS = 2_000;
 /** How long a login waits for a home that is being started again, or committed: under LOGIN_DEADLINE_MS by far. */

@@ -6,7 +6,12 @@ import { isIP } from 'node:net';
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { BlockferryError, type ErrorCode } from '../base/errors.js';
-import { MANAGE_BODY_BYTES_MAX, MANAGE_REQUEST_DEADLINE_MS } from '../base/limits.js';
+import {
+  MANAGE_BODY_BYTES_MAX,
+  MANAGE_CONNECTIONS_MAX,
+  MANAGE_IDLE_MS,
+  MANAGE_REQUEST_DEADLINE_MS,
+} from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { canonicalHost, formatAddress, listenError } from '../base/net.js';
 import { CreateMove, CreateVolume, SetBalance, SetVolume, TraceAfter } from './api.js';
@@ -20,6 +25,9 @@ export interface ManageServerOptions {
   readonly desk: ManageDesk;
   readonly log: Logger;
 }
+
+/** How often Node looks for connections that have had their time; by itself every 30 s. */
+const IDLE_LOOK_MS = 1_000;
 
 const HTTP_STATUS: Partial<Record<ErrorCode, number>> = {
   USAGE: 400,
@@ -62,10 +70,16 @@ function buildServer(options: ManageServerOptions): FastifyInstance {
   const http = fastify({
     bodyLimit: MANAGE_BODY_BYTES_MAX,
     requestTimeout: MANAGE_REQUEST_DEADLINE_MS,
+    // One that does not read its answer, or is silent in any other way, holds its connection no longer than that either.
+    connectionTimeout: MANAGE_REQUEST_DEADLINE_MS,
+    keepAliveTimeout: MANAGE_IDLE_MS,
+    http: { headersTimeout: MANAGE_IDLE_MS, connectionsCheckingInterval: IDLE_LOOK_MS },
     forceCloseConnections: true,
     // A path that cannot be decoded, or a name longer than any, never gets to the handler below.
     frameworkErrors: (_error, request, reply) => void sendError(reply, unknownPath(request), options.log),
   });
+  // The group portal has its files from the same process: who holds connections here must leave it some.
+  http.server.maxConnections = MANAGE_CONNECTIONS_MAX;
   // JSON is the only body taken: a page can send a form's types without asking, JSON it cannot.
   http.removeContentTypeParser('text/plain');
   http.addHook('onRequest', async (request) => checkCaller(request, options.host));

@@ -1,8 +1,11 @@
 /** The management API end to end without a group: commands, client, HTTP server, and a desk that plays the group. */
+import { once } from 'node:events';
 import { request } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { MANAGE_CONNECTIONS_MAX, MANAGE_REQUEST_DEADLINE_MS } from '../../lib/base/limits.js';
 import { silentLog } from '../../lib/base/log.js';
 import { DEMONSTRATION_SETTINGS } from '../../lib/balance/settings.js';
 import type { DecisionView, RouteView } from '../../lib/manage/api.js';
@@ -400,6 +403,31 @@ t.test('the door of the API', async (t) => {
     { code: 'BUSY' },
     'a port in use',
   );
+});
+
+t.test('who connects and asks for nothing holds few connections, and not for long', async (t) => {
+  const own = await ManageServer.start({ host: '127.0.0.1', port: 0, desk, log: silentLog });
+  t.teardown(() => own.stop());
+  let open = 0;
+  const dial = (begun: string): Socket => {
+    const socket = connect(Number(new URL(own.url).port), '127.0.0.1');
+    socket.on('connect', () => void ((open += 1), socket.write(begun)));
+    socket.on('error', () => undefined); // reset instead of closed
+    socket.on('close', () => (open -= 1));
+    socket.resume();
+    return socket;
+  };
+  const ask = 'GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n';
+  const sinceMs = performance.now();
+  for (let i = 0; i < MANAGE_CONNECTIONS_MAX; i++) dial(['', ask, `${ask}\r\n`][i % 3] ?? '');
+  await until('they are there', () => open === MANAGE_CONNECTIONS_MAX);
+  const late = dial('');
+  await once(late, 'close');
+  t.equal(open, MANAGE_CONNECTIONS_MAX, 'one more is not kept');
+  await until('they are closed', () => open === 0);
+  const tookMs = performance.now() - sinceMs;
+  t.ok(tookMs < MANAGE_REQUEST_DEADLINE_MS, `after ${Math.round(tookMs)} ms`);
+  t.equal((await new ManageClient(own.url).status()).group, 'g', 'and others have their turn');
 });
 
 t.test('an answer that is not ours is not believed', async (t) => {
