@@ -2,13 +2,12 @@
 import { Presets, SingleBar } from 'cli-progress';
 import { sleep, systemClock } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
+import { PROGRESS_INTERVAL_MS } from '../base/limits.js';
 import { formatSize } from '../base/units.js';
 import type { MoveView } from '../manage/api.js';
 import type { ManageClient } from '../manage/client.js';
 import type { CliDoor } from './door.js';
 import { formatMs, plural } from './output.js';
-
-const POLL_INTERVAL_MS = 100;
 
 /** What `blockferry move --json` prints: scripts depend on it. */
 export interface MoveReport {
@@ -43,7 +42,7 @@ export async function followMove(
       if (leaving) throw stoppedWatching(move);
       bar?.setTotal(Math.max(move.extents, 1));
       bar?.update(move.extentsDone, barFigures(move));
-      await sleep(systemClock, POLL_INTERVAL_MS);
+      await sleep(systemClock, PROGRESS_INTERVAL_MS); // sooner, there is nothing new to be told
       move = await client.move(begun.id);
     }
     if (move.state === 'done') bar?.update(Math.max(move.extents, 1), barFigures(move));

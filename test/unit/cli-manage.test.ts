@@ -5,7 +5,11 @@ import { connect, type Socket } from 'node:net';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { MANAGE_CONNECTIONS_MAX, MANAGE_REQUEST_DEADLINE_MS } from '../../lib/base/limits.js';
+import {
+  MANAGE_CONNECTIONS_MAX,
+  MANAGE_REQUEST_DEADLINE_MS,
+  PROGRESS_INTERVAL_MS,
+} from '../../lib/base/limits.js';
 import { silentLog } from '../../lib/base/log.js';
 import { DEMONSTRATION_SETTINGS } from '../../lib/balance/settings.js';
 import type { DecisionView, RouteView } from '../../lib/manage/api.js';
@@ -106,7 +110,12 @@ t.test('a home that makes no file, as it is away, is not waited for for ever', a
 
 t.test('a move is followed to its end, and reported as scripts expect', async (t) => {
   desk.ending = 'done';
+  const sinceMs = performance.now();
   const moved = await run(manage('move', 'disk', '--to', 'm2', '--extents', '0-7', '--rate', '1M', '--json'));
+  t.ok(
+    performance.now() - sinceMs > 2.5 * PROGRESS_INTERVAL_MS,
+    'three looks, none sooner than there is news',
+  );
   t.equal(moved.code, 0, moved.stderr);
   t.strictSame(JSON.parse(moved.stdout), {
     volume: 'disk',
