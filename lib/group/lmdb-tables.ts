@@ -89,7 +89,8 @@ export class LmdbTables implements LedgerTables {
     try {
       return await this.root.transaction(action);
     } catch (error) {
-      // A failed commit hides its reason in a promise, which must be caught in this turn.
+      // A failed commit hides its reason in a promise, which must be caught in this turn. It prints it as well, in its C code
+      // and by console.error, which no option of it keeps off.
       const reason = (error as { commitError?: Promise<never> } | null)?.commitError;
       if (reason === undefined) throw error;
       return reason;
