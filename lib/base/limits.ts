@@ -59,11 +59,9 @@ export const READ_SHARE_BYTES = 64 * KiB;
 export const SESSION_SHARE_BYTES_MAX = 1 * MiB;
 /** Connections a portal accepts at once, logged in or not. */
 export const CONNECTIONS_MAX = 2048;
-/**
- * After a logout the target closes the connection, if the initiator does not, once the session is as old as this. libiscsi
- * reconnects no sooner than 3 s (by whole seconds) after it did before, and gives up where the connection ends meanwhile; of
- * an older session it waits for that end.
- */
+/** After a logout the target closes the connection, if the initiator does not, once the session is as old as this. libiscsi
+ *  reconnects no sooner than 3 s (by whole seconds) after it did before, and gives up where the connection ends meanwhile; of
+ *  an older session it waits for that end. */
 export const LOGOUT_FIN_AGE_MS = 4_500;
 /** A silent connection gets a NOP-In after this long ... */
 export const NOP_INTERVAL_MS = 30_000;
@@ -284,10 +282,8 @@ export const RESIDENT_MS = 1_000;
 /** Reads that found something uncached within RESIDENT_MS before nothing of their file is taken for cached: were each of
  *  them a page that the loop then waits for, at 0.2 ms of a disk, it would wait for 1 % of the time. */
 export const MAPPED_MISSES_MAX = 50;
-/**
- * A write on the loop that took longer was throttled (dirty pages, a slow disk): writes go to the thread pool for a while.
- * Above a time slice or two of a busy machine, so that being preempted does not look like it.
- */
+/** A write on the loop that took longer was throttled (dirty pages, a slow disk): writes go to the thread pool for a while.
+ *  Above a time slice or two of a busy machine, so that being preempted does not look like it. */
 export const SLOW_WRITE_MS = 8;
 /** A read on the loop that took longer came from the disk (only where the kernel cannot be asked not to wait). */
 export const SLOW_READ_MS = 0.5;
@@ -387,6 +383,8 @@ export const STORE_VALUE_BYTES_MAX = 1 * MiB;
 
 /** Body of one management request; the largest real one is under 300 bytes. */
 export const MANAGE_BODY_BYTES_MAX = 64 * KiB;
+/** Answer to one: the largest is what MEMBERS_MAX members have recorded, 0.8 MiB each at most. */
+export const MANAGE_ANSWER_BYTES_MAX = 128 * MiB;
 /** A management request that takes longer has failed, for the caller and for the server. */
 export const MANAGE_REQUEST_DEADLINE_MS = 15_000;
 /** Connections the management port accepts at once: more than a group has people and scripts, few of a process's files. */

@@ -1,7 +1,7 @@
 /** A typed client of the management API, for the command line and for programs. Believes no answer it has not parsed. */
 import { z } from 'zod';
+import { systemClock } from '../base/clock.js';
 import { BlockferryError, type ErrorCode } from '../base/errors.js';
-import { MANAGE_REQUEST_DEADLINE_MS } from '../base/limits.js';
 import {
   BalanceView,
   DecisionView,
@@ -19,10 +19,18 @@ import {
   type SetBalance,
   type SetVolume,
 } from './api.js';
+import { Exchanges, type Answer } from './exchange.js';
 
 export class ManageClient {
+  private readonly exchanges: Exchanges;
+
   /** @param url of the API, such as http://127.0.0.1:3280 */
-  constructor(readonly url: string) {}
+  constructor(
+    readonly url: string,
+    clock = systemClock,
+  ) {
+    this.exchanges = new Exchanges(clock);
+  }
 
   status(): Promise<StatusView> {
     return this.request('GET', '/v1/status', StatusView);
@@ -81,43 +89,39 @@ export class ManageClient {
     return this.request('GET', '/v1/decisions', z.array(DecisionView));
   }
 
+  /** Gives up what has not been answered: it is CANCELLED, and so is what is asked later. */
+  close(): void {
+    this.exchanges.close();
+  }
+
   private async request<T>(method: string, path: string, schema: z.ZodType<T>, body?: object): Promise<T> {
-    const response = await this.reach(method, path, body);
-    const json = await this.readJson(response);
-    if (!response.ok) throw this.errorOf(json, response.status);
+    const { status, text } = await this.reach(method, path, body);
+    const json = this.parse(status, text);
+    if (status < 200 || status > 299) throw this.errorOf(json, status);
     const parsed = schema.safeParse(json);
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0];
     throw this.strange(`${issue?.path.join('.')} ${issue?.message}`);
   }
 
-  private async reach(method: string, path: string, body?: object): Promise<Response> {
-    const init: RequestInit = { method, signal: AbortSignal.timeout(MANAGE_REQUEST_DEADLINE_MS) };
-    if (body !== undefined) {
-      init.headers = { 'content-type': 'application/json' };
-      init.body = JSON.stringify(body);
-    }
+  private async reach(method: string, path: string, body?: object): Promise<Answer> {
     try {
-      return await fetch(new URL(path, this.url), init);
-    } catch (cause) {
-      const error = cause as Error;
-      const why = error.name === 'TimeoutError' ? 'does not answer in time' : 'nobody answers there';
-      throw new BlockferryError(
-        'UNAVAILABLE',
-        `no group at ${this.url}: ${why}`,
-        isBadPort(error)
-          ? "start one with 'blockferry up' at another --manage-port: HTTP clients refuse this one"
-          : "start one with 'blockferry up', or name another with --manage",
-        { cause },
-      );
+      return await this.exchanges.ask(method, new URL(path, this.url), body && JSON.stringify(body));
+    } catch (error) {
+      if (!(error instanceof BlockferryError)) throw error;
+      if (error.code === 'PROTOCOL') throw this.strange(error.message, error);
+      if (error.code !== 'UNAVAILABLE') throw error;
+      const hint = "start one with 'blockferry up', or name another with --manage";
+      const what = `no group at ${this.url}: ${error.message}`;
+      throw new BlockferryError('UNAVAILABLE', what, hint, { cause: error });
     }
   }
 
-  private async readJson(response: Response): Promise<unknown> {
+  private parse(status: number, text: string): unknown {
     try {
-      return await response.json();
+      return JSON.parse(text);
     } catch {
-      throw this.strange(`status ${response.status}, not JSON`);
+      throw this.strange(`status ${status}, not JSON`);
     }
   }
 
@@ -128,12 +132,9 @@ export class ManageClient {
     return new BlockferryError(code as ErrorCode, message, hint);
   }
 
-  private strange(detail: string): BlockferryError {
-    return new BlockferryError('PROTOCOL', `${this.url} does not answer like a Blockferry group (${detail})`);
+  private strange(detail: string, cause?: unknown): BlockferryError {
+    const what = `${this.url} does not answer like a Blockferry group (${detail})`;
+    const hint = 'name the management API of a group with --manage';
+    return new BlockferryError('PROTOCOL', what, hint, { cause });
   }
-}
-
-/** The Fetch standard keeps clients from the ports of some other protocols, whoever listens there. */
-function isBadPort({ cause }: Error): boolean {
-  return cause instanceof Error && cause.message === 'bad port';
 }
