@@ -16,16 +16,22 @@ export async function followCreation(
   json: boolean,
 ): Promise<VolumeView> {
   let leaving = false;
-  const forget = door.onStopSignal(() => (leaving = true));
+  const forget = door.onStopSignal(() => {
+    leaving = true;
+    client.close(); // or a group that hangs would be waited for
+  });
   const isDrawn = begun.allocating !== null && !json && door.stderr.isTTY === true;
   const bar = isDrawn ? drawBar(begun) : undefined;
+  let last = begun;
   try {
     const made = await untilMade(client, begun, systemClock, (volume) => {
-      if (leaving) throw stoppedWatching(volume);
+      last = volume;
       bar?.update(volume.allocating ?? 0, figures(volume));
     });
     bar?.update(made.size, figures(made));
     return made;
+  } catch (error) {
+    throw leaving ? stoppedWatching(last) : error;
   } finally {
     bar?.stop();
     forget();

@@ -34,23 +34,27 @@ export async function followMove(
   json: boolean,
 ): Promise<MoveView> {
   let leaving = false;
-  const forget = door.onStopSignal(() => (leaving = true));
+  const forget = door.onStopSignal(() => {
+    leaving = true;
+    client.close(); // or a group that hangs would be waited for
+  });
   const bar = json || door.stderr.isTTY !== true ? undefined : drawBar(begun);
+  let move = begun;
   try {
-    let move = begun;
     while (move.state === 'active') {
-      if (leaving) throw stoppedWatching(move);
       bar?.setTotal(Math.max(move.extents, 1));
       bar?.update(move.extentsDone, barFigures(move));
       await sleep(systemClock, PROGRESS_INTERVAL_MS); // sooner, there is nothing new to be told
       move = await client.move(begun.id);
     }
     if (move.state === 'done') bar?.update(Math.max(move.extents, 1), barFigures(move));
-    return refuseUnlessDone(move);
+  } catch (error) {
+    throw leaving ? stoppedWatching(move) : error;
   } finally {
     bar?.stop();
     forget();
   }
+  return refuseUnlessDone(move);
 }
 
 function refuseUnlessDone(move: MoveView): MoveView {

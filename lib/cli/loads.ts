@@ -24,7 +24,7 @@ export function addLoads(program: Command, door: CliDoor): void {
     .action(async (raw: Record<string, unknown>) => {
       const { json, manage, watch: isWatched } = parseOptions(Options, raw);
       const client = new ManageClient(manage);
-      if (isWatched) await watch(door, json, () => client.loads(), describeLoads);
+      if (isWatched) await watch(door, json, client, () => client.loads(), describeLoads);
       else emit(door, json, await client.loads(), describeLoads);
     });
 }

@@ -4,8 +4,9 @@ import { once } from 'node:events';
 import { finished } from 'node:stream/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { sleep, systemClock } from '../base/clock.js';
+import { sleep, systemClock, type Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
+import { QUERY_DEADLINE_MS } from '../base/limits.js';
 import type { TraceView } from '../manage/api.js';
 import { ManageClient } from '../manage/client.js';
 import { CSV_COLUMNS } from '../simulate/trace/formats.js';
@@ -15,6 +16,8 @@ import { emit, plural } from './output.js';
 
 const Options = z.object({ ...manageOptions, seconds: whole(1, 86_400).optional() });
 const POLL_MS = 100;
+/** How long the last answer is waited for: a group that has silent members needs QUERY_DEADLINE_MS. */
+const LAST_ANSWER_MS = QUERY_DEADLINE_MS + 1_000;
 const HEADING = `${CSV_COLUMNS.join(',')}\n`;
 
 interface Recorded {
@@ -55,11 +58,20 @@ async function record(door: CliDoor, file: string, options: z.infer<typeof Optio
     await written;
     return recorded;
   } catch (error) {
+    if (error instanceof BlockferryError) throw await keptUntil(error, out, file);
     out.destroy();
-    if (error instanceof BlockferryError) throw error;
     const hint = (error as { code?: unknown }).code === 'EEXIST' ? 'choose another name' : undefined;
     throw new BlockferryError('IO', `${file}: ${describeError(error)}`, hint);
   }
+}
+
+/** The group has failed, not the file: what is in it may be all that there will be. */
+async function keptUntil(error: BlockferryError, out: WriteStream, file: string): Promise<BlockferryError> {
+  out.end();
+  await finished(out).catch(() => undefined); // the first failure says more
+  return new BlockferryError(error.code, error.message, `what was asked until then is in ${file}`, {
+    cause: error,
+  });
 }
 
 async function write(
@@ -72,17 +84,25 @@ async function write(
   const beganMs = systemClock.nowMs();
   const silent = new Set<string>();
   let [isStopped, requests, dropped, next] = [false, 0, 0, after];
-  void stopped.then(() => (isStopped = true));
+  let patience: Timer | undefined;
+  void stopped.then(() => {
+    isStopped = true;
+    patience = systemClock.after(LAST_ANSWER_MS, () => client.close());
+  });
   const elapsed = (): number => (systemClock.nowMs() - beganMs) / 1000;
-  while (!isStopped && elapsed() < seconds) {
-    await Promise.race([stopped, sleep(systemClock, POLL_MS)]);
-    const trace = await client.trace(next);
-    next = trace.next;
-    for (const member of trace.silent) silent.add(member);
-    requests += trace.requests.length;
-    dropped += trace.dropped;
-    if (out.errored !== null) throw out.errored;
-    if (!out.write(linesOf(trace))) await once(out, 'drain');
+  try {
+    while (!isStopped && elapsed() < seconds) {
+      await Promise.race([stopped, sleep(systemClock, POLL_MS)]);
+      const trace = await client.trace(next);
+      next = trace.next;
+      for (const member of trace.silent) silent.add(member);
+      requests += trace.requests.length;
+      dropped += trace.dropped;
+      if (out.errored !== null) throw out.errored;
+      if (!out.write(linesOf(trace))) await once(out, 'drain');
+    }
+  } finally {
+    patience?.cancel();
   }
   return { file, seconds: Math.round(elapsed() * 10) / 10, requests, dropped, silent: [...silent] };
 }

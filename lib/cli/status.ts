@@ -18,7 +18,7 @@ export function addStatus(program: Command, door: CliDoor): void {
     .action(async (raw: Record<string, unknown>) => {
       const { json, manage, watch: isWatched } = parseOptions(Options, raw);
       const client = new ManageClient(manage);
-      if (isWatched) await watch(door, json, () => client.status(), describeStatus);
+      if (isWatched) await watch(door, json, client, () => client.status(), describeStatus);
       else emit(door, json, await client.status(), describeStatus);
     });
 }

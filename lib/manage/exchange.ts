@@ -83,7 +83,7 @@ const ENDLESS = new BlockferryError('PROTOCOL', `more than ${formatSize(MANAGE_A
 function failureOf(error: unknown): BlockferryError {
   if (error instanceof BlockferryError) return error;
   const errno = errnoOf(error);
-  if (errno === 'ABORT_ERR') return new BlockferryError('CANCELLED', 'nobody waits for the answer any more');
+  if (errno === 'ABORT_ERR') return new BlockferryError('CANCELLED', 'stopped before the group has answered');
   if (errno.startsWith('HPE_'))
     return new BlockferryError('PROTOCOL', 'not HTTP', undefined, { cause: error });
   const what =

@@ -1,9 +1,15 @@
-/** The client of the management API before servers that are no group, or fail: what it says, how soon, in how much memory. */
+/** The client of the management API, and commands, before servers that are no group, or fail: what is said, how soon. */
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { silentLog } from '../../lib/base/log.js';
 import { ManageClient } from '../../lib/manage/client.js';
+import { ManageServer } from '../../lib/manage/server.js';
+import { FakeDoor, run } from '../support/cli-door.js';
 import { passUntil, SteppedClock } from '../support/hand-clock.js';
+import { PlayedDesk } from '../support/played-desk.js';
 import { until } from '../support/wait.js';
 
 /** Where `server` listens, until the test is over. */
@@ -87,4 +93,44 @@ t.test('a client that is closed waits for nothing', async (t) => {
   client.close();
   await t.rejects(asked, { code: 'CANCELLED' });
   await t.rejects(client.status(), { code: 'CANCELLED' });
+});
+
+t.test('Ctrl-C ends what follows a group that hangs', async (t) => {
+  let isAsked = false;
+  const never = (): Promise<never> => {
+    isAsked = true;
+    return new Promise(() => undefined);
+  };
+  const desk = Object.assign(new PlayedDesk(), { status: never, loads: never, move: never, volume: never });
+  const server = await ManageServer.start({ host: '127.0.0.1', port: 0, desk, log: silentLog });
+  for (const [args, code, stderr] of [
+    [['status', '--watch'], 0, ''],
+    [['loads', '--watch', '--json'], 0, ''],
+    [['move', 'disk', '--to', 'm2'], 1, /the move of disk to m2 goes on; look with/],
+    [['volume', 'create', 'solid', '--size', '64M', '--full'], 1, /solid goes on being allocated; look with/],
+  ] as const) {
+    isAsked = false;
+    const door = new FakeDoor();
+    const running = run([...args, '--manage', server.url], door);
+    await until('it waits for an answer', () => isAsked);
+    const sinceMs = performance.now();
+    door.signal('SIGINT');
+    t.match(await running, { code, stderr }, args.join(' '));
+    t.ok(performance.now() - sinceMs < 5_000, `${args.join(' ')}: at once`);
+  }
+  await server.stop();
+});
+
+t.test('what was recorded is kept, and named, when the group goes', async (t) => {
+  const desk = new PlayedDesk();
+  const server = await ManageServer.start({ host: '127.0.0.1', port: 0, desk, log: silentLog });
+  const file = join(t.testdir(), 'trace.csv');
+  const running = run(['record', file, '--manage', server.url]);
+  await until('something is recorded', () => desk.looks > 1);
+  await server.stop();
+  t.match(await running, {
+    code: 1,
+    stderr: /^blockferry: no group at .*; what was asked until then is in .*trace.csv\n$/,
+  });
+  t.match(await readFile(file, 'utf8'), /^time_ms,.*\n12.5,disk,read,4096,512\n/);
 });
