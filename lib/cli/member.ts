@@ -6,6 +6,7 @@ import { BlockferryError, isAddressInUse } from '../base/errors.js';
 import { formatAddress } from '../base/net.js';
 import { systemRandom } from '../base/random.js';
 import { noWaypoints, type Waypoints } from '../base/waypoints.js';
+import { refuseMissingStore } from '../group/open-store.js';
 import { Access } from '../manage/api.js';
 import { Member, type MemberOptions } from '../member.js';
 import { memberDoors, type MemberDoors } from '../member/doors.js';
@@ -85,6 +86,7 @@ async function runMember(
   const isOpen = options.allowUnauthenticated || chap !== undefined;
   refuseOpenHost(options.portal.host, isOpen, 'the portal', 'give --chap, or ');
   refuseOpenHost(options.peer.host, options.allowUnauthenticated, 'the peer port');
+  await refuseMissingStore(options.store);
   const log = await createLog(door, options.name, 'info');
   const stopped = untilStopped(door);
   const wanted = { ...memberOptions(options, log, chap), waypoints };

@@ -3,6 +3,7 @@
  * reads inside of one see the write. Knows nothing of the rules (ledger.ts) nor of processes and bells.
  */
 import { closeSync, openSync, readSync, statfsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { open, type Database, type RootDatabase, type Transaction } from 'lmdb';
 import { BlockferryError, errnoOf } from '../base/errors.js';
@@ -13,6 +14,7 @@ import type { History } from './watchers.js';
 
 /** Address space, not disk: the file grows as it is used, and the map need never be changed under other processes. */
 const MAP_BYTES = 4 * 1024 * 1024 * 1024;
+const FILE = 'store.mdb';
 const FORMAT = 'blockferry-store-1';
 const EMPTY: StateRow = { revision: 0, changesFrom: 1, changeBytes: 0 };
 /** Above every character of a key (printable ASCII). */
@@ -30,16 +32,26 @@ export class LmdbTables implements LedgerTables {
     private readonly meta: Database<unknown, string>,
   ) {}
 
+  /** False: open() would create it. */
+  static async isIn(folder: string): Promise<boolean> {
+    try {
+      await stat(join(folder, FILE));
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return false;
+    }
+    return true; // whatever it is: open() says
+  }
+
   /** Opens or creates the environment. Throws INVALID for a folder that holds something else. */
   static async open(folder: string): Promise<LmdbTables> {
     let tables: LmdbTables | undefined;
     try {
       await makeFolders(resolve(folder));
-      await checkFile(join(folder, 'store.mdb'));
+      await checkFile(join(folder, FILE));
       // overlappingSync would show a commit to other processes, and resolve it, before it is on disk: I3 forbids both.
       // Without it a commit is LMDB's own: data, fsync, then the meta page, written through.
       const root = open<unknown, string>({
-        path: join(folder, 'store.mdb'),
+        path: join(folder, FILE),
         noSubdir: true,
         overlappingSync: false,
         // Its batches have promises that nobody can catch when a commit fails (a full disk), which would end the process.

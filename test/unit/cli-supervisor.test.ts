@@ -1,4 +1,5 @@
 /** The parts of `serve` and `up` that need no group: identities, ports, processes that are watched over. */
+import { existsSync } from 'node:fs';
 import { link, lstat, mkdir, readFile, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -212,6 +213,14 @@ t.test('what up and member refuse names their own options', async (t) => {
   const opened = await openStore(store, { ...doors, log: silentLog });
   await ensureGroup(opened, doors);
   await opened.close();
+  const away = join(folder, 'away');
+  const gone = ['member', '--name', 'm1', '--store', `embedded:${away}/store`, '--data', join(away, 'm1')];
+  t.match(await run([...gone, '--portal', `${HOST}:0`, '--peer', `${HOST}:0`]), {
+    code: 1,
+    stderr:
+      /^blockferry: there is no group store in .*away\/store; start the group .*, or move its folder back\n$/,
+  });
+  t.notOk(existsSync(away), 'nothing is made in its place');
   const member = ['member', '--name', 'm1', '--store', store, '--data', join(folder, 'm1')];
   for (const [portal, peer] of [
     [used, `${HOST}:0`],
