@@ -1,7 +1,7 @@
 /** Patterns, the ledger and the workloads: every kind of wrong block is named, and nothing right is called wrong. */
 import fc from 'fast-check';
 import { execFileSync } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import {
@@ -131,6 +131,21 @@ t.test('the ledger file', async (t) => {
   execFileSync('mkfifo', [pipe]);
   // Neither has an end: one would fill the memory, the other wait for ever.
   for (const endless of ['/dev/zero', pipe]) await t.rejects(Ledger.load(endless), { code: 'INVALID' });
+});
+
+t.test('what a run has found is told although its ledger cannot be kept', async (t) => {
+  const { initiator } = await rig(t);
+  const ledgerFile = join(folder, 'unkept');
+  t.match(await runFill(initiator, { ledgerFile, blockBytes: 65536 }), { ok: true });
+  await mkdir(`${ledgerFile}.new`); // as with a folder that is read-only by now
+  const text = /^the ledger .*unkept cannot be written: EISDIR.*; name one where files can be made$/;
+  const report = await runVerify(initiator, { ledgerFile });
+  t.match(report, { ok: false, ops: 4, reads: 4, wrongCount: 0, errors: 1, errorTexts: [text] });
+  await t.rejects(
+    runLoad(initiator, { ledgerFile, bytes: 4096 }),
+    { code: 'IO' },
+    'a run that writes does not begin',
+  );
 });
 
 t.test('fill, load and verify agree, across processes by the file', async (t) => {

@@ -12,7 +12,7 @@
 import { constants } from 'node:fs';
 import { open, rename, type FileHandle } from 'node:fs/promises';
 import { putUint32Le, putUint8, uint32Le, uint8 } from '../../base/bytes.js';
-import { BlockferryError, errnoOf } from '../../base/errors.js';
+import { BlockferryError, describeError, errnoOf } from '../../base/errors.js';
 import { claimedGeneration, describeContent, inspectBlock, isBlock } from './pattern.js';
 
 const FILE_MAGIC = 'blockferry ledger 1\n';
@@ -141,8 +141,18 @@ export class Ledger {
 
   // --- the file ------------------------------------------------------------------------------------------------------
 
-  /** Writes the whole ledger beside `path` and puts it in its place. */
+  /** Writes the whole ledger beside `path` and puts it in its place. Throws IO. */
   async save(path: string): Promise<void> {
+    try {
+      await this.replace(path);
+    } catch (cause) {
+      const hint = 'name one where files can be made';
+      const what = `the ledger ${path} cannot be written: ${describeError(cause)}`;
+      throw new BlockferryError('IO', what, hint, { cause });
+    }
+  }
+
+  private async replace(path: string): Promise<void> {
     const header = Buffer.alloc(FILE_HEADER_BYTES);
     header.write(FILE_MAGIC, 0, 'latin1');
     putUint32Le(header, this.geometry.seed >>> 0, 32);

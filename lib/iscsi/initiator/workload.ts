@@ -3,7 +3,7 @@
  * of acknowledged writes, and a report at the end. Errors of commands are counted, not thrown: the report says whether
  * all was well.
  */
-import { BlockferryError } from '../../base/errors.js';
+import { BlockferryError, describeError } from '../../base/errors.js';
 import { SeededRandom, systemRandom } from '../../base/random.js';
 import { Engine, type EngineJob, type LoadedUnit } from './engine.js';
 import { Ledger } from './ledger.js';
@@ -219,8 +219,18 @@ async function finish(
   if (writes && report.errors === 0) await initiator.flush();
   const wasWhole = report.ok && job.opsMax === Infinity && report.bytes === initiator.capacity.sizeBytes;
   if (wasWhole && job.durationMs === Infinity) ledger.interrupted = false;
-  if (ledgerFile !== undefined) await ledger.save(ledgerFile);
-  return report;
+  return ledgerFile === undefined ? report : saved(ledger, ledgerFile, report);
+}
+
+/** A run may have taken hours: what it has found is told, whatever becomes of its ledger. */
+async function saved(ledger: Ledger, ledgerFile: string, report: WorkloadReport): Promise<WorkloadReport> {
+  try {
+    await ledger.save(ledgerFile);
+    return report;
+  } catch (error) {
+    const errorTexts = [...report.errorTexts, describeError(error)];
+    return { ...report, ok: false, errors: report.errors + 1, errorTexts };
+  }
 }
 
 /** So that a verify after a crash of this very process does not take the writes of this run for phantoms. */
