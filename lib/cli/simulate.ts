@@ -1,5 +1,6 @@
 /** blockferry simulate: the shipped planner against synthetic, recorded or drawn load. Decides nothing itself; it reports. */
-import { writeFile } from 'node:fs/promises';
+import { access, constants, writeFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { Presets, SingleBar } from 'cli-progress';
 import type { Command } from 'commander';
@@ -71,6 +72,7 @@ async function run(door: CliDoor, options: SimulateOptions): Promise<void> {
     throw new BlockferryError('USAGE', '--hours and --seconds exclude each other', 'give one of them');
   if (configurations !== undefined && scale)
     throw new BlockferryError('USAGE', '--configurations and --scale exclude each other', 'give one of them');
+  await refuseReport(options.report);
   if (scale) await runScale(door, options);
   else if (configurations !== undefined) await runJudge(door, options, configurations);
   else await runLoad(door, options);
@@ -96,8 +98,8 @@ async function runLoad(door: CliDoor, options: SimulateOptions): Promise<void> {
       ...{ imbalance: rounded(imbalance), moves, bytesMoved: Math.round(bytesMoved) },
     })),
   };
-  await writeReport(options.report, () => runReport(scenario.title, results));
   emit(door, json, report, describeRuns);
+  await writeReport(options.report, () => runReport(scenario.title, results));
 }
 
 async function runJudge(door: CliDoor, options: SimulateOptions, configurations: number): Promise<void> {
@@ -111,8 +113,8 @@ async function runJudge(door: CliDoor, options: SimulateOptions, configurations:
     onProgress: (done) => bar.at(done),
   });
   bar.stop();
-  await writeReport(options.report, () => judgementReport(judgement));
   emit(door, json, judgement, describeJudgement);
+  await writeReport(options.report, () => judgementReport(judgement));
 }
 
 async function runScale(door: CliDoor, options: SimulateOptions): Promise<void> {
@@ -123,8 +125,8 @@ async function runScale(door: CliDoor, options: SimulateOptions): Promise<void> 
     points.push(scalePoint(step, plan, settingsOf(options), options.seed));
   }
   bar.stop();
-  await writeReport(options.report, () => scaleReport(points));
   emit(door, options.json, { seed: options.seed, points }, describeScale);
+  await writeReport(options.report, () => scaleReport(points));
 }
 
 /** Before a world is made: what is kept of each window is known then, whoever says how long the run is. */
@@ -156,13 +158,19 @@ async function scenarioOf(options: SimulateOptions): Promise<Scenario> {
   return { ...scenario, windows: Math.min(scenario.windows, windows) };
 }
 
+/** Before a run that may take hours. */
+async function refuseReport(path: string | undefined): Promise<void> {
+  if (path !== undefined) await access(dirname(resolve(path)), constants.W_OK).catch(refuse);
+}
+
+/** After the result was told, which is worth more. */
 async function writeReport(path: string | undefined, html: () => string): Promise<void> {
-  if (path === undefined) return;
-  try {
-    await writeFile(path, html());
-  } catch (error) {
-    throw new BlockferryError('IO', `the report could not be written: ${describeError(error)}`);
-  }
+  if (path !== undefined) await writeFile(path, html()).catch(refuse);
+}
+
+function refuse(error: unknown): never {
+  const hint = 'name another file with --report';
+  throw new BlockferryError('IO', `the report cannot be written: ${describeError(error)}`, hint);
 }
 
 /** A bar on a terminal. Each step lets the process's signals through. */

@@ -183,7 +183,11 @@ t.test('the command: wrong usage', async (t) => {
     [['--load', long, '--window', '1', '--members', '1024'], 2, /more than can be kept in memory/],
     [['--format', 'xml'], 2, /--format 'xml' is none of csv/],
     [['--load', join(folder, 'nowhere')], 1, /nowhere: there is no such file/],
-    [['--seconds', '30', '--report', join(folder, 'no', 'where')], 1, /the report could not be written/],
+    [
+      ['--seconds', '30', '--report', join(folder, 'no', 'where')],
+      1,
+      /the report cannot be written: .*; name/,
+    ],
   ];
   for (const [args, code, said] of wrong) {
     const result = await run(['simulate', ...args]);
@@ -192,6 +196,13 @@ t.test('the command: wrong usage', async (t) => {
     t.match(result.stderr, said);
     t.match(result.stderr, /^blockferry: [^\n]+\n$/);
   }
+  // What is seen only when it is written costs nobody the result.
+  const late = await run(['simulate', '--seconds', '30', '--policy', 'none', '--report', folder]);
+  t.match(late, {
+    code: 1,
+    stdout: /^POLICY .*\nnone /m,
+    stderr: /the report cannot be written: EISDIR.*; name/,
+  });
 });
 
 t.test('a small file does not take a large memory', async (t) => {
