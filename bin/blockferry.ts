@@ -36,5 +36,14 @@ process.stdout.once('error', ({ code }: NodeJS.ErrnoException) => {
 // A log that nobody reads any more, or that the full disk does not take, keeps nobody from serving.
 process.stderr.on('error', () => undefined);
 
+// Where nothing is left that could bring what a command waits for, its process ends, and with 0, since it was imported.
+const unfinished = (): void => {
+  process.stderr.write(
+    'blockferry: the command has ended before it was done; this is a defect, please report it\n',
+  );
+  process.exitCode = 1;
+};
+process.once('beforeExit', unfinished);
 const exitCode = await runCli(process.argv.slice(2), processDoor, commands, readVersion());
+process.off('beforeExit', unfinished);
 process.exitCode = exitCode === 0 && hasFailedOutput ? 1 : exitCode;

@@ -3,6 +3,8 @@ import t from 'tap';
 import { address, extentRange, host, volumeAndSize, whole } from '../../lib/cli/options.js';
 import { formatMs, table } from '../../lib/cli/output.js';
 import { FakeDoor, run } from '../support/cli-door.js';
+import { exec } from '../support/process.js';
+import { builtFile } from '../support/root.js';
 
 const io = (...more: string[]): string[] => ['io', 'load', 'iscsi://127.0.0.1:1/iqn.x/0', ...more];
 const NOBODY = 'http://127.0.0.1:1';
@@ -103,6 +105,16 @@ t.test('nobody listens: exit 1, one line that says how to mend it', async (t) =>
     t.equal(stdout, '', `${args.join(' ')}: nothing on stdout`);
     t.match(stderr, /^blockferry: no group at http:\/\/127\.0\.0\.1:1: nobody answers there; start one.*\n$/);
   }
+});
+
+t.test('a command that waits for what cannot come any more has not gone well', async (t) => {
+  // Neither a connection nor a deadline: as when a library of ours forgets who waits.
+  const forgetful =
+    "import { Agent } from 'node:http'; Agent.prototype.addRequest = () => {}; globalThis.setTimeout = () => ({});";
+  const args = ['--import', `data:text/javascript,${forgetful}`, builtFile('bin/blockferry.cjs'), 'status'];
+  const ended = await exec(process.execPath, args, { env: { NODE_OPTIONS: '' } });
+  t.strictSame([ended.code, ended.stdout], [1, '']);
+  t.match(ended.stderr, /^blockferry: the command has ended before it was done; .*\n$/);
 });
 
 t.test('help and version', async (t) => {
