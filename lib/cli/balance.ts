@@ -67,7 +67,7 @@ const Options = z.object({
 
 export function addBalance(program: Command, door: CliDoor): void {
   const collect = (value: string, before: string[]): string[] => [...before, value];
-  withManage(program.command('balance').description('how the group balances itself'), door)
+  withManage(program.command('balance').description('how the group balances itself, shown or changed'), door)
     .option('--policy <policy>', `${POLICIES.join(', ')}`)
     .option('--preset <name>', 'default, or demonstration: in seconds what otherwise takes minutes')
     .option('--window <time>', 'what is measured together, such as 30s')
@@ -79,10 +79,15 @@ export function addBalance(program: Command, door: CliDoor): void {
     .option('--share-low <ratio>', '... and until which')
     .option('--whole-volumes', 'only whole volumes move')
     .option('--split-volumes', 'single extents may move, too')
-    .option('--weight <member=number>', 'how much it takes beside the others; 0: nothing', collect, [])
+    .option(
+      '--weight <member=number>',
+      'how much it takes beside the others; 0: nothing; may be repeated',
+      collect,
+      [],
+    )
     .option(
       '--member-label <member:key=value>',
-      'a label of a member; MEMBER:KEY= takes it away',
+      'a label of a member; MEMBER:KEY= takes it away; may be repeated',
       collect,
       [],
     )

@@ -66,35 +66,38 @@ const BLOCK_BYTES: Record<Verb, number> = { fill: 256 * 1024, verify: 256 * 1024
 
 export function addIo(program: Command, door: CliDoor): void {
   const io = program.command('io').description('an initiator that writes and checks known patterns');
-  addCommon(io.command('fill <url>').description('write every block of the range once'), '256K').action(
+  addCommon(io.command('fill').description('write every block of the range once'), '256K').action(
     (url: string, raw: Record<string, unknown>) => runIo(door, 'fill', url, parseOptions(Common, raw)),
   );
   addCommon(
-    io.command('verify <url>').description('read every block of the range and check it'),
+    io.command('verify').description('read every block of the range, check it by --ledger or --seed'),
     '256K',
   ).action((url: string, raw: Record<string, unknown>) =>
     runIo(door, 'verify', url, parseOptions(Common, raw)),
   );
-  addCommon(io.command('load <url>').description('read, check and write for a time'), '4K')
+  addCommon(io.command('load').description('read, check and write for a time'), '4K')
     .option('--read-percent <percent>', 'share of reads (default: 70)')
     .option('--mix <reads/writes>', 'the same, such as 70/30')
     .option('--random', 'in random order (default)')
     .option('--sequential', 'from the start to the end, again and again')
     .option('--fua', 'every write durable before it is answered')
-    .option('--seconds <seconds>', 'how long (default: 10)')
+    .option('--seconds <seconds>', 'how long (default: 10, or until --total)')
     .option('--total <size>', 'stop after so many bytes')
     .action((url: string, raw: Record<string, unknown>) => runIo(door, 'load', url, parseOptions(Load, raw)));
 }
 
 function addCommon(command: Command, blockSize: string): Command {
-  return withChap(withJson(command), 'a file of accounts: log in as the first one')
+  return withChap(
+    withJson(command.argument('<url>', 'iscsi://HOST[:PORT]/IQN/LUN')),
+    'a file of accounts: log in as the first one',
+  )
     .option('--size <size>', 'work on the first so many bytes')
     .option('--range <from-to>', 'work on these bytes, such as 64M-1G')
     .option('--block-size <size>', `bytes of one command (default: ${blockSize})`)
     .option('--queue-depth <commands>', 'outstanding at once', '32')
     .option('--rate <bytes>', 'at most this much a second, such as 50M')
     .option('--seed <number>', 'of patterns and places (default: a new one each time)')
-    .option('--ledger <file>', 'acknowledged writes, kept from run to run')
+    .option('--ledger <file>', 'acknowledged writes, kept in this file from run to run')
     .option('--digests', 'CRC32C on headers and data');
 }
 

@@ -6,6 +6,18 @@ import type { CliDoor } from './door.js';
 /** Longer than any line of ours, and than a path. */
 const LINE_CHARS_MAX = 8192;
 
+/** What holds for every command, below their list. */
+const CONVENTIONS = `
+'blockferry COMMAND --help' says what a command takes. Sizes are 512, 64K, 10G
+(powers of 1024), times 300us, 20ms, 30s, 10m, 1h.
+
+Exit code: 0 done, 1 failed, 2 wrong usage; what failed is one line on stderr.
+
+Environment:
+  BLOCKFERRY_MANAGE  in place of --manage
+  BLOCKFERRY_CHAP    the text of a --chap file, in place of it
+  BLOCKFERRY_LOG     trace, debug, info, warn, error, fatal or silent, on stderr`;
+
 /** Adds one noun's commands to the program. */
 export type AddCommand = (program: Command, door: CliDoor) => void;
 
@@ -40,9 +52,11 @@ async function buildProgram(
   version: string,
 ): Promise<Command> {
   const program = new Command('blockferry')
+    .usage('[options] <command>')
     .description(
       'An iSCSI target whose volumes move between members while initiators keep reading and writing.',
     )
+    .addHelpText('after', CONVENTIONS)
     .version(version)
     .exitOverride()
     .showSuggestionAfterError(false)

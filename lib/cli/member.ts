@@ -56,7 +56,10 @@ function define(program: Command, door: CliDoor, waypoints: Waypoints, doors: Me
   withChap(withJson(program.command('member')), 'a file of accounts: who may log in')
     .description('one member of a group')
     .requiredOption('--name <member>', 'such as m1')
-    .requiredOption('--store <url>', 'the group store, such as embedded:/var/lib/blockferry/store')
+    .requiredOption(
+      '--store <url>',
+      'the group store, by its absolute path: embedded:/var/lib/blockferry/store',
+    )
     .requiredOption('--portal <host:port>', 'where initiators reach it')
     .requiredOption('--peer <host:port>', 'where the other members reach it')
     .requiredOption('--data <folder>', 'where its volumes are kept')
@@ -71,7 +74,10 @@ function define(program: Command, door: CliDoor, waypoints: Waypoints, doors: Me
       'redirect: initiators are sent to the home; alua: every member serves',
       'redirect',
     )
-    .option('--allow-unauthenticated', 'listen where other machines can reach it')
+    .option(
+      '--allow-unauthenticated',
+      'listen where other machines can reach it; --peer needs it with --chap, too',
+    )
     .action((raw: Record<string, unknown>) => runMember(door, raw, waypoints, doors));
 }
 

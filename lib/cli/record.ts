@@ -30,7 +30,10 @@ interface Recorded {
 }
 
 export function addRecord(program: Command, door: CliDoor): void {
-  withManage(program.command('record <file>').description('write down what initiators ask, as CSV'), door)
+  withManage(
+    program.command('record <file>').description('write down what initiators ask, as CSV in a new file'),
+    door,
+  )
     .option('--seconds <seconds>', 'how long (default: until Ctrl-C)')
     .action(async (file: string, raw: Record<string, unknown>) => {
       const options = parseOptions(Options, raw);

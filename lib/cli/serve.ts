@@ -42,8 +42,8 @@ export function addServe(program: Command, door: CliDoor): void {
     .description('serve raw images in place, a target each: no group, no other state')
     .option('--host <address>', 'numeric address to listen at', '127.0.0.1')
     .option('--port <port>', '0: any free one', '3260')
-    .option('--size <size>', 'create images that are missing, such as 10G')
-    .option('--allow-unauthenticated', 'listen where other machines can reach it')
+    .option('--size <size>', 'create images that are missing, such as 10G; others must be as large')
+    .option('--allow-unauthenticated', 'listen where other machines can reach it without --chap')
     .option('--busy-poll-us <microseconds>', 'poll this long at most before sleeping; 0: never')
     .action((images: string[], raw: Record<string, unknown>) => runServe(door, images, raw));
 }

@@ -47,12 +47,17 @@ export function addUp(program: Command, door: CliDoor): void {
   const collect = (value: string, before: string[]): string[] => [...before, value];
   withChap(withJson(program.command('up')), 'a file of accounts: who may log in, here and at every member')
     .description('a group of members on this machine, a process each; a member that dies is started again')
-    .option('--members <count>', 'm1, m2, …', '3')
+    .option('--members <count>', 'm1, m2, …; a folder that has more keeps them', '3')
     .option('--data <folder>', 'where everything is kept', './.blockferry')
     .option('--host <address>', 'numeric address to listen at', '127.0.0.1')
     .option('--port <port>', 'of the group portal, members at the next ones; 0: any free ones', '3260')
     .option('--manage-port <port>', 'of the management API; 0: any free one', '3280')
-    .option('--volume <name=size[,kind]>', 'create it unless it is there; may be repeated', collect, [])
+    .option(
+      '--volume <name=size[,kind]>',
+      'create it unless it is there, such as disk=1G,block-size=4096,full; may be repeated',
+      collect,
+      [],
+    )
     .option('--busy-poll-us <microseconds>', 'members poll this long at most before they sleep; 0: never')
     .option('--peer-digests', 'a CRC32C in every frame between members')
     .option(
@@ -70,7 +75,10 @@ export function addUp(program: Command, door: CliDoor): void {
       'redirect: initiators are sent to the home; alua: every member serves',
       'redirect',
     )
-    .option('--allow-unauthenticated', 'listen where other machines can reach it')
+    .option(
+      '--allow-unauthenticated',
+      'listen where other machines can reach it; needed there with --chap, too',
+    )
     .action((raw: Record<string, unknown>) => runUp(door, raw));
 }
 

@@ -46,7 +46,7 @@ export function addVolume(program: Command, door: CliDoor): void {
   withManage(withKind(createCommand), door)
     .requiredOption('--size <size>', 'such as 10G')
     .option('--home <member>', 'where initiators are sent (default: the member with the least)')
-    .option('--extent-size <size>', 'the unit of a move (default: 4M)')
+    .option('--extent-size <size>', 'the unit of a move, 64K to 1G (default: 4M)')
     .option('--full', 'take all of its space now, and keep it (default: thin)')
     .action((name: string, options: Record<string, unknown>) => create(door, name, options));
   withManage(volume.command('list').description('every volume of the group'), door).action(
@@ -66,18 +66,19 @@ export function addVolume(program: Command, door: CliDoor): void {
     .option('--unpin', 'it may go')
     .option(
       '--label <key=value>',
-      'goes only to members where the label has this value, or that do not have it; KEY= takes it away',
+      'goes only to members where the label has this value, or that do not have it; KEY= takes it away; may be repeated',
       (value: string, before: string[]) => [...before, value],
       [],
     )
     .action((name: string, options: Record<string, unknown>) => set(door, name, options));
-  withManage(volume.command('delete <name>').description('delete a volume and its data'), door).action(
-    async (name: string, options: Record<string, unknown>) => {
-      const { json, manage } = parseOptions(Plain, options);
-      await new ManageClient(manage).deleteVolume(nameOf(name));
-      emit(door, json, { deleted: name }, () => `volume ${name} is deleted`);
-    },
-  );
+  withManage(
+    volume.command('delete <name>').description('delete a volume and its data, even while hosts use it'),
+    door,
+  ).action(async (name: string, options: Record<string, unknown>) => {
+    const { json, manage } = parseOptions(Plain, options);
+    await new ManageClient(manage).deleteVolume(nameOf(name));
+    emit(door, json, { deleted: name }, () => `volume ${name} is deleted`);
+  });
 }
 
 async function create(door: CliDoor, name: string, raw: Record<string, unknown>): Promise<void> {
