@@ -7,7 +7,16 @@ import { LABEL_PATTERN, MEMBER_NAME_PATTERN } from '../base/limits.js';
 import { MemberWeight, type BalanceView, type SetBalance } from '../manage/api.js';
 import { ManageClient } from '../manage/client.js';
 import type { CliDoor } from './door.js';
-import { duration, flag, manageOptions, parseOptions, wholeNumber, withManage } from './options.js';
+import {
+  collect,
+  duration,
+  flag,
+  manageOptions,
+  parseOptions,
+  repeated,
+  wholeNumber,
+  withManage,
+} from './options.js';
 import { describeLabels, emit, formatMs, table } from './output.js';
 
 const PRESETS = { default: DEFAULT_SETTINGS, demonstration: DEMONSTRATION_SETTINGS };
@@ -61,12 +70,11 @@ const Options = z.object({
   shareLow: ratio.pipe(SettingBounds.shareLow).optional(),
   wholeVolumes: flag,
   splitVolumes: flag,
-  weight: z.array(memberWeight),
-  memberLabel: z.array(memberLabel),
+  weight: repeated(memberWeight),
+  memberLabel: repeated(memberLabel),
 });
 
 export function addBalance(program: Command, door: CliDoor): void {
-  const collect = (value: string, before: string[]): string[] => [...before, value];
   withManage(program.command('balance').description('how the group balances itself, shown or changed'), door)
     .option('--policy <policy>', `${POLICIES.join(', ')}`)
     .option('--preset <name>', 'default, or demonstration: in seconds what otherwise takes minutes')
@@ -83,13 +91,11 @@ export function addBalance(program: Command, door: CliDoor): void {
       '--weight <member=number>',
       'how much it takes beside the others; 0: nothing; may be repeated',
       collect,
-      [],
     )
     .option(
       '--member-label <member:key=value>',
       'a label of a member; MEMBER:KEY= takes it away; may be repeated',
       collect,
-      [],
     )
     .action((raw: Record<string, unknown>) => balance(door, raw));
 }

@@ -124,6 +124,16 @@ export function parseArgument<T>(schema: z.ZodType<T, unknown>, what: string, te
   throw new BlockferryError('USAGE', `${what} '${text}' ${parsed.error.issues[0]?.message ?? 'is wrong'}`);
 }
 
+/** Gathers the values of an option that may be repeated; one that starts as [] would have that in its help. */
+export function collect(value: string, before: readonly string[] = []): string[] {
+  return [...before, value];
+}
+
+/** What collect() has gathered, nothing included. */
+export function repeated<T extends z.ZodType<unknown, string>>(of: T): z.ZodDefault<z.ZodArray<T>> {
+  return z.array(of).default([]);
+}
+
 /** Adds --json, which every command takes. */
 export function withJson(command: Command): Command {
   return command.option('--json', 'one JSON document on stdout, nothing else there');

@@ -14,7 +14,18 @@ import { balancePreset, settingsOf } from './balance.js';
 import { handOnChap, readChap, withChap } from './chap.js';
 import { untilStopped, type CliDoor } from './door.js';
 import { createLog } from './log.js';
-import { flag, host, parseOptions, port, refuseOpenHost, volumeAndSize, whole, withJson } from './options.js';
+import {
+  collect,
+  flag,
+  host,
+  parseOptions,
+  port,
+  refuseOpenHost,
+  repeated,
+  volumeAndSize,
+  whole,
+  withJson,
+} from './options.js';
 import { emit, table } from './output.js';
 
 /** MEMBER=TIME. */
@@ -33,18 +44,17 @@ const Options = z.object({
   host,
   port,
   managePort: port,
-  volume: z.array(volumeAndSize),
+  volume: repeated(volumeAndSize),
   busyPollUs: whole(0, 10_000).optional(),
   peerDigests: flag,
   access: Access.default('redirect'),
   allowUnauthenticated: flag,
   chap: z.string().min(1).optional(),
   balance: balancePreset.optional(),
-  diskTime: z.array(diskTime),
+  diskTime: repeated(diskTime),
 });
 
 export function addUp(program: Command, door: CliDoor): void {
-  const collect = (value: string, before: string[]): string[] => [...before, value];
   withChap(withJson(program.command('up')), 'a file of accounts: who may log in, here and at every member')
     .description('a group of members on this machine, a process each; a member that dies is started again')
     .option('--members <count>', 'm1, m2, …; a folder that has more keeps them', '3')
@@ -56,7 +66,6 @@ export function addUp(program: Command, door: CliDoor): void {
       '--volume <name=size[,kind]>',
       'create it unless it is there, such as disk=1G,block-size=4096,full; may be repeated',
       collect,
-      [],
     )
     .option('--busy-poll-us <microseconds>', 'members poll this long at most before they sleep; 0: never')
     .option('--peer-digests', 'a CRC32C in every frame between members')
@@ -68,7 +77,6 @@ export function addUp(program: Command, door: CliDoor): void {
       '--disk-time <member=time>',
       'pretend that its disk is slow, such as m1=300us; may be repeated',
       collect,
-      [],
     )
     .option(
       '--access <how>',

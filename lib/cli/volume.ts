@@ -11,11 +11,13 @@ import type { CliDoor } from './door.js';
 import { followCreation } from './follow-creation.js';
 import { describeKind, kindOf, kindOptions, withKind } from './kind.js';
 import {
+  collect,
   flag,
   manageOptions,
   memberName,
   parseArgument,
   parseOptions,
+  repeated,
   size,
   volumeName,
   withManage,
@@ -31,7 +33,7 @@ const labelChange = z.string().transform((text, context): [string, string | null
   context.addIssue({ code: 'custom', message: 'is not KEY=VALUE such as kind=database' });
   return z.NEVER;
 });
-const SetOptions = z.object({ ...manageOptions, pin: flag, unpin: flag, label: z.array(labelChange) });
+const SetOptions = z.object({ ...manageOptions, pin: flag, unpin: flag, label: repeated(labelChange) });
 const Create = z.object({
   ...manageOptions,
   size,
@@ -67,8 +69,7 @@ export function addVolume(program: Command, door: CliDoor): void {
     .option(
       '--label <key=value>',
       'goes only to members where the label has this value, or that do not have it; KEY= takes it away; may be repeated',
-      (value: string, before: string[]) => [...before, value],
-      [],
+      collect,
     )
     .action((name: string, options: Record<string, unknown>) => set(door, name, options));
   withManage(

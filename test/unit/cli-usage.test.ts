@@ -144,6 +144,11 @@ t.test('help and version', async (t) => {
   const elsewhere = new FakeDoor({ BLOCKFERRY_MANAGE: 'http://10.0.0.1:1' });
   t.equal((await run(['status', '--help'], elsewhere)).stdout, managed.stdout, 'whatever the variable holds');
   t.equal((await run(['--version'])).stdout, '1.2.3\n');
+  for (const words of [['up'], ['volume', 'set'], ['balance']]) {
+    const { stdout } = await run([...words, '--help']);
+    t.match(stdout, /may be\s+repeated/, words.join(' '));
+    t.notMatch(stdout, /\[\]/, `${words.join(' ')}: nothing is no default that people would know`);
+  }
 });
 
 t.test('values at the door', async (t) => {
