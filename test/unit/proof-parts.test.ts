@@ -1,4 +1,4 @@
-/** The pure parts of make handover and make crash: distributions, verdicts, the table of cases, and orders at waypoints. */
+/** The pure parts of make handover, make crash and make demo: distributions, verdicts, the table of cases, and orders at waypoints. */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,7 @@ import { inWorkFolder } from '../../lib/bench/frame.js';
 import { MEMBER_OF, PLACES, ROLES, allCases } from '../../lib/proof/crash/cases.js';
 import { runCrashProof, summaryTable } from '../../lib/proof/crash/main.js';
 import { OrderDesk, OrderedWaypoints } from '../../lib/proof/crash/orders.js';
+import { judgeDemo } from '../../lib/proof/demo.js';
 import { describeLine, distributionOf } from '../../lib/proof/figures.js';
 import { summarize, summaryTable as handoverTable } from '../../lib/proof/handover/report.js';
 import type { Handover } from '../../lib/proof/handover/run.js';
@@ -18,6 +19,41 @@ t.test('a distribution is made of measured values', async (t) => {
   t.same(distributionOf([9, 1, 5]), { p50: 5, p99: 9, max: 9 });
   const hundred = Array.from({ length: 200 }, (_, i) => 200 - i);
   t.same(distributionOf(hundred), { p50: 100, p99: 198, max: 200 });
+});
+
+t.test('the demonstration says each limit, and whether it holds', async (t) => {
+  const well = { ok: true, errors: 0, wrongCount: 0 };
+  const space = new Map([
+    ['m1', 4096],
+    ['m2', 0],
+  ]);
+  const good = {
+    ...{ route: ['m2', 'm1'], moved: 2, filled: well, verified: well, space },
+    loaded: { ...well, longestStallMs: 36.4 },
+  };
+  const said = (more: Partial<typeof good>): string[] => judgeDemo({ ...good, ...more }).map(describeLine);
+  t.same(said({}), [
+    'holds   all of 2 moves are committed: 2 are',
+    'holds   the fill: no error, no wrong block: 0 errors, 0 wrong blocks',
+    'holds   the load: no error, no wrong block: 0 errors, 0 wrong blocks',
+    'holds   every block read once more: no error, no wrong block: 0 errors, 0 wrong blocks',
+    'holds   the longest stall is below 1000 ms: 36 ms',
+    'holds   only m1 keeps space on disk: m1 4K, m2 0',
+  ]);
+  const bad = { ok: false, errors: 3, wrongCount: 0 };
+  for (const [more, missed] of [
+    [{ moved: 1 }, /^MISSED {2}all of 2 moves .*: 1 are$/],
+    [{ filled: bad }, /^MISSED {2}the fill: .*: 3 errors, 0 wrong blocks$/],
+    [{ verified: bad }, /^MISSED {2}every block read once more: .*: 3 errors/],
+    [{ loaded: { ...bad, longestStallMs: 1 } }, /^MISSED {2}the load: .*: 3 errors/],
+    [{ loaded: { ...well, longestStallMs: 1204.6 } }, /^MISSED {2}.* below 1000 ms: 1205 ms$/],
+    [{ space: new Map([...space, ['m2', 512]]) }, /^MISSED {2}only m1 keeps space .*: m1 4K, m2 512$/],
+    [{ space: new Map([['m1', 0]]) }, /^MISSED {2}only m1 keeps space on disk/],
+  ] as const) {
+    const lines = said(more).filter((line) => line.startsWith('MISSED'));
+    t.match(lines, [missed], 'one line alone is missed');
+    t.equal(lines.length, 1);
+  }
 });
 
 t.test('the lines of hand-overs hold, or are missed', async (t) => {
