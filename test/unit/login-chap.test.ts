@@ -65,8 +65,10 @@ function pause(): Promise<false> {
   return new Promise((resolve) => setTimeout(resolve, 20, false));
 }
 
-/** As LoginRefused says it. */
-const REFUSED = { message: /AUTHENTICATION_FAILURE \(0201h\)/ };
+/** As LoginRefused says it: which of both is wrong, a stranger is not told. */
+const REFUSED = { message: /AUTHENTICATION_FAILURE \(0201h\)/, hint: /name or the secret of --chap/ };
+/** To who did not say who it is. */
+const ASKED = { ...REFUSED, hint: /give a name and a secret with --chap/ };
 
 const security = { csg: LoginStage.SECURITY, nsg: LoginStage.OPERATIONAL };
 
@@ -128,7 +130,7 @@ t.test('the proposer’s order decides; what nobody knows is passed over', async
 t.test('who is wrong stays out, and all alike', async (t) => {
   const rig = await start(t);
   const refused = (chap: ChapIdentity | null, what: string, name?: string): Promise<unknown> =>
-    t.rejects(logIn(rig, chap, name), REFUSED, what);
+    t.rejects(logIn(rig, chap, name), chap === null ? ASKED : REFUSED, what);
   await Promise.all([
     refused({ ...HOST, secret: 'another secret altogether' }, 'a wrong secret'),
     refused({ ...HOST, name: 'nobody' }, 'a name that nobody has'),
@@ -270,7 +272,7 @@ t.test('discovery asks as well, and lists of initiators hold there', async (t) =
   t.match(await find(HOST, 'iqn.2026-11.test:any'), [{ iqn: IQN }]);
   t.match(await find(only, 'iqn.2026-11.test:only'), [{ iqn: IQN }]);
   await Promise.all([
-    t.rejects(find(null, 'iqn.2026-11.test:any'), REFUSED, 'nobody'),
+    t.rejects(find(null, 'iqn.2026-11.test:any'), ASKED, 'nobody'),
     t.rejects(
       find({ ...HOST, secret: 'a wrong secret!' }, 'iqn.2026-11.test:any'),
       REFUSED,

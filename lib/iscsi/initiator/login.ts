@@ -38,13 +38,14 @@ export class LoginRefused extends BlockferryError {
     /** LoginStatus */
     readonly loginStatus: number,
     where: string,
+    /** It was said who we are. */
+    isNamed: boolean,
   ) {
     const name = nameOf(LoginStatus, loginStatus);
-    const isUnknown = loginStatus === LoginStatus.NOT_FOUND;
     super(
-      isUnknown ? 'NOT_FOUND' : 'UNAVAILABLE',
+      loginStatus === LoginStatus.NOT_FOUND ? 'NOT_FOUND' : 'UNAVAILABLE',
       `${where} refused the login: ${name} (${loginStatus.toString(16).padStart(4, '0')}h)`,
-      isUnknown ? 'there is no target of that name; list them with iscsi-ls' : undefined,
+      hintFor(loginStatus, isNamed),
     );
   }
 
@@ -52,6 +53,15 @@ export class LoginRefused extends BlockferryError {
   get isLasting(): boolean {
     return this.loginStatus >> 8 !== 3;
   }
+}
+
+function hintFor(loginStatus: number, isNamed: boolean): string | undefined {
+  if (loginStatus === LoginStatus.NOT_FOUND)
+    return 'there is no target of that name; list them with iscsi-ls';
+  if (loginStatus !== LoginStatus.AUTHENTICATION_FAILURE) return undefined;
+  return isNamed
+    ? 'the name or the secret of --chap is not of an account there, or the account is not for this initiator'
+    : 'it wants to know who we are: give a name and a secret with --chap';
 }
 
 /** Twelve hexadecimal digits of type "random" (RFC 7143 11.12.5). */
@@ -126,7 +136,8 @@ class LoginExchange {
       const response = await this.exchange(keys, conversation === null || conversation.isLast);
       if (response.status >> 8 === 1) return { redirectTo: this.redirection() };
       if (response.status !== LoginStatus.SUCCESS) {
-        throw new LoginRefused(response.status, formatPortal(this.connection.address));
+        const where = formatPortal(this.connection.address);
+        throw new LoginRefused(response.status, where, conversation !== null);
       }
       keys = [];
       if (this.csg === LoginStage.SECURITY && conversation !== null) keys = conversation.next(this.answered);
