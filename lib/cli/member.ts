@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { systemClock } from '../base/clock.js';
 import { BlockferryError, isAddressInUse } from '../base/errors.js';
 import { formatAddress } from '../base/net.js';
+import { isStoreUrl } from '../group/open-store.js';
 import { systemRandom } from '../base/random.js';
 import { noWaypoints, type Waypoints } from '../base/waypoints.js';
 import { refuseMissingStore } from '../group/open-store.js';
@@ -30,7 +31,10 @@ import { emit } from './output.js';
 const Options = z.object({
   json: flag,
   name: memberName,
-  store: z.string().regex(/^[a-z]+:.+/, 'is no store URL such as embedded:/var/lib/blockferry/store'),
+  // Before anything is made for it: a folder that a member leaves behind looks like one that holds data.
+  store: z
+    .string()
+    .refine(isStoreUrl, 'is no store by its absolute path, such as embedded:/var/lib/blockferry/store'),
   portal: address,
   peer: address,
   data: z.string().min(1),

@@ -7,6 +7,11 @@ import type { GroupStore } from './store.js';
 
 const EMBEDDED = 'embedded:';
 
+/** Whether openStore() takes it: what a process would do before it opens its store need not be done for another. */
+export function isStoreUrl(url: string): boolean {
+  return url.startsWith(EMBEDDED) && isAbsolute(url.slice(EMBEDDED.length));
+}
+
 /**
  * Opens embedded:/path/to/folder, making it where it is missing.
  * @throws USAGE for any other URL, and what the engine throws
@@ -27,7 +32,6 @@ export async function refuseMissingStore(url: string): Promise<void> {
 }
 
 function folderOf(url: string): string {
-  const path = url.startsWith(EMBEDDED) ? url.slice(EMBEDDED.length) : '';
-  if (isAbsolute(path)) return path;
+  if (isStoreUrl(url)) return url.slice(EMBEDDED.length);
   throw new BlockferryError('USAGE', `'${url}' is not a store`, 'write --store embedded:/path/to/folder');
 }

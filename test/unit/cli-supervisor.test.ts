@@ -222,6 +222,12 @@ t.test('what up and member refuse names their own options', async (t) => {
   });
   t.notOk(existsSync(away), 'nothing is made in its place');
   const member = ['member', '--name', 'm1', '--store', store, '--data', join(folder, 'm1')];
+  for (const wrong of ['embedded:./store', 'embedded:', 'etcd:/store', '/store']) {
+    const ports = ['--portal', `${HOST}:0`, '--peer', `${HOST}:0`];
+    const { code, stderr } = await run([...member, ...ports, '--store', wrong]);
+    t.match({ code, stderr }, { code: 2, stderr: `--store '${wrong}' is no store by its absolute path` });
+  }
+  t.notOk((await readdir(folder)).includes('m1'), 'and leave no folder behind');
   for (const [portal, peer] of [
     [used, `${HOST}:0`],
     [`${HOST}:0`, used],
