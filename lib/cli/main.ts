@@ -35,13 +35,27 @@ export async function runCli(
   commands: readonly CommandLoader[],
   version: string,
 ): Promise<number> {
+  let program: Command | null = null;
   try {
-    const program = await buildProgram(argv, door, commands, version);
+    program = await buildProgram(argv, door, commands, version);
     await program.parseAsync([...argv], { from: 'user' });
     return 0;
   } catch (error) {
-    return reportFailure(error, door);
+    if (program === null || !(error instanceof CommanderError)) return reportFailure(error, door);
+    return reportUsage(error, door, commandOf(program, argv));
   }
+}
+
+/** As far as the words name one, such as "blockferry volume create": who is asked for its help. */
+function commandOf(program: Command, words: readonly string[]): string {
+  const path = [program.name()];
+  let command: Command | undefined = program;
+  for (const word of words) {
+    command = command.commands.find((each) => each.name() === word);
+    if (command === undefined) break;
+    path.push(word);
+  }
+  return path.join(' ');
 }
 
 /** Loads the asked command alone; the others stand there by name, for the help. */
@@ -78,7 +92,6 @@ async function buildProgram(
 }
 
 function reportFailure(error: unknown, door: CliDoor): number {
-  if (error instanceof CommanderError) return reportUsage(error, door);
   door.stderr.write(`blockferry: ${oneLine(describeError(error))}\n`);
   if (
     error instanceof Error &&
@@ -97,11 +110,10 @@ function oneLine(text: string): string {
   return `${line.slice(0, LINE_CHARS_MAX / 2)} … ${line.slice(-LINE_CHARS_MAX / 2)}`;
 }
 
-function reportUsage(error: CommanderError, door: CliDoor): number {
+function reportUsage(error: CommanderError, door: CliDoor, command: string): number {
   if (error.exitCode === 0) return 0;
   const what = oneLine(error.message.replace(/^error: /, ''));
-  door.stderr.write(
-    `blockferry: ${what === '(outputHelp)' ? 'no command was given' : what}; see 'blockferry --help'\n`,
-  );
+  const said = what === '(outputHelp)' ? 'no command was given' : what;
+  door.stderr.write(`blockferry: ${said}; see '${command} --help'\n`);
   return 2;
 }

@@ -71,7 +71,7 @@ t.test('a name with line feeds, or without an end, hides nothing of what is wron
   const lines = await run(['serve', 'two\r\nlines.img', '--port', '0']);
   t.equal(lines.stderr, 'blockferry: there is no two lines.img; add --size to create it\n');
   const unknown = await run(['status', '--two\nlines']);
-  t.equal(unknown.stderr, "blockferry: unknown option '--two lines'; see 'blockferry --help'\n");
+  t.equal(unknown.stderr, "blockferry: unknown option '--two lines'; see 'blockferry status --help'\n");
   const endless = await run(['move', 'x'.repeat(100_000), '--to', 'm2']);
   t.match(endless.stderr, /^blockferry: volume 'x+ … x+' is no volume name: .*\n$/);
   t.ok(endless.stderr.length < 10_000, `${endless.stderr.length} characters`);
@@ -148,6 +148,23 @@ t.test('help and version', async (t) => {
     const { stdout } = await run([...words, '--help']);
     t.match(stdout, /may be\s+repeated/, words.join(' '));
     t.notMatch(stdout, /\[\]/, `${words.join(' ')}: nothing is no default that people would know`);
+  }
+});
+
+t.test('wrong usage of a command points to its own help', async (t) => {
+  for (const [words, command] of [
+    [['move', 'disk'], 'blockferry move'],
+    [['volume'], 'blockferry volume'],
+    [['volume', 'crate'], 'blockferry volume'],
+    [['volume', 'create'], 'blockferry volume create'],
+    [['volume', 'create', '--sideways', 'list'], 'blockferry volume create'],
+    [['io', 'load'], 'blockferry io load'],
+    [['status', 'move'], 'blockferry status'],
+    [['--sideways', 'move'], 'blockferry'],
+  ] as const) {
+    const { code, stderr } = await run(words);
+    t.equal(code, 2);
+    t.match(stderr, `; see '${command} --help'\n`, words.join(' '));
   }
 });
 
