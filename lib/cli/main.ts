@@ -35,15 +35,25 @@ export async function runCli(
   commands: readonly CommandLoader[],
   version: string,
 ): Promise<number> {
+  const words = withoutHelpWord(argv, commands);
   let program: Command | null = null;
   try {
-    program = await buildProgram(argv, door, commands, version);
-    await program.parseAsync([...argv], { from: 'user' });
+    program = await buildProgram(words, door, commands, version);
+    await program.parseAsync([...words], { from: 'user' });
     return 0;
   } catch (error) {
     if (program === null || !(error instanceof CommanderError)) return reportFailure(error, door);
-    return reportUsage(error, door, commandOf(program, argv));
+    return reportUsage(error, door, commandOf(program, words));
   }
+}
+
+/** `help volume create` is `volume create --help`: commander's own help knows one word, and none of what is not loaded. */
+function withoutHelpWord(argv: readonly string[], commands: readonly CommandLoader[]): readonly string[] {
+  const [first, asked, ...more] = argv;
+  if (first !== 'help') return argv;
+  if (asked === undefined || asked.startsWith('-') || asked === 'help') return ['--help'];
+  const isKnown = commands.some(({ name }) => name === asked);
+  return isKnown ? [asked, ...more, '--help'] : [asked];
 }
 
 /** As far as the words name one, such as "blockferry volume create": who is asked for its help. */
@@ -72,6 +82,7 @@ async function buildProgram(
     )
     .addHelpText('after', CONVENTIONS)
     .version(version)
+    .helpCommand('help [command]', 'the same as COMMAND --help')
     .exitOverride()
     .showSuggestionAfterError(false)
     // Commander's own error lines are dropped: reportFailure() writes the one line.

@@ -151,6 +151,19 @@ t.test('help and version', async (t) => {
   }
 });
 
+t.test('help is a command, too', async (t) => {
+  for (const words of [[], ['serve'], ['move'], ['volume'], ['volume', 'create']]) {
+    const { code, stdout, stderr } = await run(['help', ...words]);
+    t.match({ code, stderr }, { code: 0, stderr: '' }, `help ${words.join(' ')}`);
+    t.equal(stdout, (await run([...words, '--help'])).stdout, `help ${words.join(' ')}: as --help`);
+  }
+  for (const word of ['--help', 'help']) t.equal((await run(['help', word])).code, 0, `help ${word}`);
+  t.match((await run(['--help'])).stdout, /^ {2}help \[command\]/m, 'it is named');
+  t.match(await run(['help', 'fly']), {
+    ...{ code: 2, stdout: '', stderr: "blockferry: there is no command 'fly'; see 'blockferry --help'\n" },
+  });
+});
+
 t.test('wrong usage of a command points to its own help', async (t) => {
   for (const [words, command] of [
     [['move', 'disk'], 'blockferry move'],
