@@ -1,7 +1,5 @@
 /** The group portal of a simulated world: the shipped portal and its directory, in a process of its own that can die. */
 import { Chance } from '../base/chance.js';
-import { sleep } from '../base/clock.js';
-import { LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import { GroupView } from '../group/membership.js';
 import { LoopTurns } from '../base/loop-turns.js';
 import { BusyPoll } from '../iscsi/target/busy-poll.js';
@@ -9,13 +7,13 @@ import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
 import { MemberIds } from '../routing/member-ids.js';
 import { RoutingTable } from '../routing/table.js';
+import { GroupHomes } from '../supervisor/group-homes.js';
 import { PortalDirectory } from '../supervisor/portal-directory.js';
 import type { SimProcess } from './process.js';
 import type { SharedWorld } from './sim-member.js';
 import { SimStore } from './store.js';
 
 const RETRY_MS = 500;
-const LOOK_MS = 50;
 
 export class GroupPortal {
   isUp = false;
@@ -65,14 +63,9 @@ export class GroupPortal {
     this.store = store;
     const table = await RoutingTable.open(store, new MemberIds(), log, clock);
     const view = await GroupView.open(store, log, () => undefined, clock);
-    const whenServing = async (member: string) => {
-      const deadlineMs = clock.nowMs() + LOGIN_HOME_WAIT_MS;
-      while (view.get(member) === undefined && clock.nowMs() < deadlineMs) await sleep(clock, LOOK_MS);
-      return view.get(member)?.portal;
-    };
     const portal = new Portal({
       ...{ log, clock, net: world.net.doorOf(process), random: new Chance(world.chance.uint32()) },
-      directory: new PortalDirectory(table, { whenServing }),
+      directory: new PortalDirectory(table, new GroupHomes(view, clock, [])),
       registry: new SessionRegistry(clock),
       poll: new BusyPoll(new LoopTurns(() => clock.nowMs()), 0),
     });

@@ -7,7 +7,7 @@ import type { DirectoryEntry, TargetAnswer, TargetDirectory } from '../iscsi/tar
 import { listTargets, redirectToHome, type TargetPortal } from '../routing/redirect.js';
 import type { RoutingTable } from '../routing/table.js';
 
-/** The members as their supervisor sees them. */
+/** The members of the group, as a login needs them. */
 export interface HomeWatch {
   /** Resolves with the member's portal once it serves; undefined when it does not within a login's patience. */
   whenServing(member: string): Promise<{ readonly host: string; readonly port: number } | undefined>;

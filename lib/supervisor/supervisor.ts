@@ -5,14 +5,12 @@
 import { join } from 'node:path';
 import type { Clock, Timer } from '../base/clock.js';
 import { BlockferryError, describeError, isAddressInUse } from '../base/errors.js';
-import { LOGIN_HOME_WAIT_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { formatAddress } from '../base/net.js';
 import { randomToken, type Random } from '../base/random.js';
 import { ensureGroup, setBalance, type BalanceChange } from '../group/admin.js';
-import { GroupView } from '../group/group-view.js';
+import { GroupView, type MemberChange } from '../group/group-view.js';
 import { openStore } from '../group/open-store.js';
-import type { GroupStore } from '../group/store.js';
 import type { Authenticator } from '../iscsi/target/login/security.js';
 import { Portal } from '../iscsi/target/portal.js';
 import { SessionRegistry } from '../iscsi/target/registry.js';
@@ -22,10 +20,11 @@ import { ManageServer } from '../manage/server.js';
 import { PeerStatus } from '../peer/contract.js';
 import { Hub } from '../peer/hub.js';
 import { MemberIds } from '../routing/member-ids.js';
-import { portalsOf, type TargetPortal } from '../routing/redirect.js';
+import { portalsOf } from '../routing/redirect.js';
 import { RoutingTable } from '../routing/table.js';
 import { DataFolder } from '../storage/data-folder.js';
 import { chooseAddresses, loadAddresses, saveAddresses, type GroupAddresses } from './addresses.js';
+import { GroupHomes } from './group-homes.js';
 import { MemberProcess } from './member-process.js';
 import { PortalDirectory } from './portal-directory.js';
 import { ensureVolume, type WantedVolume } from './wanted-volume.js';
@@ -120,10 +119,15 @@ async function start(options: SupervisorOptions, isRetry: boolean, undos: Undo[]
   undos.push(() => stopInOrder(members));
   await whileWanted(Promise.all(members.map((member) => member.start())), options);
 
-  const portal = await openPortal(store, table, new HomeWatch(members, addresses, host), options, undos);
-  const portalAddress = await portal.listen(host, addresses.portal);
-  const hub = openHub(group.name, addresses, options);
+  const hub = openHub(group.name, options);
   undos.push(() => hub.close());
+  // Members are equal: one that was started by hand is found by its record, as those that are started here.
+  const changed: MemberChange = (name, record) => hub.setAddress(name, record?.peer ?? null);
+  const view = await GroupView.open(store, log, changed, clock);
+  undos.push(() => view.close());
+  const portal = makePortal(table, view, members, options);
+  undos.push(() => portal.close());
+  const portalAddress = await portal.listen(host, addresses.portal);
   let manageUrl = '';
   const desk = new GroupDesk({
     ...{ store, table, hub, clock, random, group: group.name },
@@ -139,27 +143,19 @@ async function start(options: SupervisorOptions, isRetry: boolean, undos: Undo[]
 }
 
 /** The group's portal, which serves nobody and knows who does. It does not listen yet. */
-async function openPortal(
-  store: GroupStore,
+function makePortal(
   table: RoutingTable,
-  homes: HomeWatch,
+  view: GroupView,
+  members: readonly MemberProcess[],
   { clock, random, log, access, authenticator }: SupervisorOptions,
-  undos: Undo[],
-): Promise<Portal> {
-  let everyPortal: (() => readonly TargetPortal[]) | null = null;
-  if (access === 'alua') {
-    const view = await GroupView.open(store, log, () => undefined, clock);
-    undos.push(() => view.close());
-    everyPortal = () => portalsOf(view.members);
-  }
-  const portal = new Portal({
+): Portal {
+  const everyPortal = access === 'alua' ? () => portalsOf(view.members) : null;
+  return new Portal({
     ...{ log, clock, random },
-    directory: new PortalDirectory(table, homes, everyPortal),
+    directory: new PortalDirectory(table, new GroupHomes(view, clock, members), everyPortal),
     registry: new SessionRegistry(clock),
     options: { ...(authenticator && { authenticator }) },
   });
-  undos.push(() => portal.close());
-  return portal;
 }
 
 function notWanted(): BlockferryError {
@@ -260,33 +256,12 @@ async function stopInOrder(members: readonly MemberProcess[]): Promise<void> {
 }
 
 /** The management process asks; it serves nobody. */
-function openHub(group: string, addresses: GroupAddresses, options: SupervisorOptions): Hub {
-  const { clock, random, log, host } = options;
+function openHub(group: string, { clock, random, log }: SupervisorOptions): Hub {
   const service = {
     handle: (request: { answer(status: number): void }) => request.answer(PeerStatus.REFUSED),
   };
   const self = { name: '', incarnation: randomToken(random), verifier: '' };
-  const hub = new Hub({ group, self, service, clock, random, log });
-  for (const member of addresses.members) hub.setAddress(member.name, { host, port: member.peer });
-  return hub;
-}
-
-/** Holds a login at the group portal while its home is being started again. */
-class HomeWatch {
-  constructor(
-    private readonly members: readonly MemberProcess[],
-    private readonly addresses: GroupAddresses,
-    private readonly host: string,
-  ) {}
-
-  async whenServing(name: string): Promise<{ host: string; port: number } | undefined> {
-    const member = this.members.find((candidate) => candidate.name === name);
-    const address = this.addresses.members.find((candidate) => candidate.name === name);
-    if (member === undefined || address === undefined) return undefined;
-    return (await member.whenReady(LOGIN_HOME_WAIT_MS))
-      ? { host: this.host, port: address.portal }
-      : undefined;
-  }
+  return new Hub({ group, self, service, clock, random, log });
 }
 
 /** In the reverse order; one that fails keeps none of the others from being undone. */

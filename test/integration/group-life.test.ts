@@ -343,6 +343,42 @@ t.test('a member that is started by hand stops at a signal', async (t) => {
   }
 });
 
+t.test('a member that is started by hand serves like the others', { timeout: 240_000 }, async (t) => {
+  const group = await startGroup(t, { members: 2, volumes: { disk: '32M' } });
+  const folder = await tempFolder(t);
+  const args = ['member', '--json', '--name', 'm9', '--store', `embedded:${join(group.dataFolder, 'store')}`];
+  args.push('--data', folder, '--portal', '127.0.0.1:0', '--peer', '127.0.0.1:0');
+  let byHand = Running.blockferry(args);
+  t.teardown(() => byHand.stop());
+  const { portal } = await byHand.readyJson<{ portal: string }>();
+  const ledger = new Ledger({ seed: 9, blockBytes: 4096, blocks: (32 * MiB) / 4096 });
+  const initiator = await Initiator.connect(group.url('disk'));
+  t.teardown(() => initiator.close());
+  t.ok((await runFill(initiator, { ledger })).ok);
+  await group.json('move', 'disk', '--to', 'm9');
+  await until('the session has followed', () => initiator.portal === portal);
+  t.ok((await runVerify(initiator, { ledger })).ok);
+  const late = await Initiator.connect(group.url('disk'));
+  t.equal(late.portal, portal, 'a login at the group portal is sent there');
+  await late.close();
+  const { sessions, silent } = await group.client.sessions();
+  t.match(sessions, [{ volume: 'disk', member: 'm9' }]);
+  t.same(silent, [], 'who is asked for sessions answers');
+  await until('and has told of its load', async () =>
+    (await group.client.loads()).members.some(({ name, vector }) => name === 'm9' && vector !== null),
+  );
+
+  t.equal((await byHand.stop()).code, 0);
+  byHand = Running.blockferry(args);
+  const elsewhere = await byHand.readyJson<{ portal: string }>();
+  t.not(elsewhere.portal, portal, 'it is there again, at another port');
+  t.ok((await runVerify(initiator, { ledger })).ok, 'and found there');
+  t.equal(initiator.portal, elsewhere.portal);
+  t.same((await group.client.sessions()).silent, []);
+  await group.json('move', 'disk', '--to', 'm1');
+  t.ok((await runVerify(initiator, { ledger })).ok, 'and back');
+});
+
 t.test(`ready within ${READY_MS} ms`, async (t) => {
   const readyMs: number[] = [];
   const limitMs = promisedHere(READY_MS);
