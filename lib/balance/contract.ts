@@ -16,6 +16,8 @@ export interface MemberPicture {
   /** Room for what comes, after what is on its way there. */
   readonly freeBytes: number;
   readonly labels: Readonly<Record<string, string>>;
+  /** Copies to it have failed: until then, of the picture's clock, it takes nothing. */
+  readonly restsUntilMs?: number | undefined;
 }
 
 export interface ExtentRange {

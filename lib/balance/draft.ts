@@ -64,6 +64,11 @@ export class Draft {
     return cooling.some(({ untilMs }) => untilMs > this.picture.nowMs);
   }
 
+  /** Who is to be empty takes nothing, nor does who could not take what was sent to it lately. */
+  takes({ picture: { weight, restsUntilMs = 0 } }: MemberLoad): boolean {
+    return weight > 0 && restsUntilMs <= this.picture.nowMs;
+  }
+
   /** Who may take the volume by the labels: the least loaded first. */
   receiversFor(volume: VolumePicture): readonly MemberLoad[] {
     const labels = JSON.stringify(volume.labels);
@@ -155,7 +160,7 @@ export class Draft {
     this.receiversByLabels.clear();
     const level = new Map(this.standing.members.map((member) => [member, this.rule.level(member)]));
     this.receivers = this.standing.members
-      .filter(({ picture }) => picture.weight > 0)
+      .filter((member) => this.takes(member))
       .sort((a, b) => (level.get(a) as number) - (level.get(b) as number) || byName(a, b));
   }
 }

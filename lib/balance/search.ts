@@ -180,7 +180,7 @@ function weigh(draft: Draft, bare: Option): Found | string {
 /** Something cold that makes room and has room at the source: the smallest that is enough. */
 function withExchange(draft: Draft, option: Option): Option | null {
   const { from, to, bytes, requests } = option;
-  if (draft.budget < 2) return null;
+  if (draft.budget < 2 || !draft.takes(from)) return null;
   for (const volume of draft.heldAloneBy(to.name)) {
     if (volume.usedBytes + to.freeBytes < bytes || volume.usedBytes > from.freeBytes) continue;
     const own = draft.requestsAt(to, volume);

@@ -61,7 +61,7 @@ export async function createMove(
       ...{ id, volume, to, from: head.home, createdAtMs, sources: await sourcesOf(store, wanted, head) },
       ...{ range: wanted.range, rateBytesPerSecond: wanted.rateBytesPerSecond, handover: wanted.handover },
       ...{ strict: wanted.strict ?? false, balancing: wanted.balancing ?? null },
-      ...{ state: 'active' as const, error: '', finishedAtMs: null },
+      ...{ state: 'active' as const, error: '', sparesDestination: false, finishedAtMs: null },
     };
     return {
       compares: [

@@ -160,6 +160,8 @@ export const MoveRecord = z.object({
   state: z.enum(['active', 'done', 'failed', 'cancelled']),
   /** One line, '' unless failed. */
   error: z.string().max(1024),
+  /** It failed by something else than its destination. */
+  sparesDestination: z.boolean().default(false),
   createdAtMs: count,
   finishedAtMs: count.nullable(),
 });

@@ -36,9 +36,13 @@ export function pictureOf(known: KnownGroup): GroupPicture {
   const moves = byVolume(known.moves);
   const fill = fillOf(known, volumes);
   const up = new Set(known.members);
+  const rests = restsOf(known);
   return {
     nowMs: known.nowMs,
-    members: known.members.map((name) => memberPicture(name, known, active, volumes)),
+    members: known.members.map((name) => ({
+      ...memberPicture(name, known, active, volumes),
+      restsUntilMs: rests.get(name)?.untilMs,
+    })),
     volumes: new Map(
       [...volumes].map(([name, volume]) => [name, volumePicture(volume, known, moves.get(name) ?? [], fill)]),
     ),
@@ -164,6 +168,37 @@ function volumePicture(
 /** Times that a cool-down is doubled: from ten minutes up to ten hours, within which somebody has looked after the disk. */
 const DOUBLED_MAX = 6;
 
+/** How long what has failed so often in a row is left alone. */
+function leftAloneMs(failures: number, { coolDownMs, windowMs }: BalanceRecord['settings']): number {
+  return Math.max(coolDownMs, windowMs) * 2 ** Math.min(failures - 1, DOUBLED_MAX);
+}
+
+interface Rest {
+  /** In a row. */
+  readonly failures: number;
+  readonly untilMs: number;
+}
+
+/**
+ * Members that take nothing for a while, since copies to them have failed. One that cannot write serves little, so everything
+ * would go there first. For twice as long as a volume whose move has failed: that goes elsewhere first. What a member has
+ * taken since, whoever asked for it, ends it.
+ */
+function restsOf({ moves, nowMs, balance: { settings } }: KnownGroup): ReadonlyMap<string, Rest> {
+  const rests = new Map<string, Rest>();
+  const byEnd = moves
+    // Later: by a clock that was wrong.
+    .filter(({ finishedAtMs }) => finishedAtMs !== null && finishedAtMs <= nowMs + leftAloneMs(1, settings))
+    .sort((a, b) => (a.finishedAtMs as number) - (b.finishedAtMs as number));
+  for (const { to, state, finishedAtMs, sparesDestination } of byEnd) {
+    if (state === 'done') rests.delete(to);
+    if (state !== 'failed' || sparesDestination) continue;
+    const failures = (rests.get(to)?.failures ?? 0) + 1;
+    rests.set(to, { failures, untilMs: (finishedAtMs as number) + 2 * leftAloneMs(failures, settings) });
+  }
+  return rests;
+}
+
 /**
  * What moves that have ended keep in its place, whoever asked for them, and also where one was called off or came to nothing.
  * One that failed would most likely fail again, and its copy would be for nothing again: the longer, the more often it has.
@@ -174,14 +209,12 @@ function coolingRuns(
   extents: number,
   { nowMs, balance: { settings } }: KnownGroup,
 ): VolumePicture['cooling'] {
-  const { coolDownMs, windowMs } = settings;
   const cooling: CoolingRun[] = [];
   let failures = 0;
   for (const { range, state, finishedAtMs, balancing } of moves) {
     if (state === 'active' || finishedAtMs === null) continue;
     if (state !== 'cancelled') failures = state === 'failed' ? failures + 1 : 0;
-    const doubled = Math.min(failures - 1, DOUBLED_MAX);
-    const staysMs = state === 'failed' ? Math.max(coolDownMs, windowMs) * 2 ** doubled : coolDownMs;
+    const staysMs = state === 'failed' ? leftAloneMs(failures, settings) : settings.coolDownMs;
     // By a clock that was wrong when it ended, or is now: when that was nobody knows.
     if (finishedAtMs > nowMs + staysMs) continue;
     const untilMs = finishedAtMs + staysMs;

@@ -23,6 +23,13 @@ export class DestinationError extends Error {
   }
 }
 
+/** Whether it was the destination that failed. */
+export function isDestinations(error: unknown): boolean {
+  return (
+    error instanceof DestinationError || (error instanceof Error && error.cause instanceof DestinationError)
+  );
+}
+
 const STATUS_TEXT = new Map<number, string>([
   [PeerStatus.STALE, 'refused an old attempt'],
   [PeerStatus.NO_SPACE, 'has no space left'],

@@ -15,7 +15,7 @@ import type { GroupStore, StoreEntry, StoreEvent } from '../group/store.js';
 import type { PeerHub } from '../peer/contract.js';
 import type { RoutedVolume, RoutingTable } from '../routing/table.js';
 import type { BatchContext } from './batch.js';
-import { DestinationLink } from './destination-link.js';
+import { DestinationLink, isDestinations } from './destination-link.js';
 import type { MoveStats } from './move-stats.js';
 import type { MovingSource, MovingVolumes } from './moving-volumes.js';
 import { Pacer } from './pacer.js';
@@ -245,6 +245,7 @@ export class MoveRunner {
     if (error instanceof BlockferryError && error.code === 'CANCELLED') return;
     this.options.log.warn({ volume: move.record.volume, error: describeError(error) }, 'a move failed');
     move.stats.lastError = move.failure = describeError(error);
+    move.sparesDestination = !isDestinations(error);
     await this.finish(move, 'failed', move.failure);
   }
 
@@ -312,7 +313,14 @@ export class MoveRunner {
       record = parseRecord(MoveRecord, entry);
       move.record = record;
       if (record.state !== 'active') return;
-      ended = { ...record, state, error: error.slice(0, 1024), finishedAtMs: clock.wallMs() };
+      const { sparesDestination } = move;
+      ended = {
+        ...record,
+        state,
+        sparesDestination,
+        error: error.slice(0, 1024),
+        finishedAtMs: clock.wallMs(),
+      };
       waypoints.reached('move.finishing');
       move.record = ended; // this member's part is over, also when somebody else ends the move first
       await store.txn(

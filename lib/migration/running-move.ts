@@ -15,6 +15,8 @@ export class RunningMove {
   finishing = false;
   /** Why this member's part has failed, which may be still to be written down. */
   failure = '';
+  /** The destination had no part in that. */
+  sparesDestination = false;
   written = '';
 
   /** @param revision of the record in the store */

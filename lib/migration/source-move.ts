@@ -40,7 +40,8 @@ async function openDestination(context: BatchContext): Promise<void> {
       if (!(error instanceof DestinationError)) throw error;
       context.stats.lastError = error.message;
       if (!error.isAway) refusals += 1;
-      if (refusals > MOVE_RESTARTS_MAX) throw new BlockferryError('IO', error.message);
+      if (refusals > MOVE_RESTARTS_MAX)
+        throw new BlockferryError('IO', error.message, undefined, { cause: error });
       await sleep(context.clock, OPEN_RETRY_MS);
     }
   }

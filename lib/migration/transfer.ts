@@ -131,6 +131,7 @@ export class Transfer {
         'IO',
         error.message,
         'the extents given so far stay where they are; move again later',
+        { cause: error },
       );
     }
     const doublings = Math.min(this.failuresInARow, 10);

@@ -15,6 +15,7 @@ export interface TestMember {
   readonly capacityBytes: number;
   readonly labels: Record<string, string>;
   readonly isFresh: boolean;
+  readonly restsUntilMs?: number | undefined;
 }
 
 export interface TestVolume {
@@ -97,6 +98,7 @@ export function picture(
       weight: one.weight,
       freeBytes: Math.max(0, one.capacityBytes - (used.get(one.name) ?? 0)),
       labels: one.labels,
+      restsUntilMs: one.restsUntilMs,
     })),
     volumes: new Map(volumes.map((one) => [one.name, volumePicture(one)])),
   };

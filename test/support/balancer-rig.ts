@@ -130,12 +130,13 @@ export class BalancerRig {
   async end(
     id: string,
     finishedAtMs = systemClock.wallMs(),
-    state: MoveRecord['state'] = 'done',
+    ending: MoveRecord['state'] | Partial<MoveRecord> = 'done',
   ): Promise<void> {
     const entry = await this.store.get(keys.move(id));
     if (entry === undefined) throw new Error(`no move ${id}`);
     const move = parseRecord(MoveRecord, entry);
-    const ended = { ...move, state, finishedAtMs: Math.floor(finishedAtMs) };
+    const how = typeof ending === 'string' ? { state: ending } : ending;
+    const ended = { ...move, ...how, finishedAtMs: Math.floor(finishedAtMs) };
     await this.store.txn(
       [],
       [{ put: keys.move(id), value: formatRecord(ended) }, { delete: keys.moving(move.volume) }],

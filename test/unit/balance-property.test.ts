@@ -27,6 +27,7 @@ const members = fc
       capacityBytes: fc.constantFrom(1024 * GiB, 2 * GiB, 0),
       isFresh: fc.constantFrom(true, true, true, true, false),
       labels: fc.constantFrom<Record<string, string>>({}, {}, { kind: 'a' }, { kind: 'b' }),
+      restsUntilMs: fc.constantFrom(undefined, undefined, undefined, NOW_MS, NOW_MS + 1),
     }),
     { minLength: 2, maxLength: 6 },
   )
@@ -98,6 +99,7 @@ function movesAllowedOnly(
     if (moved.isPinned || moved.isMoving) throw new Error('it is pinned, or moving');
     if (moved.cooling.some((run) => run.first <= last && run.last >= first)) throw new Error('it is cooling');
     if (!target.isFresh || !source.isFresh || target.weight === 0) throw new Error(`${to} may not take it`);
+    if ((target.restsUntilMs ?? 0) > NOW_MS) throw new Error(`${to} rests`);
     const held = moved.holders.slice(first, last + 1);
     if (extents !== null && !held.every((holder) => holder === from)) throw new Error('not its own');
     const [wanted, kind] = [moved.labels['kind'], target.labels['kind']];

@@ -74,6 +74,23 @@ t.test('a member of weight 0 gives all and takes nothing', (t) => {
   t.end();
 });
 
+t.test('who could not take what was sent to it takes nothing for a while', (t) => {
+  const resting = [member('m1'), member('m2', { restsUntilMs: 100 }), member('m3', { loopMs: 0.02 })];
+  for (const weight of [1, 0]) {
+    const members = [member('m1', { weight }), ...resting.slice(1)];
+    const destinations = (nowMs: number): string[] =>
+      plan(picture(members, [...busy(), volume('d', 'm3', 10)], { nowMs }), whole).moves.map(({ to }) => to);
+    t.ok(destinations(0).length > 0, `weight ${weight}`);
+    t.ok(
+      destinations(0).every((to) => to === 'm3'),
+      `weight ${weight}: the idle one rests`,
+    );
+    t.equal(destinations(100)[0], 'm2', `weight ${weight}: it has rested`);
+  }
+  t.match(plan(picture(resting.slice(0, 2), busy()), settings), { verdict: 'held', moves: [] });
+  t.end();
+});
+
 t.test('a weight is a part of the load', (t) => {
   const members = [member('m1', { weight: 0.5 }), member('m2')];
   const volumes = zipf(12, 900, 0.1).map((requests, i) => volume(`v${i}`, 'm1', requests));

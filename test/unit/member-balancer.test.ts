@@ -16,7 +16,7 @@ import {
   setPlacement,
   shareOf,
 } from '../../lib/group/admin.js';
-import { BalanceRecord, keys } from '../../lib/group/records.js';
+import { BalanceRecord, keys, type MoveRecord } from '../../lib/group/records.js';
 import { SetBalance } from '../../lib/manage/api.js';
 import { figuresOf } from '../../lib/member/group-picture.js';
 import { BalancerRig, MiB, NOTHING, act, random, toMove } from '../support/balancer-rig.js';
@@ -250,6 +250,46 @@ t.test('what was called off, or failed, cools down as well', async (t) => {
   await rig.balancer().windowEnded();
   t.match(rig.pictures[0]?.volumes.get('a')?.cooling, [{ first: 0, last: 15, from: undefined }]);
 });
+
+t.test(
+  'who could not take what was sent to it rests, longer than what was sent, until it takes something',
+  async (t) => {
+    const rig = await BalancerRig.make(t);
+    const doors = { clock: systemClock, random };
+    const about = { handover: 'ask' as const, rateBytesPerSecond: null, range: null };
+    const coolDownMs = 60_000;
+    rig.balance = BalanceRecord.parse({ settings: { coolDownMs } });
+    let endedMs = Math.floor(systemClock.wallMs());
+    /** How long m2 and the volume rest afterwards, in cool-downs; 0: not at all. */
+    const rests = async (volume: string, ending: Partial<MoveRecord>): Promise<number[]> => {
+      const { id } = await createMove(rig.store, doors, { volume, to: 'm2', ...about });
+      endedMs += 1;
+      await rig.end(id, endedMs, ending);
+      rig.pictures = [];
+      await rig.balancer().windowEnded();
+      const [picture] = rig.pictures;
+      t.strictSame(
+        picture?.members.filter(({ name }) => name !== 'm2').map(({ restsUntilMs }) => restsUntilMs),
+        [undefined, undefined],
+      );
+      const member = picture?.members.find(({ name }) => name === 'm2')?.restsUntilMs ?? endedMs;
+      const stays = picture?.volumes.get(volume)?.cooling.at(-1)?.untilMs ?? endedMs;
+      return [member, stays].map((untilMs) => (untilMs - endedMs) / coolDownMs);
+    };
+    t.strictSame(await rests('a', { state: 'failed' }), [2, 1]);
+    t.strictSame(await rests('b', { state: 'failed' }), [4, 1], 'whichever volume it was');
+    t.match(await rests('a', { state: 'done' }), [0, 1], 'it takes something');
+    t.match(await rests('b', { state: 'failed', sparesDestination: true }), [0, 2], 'the source failed');
+    t.strictSame(await rests('a', { state: 'failed' }), [2, 1]);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    endedMs += 3_600_000;
+    t.match(
+      await rests('b', { state: 'done' }),
+      [(2 * coolDownMs - 3_600_001) / coolDownMs],
+      'by a wrong clock',
+    );
+  },
+);
 
 t.test('the answer of the store was lost: the move is there all the same', async (t) => {
   const rig = await BalancerRig.make(t);

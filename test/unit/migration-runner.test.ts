@@ -114,7 +114,9 @@ t.test('a move whose failure cannot be written gives nothing until it is', async
   t.equal(refused.opens, opensBefore, 'and nothing else');
   store.txn = txn;
   const isWritten = async (): Promise<boolean> =>
-    /"state":"failed".*refused the request/.test((await store.get(keys.move(move.id)))?.value ?? '');
+    /"state":"failed".*refused the request.*"sparesDestination":false/.test(
+      (await store.get(keys.move(move.id)))?.value ?? '',
+    );
   await until('it is written', isWritten);
   t.equal(refused.opens, opensBefore);
 });
@@ -156,6 +158,19 @@ t.test('a rate is shared by the members that give', async (t) => {
   await until('both extents are copied', () => copiedMs.length >= 2);
   const [first = 0, second = 0] = copiedMs;
   t.ok(second - first > 12_000, `the second after ${second - first} ms: m3 gives as much`);
+});
+
+t.test('a move that fails at its source says that its destination had no part in it', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  await joinM2(rig, PeerStatus.OK);
+  const volumes = Object.create(rig.host) as MoveRunnerOptions['volumes'];
+  volumes.source = () => Promise.reject(new Error('the file cannot be opened'));
+  await startRunner(t, rig, { volumes });
+  const { id } = await createMove(rig.store, doors, WANTED);
+  const written = async (): Promise<string> => (await rig.store.get(keys.move(id)))?.value ?? '';
+  await until('it has failed', async () => /"state":"failed"/.test(await written()));
+  t.match(await written(), /cannot be opened.*"sparesDestination":true/);
 });
 
 t.test('a home whose commit is in doubt is doubted until the store says (I8)', async (t) => {
