@@ -9,6 +9,8 @@ export interface MemberPicture {
   readonly name: string;
   /** Null: nothing is known of it yet. */
   readonly vector: LoadVector | null;
+  /** Since the vector's window ended: what it tells is of the time from `ageMs + windowMs` ago to `ageMs` ago. */
+  readonly ageMs: number;
   /** The vector is young enough to be acted on. A member whose vector is not gives nothing and takes nothing. */
   readonly isFresh: boolean;
   /** What it can serve beside the others, 1 unless it was set; 0: it takes nothing, and what it has goes. */

@@ -11,6 +11,8 @@ export interface MemberLoad {
   readonly name: string;
   readonly picture: MemberPicture;
   readonly vector: LoadVector;
+  /** When the window of the vector began, of the picture's clock. */
+  readonly begunMs: number;
   readonly demand: Demand;
   /** The same as a plan counts it: a member of half the weight is to be half as busy, as if it were half as fast. */
   readonly weighted: Demand;
@@ -76,12 +78,12 @@ export class Standing {
    * Vectors are older than routes: what a member says of what has gone in its window, or is about to, is the new holder's.
    * Requests of both windows add up, since each has its part of the time.
    */
-  private countMovesUnderWay({ volumes, nowMs }: GroupPicture, coolDownMs: number): void {
+  private countMovesUnderWay({ volumes }: GroupPicture, coolDownMs: number): void {
     for (const from of this.members) {
       for (const load of from.vector.volumes) {
         const volume = volumes.get(load.volume);
         if (volume === undefined) continue;
-        for (const gone of goneFrom(from, volume, load, nowMs, coolDownMs)) {
+        for (const gone of goneFrom(from, volume, load, coolDownMs)) {
           if (gone.requests === 0 || gone.to === from.name) continue;
           from.requests = Math.max(0, from.requests - gone.requests);
           const to = gone.to === null ? undefined : this.byName.get(gone.to);
@@ -114,6 +116,7 @@ function freshMembers(picture: GroupPicture): MemberLoad[] {
       name: member.name,
       picture: member,
       vector,
+      begunMs: picture.nowMs - member.ageMs - vector.windowMs,
       demand,
       weighted: weightedDemand(demand, member.weight, heaviest),
       requests: requestsPerSecond(vector),
@@ -136,10 +139,9 @@ interface Gone {
 
 /** What `load` says of the member that is another's by now, or is about to be. */
 function goneFrom(
-  { name: from, vector }: MemberLoad,
+  { name: from, begunMs }: MemberLoad,
   volume: VolumePicture,
   load: VolumeLoad,
-  nowMs: number,
   coolDownMs: number,
 ): Gone[] {
   if (volume.isMoving && volume.underWay !== undefined) {
@@ -150,7 +152,6 @@ function goneFrom(
     const [only] = volume.holders.keys();
     return [{ requests: requestsOf(load), to: volume.holders.size === 1 ? (only ?? null) : null }];
   }
-  const begunMs = nowMs - vector.windowMs;
   return volume.cooling
     .filter((run) => run.from === from && movedAtMs(run, coolDownMs) > begunMs)
     .map((run) => ({ requests: requestsWithin(volume, load, from, run), to: holderOf(volume, run.first) }));
@@ -160,13 +161,17 @@ function movedAtMs(run: CoolingRun, coolDownMs: number): number {
   return run.movedAtMs ?? run.untilMs - coolDownMs;
 }
 
+/**
+ * Both members of a move, until each of them has told of a whole window after it: of what has gone, who has told earlier
+ * says too much and the other too little, or the other way round, and neither is to be compared with the rest.
+ */
 function settlingMembers(
-  { volumes, nowMs }: GroupPicture,
+  { volumes }: GroupPicture,
   coolDownMs: number,
   members: ReadonlyMap<string, MemberLoad>,
 ): ReadonlySet<string> {
   const settling = new Set<string>();
-  const longest = [...members.values()].reduce((most, { vector }) => Math.max(most, vector.windowMs), 0);
+  const earliestMs = [...members.values()].reduce((least, { begunMs }) => Math.min(least, begunMs), Infinity);
   for (const volume of volumes.values()) {
     const { underWay, cooling } = volume;
     if (underWay !== undefined) {
@@ -174,10 +179,11 @@ function settlingMembers(
       for (const holder of volume.holders.keys()) settling.add(holder);
     }
     for (const run of cooling) {
-      if (movedAtMs(run, coolDownMs) <= nowMs - longest) continue;
-      if (run.from !== undefined) settling.add(run.from);
-      const to = holderOf(volume, run.first);
-      if (to !== null) settling.add(to);
+      const movedMs = movedAtMs(run, coolDownMs);
+      if (movedMs <= earliestMs) continue;
+      const both = [run.from, holderOf(volume, run.first)].filter((name) => typeof name === 'string');
+      if (!both.some((name) => movedMs > (members.get(name)?.begunMs ?? -Infinity))) continue;
+      for (const name of both) settling.add(name);
     }
   }
   return settling;

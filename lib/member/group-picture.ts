@@ -96,7 +96,8 @@ function memberPicture(
     .filter((move) => move.to === name)
     .reduce((sum, move) => sum + sizeOf(move, volumes), 0);
   return {
-    ...{ name, weight, labels, vector: dated?.vector ?? null, isFresh: dated?.isFresh ?? false },
+    ...{ name, weight, labels, vector: dated?.vector ?? null },
+    ...{ ageMs: dated?.ageMs ?? 0, isFresh: dated?.isFresh ?? false },
     freeBytes: Math.max(0, (dated?.vector.storage.freeBytes ?? 0) - coming),
   };
 }

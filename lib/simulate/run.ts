@@ -81,6 +81,9 @@ export function pictureOf(
     members: world.members.map(({ name, weight }, m) => ({
       name,
       vector: vectors[m] ?? null,
+      // All windows end when the planner looks. In a group each ends by its member's own timer, so vectors are older by part
+      // of a window; here a window is performed as a whole, and its parts have no figures.
+      ageMs: 0,
       isFresh: true,
       weight,
       freeBytes: Math.max((free[m] as number) - (expected[m] as number), 0),

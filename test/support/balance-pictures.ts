@@ -15,6 +15,7 @@ export interface TestMember {
   readonly capacityBytes: number;
   readonly labels: Record<string, string>;
   readonly isFresh: boolean;
+  readonly ageMs: number;
   readonly restsUntilMs?: number | undefined;
 }
 
@@ -44,6 +45,7 @@ export function member(name: string, given: Partial<TestMember> = {}): TestMembe
     capacityBytes: 1024 * GiB,
     labels: {},
     isFresh: true,
+    ageMs: 0,
     ...given,
   };
 }
@@ -94,6 +96,7 @@ export function picture(
     members: members.map((one) => ({
       name: one.name,
       vector: vectorOf(one, loads.get(one.name) ?? [], windowMs),
+      ageMs: one.ageMs,
       isFresh: one.isFresh,
       weight: one.weight,
       freeBytes: Math.max(0, one.capacityBytes - (used.get(one.name) ?? 0)),

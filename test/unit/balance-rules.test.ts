@@ -122,6 +122,37 @@ t.test('a vector that is older than the route counts for the new holder', (t) =>
   t.end();
 });
 
+t.test('what a member said before a move is not taken for what it serves since', (t) => {
+  const three = [member('m1'), member('m2'), member('m3')];
+  const [nowMs, movedAtMs] = [100_000, 69_000];
+  const cooling = [{ first: 0, last: 63, untilMs: 600_000, movedAtMs, from: 'm1' }];
+  const others = [volume('b', 'm1', 400), volume('c', 'm1', 350), volume('d', 'm3', 700)];
+  const before = picture(three, [volume('a', 'm1', 700), ...others], { nowMs });
+  const after = picture(three, [volume('a', 'm2', 700, { cooling }), ...others], { nowMs });
+  /** With what m2 said so long ago, of a window of 30 s. */
+  const heard = (said: typeof before, ageMs: number) => {
+    const [m1, , m3] = after.members;
+    const m2 = said.members[1];
+    return plan({ ...after, members: [m1, m2 && { ...m2, ageMs }, m3].filter((one) => !!one) }, settings);
+  };
+  t.match(heard(before, 29_000), { verdict: 'held', moves: [] }, 'of before');
+  t.match(heard(after, 500), { verdict: 'balanced' }, 'a whole window since');
+  t.end();
+});
+
+t.test('what has left a member since it measured is counted where it is', (t) => {
+  const half = Array.from({ length: 64 }, (_, extent) => (extent < 32 ? 'm2' : 'm1'));
+  const [nowMs, movedAtMs] = [100_000, 69_000];
+  const cooling = [{ first: 0, last: 31, untilMs: 600_000, movedAtMs, from: 'm1' }];
+  const before = picture(
+    [member('m1', { ageMs: 29_000 }), member('m2', { ageMs: 29_000 })],
+    [volume('a', 'm1', 800)],
+  );
+  const after = picture(two, [volume('a', 'm1', 800, { cooling, holders: half })], { nowMs });
+  t.match(plan({ ...after, members: before.members }, settings), { verdict: 'balanced' });
+  t.end();
+});
+
 t.test('who is not fresh gives nothing and takes nothing', (t) => {
   const members = [member('m1'), member('m2', { isFresh: false }), member('m3')];
   t.ok(plan(picture(members, busy()), settings).moves.every(({ to }) => to === 'm3'));

@@ -170,7 +170,7 @@ t.test('the picture: pins, labels, weights, what cools down, what is on its way'
   t.equal(picture?.volumes.get('b')?.usedBytes, 16 * MiB, 'of 32 MiB used for 32 MiB held');
   t.match(
     picture?.members.find(({ name }) => name === 'm2'),
-    { weight: 2, freeBytes: 1024 * MiB },
+    { weight: 2, freeBytes: 1024 * MiB, ageMs: 10 },
   );
   t.equal(picture?.members.find(({ name }) => name === 'm3')?.freeBytes, 1020 * MiB, 'less what comes');
   t.equal(picture?.movesUnderWay, 1);
