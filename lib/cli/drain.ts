@@ -46,7 +46,20 @@ async function plan(client: ManageClient, member: string): Promise<CreateMove[]>
     const names = members.map((known) => known.name).join(', ');
     throw new BlockferryError('NOT_FOUND', `there is no member ${member}`, `the group has ${names}`);
   }
+  const isToBeEmpty = await emptied(client);
   const touched = volumes.filter((volume) => (volume.holders[member] ?? 0) > 0);
   const routes = await Promise.all(touched.map((volume) => client.route(volume.name)));
-  return planDrain(member, members, volumes, new Map(routes.map((route) => [route.volume, route])));
+  const byVolume = new Map(routes.map((route) => [route.volume, route]));
+  return planDrain(member, members, volumes, byVolume, isToBeEmpty);
+}
+
+/** Who has the weight 0, as far as that can be read. */
+async function emptied(client: ManageClient): Promise<(member: string) => boolean> {
+  try {
+    const { members } = await client.balance();
+    return (member) => members[member]?.weight === 0;
+  } catch (error) {
+    if (error instanceof BlockferryError && error.code === 'INVALID') return () => false;
+    throw error;
+  }
 }

@@ -2,17 +2,32 @@
 import { BlockferryError } from '../base/errors.js';
 import type { CreateMove, MemberView, RouteView, VolumeView } from './api.js';
 
+/** Those that something may be sent to: who is up and not to be empty, or, where nobody is, whoever is up. */
+export function takersAmong(
+  members: readonly MemberView[],
+  isToBeEmpty: (member: string) => boolean,
+): string[] {
+  const up = members.filter(({ alive }) => alive).map(({ name }) => name);
+  const takers = up.filter((name) => !isToBeEmpty(name));
+  return takers.length > 0 ? takers : up;
+}
+
 /**
  * A volume at home here moves as a whole, to the living member that will then hold the least; extents held here for
- * another home go to that home. Throws UNAVAILABLE when no other member is up.
+ * another home go to that home, if it takes anything. Throws UNAVAILABLE when no other member is up.
+ * @param isToBeEmpty members that are to take nothing as long as there is another one
  */
 export function planDrain(
   member: string,
   members: readonly MemberView[],
   volumes: readonly VolumeView[],
   routes: ReadonlyMap<string, RouteView>,
+  isToBeEmpty: (member: string) => boolean,
 ): CreateMove[] {
-  const others = members.filter((other) => other.alive && other.name !== member).map((other) => other.name);
+  const others = takersAmong(
+    members.filter(({ name }) => name !== member),
+    isToBeEmpty,
+  );
   if (others.length === 0) {
     throw new BlockferryError(
       'UNAVAILABLE',

@@ -53,6 +53,7 @@ import {
   type VolumeView,
 } from './api.js';
 import type { ManageDesk } from './desk.js';
+import { takersAmong } from './drain-plan.js';
 import { fullestBoard } from './fullest-board.js';
 import { loadsView } from './loads-view.js';
 import { queryMember } from './query.js';
@@ -297,11 +298,12 @@ export class GroupDesk implements ManageDesk {
     };
   }
 
-  /** By the bytes it holds, then by how many volumes call it home. */
+  /** By the bytes it holds; of those that are not to be empty, where there are such. */
   private async leastLoadedMember(): Promise<string> {
-    const load = new Map(
-      (await this.members()).filter((member) => member.alive).map((member) => [member.name, 0]),
-    );
+    const [members, said] = await Promise.all([this.members(), this.parts.store.get(keys.balance)]);
+    const balance = balanceOrNone(said);
+    const takers = takersAmong(members, (name) => shareOf(balance, name).weight === 0);
+    const load = new Map(takers.map((name) => [name, 0]));
     for (const { record, route } of this.parts.table.volumes) {
       for (const [member, extents] of route.countByHolder()) {
         const known = load.get(member);

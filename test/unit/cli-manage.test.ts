@@ -12,15 +12,14 @@ import {
 } from '../../lib/base/limits.js';
 import { silentLog } from '../../lib/base/log.js';
 import { DEMONSTRATION_SETTINGS } from '../../lib/balance/settings.js';
-import type { DecisionView, RouteView } from '../../lib/manage/api.js';
+import type { DecisionView } from '../../lib/manage/api.js';
 import { ManageClient } from '../../lib/manage/client.js';
 import { untilMade } from '../../lib/manage/creation.js';
-import { planDrain } from '../../lib/manage/drain-plan.js';
 import { ManageServer } from '../../lib/manage/server.js';
 import { FakeDoor, run } from '../support/cli-door.js';
 import { passUntil, SteppedClock } from '../support/hand-clock.js';
 import { until } from '../support/wait.js';
-import { HOT_VOLUME, MEMBERS, PlayedDesk, volumeView } from '../support/played-desk.js';
+import { HOT_VOLUME, PlayedDesk, volumeView } from '../support/played-desk.js';
 
 const desk = new PlayedDesk();
 const server = await ManageServer.start({ host: '127.0.0.1', port: 0, desk, log: silentLog });
@@ -446,33 +445,6 @@ t.test('an answer that is not ours is not believed', async (t) => {
   t.teardown(() => impostor.close());
   const { port } = impostor.address() as { port: number };
   await t.rejects(new ManageClient(`http://127.0.0.1:${port}`).status(), { code: 'PROTOCOL' });
-});
-
-t.test('what a drain moves where', async (t) => {
-  const volumes = [
-    volumeView('home-here', 'm1', { m1: 10, m2: 6 }),
-    volumeView('part-here', 'm2', { m1: 4, m2: 12 }),
-    volumeView('elsewhere', 'm3', { m3: 16 }),
-    volumeView('another-here', 'm1', { m1: 16 }),
-  ];
-  const part: RouteView = {
-    volume: 'part-here',
-    epoch: 1,
-    home: 'm2',
-    extents: 16,
-    runs: [
-      { first: 0, last: 3, holder: 'm2' },
-      { first: 4, last: 7, holder: 'm1' },
-      { first: 8, last: 15, holder: 'm2' },
-    ],
-  };
-  t.strictSame(planDrain('m1', MEMBERS, volumes, new Map([['part-here', part]])), [
-    { volume: 'home-here', to: 'm3', extents: null },
-    { volume: 'part-here', to: 'm2', extents: { first: 4, last: 7 } },
-    { volume: 'another-here', to: 'm2', extents: null },
-  ]);
-  const alone = MEMBERS.map((member) => ({ ...member, alive: member.name === 'm1' }));
-  t.throws(() => planDrain('m1', alone, volumes, new Map()), { code: 'UNAVAILABLE', hint: /start one/ });
 });
 
 t.test('the server stops', () => server.stop());
