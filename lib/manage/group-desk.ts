@@ -111,7 +111,10 @@ export class GroupDesk implements ManageDesk {
   async members(): Promise<MemberView[]> {
     const views = new Map((await this.recordedMembers()).map((record) => [record.name, memberView(record)]));
     for (const member of this.parts.watched()) {
-      views.set(member.name, { ...member, startedAtMs: views.get(member.name)?.startedAtMs ?? 0 });
+      const recorded = views.get(member.name);
+      // A process that hangs is there, and has lost its lease, and its record with it: it serves nobody.
+      const alive = member.alive && recorded !== undefined;
+      views.set(member.name, { ...member, alive, startedAtMs: recorded?.startedAtMs ?? 0 });
     }
     return [...views.values()].sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
   }

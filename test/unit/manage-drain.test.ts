@@ -66,3 +66,19 @@ t.test('a volume is made where the least is, and not at a member that is to be e
   await rig.store.txn([], [{ put: keys.balance, value: '{' }]);
   t.equal(await madeAt('f'), 'm2', 'of settings that cannot be read nothing is believed');
 });
+
+t.test('a member that hangs is not up: nothing is sent there', async (t) => {
+  const { rig, desk } = await makeDesk(t);
+  const aliveNow = async (): Promise<string[]> =>
+    (await desk.members()).filter(({ alive }) => alive).map(({ name }) => name);
+  t.strictSame(await aliveNow(), ['m1', 'm2', 'm3']);
+  await rig.store.txn([], [{ delete: keys.member('m2') }]); // as its lease ends
+  t.strictSame(await aliveNow(), ['m1', 'm3'], 'its process is there');
+  t.match(await desk.members(), [{}, { name: 'm2', pid: 101 }, {}]);
+  t.equal((await desk.createVolume({ name: 'c', size: 32 * MiB })).home, 'm3');
+  const drained = planDrain('m1', await desk.members(), await desk.volumes(), new Map(), nobody);
+  t.strictSame(drained, [
+    { volume: 'a', to: 'm3', extents: null },
+    { volume: 'b', to: 'm3', extents: null },
+  ]);
+});
