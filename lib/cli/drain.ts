@@ -1,14 +1,22 @@
 /** blockferry drain MEMBER: one move after the other until the member holds nothing and is nobody's home. */
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { sleep, systemClock } from '../base/clock.js';
 import { BlockferryError } from '../base/errors.js';
-import type { CreateMove } from '../manage/api.js';
+import type { CreateMove, MoveView, StatusView } from '../manage/api.js';
 import { ManageClient } from '../manage/client.js';
 import { planDrain } from '../manage/drain-plan.js';
 import type { CliDoor } from './door.js';
-import { describeReport, followMove, moveReport, type MoveReport } from './follow-move.js';
+import { followCreation } from './follow-creation.js';
+import { describeReport, moveReport, refuseUnlessDone, watchMove, type MoveReport } from './follow-move.js';
 import { manageOptions, memberName, parseArgument, parseOptions, size, withManage } from './options.js';
 import { emit, plural } from './output.js';
+
+/** Rounds in a row that moved nothing, since others moved what was to go: somebody may always bring something back. */
+const OVERTAKEN_ROUNDS_MAX = 8;
+const OVERTAKEN_PAUSE_MS = 500;
+/** What a move is refused with where the group has changed since it was planned: the next plan knows. */
+const OVERTAKEN: ReadonlySet<string> = new Set(['BUSY', 'STALE', 'CONFLICT', 'INVALID', 'NOT_FOUND']);
 
 const Options = z.object({ ...manageOptions, rate: size.optional() });
 
@@ -18,39 +26,117 @@ export function addDrain(program: Command, door: CliDoor): void {
     .action(async (member: string, raw: Record<string, unknown>) => {
       const { json, manage, rate } = parseOptions(Options, raw);
       const name = parseArgument(memberName, 'member', member);
-      const moves = await drain(door, new ManageClient(manage), name, rate, json);
+      const moves = await new Drain(door, new ManageClient(manage), name, rate, json).run();
       emit(door, json, { member: name, moves }, () => `${name} is empty: ${plural(moves.length, 'move')}`);
     });
 }
 
-async function drain(
-  door: CliDoor,
-  client: ManageClient,
-  member: string,
-  rate: number | undefined,
-  json: boolean,
-): Promise<MoveReport[]> {
-  const reports: MoveReport[] = [];
-  for (const wanted of await plan(client, member)) {
-    const ended = await followMove(door, client, await client.createMove({ ...wanted, rate }), json);
-    const report = moveReport(ended);
-    reports.push(report);
+class Drain {
+  private readonly reports: MoveReport[] = [];
+  /** Destinations of moves that have failed: the others are tried first. */
+  private readonly failing = new Set<string>();
+  /** Volumes that others have moved, or were moving, when they were to go; of the round under way. */
+  private readonly overtaken = new Set<string>();
+  /** Why what is left is there still. */
+  private trouble = '';
+
+  constructor(
+    private readonly door: CliDoor,
+    private readonly client: ManageClient,
+    private readonly member: string,
+    private readonly rate: number | undefined,
+    private readonly json: boolean,
+  ) {}
+
+  /** Plans again after each round, until nothing is left: volumes move meanwhile by others' wishes, and moves fail. */
+  async run(): Promise<MoveReport[]> {
+    const { reports, failing, overtaken } = this;
+    let overtakenRounds = 0;
+    for (;;) {
+      const status = await this.client.status();
+      const wanted = await this.plan(status);
+      const coming = status.moves.filter(({ to }) => to === this.member);
+      if (wanted.length === 0 && coming.length === 0) return reports;
+      const before = { moves: reports.length, failing: failing.size };
+      await this.round(wanted, coming);
+      if (reports.length > before.moves) overtakenRounds = 0;
+      else if (failing.size === before.failing) {
+        overtakenRounds += 1;
+        if (overtaken.size === 0 || overtakenRounds > OVERTAKEN_ROUNDS_MAX)
+          throw this.unfinished([...wanted, ...coming]);
+        await sleep(systemClock, OVERTAKEN_PAUSE_MS);
+      }
+    }
+  }
+
+  private async plan({ members, volumes }: StatusView): Promise<CreateMove[]> {
+    const { client, member, failing } = this;
+    if (!members.some((known) => known.name === member)) {
+      const names = members.map((known) => known.name).join(', ');
+      throw new BlockferryError('NOT_FOUND', `there is no member ${member}`, `the group has ${names}`);
+    }
+    const isToBeEmpty = await emptied(client);
+    const touched = volumes.filter((volume) => (volume.holders[member] ?? 0) > 0);
+    const routes = await Promise.all(touched.map((volume) => client.route(volume.name)));
+    const byVolume = new Map(routes.map((route) => [route.volume, route]));
+    return planDrain(member, members, volumes, byVolume, (name) => isToBeEmpty(name) || failing.has(name));
+  }
+
+  /** What can go goes first; then what others do with the rest is waited for. */
+  private async round(wanted: readonly CreateMove[], coming: readonly MoveView[]): Promise<void> {
+    this.overtaken.clear();
+    for (const each of wanted) await this.move(each);
+    for (const { volume } of coming) {
+      this.overtaken.add(volume);
+      this.trouble = `somebody moves ${volume} there`;
+    }
+    for (const volume of this.overtaken) await this.whileBusy(volume);
+  }
+
+  private async move(wanted: CreateMove): Promise<void> {
+    const { door, client, json, rate } = this;
+    const { volume, to } = wanted;
+    let begun;
+    try {
+      begun = await client.createMove({ ...wanted, rate });
+    } catch (error) {
+      if (!(error instanceof BlockferryError) || !OVERTAKEN.has(error.code)) throw error;
+      this.overtaken.add(volume);
+      this.trouble = error.message;
+      return;
+    }
+    const ended = await watchMove(door, client, begun, json);
+    if (ended.state === 'failed') {
+      this.failing.add(to);
+      this.trouble = `the move of ${volume} to ${to} failed: ${ended.error || 'no reason given'}`;
+      return;
+    }
+    const report = moveReport(refuseUnlessDone(ended));
+    this.reports.push(report);
     if (!json) door.stdout.write(`${describeReport(report)}\n`);
   }
-  return reports;
-}
 
-async function plan(client: ManageClient, member: string): Promise<CreateMove[]> {
-  const { members, volumes } = await client.status();
-  if (!members.some((known) => known.name === member)) {
-    const names = members.map((known) => known.name).join(', ');
-    throw new BlockferryError('NOT_FOUND', `there is no member ${member}`, `the group has ${names}`);
+  /** Until nobody moves the volume, or allocates it. */
+  private async whileBusy(name: string): Promise<void> {
+    const { door, client, json } = this;
+    try {
+      const volume = await client.volume(name);
+      if (volume.moving !== null) await watchMove(door, client, await client.move(volume.moving), json);
+      else if (volume.allocating !== null) await followCreation(door, client, volume, json);
+    } catch (error) {
+      // It is gone, or the move that is in its way cannot be read: the next plan sees.
+      if (!(error instanceof BlockferryError) || !OVERTAKEN.has(error.code)) throw error;
+    }
   }
-  const isToBeEmpty = await emptied(client);
-  const touched = volumes.filter((volume) => (volume.holders[member] ?? 0) > 0);
-  const routes = await Promise.all(touched.map((volume) => client.route(volume.name)));
-  const byVolume = new Map(routes.map((route) => [route.volume, route]));
-  return planDrain(member, members, volumes, byVolume, isToBeEmpty);
+
+  private unfinished(left: readonly { readonly volume: string }[]): BlockferryError {
+    const names = [...new Set(left.map(({ volume }) => volume))].join(', ');
+    return new BlockferryError(
+      'IO',
+      `${this.member} is not empty, it still has ${names}: ${this.trouble}`,
+      'mend that, then drain it again',
+    );
+  }
 }
 
 /** Who has the weight 0, as far as that can be read. */

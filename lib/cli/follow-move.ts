@@ -33,6 +33,16 @@ export async function followMove(
   begun: MoveView,
   json: boolean,
 ): Promise<MoveView> {
+  return refuseUnlessDone(await watchMove(door, client, begun, json));
+}
+
+/** Resolves with the move as it ended, well or not; throws CANCELLED when a person stops watching. */
+export async function watchMove(
+  door: CliDoor,
+  client: ManageClient,
+  begun: MoveView,
+  json: boolean,
+): Promise<MoveView> {
   let leaving = false;
   const forget = door.onStopSignal(() => {
     leaving = true;
@@ -48,16 +58,17 @@ export async function followMove(
       move = await client.move(begun.id);
     }
     if (move.state === 'done') bar?.update(Math.max(move.extents, 1), barFigures(move));
+    return move;
   } catch (error) {
     throw leaving ? stoppedWatching(move) : error;
   } finally {
     bar?.stop();
     forget();
   }
-  return refuseUnlessDone(move);
 }
 
-function refuseUnlessDone(move: MoveView): MoveView {
+/** @throws CANCELLED or IO, as the move has ended */
+export function refuseUnlessDone(move: MoveView): MoveView {
   const what = `the move of ${move.volume} to ${move.to}`;
   if (move.state === 'cancelled') {
     const hint = `see with 'blockferry route ${move.volume}' what had moved by then`;

@@ -11,6 +11,7 @@ import type {
   RouteView,
   SetBalance,
   SetVolume,
+  StatusView,
   TraceView,
   VolumeView,
 } from '../../lib/manage/api.js';
@@ -86,7 +87,7 @@ export class PlayedDesk implements ManageDesk {
   fits = true;
   ending: MoveView['state'] = 'done';
 
-  async status() {
+  async status(): Promise<StatusView> {
     return {
       group: 'g',
       portal: '127.0.0.1:3260',
@@ -202,7 +203,7 @@ export class PlayedDesk implements ManageDesk {
   async cancelMove() {
     return this.view('cancelled');
   }
-  private view(state: MoveView['state']): MoveView {
+  protected view(state: MoveView['state']): MoveView {
     return {
       id: 'move-1',
       volume: 'disk',
