@@ -14,6 +14,8 @@ export interface HotKey {
   readonly atLeast: number;
   /** What may have been. */
   readonly atMost: number;
+  /** What was added for it since the last decay, if it has had a place for so long. */
+  readonly lately: number;
 }
 
 /** Below this a sketch is as good as empty. */
@@ -24,12 +26,14 @@ export class HeatSketch {
   private readonly keys: Float64Array;
   private readonly counts: Float64Array;
   private readonly errors: Float64Array;
+  private readonly lately: Float64Array;
   private total_ = 0;
 
   constructor(places: number) {
     this.keys = new Float64Array(places);
     this.counts = new Float64Array(places);
     this.errors = new Float64Array(places);
+    this.lately = new Float64Array(places);
   }
 
   /** The weights of everything added, decayed. */
@@ -40,6 +44,7 @@ export class HeatSketch {
   add(key: number, weight: number): void {
     const place = this.places.get(key) ?? this.makePlace(key);
     this.counts[place] = (this.counts[place] as number) + weight;
+    this.lately[place] = (this.lately[place] as number) + weight;
     this.total_ += weight;
   }
 
@@ -51,6 +56,7 @@ export class HeatSketch {
       place = this.coolest();
       places.delete(keys[place] as number);
       errors[place] = counts[place] as number;
+      this.lately[place] = 0;
     }
     keys[place] = key;
     places.set(key, place);
@@ -70,6 +76,7 @@ export class HeatSketch {
   /** Everything so far counts only `factor` of what it did, 0 to 1. */
   decay(factor: number): void {
     this.total_ *= factor;
+    this.lately.fill(0);
     if (this.total_ < NOTHING) {
       this.clear();
       return;
@@ -92,7 +99,8 @@ export class HeatSketch {
     const all: HotKey[] = [];
     for (const [key, place] of this.places) {
       const atMost = this.counts[place] as number;
-      all.push({ key, atLeast: atMost - (this.errors[place] as number), atMost });
+      const atLeast = atMost - (this.errors[place] as number);
+      all.push({ key, atLeast, atMost, lately: this.lately[place] as number });
     }
     return all.sort((a, b) => b.atLeast - a.atLeast || a.key - b.key);
   }

@@ -12,7 +12,7 @@ import {
 } from '../base/limits.js';
 import { kindOf } from './pattern.js';
 import { ServiceTimes } from './service-times.js';
-import type { TrafficWindow, VolumeTraffic } from './traffic.js';
+import type { HotExtent, TrafficWindow, VolumeTraffic } from './traffic.js';
 import type { LoadVector, VolumeLoad } from './vector.js';
 
 /** A volume as the monitor sees it. */
@@ -212,8 +212,7 @@ function volumeLoad(
   const { reads, writes, readBytes, writeBytes, sequentialShare } = window;
   const requests = reads + writes;
   const readShare = shareOf(reads, requests);
-  const hot = window.hot
-    .filter(([extent]) => volume.holdsHere(extent)) // what has moved away is warm in memory alone
+  const hot = heldHere(volume, window.hot)
     .map(([extent, share]): [number, number] => [extent, perSecond(share * requests)])
     .filter(([, rate]) => rate > 0);
   return {
@@ -230,6 +229,23 @@ function volumeLoad(
     },
     hot: hot.slice(0, hotMax),
   };
+}
+
+/**
+ * The shares that the requests of this window had of each hot extent held here. What has moved away is warm in memory alone:
+ * its part of the heat is the others', but for what was asked of it in this window before it went.
+ */
+function heldHere(volume: MonitoredVolume, hot: readonly HotExtent[]): (readonly [number, number])[] {
+  let [held, gone, goneLately] = [0, 0, 0];
+  for (const { extent, share, shareLately } of hot) {
+    if (volume.holdsHere(extent)) held += share;
+    else [gone, goneLately] = [gone + share, goneLately + shareLately];
+  }
+  // Where all of the heat was theirs, what is left of it is nothing, or what rounding has left.
+  const scale = Math.max(0, 1 - goneLately) / Math.max(1 - gone, held, Number.EPSILON);
+  return hot
+    .filter(({ extent }) => volume.holdsHere(extent))
+    .map(({ extent, share }) => [extent, share * scale] as const);
 }
 
 function shareOf(part: number, whole: number): number {

@@ -33,7 +33,10 @@ export class TrafficSample {
     [this.service, this.taken] = [this.taken, this.service];
     this.service.clear();
     this.requests = this.sequential = 0;
-    const hot = heat.hottest().map(({ key, atLeast }) => [key, atLeast / heat.total] as const);
+    const hot = heat.hottest().map(({ key, atLeast, lately }) => ({
+      ...{ extent: key, share: atLeast / heat.total },
+      shareLately: requests === 0 ? 0 : lately / requests,
+    }));
     heat.decay(DECAY);
     const sequentialShare = requests === 0 ? 0 : sequential / requests;
     return { service: this.taken, sequentialShare, burstiness: burstinessOf(this.slices), hot };

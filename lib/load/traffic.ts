@@ -22,8 +22,16 @@ export interface TrafficWindow {
   readonly sequentialShare: number;
   /** See TrafficPattern. */
   readonly burstiness: number;
-  /** [extent, share of the requests], the hottest first: of some windows, decayed. */
-  readonly hot: readonly (readonly [number, number])[];
+  /** The hottest first. */
+  readonly hot: readonly HotExtent[];
+}
+
+export interface HotExtent {
+  readonly extent: number;
+  /** Of the requests of some windows, decayed. */
+  readonly share: number;
+  /** Of those of this window. */
+  readonly shareLately: number;
 }
 
 interface Counts {

@@ -189,6 +189,42 @@ t.test('hot extents: found among many, with their rates, gone when the extent is
   t.equal(rig.last.volumes[0]?.hot[0]?.[0], 200, 'what is held elsewhere by now is not told');
 });
 
+t.test('the heat of extents that have left is taken from nobody', async (t) => {
+  const rig = new Rig();
+  const { slot } = rig.volume('data');
+  rig.monitor.start();
+  rig.clock.pass(WINDOW_MS / 8);
+  /** @returns the rates of extents 3 and 7, and of all the others */
+  const load = (extents: number[]): number[] => {
+    for (let i = 0; i < 16_000; i++)
+      submit(
+        slot,
+        'read',
+        (extents[i % extents.length] as number) * EXTENT + ((i * 36 * KiB) % EXTENT),
+        4 * KiB,
+      );
+    rig.clock.pass(WINDOW_MS);
+    const [volume] = rig.last.volumes;
+    const hot = new Map(volume?.hot);
+    const others = [...hot.values()].reduce((left, rate) => left - rate, volume?.readsPerSecond ?? 0);
+    return [hot.get(3) ?? 0, hot.get(7) ?? 0, others];
+  };
+  const isNear = (rates: number[], wanted: number[], message: string): void => {
+    t.ok(
+      rates.every((rate, i) => Math.abs(rate - (wanted[i] as number)) < 150),
+      `${message}: ${rates.join(', ')}`,
+    );
+  };
+  for (let window = 0; window < 4; window++) load([3, 7]);
+  isNear(load([3, 7]), [1000, 1000, 0], 'both');
+  rig.held = (extent) => extent !== 7;
+  isNear(load([3, 7]), [1000, 0, 1000], 'it has left at the end of the window');
+  isNear(load([3]), [2000, 0, 0], 'it is remembered, and is not told as heat of others');
+  isNear(load([3]), [2000, 0, 0], 'later, too');
+  rig.held = () => false;
+  isNear(load([3]), [0, 0, 2000], 'all have left');
+});
+
 t.test('service times and queue depth of a storage that takes its time, and of one that hangs', async (t) => {
   const rig = new Rig();
   const { slot, device } = rig.volume('data');
