@@ -13,6 +13,8 @@ import type { Scope } from './scope.js';
 const PROGRAM = fileURLToPath(new URL('../../bin/blockferry.cjs', import.meta.url));
 /** Each look costs both ends a millisecond of the machine that is measured; when a move ended is read from its record. */
 const POLL_MS = 100;
+/** Longer than any move takes here, on the slowest machine: one that has not ended by then does not end. */
+const MOVE_MS_MAX = 30 * 60_000;
 
 /** What a case wants of a server besides the usual. */
 export interface StartMore {
@@ -110,14 +112,27 @@ export async function startGroupAt(
 
 /** Asks for a move and waits for its end. Rejects with IO when it does not end well. */
 export async function moveAndWait(client: ManageClient, wanted: CreateMove): Promise<MoveView> {
-  let move = await client.createMove(wanted);
-  while (move.state === 'active') {
-    await sleep(systemClock, POLL_MS);
-    move = await client.move(move.id);
-  }
+  const move = await endOfMove(client, await client.createMove(wanted));
   if (move.state !== 'done')
     throw new BlockferryError('IO', `the move of ${wanted.volume} ${move.state}: ${move.error}`);
   return move;
+}
+
+/** Waits for a move to end, well or not. Rejects with IO when it does not end at all. */
+export async function endOfMove(
+  client: Pick<ManageClient, 'move'>,
+  begun: MoveView,
+  { pollMs = POLL_MS, msMax = MOVE_MS_MAX } = {},
+): Promise<MoveView> {
+  const deadlineMs = systemClock.nowMs() + msMax;
+  for (let move = begun; ; move = await client.move(move.id)) {
+    if (move.state !== 'active') return move;
+    if (systemClock.nowMs() > deadlineMs) {
+      const done = `${move.extentsDone} of ${move.extents} extents`;
+      throw new BlockferryError('IO', `the move of ${move.volume} does not end: ${done}; ${move.lastError}`);
+    }
+    await sleep(systemClock, pollMs);
+  }
 }
 
 /** From the wish to the last commit, in seconds. */

@@ -2,8 +2,12 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { Running } from '../bench/process.js';
 import type { Scope } from '../bench/scope.js';
+import { within } from '../bench/within.js';
 import { BlockferryError } from '../base/errors.js';
 import type { ChapIdentity } from '../iscsi/initiator/chap.js';
+
+/** Longer than it takes to fill, or to read, any volume here: a command that is never answered would hold up all. */
+const ANSWER_MS_MAX = 10 * 60_000;
 
 /** Our harness, or libiscsi (libiscsi.ts). */
 export type LoadedBy = 'harness' | 'libiscsi';
@@ -84,11 +88,12 @@ export class LoadedClient {
 
   /** One question at a time, so that the next message is its answer. */
   private async ask(request: LoadedRequest): Promise<LoadedAnswer> {
-    const answer = await new Promise<LoadedAnswer | Failure>((resolve, reject) => {
+    const answered = new Promise<LoadedAnswer | Failure>((resolve, reject) => {
       this.child.once('message', (message) => resolve(message as LoadedAnswer | Failure));
       this.child.send(request);
       this.running.whenEnded().then(() => reject(this.running.fault('ended')), reject);
     });
+    const answer = await within(answered, ANSWER_MS_MAX, 'a loaded initiator does not answer');
     if (typeof answer === 'object' && 'failed' in answer) throw new BlockferryError('IO', answer.failed);
     return answer;
   }

@@ -5,7 +5,10 @@ import { Probe } from '../../lib/bench/count-probe.js';
 import { Running, freePort, runToEnd } from '../../lib/bench/process.js';
 import { runCases } from '../../lib/bench/runner.js';
 import { Scope } from '../../lib/bench/scope.js';
+import { endOfMove } from '../../lib/bench/servers.js';
 import { whatIsMissing } from '../../lib/bench/tools.js';
+import { within } from '../../lib/bench/within.js';
+import { MoveView } from '../../lib/manage/api.js';
 
 const SETTINGS: BenchSettings = { rounds: 3, seconds: 1, workFolder: '/nowhere', imageBytes: 1024 };
 const noSignal = new AbortController().signal;
@@ -142,4 +145,36 @@ t.test('processes are heard and ended', async (t) => {
   const ends = Running.start(node, ['-e', 'console.error("cannot")']);
   await t.rejects(ends.readyJson(), { message: /was not ready: cannot/ });
   t.ok((await freePort()) > 0);
+});
+
+t.test('a move that does not end is not waited for without an end', { timeout: 60_000 }, async (t) => {
+  const begun = MoveView.parse({
+    ...{
+      id: '1',
+      volume: 'stuck',
+      from: 'm1',
+      to: 'm2',
+      range: null,
+      decision: '',
+      state: 'active',
+      error: '',
+    },
+    ...{ createdAtMs: 0, finishedAtMs: null, extents: 8, extentsDone: 3, bytesCopied: 0, bytesRecopied: 0 },
+    ...{ restarts: 0, sessions: 0, stallMsMax: 0, lastError: 'm2 is away' },
+  });
+  let looks = 0;
+  const never = { move: () => Promise.resolve({ ...begun, looks: ++looks }) };
+  await t.rejects(endOfMove(never, begun, { pollMs: 1, msMax: 20 }), {
+    code: 'IO',
+    message: 'the move of stuck does not end: 3 of 8 extents; m2 is away',
+  });
+  t.ok(looks > 0, 'it was looked at');
+  const ends = { move: () => Promise.resolve({ ...begun, state: 'failed' as const }) };
+  t.match(
+    await endOfMove(ends, begun, { pollMs: 1 }),
+    { state: 'failed' },
+    'how it ends is for others to judge',
+  );
+  await t.rejects(within(new Promise(() => undefined), 1, 'too late'), { code: 'IO', message: 'too late' });
+  t.equal(await within(Promise.resolve(7), 1000, 'too late'), 7);
 });

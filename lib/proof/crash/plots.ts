@@ -5,8 +5,9 @@ import { initiatorIqn } from '../../base/iscsi-names.js';
 import { Initiator, runFill } from '../../iscsi/initiator/index.js';
 import type { MoveView } from '../../manage/api.js';
 import { Running } from '../../bench/process.js';
+import { endOfMove } from '../../bench/servers.js';
 import { MEMBER_OF, type Place, type Plot } from './cases.js';
-import { VOLUME, type Scene } from './scene.js';
+import { MOVE_MS_MAX, VOLUME, type Scene } from './scene.js';
 
 /** Resolves when what was asked for has ended, with what is not as it should be then. */
 export type PlotEnd = () => Promise<string[]>;
@@ -28,19 +29,19 @@ export function beginPlot(place: Place, scene: Scene, arm: Arm): Promise<PlotEnd
 const PLOTS: Readonly<Record<Plot, (scene: Scene, arm: Arm, place: Place) => Promise<PlotEnd>>> = {
   part: async (scene, arm) => {
     arm();
-    return endOfMove(scene, await moveAway(scene, false), MEMBER_OF.source);
+    return moveEnds(scene, await moveAway(scene, false), MEMBER_OF.source);
   },
 
   whole: async (scene, arm) => {
     arm();
-    return endOfMove(scene, await moveAway(scene, true), MEMBER_OF.source, MEMBER_OF.home);
+    return moveEnds(scene, await moveAway(scene, true), MEMBER_OF.source, MEMBER_OF.home);
   },
 
   restart: async (scene, arm, { by }) => {
     arm();
     const move = await moveAway(scene, false);
     process.kill(await scene.pidOf(MEMBER_OF[by]), 'SIGKILL');
-    return endOfMove(scene, move, MEMBER_OF.source);
+    return moveEnds(scene, move, MEMBER_OF.source);
   },
 
   drain: async (scene, arm) => {
@@ -96,13 +97,9 @@ function moveAway(scene: Scene, isWhole: boolean): Promise<MoveView> {
 }
 
 /** @param emptied members that hold nothing of the volume afterwards */
-function endOfMove(scene: Scene, begun: MoveView, ...emptied: string[]): PlotEnd {
+function moveEnds(scene: Scene, begun: MoveView, ...emptied: string[]): PlotEnd {
   return async () => {
-    let move = begun;
-    while (move.state === 'active') {
-      await sleep(systemClock, POLL_MS);
-      move = await scene.client.move(move.id);
-    }
+    const move = await endOfMove(scene.client, begun, { pollMs: POLL_MS, msMax: MOVE_MS_MAX });
     if (move.state !== 'done') return [`the move ${move.state}: ${move.error}`];
     const route = await scene.client.route(VOLUME);
     const { first, last } = move.range ?? { first: 0, last: route.extents - 1 };

@@ -7,13 +7,13 @@ import { sleep, systemClock } from '../../base/clock.js';
 import { describeError } from '../../base/errors.js';
 import { initiatorIqn } from '../../base/iscsi-names.js';
 import { Scope } from '../../bench/scope.js';
+import { endOfMove } from '../../bench/servers.js';
 import { Initiator } from '../../iscsi/initiator/index.js';
 import type { MoveView } from '../../manage/api.js';
 import type { Line } from '../figures.js';
 import { MEMBER_OF } from './cases.js';
-import { EXTENT_BYTES, EXTENTS, Scene, VOLUME } from './scene.js';
+import { EXTENT_BYTES, EXTENTS, MOVE_MS_MAX, Scene, VOLUME } from './scene.js';
 
-const POLL_MS = 30;
 const FIGURES_MS = 500;
 const HOST_NAME = initiatorIqn('host');
 const BLOCK_BYTES = 4096;
@@ -77,11 +77,7 @@ async function moveOnto(scene: Scene, strict: boolean): Promise<MoveView> {
   const fullDisk = { member: MEMBER_OF.destination, ...range, until: 'batch.sealed' as const };
   scene.desk.give(MEMBER_OF.source, { point: 'batch.mirrored', nth: 1, victims: [], fullDisk });
   const order = { volume: VOLUME, to: MEMBER_OF.destination, extents: scene.movedExtents, strict };
-  let move = await scene.client.createMove(order);
-  while (move.state === 'active') {
-    await sleep(systemClock, POLL_MS);
-    move = await scene.client.move(move.id);
-  }
+  const move = await endOfMove(scene.client, await scene.client.createMove(order), { msMax: MOVE_MS_MAX });
   // The home has ended it; the source's last figures follow.
   await sleep(systemClock, FIGURES_MS);
   return scene.client.move(move.id);

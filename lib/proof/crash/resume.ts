@@ -3,16 +3,15 @@
  * waypoint that every attempt on an extent passes, over all lives of the source, since what a killed process had counted
  * of its own copies may not have been written yet.
  */
-import { sleep, systemClock } from '../../base/clock.js';
 import { MOVE_BATCH_BYTES } from '../../base/limits.js';
 import type { Waypoint } from '../../base/waypoints.js';
 import { Scope } from '../../bench/scope.js';
+import { endOfMove } from '../../bench/servers.js';
 import type { Line } from '../figures.js';
-import { EXTENT_BYTES, Scene, VOLUME } from './scene.js';
+import { EXTENT_BYTES, MOVE_MS_MAX, Scene, VOLUME } from './scene.js';
 
 const BATCH_EXTENTS = MOVE_BATCH_BYTES / EXTENT_BYTES;
 const BATCHES = 3;
-const POLL_MS = 50;
 
 interface Death {
   readonly who: 'source' | 'destination';
@@ -43,11 +42,8 @@ export async function runResume(workFolder: string): Promise<Line[]> {
         nth: death.nth,
         victims: [{ pid: 0, signal: 'SIGKILL' }],
       });
-      let move = await scene.client.createMove({ volume: VOLUME, to: 'm2' });
-      while (move.state === 'active') {
-        await sleep(systemClock, POLL_MS);
-        move = await scene.client.move(move.id);
-      }
+      const begun = await scene.client.createMove({ volume: VOLUME, to: 'm2' });
+      const move = await endOfMove(scene.client, begun, { msMax: MOVE_MS_MAX });
       const attempts = scene.desk.passed('m1', 'extent.begun');
       const { faults } = await scene.judge();
       const died = scene.desk.carriedAtMs(member) !== undefined;

@@ -6,7 +6,7 @@ import { sleep, systemClock } from '../../base/clock.js';
 import { BlockferryError, describeError } from '../../base/errors.js';
 import { LEASE_TTL_MS } from '../../base/limits.js';
 import { Scope } from '../../bench/scope.js';
-import { within } from '../within.js';
+import { within } from '../../bench/within.js';
 import { MEMBER_OF, type CrashCase } from './cases.js';
 import { beginPlot, type PlotEnd } from './plots.js';
 import { EXTENTS, Scene, VOLUME } from './scene.js';

@@ -35,6 +35,8 @@ const FLUSH_MS = 60;
 const PATIENCE_MS = 60_000;
 const LOAD_SECONDS = 600;
 const LAST_WORDS = 12;
+/** A move of so little takes seconds: one that has not ended by then does not end. */
+export const MOVE_MS_MAX = 5 * 60_000;
 /** On a machine with more to do than it can, members lose their leases for a while. */
 const ABSENT_MS_MAX = 15_000;
 

@@ -17,7 +17,7 @@ import { BHS_BYTES, bhsField } from '../../iscsi/wire/bhs.js';
 import { chapResponse, chooseAlgorithm, parseChapBinary, parseIdentifier } from '../../iscsi/wire/chap.js';
 import { headerCrc32c, writeDigest } from '../../iscsi/wire/digests.js';
 import { valueOf, type TextPair } from '../../iscsi/wire/text-keys.js';
-import { within } from '../within.js';
+import { within } from '../../bench/within.js';
 import { Answers } from './answers.js';
 import { PROOF_MARK } from './logins.js';
 import type { Plan, PlannedPdu } from './plan.js';

@@ -1,7 +1,7 @@
-/** A bound to waiting, since what a proof waits for may never come. */
+/** An end to what may have none. */
 import { BlockferryError } from '../base/errors.js';
 
-/** @throws IO, with `otherwise`, when there is no result after so long */
+/** What `result` brings. Rejects with IO, saying `otherwise`, when that is not there in time; it goes on all the same. */
 export async function within<T>(result: Promise<T>, ms: number, otherwise: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
