@@ -80,6 +80,8 @@ export interface Group {
   readonly portal: string;
   /** All of its members' data. */
   readonly folder: string;
+  /** Members whose process of the start is gone: whoever dies is started again, as another one. */
+  dead(): string[];
 }
 
 /** `blockferry up` in a folder of its own, removed at the end. */
@@ -107,7 +109,16 @@ export async function startGroupAt(
   scope.defer(() => running.stop());
   const ready = GroupReady.parse(await running.readyJson());
   const { members: started, portal } = ready;
-  return { client: new ManageClient(ready.manage), members: started, portal, folder: data };
+  const dead = (): string[] => started.filter(({ pid }) => !isThere(pid)).map(({ name }) => name);
+  return { client: new ManageClient(ready.manage), members: started, portal, folder: data, dead };
+}
+
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }
 
 /** Asks for a move and waits for its end. Rejects with IO when it does not end well. */

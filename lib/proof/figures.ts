@@ -19,6 +19,12 @@ export interface Line {
   readonly holds: boolean;
 }
 
+/** @param dead members whose deaths nobody asked for: what was proved without them, or with new ones, is not proved */
+export function survivalLine(what: string, dead: readonly string[]): Line {
+  const text = dead.length === 0 ? 'no member died' : `${dead.join(', ')} died unasked`;
+  return { text: `${what}: ${text}`, holds: dead.length === 0 };
+}
+
 export function describeLine({ text, holds }: Line): string {
   return `${holds ? 'holds ' : 'MISSED'}  ${text}`;
 }

@@ -64,7 +64,7 @@ t.test('the lines of hand-overs hold, or are missed', async (t) => {
   const verdict = { ops: 1000, errors: 0, wrongBlocks: 0, violations: 0, texts: [] };
   const missed = (handover: Partial<Handover>, more: Partial<typeof verdict> = {}): number => {
     const handovers = [good, { ...good, ...handover }];
-    const { lines } = summarize({ by: 'harness', handovers, verdict: { ...verdict, ...more } });
+    const { lines } = summarize({ by: 'harness', handovers, verdict: { ...verdict, ...more }, dead: [] });
     return lines.filter((line) => !line.holds).length;
   };
   t.equal(missed({}), 0);
@@ -74,7 +74,7 @@ t.test('the lines of hand-overs hold, or are missed', async (t) => {
   t.equal(missed({}, { errors: 1 }), 1);
   t.equal(missed({}, { wrongBlocks: 1 }), 1);
   t.equal(missed({}, { violations: 1 }), 1);
-  const summary = summarize({ by: 'harness', handovers: [good], verdict });
+  const summary = summarize({ by: 'harness', handovers: [good], verdict, dead: [] });
   t.match(handoverTable([summary]), /harness +1 +20 \/ 20 \/ 20 +9 \/ 9 \/ 9 +400 \/ 400 \/ 400/);
   t.equal(describeLine({ text: 'x', holds: false }), 'MISSED  x');
 });

@@ -4,7 +4,7 @@ import { DEMONSTRATION_SETTINGS } from '../../balance/settings.js';
 import { Scope } from '../../bench/scope.js';
 import { describeDecisions } from '../../cli/explain.js';
 import type { MoveView } from '../../manage/api.js';
-import type { Line } from '../figures.js';
+import { survivalLine, type Line } from '../figures.js';
 import { MEMBERS, Stage, type WantedLoad } from './stage.js';
 
 export interface SceneOptions {
@@ -49,7 +49,8 @@ async function onStage(
   const scope = new Scope();
   try {
     const stage = await Stage.open(diskMs, options.workFolder, scope);
-    const result = { scene, ...(await play(stage)) };
+    const { lines, ...played } = await play(stage);
+    const result = { scene, ...played, lines: [...lines, survivalLine(scene, stage.group.dead())] };
     if (result.lines.every(({ holds }) => holds)) return result;
     return { ...result, explanation: describeDecisions(await stage.group.client.decisions()) };
   } finally {

@@ -10,6 +10,7 @@ import { inWorkFolder, showProgress } from '../../bench/frame.js';
 import { Scope } from '../../bench/scope.js';
 import { startGroup } from '../../bench/servers.js';
 import { alignedTable } from '../../bench/text.js';
+import { describeLine, survivalLine, type Line } from '../figures.js';
 import { exceptionsOf } from './exceptions.js';
 import { KINDS, PLACES, place, type Kind, type Place } from './places.js';
 import {
@@ -43,7 +44,7 @@ interface Options {
   readonly json: boolean;
 }
 
-/** @returns the process's exit code: 1 when a test that has no exception passes nowhere */
+/** @returns the process's exit code: 1 when a test that has no exception passes nowhere, or a member died */
 export async function runConformance(args: readonly string[]): Promise<number> {
   const options = readOptions(args);
   const out = options.json ? process.stderr : process.stdout;
@@ -56,6 +57,7 @@ export async function runConformance(args: readonly string[]): Promise<number> {
   if (strange.length > 0) throw new BlockferryError('USAGE', `no test is named like ${strange.join(', ')}`);
   return inWorkFolder(options.folder, 'conformance', async (workFolder) => {
     const rows: Row[] = [];
+    const survivals: Line[] = [];
     const total = tests.length * options.places.length * options.kinds.length;
     const took = (row: Row): void => {
       rows.push(row);
@@ -64,24 +66,26 @@ export async function runConformance(args: readonly string[]): Promise<number> {
       else if (rows.length % LINE_EVERY === 0) process.stderr.write(`${progress}\n`);
     };
     for (const where of options.places) {
-      const moves = await runPlace(where, tests, options, workFolder, took);
+      const { moves, dead } = await runPlace(where, tests, options, workFolder, took);
       showProgress('');
+      survivals.push(survivalLine(where, dead));
       if (moves > 0) out.write(`moving: the volumes came to another member ${moves} times meanwhile\n`);
     }
-    out.write(`${report(rows, tests, options, exceptions)}\n`);
+    out.write(`${[report(rows, tests, options, exceptions), ...survivals.map(describeLine)].join('\n')}\n`);
     if (options.json) process.stdout.write(`${JSON.stringify({ rows })}\n`);
-    return shortcomings(rows, tests, options).every(({ test }) => exceptions.has(test)) ? 0 : 1;
+    const areExcepted = shortcomings(rows, tests, options).every(({ test }) => exceptions.has(test));
+    return areExcepted && survivals.every(({ holds }) => holds) ? 0 : 1;
   });
 }
 
-/** @returns how often volumes were moved */
+/** @returns how often volumes were moved, and which members died */
 async function runPlace(
   where: Place,
   tests: readonly string[],
   { kinds, jobs }: Options,
   workFolder: string,
   took: (row: Row) => void,
-): Promise<number> {
+): Promise<{ moves: number; dead: string[] }> {
   const scope = new Scope();
   const run = where === 'moving' ? runOnTheMove : runTest;
   let moves = 0;
@@ -103,7 +107,7 @@ async function runPlace(
       }
     };
     await Promise.all(Array.from({ length: jobs }, lane));
-    return moves;
+    return { moves, dead: group.dead() };
   } finally {
     await scope.close();
   }

@@ -40,6 +40,7 @@ const PLOTS: Readonly<Record<Plot, (scene: Scene, arm: Arm, place: Place) => Pro
   restart: async (scene, arm, { by }) => {
     arm();
     const move = await moveAway(scene, false);
+    scene.willDie(MEMBER_OF[by]);
     process.kill(await scene.pidOf(MEMBER_OF[by]), 'SIGKILL');
     return moveEnds(scene, move, MEMBER_OF.source);
   },

@@ -48,7 +48,7 @@ async function play(workFolder: string, strict: boolean): Promise<Line & { reado
     if (strict) await host.begin();
     else await scene.load(scope);
     const move = await moveOnto(scene, strict);
-    const wrong = strict ? await host.end() : (await scene.judge()).faults;
+    const wrong = strict ? [...(await host.end()), ...scene.deathFaults()] : (await scene.judge()).faults;
     const { bytesRecopied, restarts } = move;
     const refused = strict ? `, ${host.refused} writes failed and were taken when sent again` : '';
     return {

@@ -42,6 +42,7 @@ export async function runResume(workFolder: string): Promise<Line[]> {
         nth: death.nth,
         victims: [{ pid: 0, signal: 'SIGKILL' }],
       });
+      scene.willDie(member);
       const begun = await scene.client.createMove({ volume: VOLUME, to: 'm2' });
       const move = await endOfMove(scene.client, begun, { msMax: MOVE_MS_MAX });
       const attempts = scene.desk.passed('m1', 'extent.begun');

@@ -78,6 +78,7 @@ async function strike(crash: CrashCase, scene: Scene): Promise<Struck> {
   const isHit = crash.victims.includes(place.by);
   const victims = [...pids, ...(isHit ? [0] : [])].map((pid) => ({ pid, signal }) as const);
   const order = { point, nth: place.nth ?? 1, victims };
+  if (blow === 'kill') for (const role of crash.victims) scene.willDie(MEMBER_OF[role]);
   const end = await beginPlot(place, scene, () => scene.desk.give(by, order));
   const deadlineMs = systemClock.nowMs() + STRIKE_MS_MAX;
   while (scene.desk.carriedAtMs(by) === undefined) {

@@ -17,6 +17,7 @@ import type { WorkloadReport } from '../../iscsi/initiator/index.js';
 import { GroupReady, volumeUrl } from '../../manage/api.js';
 import { ManageClient } from '../../manage/client.js';
 import { MEMBER_OF } from './cases.js';
+import { deathFaults } from './deaths.js';
 import { ORDERS_VARIABLE, OrderDesk } from './orders.js';
 
 const PROGRAM = fileURLToPath(new URL('../../../bin/crash-blockferry.js', import.meta.url));
@@ -55,6 +56,8 @@ export class Scene {
   readonly workers: Worker[] = [];
   private readonly stopLoad = new AbortController();
   private flushing: Promise<void> = Promise.resolve();
+  /** How often each member is killed on purpose. */
+  private readonly blows = new Map<string, number>();
   flushErrors = '';
 
   private constructor(
@@ -85,6 +88,16 @@ export class Scene {
   lastWords(): string[] {
     const said = this.running.stderr.split('\n').filter((line) => line !== '');
     return said.slice(-LAST_WORDS).map((line) => `the group said: ${line.slice(0, 300)}`);
+  }
+
+  /** A member is to be killed, once more: every other death is a fault. */
+  willDie(member: string): void {
+    this.blows.set(member, (this.blows.get(member) ?? 0) + 1);
+  }
+
+  /** Members that did not die as often as they were to, one line each. */
+  deathFaults(): string[] {
+    return deathFaults(this.running.stderr, this.blows);
   }
 
   async makeVolume(name: string, extents: number): Promise<void> {
@@ -198,7 +211,7 @@ export class Scene {
       faults.push(...faultsOf('at the end', await runVerify(stranger, { ledger, offsetBytes, lengthBytes })));
       await stranger.close();
     }
-    return { faults, stallMs };
+    return { faults: [...faults, ...this.deathFaults()], stallMs };
   }
 
   /** Bytes on disk at a member that holds nothing of the volume: a departed copy that keeps space. */

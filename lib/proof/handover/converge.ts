@@ -7,7 +7,7 @@ import { moveAndWait, secondsOf, startGroup } from '../../bench/servers.js';
 import { Scope } from '../../bench/scope.js';
 import { median } from '../../bench/stats.js';
 import type { ManageClient } from '../../manage/client.js';
-import type { Line } from '../figures.js';
+import { survivalLine, type Line } from '../figures.js';
 import { LoadedClient, type LoadedOrder } from '../loaded-client.js';
 
 export interface Convergence {
@@ -28,7 +28,7 @@ const VOLUME = 'written';
 const WARM_UP_MS = 1000;
 
 /** One move there at rest, and one back under load. */
-interface Round {
+export interface Round {
   readonly idleSeconds: number;
   readonly loadedSeconds: number;
   readonly bytesCopied: number;
@@ -45,13 +45,14 @@ export async function runConvergence(
 ): Promise<Convergence> {
   const scope = new Scope();
   try {
-    const { client } = await startGroup(3, workFolder, scope);
+    const group = await startGroup(3, workFolder, scope);
+    const { client } = group;
     const { url } = await client.createVolume({ name: VOLUME, size: sizeBytes, home: 'm1' });
     const order = { by: 'harness', url, seed: 12, queueDepth, readPercent: 0 } as const;
     await (await LoadedClient.start(order, scope)).stop(); // filled, then at rest
     const rounds: Round[] = [];
     for (let round = 0; round < ROUNDS; round++) rounds.push(await moveThereAndBack(client, order, scope));
-    return convergenceOf(sizeBytes, rounds);
+    return convergenceOf(sizeBytes, rounds, group.dead());
   } finally {
     await scope.close();
   }
@@ -71,7 +72,12 @@ async function moveThereAndBack(client: ManageClient, order: LoadedOrder, scope:
   };
 }
 
-function convergenceOf(sizeBytes: number, rounds: readonly Round[]): Convergence {
+/** @param dead members that died meanwhile */
+export function convergenceOf(
+  sizeBytes: number,
+  rounds: readonly Round[],
+  dead: readonly string[],
+): Convergence {
   const idleSeconds = median(rounds.map((round) => round.idleSeconds));
   const loadedSeconds = median(rounds.map((round) => round.loadedSeconds));
   const bytesCopied = Math.max(...rounds.map((round) => round.bytesCopied));
@@ -93,6 +99,7 @@ function convergenceOf(sizeBytes: number, rounds: readonly Round[]): Convergence
         text: 'random writes only: no error, no wrong block',
         holds: sumOf(rounds, 'wrong') === 0,
       },
+      survivalLine('random writes only', dead),
     ],
   };
 }

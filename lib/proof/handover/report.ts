@@ -1,6 +1,6 @@
 /** What hand-overs showed: the lines that must hold, a table for people, a document for programs. Pure. */
 import { alignedTable } from '../../bench/text.js';
-import { distributionOf, type Distribution, type Line } from '../figures.js';
+import { distributionOf, survivalLine, type Distribution, type Line } from '../figures.js';
 import type { HandoverRun } from './run.js';
 
 const STALL_P50_MS = 100;
@@ -27,7 +27,7 @@ export interface HandoverSummary {
   readonly lines: readonly Line[];
 }
 
-export function summarize({ by, handovers, verdict }: HandoverRun): HandoverSummary {
+export function summarize({ by, handovers, verdict, dead }: HandoverRun): HandoverSummary {
   const each = (value: (handover: HandoverRun['handovers'][number]) => number): number[] =>
     handovers.map(value);
   const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
@@ -44,6 +44,7 @@ export function summarize({ by, handovers, verdict }: HandoverRun): HandoverSumm
       holds: redirectsMax <= REDIRECTS_MAX,
     },
     { text: `${by}: every session followed, once a hand-over`, holds: sessions === handovers.length },
+    survivalLine(by, dead),
   ];
   return {
     ...{ by, handovers: handovers.length, stallMs, sessions, redirectsMax, errors, lines },

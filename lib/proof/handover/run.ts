@@ -29,6 +29,8 @@ export interface HandoverRun {
   readonly by: LoadedBy;
   readonly handovers: readonly Handover[];
   readonly verdict: LoadedVerdict;
+  /** Members that died meanwhile. */
+  readonly dead: readonly string[];
 }
 
 const MEMBERS = 3;
@@ -60,7 +62,8 @@ export async function runHandovers(
       handovers.push(await handOver(group, client, `m${(i % MEMBERS) + 1}`));
       say(`${by}: ${i} of ${options.handovers}, ${Math.round(handovers.at(-1)?.longestMs ?? 0)} ms`);
     }
-    return { by, handovers, verdict: await client.stop() };
+    const verdict = await client.stop();
+    return { by, handovers, verdict, dead: group.dead() };
   } finally {
     const faults = await scope.close();
     if (faults.length > 0) say(`did not end well: ${faults.join('; ')}`);
