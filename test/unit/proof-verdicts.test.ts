@@ -2,6 +2,7 @@
 import t from 'tap';
 import { deathFaults } from '../../lib/proof/crash/deaths.js';
 import { survivalLine } from '../../lib/proof/figures.js';
+import { convergenceOf, type Round } from '../../lib/proof/handover/converge.js';
 import { summarize } from '../../lib/proof/handover/report.js';
 
 const missed = (lines: readonly { text: string; holds: boolean }[]): string[] =>
@@ -26,4 +27,22 @@ t.test('members die as often as they were killed', async (t) => {
     'm1 died 2 times (SIGKILL, SIGSEGV), 1 of them asked for',
   ]);
   t.same(deathFaults('', asked), ['m1 died 0 times (), 1 of them asked for'], 'a log that says it otherwise');
+});
+
+t.test('a move converges under writes, or nothing is shown', async (t) => {
+  const round: Round = {
+    ...{ idleSeconds: 1, loadedSeconds: 2, bytesCopied: 100, before: 1000, during: 500, wrong: 0 },
+  };
+  const missedOf = (more: Partial<Round>): string[] =>
+    missed(convergenceOf(100, Array(3).fill({ ...round, ...more }), []).lines);
+  t.same(missedOf({}), []);
+  t.match(missedOf({ during: 0 }), [/0 a second, 0.00 of those before/]);
+  t.match(missedOf({ during: 99 }), [/99 a second, 0.10 of those before, at least 0.1$/]);
+  t.match(missedOf({ before: 0 }), [/500 a second/], 'nobody wrote before either');
+  t.match(missedOf({ before: 0, during: 0 }), [/0 a second/]);
+  t.match(missedOf({ bytesCopied: 121 }), [/1.21 × the volume copied/]);
+  t.match(missedOf({ bytesCopied: 0 }), [/0.00 × the volume copied/], 'it was full, and all of it moved');
+  t.match(missedOf({ loadedSeconds: 3.1 }), [/3.1 × the move at rest/]);
+  t.match(missedOf({ wrong: 1 }), [/no error/]);
+  t.match(missed(convergenceOf(100, [round], ['m2']).lines), [/m2 died unasked/]);
 });
