@@ -1,5 +1,13 @@
 /** What the proofs make of what they saw: each line is missed where nothing was shown, or something else than it says. */
 import t from 'tap';
+import {
+  gapOf,
+  imbalanceOf,
+  judgeOscillated,
+  judgeSkewed,
+  judgeSlow,
+  judgeUnmoved,
+} from '../../lib/proof/balance/lines.js';
 import { deathFaults } from '../../lib/proof/crash/deaths.js';
 import { survivalLine } from '../../lib/proof/figures.js';
 import { convergenceOf, type Round } from '../../lib/proof/handover/converge.js';
@@ -45,4 +53,64 @@ t.test('a move converges under writes, or nothing is shown', async (t) => {
   t.match(missedOf({ loadedSeconds: 3.1 }), [/3.1 × the move at rest/]);
   t.match(missedOf({ wrong: 1 }), [/no error/]);
   t.match(missed(convergenceOf(100, [round], ['m2']).lines), [/m2 died unasked/]);
+});
+
+t.test('what is measured of a group is that of all who serve, or nothing', async (t) => {
+  const served = (...figures: [requestsPerSecond: number, latencyMs: number][]) =>
+    figures.map(([requestsPerSecond, latencyMs], i) => ({ member: `m${i}`, requestsPerSecond, latencyMs }));
+  t.equal(imbalanceOf(served([900, 1], [0, 0], [0, 0])), 3);
+  t.equal(imbalanceOf(served([300, 1], [300, 1], [300, 1])), 1);
+  t.ok(Number.isNaN(imbalanceOf([])), 'nobody has told');
+  t.ok(Number.isNaN(imbalanceOf(served([0, 0], [0, 0]))), 'nobody serves');
+  t.equal(gapOf(served([90, 41], [90, 3], [0, 0])), 38, 'who serves nothing has no latency');
+  t.ok(Number.isNaN(gapOf(served([90, 41], [1, 3]))));
+  t.ok(Number.isNaN(gapOf([])));
+});
+
+t.test('load that was skewed is even, or nothing is shown', async (t) => {
+  const even = { imbalance: 1.1, ops: 2000 };
+  const seen = {
+    ...{ before: { imbalance: 3, ops: 1000 }, after: even, settledMs: 9000, moves: 2, quietMs: 1000 },
+    ...{ quiet: { moves: 0, imbalance: 1.1 }, most: 1, bad: 0 },
+  };
+  const missedOf = (more: Partial<typeof seen>): string[] =>
+    missed(judgeSkewed({ ...seen, ...more }, false).lines);
+  t.same(missedOf({}), []);
+  t.match(missed(judgeSkewed(seen, true).lines), [/spread over 1 members/]);
+  t.match(missedOf({ before: { imbalance: NaN, ops: 1000 } }), [/the imbalance was NaN/]);
+  t.match(missedOf({ before: { imbalance: 3, ops: 0 } }), [/the throughput/], 'nobody was served before');
+  t.match(missedOf({ settledMs: 60_000 }), [/within 60 s/]);
+  t.match(missedOf({ quiet: { moves: 1, imbalance: 1 } }), [/1 moves in the next 1 s/]);
+  t.match(missedOf({ bad: 1 }), [/no error/]);
+});
+
+t.test('load stays where it is since the group has looked at it', async (t) => {
+  const seen = { moves: 0, imbalance: 1, ops: 50, verdicts: ['idle'], bad: 0 };
+  const missedOf = (more: Partial<typeof seen>): string[] => missed(judgeUnmoved({ ...seen, ...more }).lines);
+  t.same(missedOf({}), []);
+  t.match(missedOf({ ops: 0 }), [/0 requests a second/]);
+  t.match(missedOf({ verdicts: [] }), [/looked at it: never/]);
+  t.match(missedOf({ verdicts: ['stale', 'stale'] }), [/looked at it: stale/]);
+  t.match(missedOf({ moves: 1 }), [/no move/]);
+  const turns = { moves: [], opsLeast: 9, verdicts: ['held'], bad: 0 };
+  const move = { volume: 'v', range: { first: 0, last: 3 }, extents: 4 };
+  const missedTurns = (more: object): string[] => missed(judgeOscillated({ ...turns, ...more }).lines);
+  t.same(missedTurns({ moves: [move, { ...move, range: { first: 4, last: 7 } }] }), []);
+  t.match(missedTurns({ moves: [move, { ...move, range: null }] }), [/an extent moves 2 times/]);
+  t.match(missedTurns({ opsLeast: 0 }), [/0 requests/]);
+  t.match(missedTurns({ opsLeast: Infinity }), [/Infinity requests/], 'there was no turn');
+  t.match(missedTurns({ verdicts: [] }), [/never/]);
+});
+
+t.test('latencies were apart, and meet by moves', async (t) => {
+  const seen = {
+    ...{ before: { gapMs: 200, ops: 900 }, after: { gapMs: 9, ops: 1000 } },
+    ...{ settledMs: 20_000, withinMs: 120_000, moves: 1, bad: 0 },
+  };
+  const missedOf = (more: Partial<typeof seen>): string[] => missed(judgeSlow({ ...seen, ...more }).lines);
+  t.same(missedOf({}), []);
+  t.match(missedOf({ before: { gapMs: 20, ops: 900 } }), [/are 20.0 ms apart, over 20/]);
+  t.match(missedOf({ before: { gapMs: NaN, ops: 900 } }), [/are NaN ms apart/]);
+  t.match(missedOf({ settledMs: 120_000 }), [/they meet/]);
+  t.match(missedOf({ moves: 0 }), [/by 0 moves/]);
 });

@@ -4,7 +4,19 @@ import { DEMONSTRATION_SETTINGS } from '../../balance/settings.js';
 import { Scope } from '../../bench/scope.js';
 import { describeDecisions } from '../../cli/explain.js';
 import type { MoveView } from '../../manage/api.js';
-import { survivalLine, type Line } from '../figures.js';
+import { survivalLine } from '../figures.js';
+import {
+  gapOf,
+  IMBALANCE_AFTER,
+  imbalanceOf,
+  judgeOscillated,
+  judgeSkewed,
+  judgeSlow,
+  judgeUnmoved,
+  SETTLE_MS,
+  type Judged,
+  type Measured,
+} from './lines.js';
 import { MEMBERS, Stage, type WantedLoad } from './stage.js';
 
 export interface SceneOptions {
@@ -14,11 +26,8 @@ export interface SceneOptions {
   readonly say: (text: string) => void;
 }
 
-export interface SceneResult {
+export interface SceneResult extends Judged {
   readonly scene: string;
-  /** For people and programs: what was measured, with its unit in the name. */
-  readonly figures: Readonly<Record<string, number>>;
-  readonly lines: readonly Line[];
   /** What the group decided, where a line is missed. */
   readonly explanation?: string;
 }
@@ -27,13 +36,11 @@ export type Scene = (options: SceneOptions) => Promise<SceneResult>;
 
 /** A thousand requests a second at each member: light work for two processors, whatever else they do. */
 const DISK_MS = 1;
-const SETTLE_MS = 60_000;
 const LOOK_MS = 1000;
-const IMBALANCE_BEFORE = 2.5;
-const IMBALANCE_AFTER = 1.25;
-const GAIN = 1.25;
 const THROUGHPUT_MS = 5000;
 const { windowMs, coolDownMs, latencyGapMs } = DEMONSTRATION_SETTINGS;
+/** In less time nobody may have looked at all. */
+const WATCH_MS_MIN = 3 * windowMs;
 
 /** Four volumes at m1, the second half as busy as the first, the third a third: Zipf. */
 const ZIPF: readonly WantedLoad[] = [12, 6, 4, 3].map((queueDepth, i) => ({
@@ -44,13 +51,14 @@ async function onStage(
   scene: string,
   diskMs: readonly number[],
   options: SceneOptions,
-  play: (stage: Stage) => Promise<Omit<SceneResult, 'scene'>>,
+  play: (stage: Stage) => Promise<Judged>,
 ): Promise<SceneResult> {
   const scope = new Scope();
   try {
     const stage = await Stage.open(diskMs, options.workFolder, scope);
-    const { lines, ...played } = await play(stage);
-    const result = { scene, ...played, lines: [...lines, survivalLine(scene, stage.group.dead())] };
+    const { figures, lines } = await play(stage);
+    const named = lines.map(({ text, holds }) => ({ text: `${scene}: ${text}`, holds }));
+    const result = { scene, figures, lines: [...named, survivalLine(scene, stage.group.dead())] };
     if (result.lines.every(({ holds }) => holds)) return result;
     return { ...result, explanation: describeDecisions(await stage.group.client.decisions()) };
   } finally {
@@ -70,116 +78,67 @@ async function skewed(
     await sleep(systemClock, 2 * windowMs);
     const before = await measured(stage);
     await stage.balance();
-    const settledMs = await settle(stage, scene, options);
+    const { settledMs } = await settle(stage, {
+      measure: async () => imbalanceOf(await stage.served()),
+      ...{ atMost: IMBALANCE_AFTER, withinMs: SETTLE_MS },
+      say: (value) => options.say(`${scene}: imbalance ${value.toFixed(2)}`),
+    });
     const after = await measured(stage);
-    const moves = (await stage.moves()).length;
-    const quiet = await watchQuiet(stage, moves, scene, options);
+    const known = await stage.moves();
+    const quiet = await watchQuiet(stage, known, scene, options);
     const bad = await stage.end();
     const volumes = await stage.group.client.volumes();
     const most = Math.max(...volumes.map(({ holders }) => Object.keys(holders).length));
-    const seen: Skewed = { before, after, settledMs, moves, quiet, most, bad };
-    return {
-      figures: figuresOf(seen),
-      lines: linesOf(seen, loads.length === 1, options).map(({ text, holds }) => ({
-        text: `${scene}: ${text}`,
-        holds,
-      })),
-    };
+    const { quietMs } = options;
+    const seen = { before, after, settledMs, moves: known.length, quiet, quietMs, most, bad };
+    return judgeSkewed(seen, loads.length === 1);
   });
 }
 
-/** What was seen of load that was all at one member. */
-interface Skewed {
-  readonly before: Measured;
-  readonly after: Measured;
-  readonly settledMs: number;
-  readonly moves: number;
-  /** After it had settled. */
-  readonly quiet: { readonly moves: number; readonly imbalance: number };
-  /** Members that hold extents of one volume. */
-  readonly most: number;
-  /** Errors and wrong blocks. */
-  readonly bad: number;
-}
-
-interface Measured {
-  readonly imbalance: number;
-  readonly ops: number;
-}
-
 async function measured(stage: Stage): Promise<Measured> {
-  return { imbalance: await stage.imbalance(), ops: await stage.throughput(THROUGHPUT_MS) };
+  return { imbalance: imbalanceOf(await stage.served()), ops: await stage.throughput(THROUGHPUT_MS) };
 }
 
-function figuresOf({ before, after, settledMs, moves, quiet, most, bad }: Skewed): SceneResult['figures'] {
-  return {
-    imbalanceBefore: before.imbalance,
-    imbalanceAfter: after.imbalance,
-    settledSeconds: settledMs / 1000,
-    opsBefore: before.ops,
-    opsAfter: after.ops,
-    gain: after.ops / before.ops,
-    moves,
-    movesWhileQuiet: quiet.moves,
-    imbalanceQuiet: quiet.imbalance,
-    holdersOfOneVolume: most,
-    bad,
-  };
+interface Settling {
+  readonly measure: () => Promise<number>;
+  readonly atMost: number;
+  readonly withinMs: number;
+  readonly say: (value: number) => void;
 }
 
-/** @param isOneHot all load is on one volume */
-function linesOf(
-  { before, after, settledMs, quiet, most, bad }: Skewed,
-  isOneHot: boolean,
-  { quietMs }: SceneOptions,
-): Line[] {
-  const gain = after.ops / before.ops;
-  return [
-    line(
-      `the imbalance was ${before.imbalance.toFixed(2)}, at least ${IMBALANCE_BEFORE}`,
-      before.imbalance >= IMBALANCE_BEFORE,
-    ),
-    line(
-      `it is at most ${IMBALANCE_AFTER} within ${SETTLE_MS / 1000} s: ${after.imbalance.toFixed(2)} after ${(settledMs / 1000).toFixed(0)} s`,
-      settledMs < SETTLE_MS,
-    ),
-    line(`${gain.toFixed(2)} × the throughput, at least ${GAIN}`, gain >= GAIN),
-    line(
-      `${quiet.moves} moves in the next ${(quietMs / 1000).toFixed(0)} s of the same load, none wanted`,
-      quiet.moves === 0,
-    ),
-    line('no error, no wrong block', bad === 0),
-    ...(isOneHot ? [line(`the hot volume is spread over ${most} members`, most > 1)] : []),
-  ];
-}
-
-/** Until the imbalance has been low for two windows and nothing moves. @returns when it became so, or SETTLE_MS */
-async function settle(stage: Stage, scene: string, { say }: SceneOptions): Promise<number> {
+/** Until a measure has been low for two windows and nothing moves. @returns when it became so, or `withinMs`; the last value */
+async function settle(
+  stage: Stage,
+  { measure, atMost, withinMs, say }: Settling,
+): Promise<{ settledMs: number; value: number }> {
   const beganMs = systemClock.nowMs();
   const since = (): number => systemClock.nowMs() - beganMs;
+  let value = NaN;
   let lowSinceMs: number | null = null;
-  while (since() < SETTLE_MS + 2 * windowMs) {
+  while (since() < withinMs + 2 * windowMs) {
     await sleep(systemClock, LOOK_MS);
-    const imbalance = await stage.imbalance();
-    const isLow = imbalance <= IMBALANCE_AFTER;
-    lowSinceMs = isLow ? (lowSinceMs ?? since()) : null;
+    value = await measure();
+    lowSinceMs = value <= atMost ? (lowSinceMs ?? since()) : null;
     const moving = (await stage.moves()).some(({ state }) => state === 'active');
-    say(`${scene}: ${(since() / 1000).toFixed(0)} s, imbalance ${imbalance.toFixed(2)}`);
+    say(value);
     if (lowSinceMs !== null && !moving && since() - lowSinceMs > 2 * windowMs)
-      return Math.min(lowSinceMs, SETTLE_MS);
+      return { settledMs: Math.min(lowSinceMs, withinMs), value };
   }
-  return SETTLE_MS;
+  return { settledMs: withinMs, value };
 }
 
+/** @param known moves that there were before */
 async function watchQuiet(
   stage: Stage,
-  known: number,
+  known: readonly MoveView[],
   scene: string,
   { quietMs, say }: SceneOptions,
 ): Promise<{ moves: number; imbalance: number }> {
   say(`${scene}: the same load for ${(quietMs / 1000).toFixed(0)} s more`);
   await sleep(systemClock, quietMs);
-  return { moves: (await stage.moves()).length - known, imbalance: await stage.imbalance() };
+  // By their ids: of a group that has moved much the oldest are forgotten.
+  const moves = (await stage.moves()).filter(({ id }) => !known.some((move) => move.id === id));
+  return { moves: moves.length, imbalance: imbalanceOf(await stage.served()) };
 }
 
 /** Nothing is to move: everybody has the same to do, or nobody has much. */
@@ -192,13 +151,14 @@ async function unmoved(
     await stage.load(loads);
     // They begin one after the other: until all have a window behind them, the first is alone.
     await sleep(systemClock, 2 * windowMs);
+    const beganMs = systemClock.wallMs();
+    const opsBefore = stage.ops;
     await stage.balance();
-    const quiet = await watchQuiet(stage, 0, scene, options);
-    const bad = await stage.end();
-    return {
-      figures: { ...quiet, bad },
-      lines: [line(`${scene}: no move`, quiet.moves === 0), line(`${scene}: no error`, bad === 0)],
-    };
+    const quietMs = Math.max(options.quietMs, WATCH_MS_MIN);
+    const quiet = await watchQuiet(stage, [], scene, { ...options, quietMs });
+    const ops = ((stage.ops - opsBefore) / (systemClock.wallMs() - beganMs)) * 1000;
+    const verdicts = await stage.verdicts(beganMs);
+    return judgeUnmoved({ ...quiet, ops, verdicts, bad: await stage.end() });
   });
 }
 
@@ -211,40 +171,17 @@ async function slowMember(options: SceneOptions): Promise<SceneResult> {
   return onStage(scene, [30, 1, 1], options, async (stage) => {
     await stage.load(wanted);
     await sleep(systemClock, 2 * windowMs);
-    const gapOf = async (): Promise<number> => {
-      const served = (await stage.served()).filter(({ requestsPerSecond }) => requestsPerSecond > 1);
-      const latencies = served.map(({ latencyMs }) => latencyMs);
-      return latencies.length === 0 ? 0 : Math.max(...latencies) - Math.min(...latencies);
-    };
-    const before = { gapMs: await gapOf(), ops: await stage.throughput(THROUGHPUT_MS) };
+    const measure = async (): Promise<number> => gapOf(await stage.served());
+    const before = { gapMs: await measure(), ops: await stage.throughput(THROUGHPUT_MS) };
     await stage.balance('latency-gap');
-    const beganMs = systemClock.nowMs();
-    let gapMs = Infinity;
-    while (systemClock.nowMs() - beganMs < 2 * SETTLE_MS && gapMs > latencyGapMs) {
-      await sleep(systemClock, LOOK_MS);
-      gapMs = await gapOf();
-      options.say(`${scene}: ${gapMs.toFixed(1)} ms apart`);
-    }
-    const seconds = (systemClock.nowMs() - beganMs) / 1000;
-    const ops = await stage.throughput(THROUGHPUT_MS);
-    const bad = await stage.end();
-    return {
-      figures: {
-        gapMsBefore: before.gapMs,
-        gapMsAfter: gapMs,
-        seconds,
-        opsBefore: before.ops,
-        opsAfter: ops,
-        bad,
-      },
-      lines: [
-        line(
-          `${scene}: latencies meet: ${before.gapMs.toFixed(1)} ms apart, then ${gapMs.toFixed(1)}, at most ${latencyGapMs}`,
-          gapMs <= latencyGapMs,
-        ),
-        line(`${scene}: no error`, bad === 0),
-      ],
-    };
+    const withinMs = 2 * SETTLE_MS;
+    const { settledMs, value: gapMs } = await settle(stage, {
+      ...{ measure, atMost: latencyGapMs, withinMs },
+      say: (value) => options.say(`${scene}: ${value.toFixed(1)} ms apart`),
+    });
+    const after = { gapMs, ops: await stage.throughput(THROUGHPUT_MS) };
+    const moves = (await stage.moves()).filter(({ state }) => state === 'done').length;
+    return judgeSlow({ before, after, settledMs, withinMs, moves, bad: await stage.end() });
   });
 }
 
@@ -254,40 +191,21 @@ async function oscillating(options: SceneOptions): Promise<SceneResult> {
   return onStage(scene, [DISK_MS, DISK_MS, DISK_MS], options, async (stage) => {
     const wanted = ['m1', 'm2'].map((home) => ({ volume: `at-${home}`, home, queueDepth: 8 }));
     const loads = await stage.prepare(wanted);
+    const beganMs = systemClock.wallMs();
     await stage.balance();
-    const endMs = systemClock.nowMs() + Math.min(options.quietMs, coolDownMs);
+    const watchMs = Math.min(Math.max(options.quietMs, WATCH_MS_MIN), coolDownMs);
+    const endMs = systemClock.nowMs() + watchMs;
     let bad = 0;
+    let opsLeast = Infinity;
     for (let turn = 0; systemClock.nowMs() < endMs; turn++) {
       const report = await loads[turn % loads.length]?.burst(windowMs / 4000);
       bad += (report?.errors ?? 0) + (report?.wrongCount ?? 0);
+      opsLeast = Math.min(opsLeast, report?.ops ?? 0);
       options.say(`${scene}: turn ${turn}`);
     }
     const moves = (await stage.moves()).filter(({ state }) => state === 'done');
-    const most = mostMovesOfAnExtent(moves);
-    return {
-      figures: { moves: moves.length, mostMovesOfAnExtent: most, bad },
-      lines: [
-        line(`${scene}: an extent moves ${most} times within the cool-down, at most once`, most <= 1),
-        line(`${scene}: no error`, bad === 0),
-      ],
-    };
+    return judgeOscillated({ moves, opsLeast, verdicts: await stage.verdicts(beganMs), bad });
   });
-}
-
-function mostMovesOfAnExtent(moves: readonly MoveView[]): number {
-  const counts = new Map<string, number>();
-  for (const { volume, range, extents } of moves) {
-    const { first, last } = range ?? { first: 0, last: extents - 1 };
-    for (let extent = first; extent <= last; extent++) {
-      const key = `${volume} ${extent}`;
-      counts.set(key, (counts.get(key) ?? 0) + 1);
-    }
-  }
-  return Math.max(0, ...counts.values());
-}
-
-function line(text: string, holds: boolean): Line {
-  return { text, holds };
 }
 
 export const SCENES: Readonly<Record<string, Scene>> = {

@@ -11,6 +11,9 @@ import { Load, type LoadOrder } from './loads.js';
 export const MEMBERS = ['m1', 'm2', 'm3'] as const;
 const EXTENT_BYTES = 1024 * 1024;
 const VOLUME_BYTES = 32 * EXTENT_BYTES;
+/** A member tells of itself at the end of each window of four seconds. */
+const TOLD_MS_MAX = 10_000;
+const POLL_MS = 200;
 
 /** What a member's storage served in its last window. */
 export interface MemberServed {
@@ -76,22 +79,27 @@ export class Stage {
     return ((this.ops - before) / (systemClock.nowMs() - beganMs)) * 1000;
   }
 
-  /** Of members that have told it. */
+  /** Of every member, once all have told it lately; of none where one does not. */
   async served(): Promise<MemberServed[]> {
-    const { members } = await this.group.client.loads();
-    return members.flatMap(({ vector }) => {
-      if (vector === null) return [];
-      const { member, storage } = vector;
-      const requestsPerSecond = storage.readsPerSecond + storage.writesPerSecond;
-      return [{ member, requestsPerSecond, latencyMs: storage.serviceMs.mean }];
-    });
+    const deadlineMs = systemClock.nowMs() + TOLD_MS_MAX;
+    for (;;) {
+      const { members } = await this.group.client.loads();
+      const served = members.flatMap(({ vector, stale }) => {
+        if (vector === null || stale) return [];
+        const { member, storage } = vector;
+        const requestsPerSecond = storage.readsPerSecond + storage.writesPerSecond;
+        return [{ member, requestsPerSecond, latencyMs: storage.serviceMs.mean }];
+      });
+      if (served.length === MEMBERS.length) return served;
+      if (systemClock.nowMs() > deadlineMs) return [];
+      await sleep(systemClock, POLL_MS);
+    }
   }
 
-  /** The most that a member serves over the mean; 1 is even. */
-  async imbalance(): Promise<number> {
-    const served = (await this.served()).map(({ requestsPerSecond }) => requestsPerSecond);
-    const mean = served.reduce((sum, requests) => sum + requests, 0) / MEMBERS.length;
-    return mean === 0 ? 1 : Math.max(...served) / mean;
+  /** Of the group's decisions since a moment of the wall clock, the latest first. */
+  async verdicts(sinceMs: number): Promise<string[]> {
+    const decisions = await this.group.client.decisions();
+    return decisions.filter(({ lastAtMs }) => lastAtMs >= sinceMs).map(({ verdict }) => verdict);
   }
 
   moves(): Promise<MoveView[]> {
