@@ -4,6 +4,7 @@ import { systemClock } from '../../lib/base/clock.js';
 import { exceptionsOf } from '../../lib/proof/conformance/exceptions.js';
 import {
   judge,
+  listTests,
   type Outcome,
   runOnTheMove,
   untilReady,
@@ -15,6 +16,12 @@ const printed = (body: string, word: string, failed: number, after = ''): string
               suites      1      1    n/a      0        0
                tests      1      1      ${1 - failed}      ${failed}        0
              asserts      9      9      9      0      n/a\n`;
+
+t.test('a program that lists no test is none to run', async (t) => {
+  await t.rejects(listTests('echo'), { code: 'INVALID', message: 'echo lists no test: --list' });
+  await t.rejects(listTests('true'), { code: 'INVALID', message: 'true lists no test: no output' });
+  await t.rejects(listTests('/no/such/program'), { code: 'IO' });
+});
 
 t.test('outcomes', (t) => {
   t.same(judge(printed('', 'passed', 0), 'exit code 0'), { outcome: 'passed', note: '' });

@@ -3,6 +3,7 @@
  * It reads what CUnit prints; it knows nothing of what is tested.
  */
 import { type Clock, sleep, systemClock } from '../../base/clock.js';
+import { BlockferryError } from '../../base/errors.js';
 import { Running, runToEnd } from '../../bench/process.js';
 
 export const OUTCOMES = ['passed', 'failed', 'skipped', 'hung'] as const;
@@ -27,10 +28,15 @@ const READY_ATTEMPTS_MAX = 300;
 /** What a test prints where it leaves out an assertion, and goes on. */
 const GOES_ON = ['restrictions on this LUN', 'Skipping assert'];
 
-/** "FAMILY.SUITE.TEST" of every test; family LINUX repeats others under other names. Rejects when it is not installed. */
-export async function listTests(): Promise<string[]> {
-  const out = await runToEnd(PROGRAM, ['--list']);
-  return out.split(/\s+/).filter((name) => /^ALL\.[^.]+\.[^.]+$/.test(name));
+/**
+ * "FAMILY.SUITE.TEST" of every test; family LINUX repeats others under other names. Rejects when it is not installed, and
+ * when it lists none: nothing would be run, and nothing fail.
+ */
+export async function listTests(program = PROGRAM): Promise<string[]> {
+  const out = await runToEnd(program, ['--list']);
+  const tests = out.split(/\s+/).filter((name) => /^ALL\.[^.]+\.[^.]+$/.test(name));
+  if (tests.length === 0) throw new BlockferryError('INVALID', `${program} lists no test: ${lastLine(out)}`);
+  return tests;
 }
 
 /** Runs one test against a unit; `urls` are one or two ways to it. Resolves always. */
