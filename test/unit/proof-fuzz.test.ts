@@ -1,5 +1,8 @@
 /** The fuzzer's own parts: the same seed says the same, valid conversations are valid, and files bring plans back. */
-import t from 'tap';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
 import { Chance } from '../../lib/base/chance.js';
 import { BHS_BYTES } from '../../lib/iscsi/wire/bhs.js';
 import { Framer } from '../../lib/iscsi/wire/framer.js';
@@ -12,6 +15,8 @@ import { drawLogin } from '../../lib/proof/fuzz/logins.js';
 import { GROWTH_KIB_MAX, MemoryWatch } from '../../lib/proof/fuzz/memory.js';
 import { Mutator } from '../../lib/proof/fuzz/mutator.js';
 import { hashOf, PLAIN_TERMS, planConnection, planFromJson, planToJson } from '../../lib/proof/fuzz/plan.js';
+import { Run, type FuzzOptions } from '../../lib/proof/fuzz/run.js';
+import type { ServedTarget } from '../../lib/proof/fuzz/served.js';
 import { Talk } from '../../lib/proof/fuzz/talk.js';
 import { encodeNopIn } from '../../lib/iscsi/wire/nop.js';
 import { RESERVED_TAG } from '../../lib/iscsi/wire/opcodes.js';
@@ -177,4 +182,22 @@ t.test('memory that stays flat is right, memory that grows is not', async (t) =>
     'at 2 MiB a batch',
   );
   t.match(faults.at(-1), /has grown by 78 MiB since the warm-up/);
+});
+
+function optionsIn(t: Test): FuzzOptions {
+  const folder = mkdtempSync(join(tmpdir(), 'blockferry-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const few = { seed: 1, pdus: 1, jobs: 1, batchPdus: 1 };
+  return { ...few, keep: folder, workFolder: folder, onProgress: () => undefined };
+}
+
+t.test('a target that dies after its last probe is found out', async (t) => {
+  const died = 'the process ended: SIGSEGV';
+  const dead = { name: 'open', death: () => died } as unknown as ServedTarget;
+  const summary = await new Run([dead], optionsIn(t)).finish();
+  t.same(summary.faults, [`open: ${died}`]);
+  t.match(JSON.parse(readFileSync(summary.kept ?? '', 'utf8')), { faults: summary.faults }, 'and kept');
+  const told = new Run([dead], optionsIn(t));
+  told.faults.push('open: the process ended: SIG');
+  t.equal((await told.finish()).faults.length, 1, 'once');
 });

@@ -10,7 +10,7 @@ import { BlockferryError } from '../../base/errors.js';
 import type { Scope } from '../../bench/scope.js';
 import { carryOut, type Called } from './caller.js';
 import { hashOf, planConnection, planFromJson, planToJson, type Plan } from './plan.js';
-import { KINDS, ServedTarget, type ServedOptions } from './served.js';
+import { DIED, KINDS, ServedTarget, type ServedOptions } from './served.js';
 
 export interface FuzzOptions extends ServedOptions {
   /** Spoilt PDUs to be planned at least; valid ones come beside them. */
@@ -112,7 +112,7 @@ async function readPlans(file: string): Promise<Plan[]> {
   }
 }
 
-class Run {
+export class Run {
   readonly faults: string[] = [];
   private readonly summaries: Map<string, TargetSummary>;
   private readonly startedMs = systemClock.nowMs();
@@ -192,7 +192,11 @@ class Run {
   async finish(): Promise<FuzzSummary> {
     const seconds = (systemClock.nowMs() - this.startedMs) / 1000;
     for (const target of this.targets) {
-      if (target.death() !== null) continue;
+      const died = target.death();
+      if (died !== null) {
+        await this.diedAtLast(target.name, died);
+        continue;
+      }
       const { verdict, faults } = await target.finish();
       this.summaryOf(target.name).witnessOps = verdict.ops;
       if (faults.length > 0) await this.failed(target.name, faults);
@@ -207,6 +211,12 @@ class Run {
       faults: this.faults,
       kept: this.kept,
     };
+  }
+
+  /** After the last probe, or in it: what it said as it died may have been told in part. */
+  private async diedAtLast(target: string, died: string): Promise<void> {
+    const isTold = this.faults.some((fault) => fault.startsWith(`${target}: ${DIED}`));
+    if (!isTold) await this.failed(target, [died]);
   }
 
   private noteSuspect(plan: Plan): void {

@@ -32,6 +32,8 @@ const WITNESS_OPS_PER_SECOND = 400;
 /** Refused logins are answered late (LOGIN_FAILURE_PAUSE_MS); then every connection is gone. */
 const SETTLE_MS_MAX = 8_000;
 const LOGIN_MS_MAX = 5_000;
+/** What is said of a target that did. */
+export const DIED = 'the process ended';
 
 const CHAP: ChapIdentity = { name: 'fuzz', secret: 'a secret of the fuzzer' };
 
@@ -130,7 +132,7 @@ export class ServedTarget {
 
   /** Null while it lives. */
   death(): string | null {
-    return this.running.hasEnded ? `the process ended: ${this.running.stderr.trim().slice(-2000)}` : null;
+    return this.running.hasEnded ? `${DIED}: ${this.running.stderr.trim().slice(-2000)}` : null;
   }
 
   /** Every block of the witness's is read once more; then the process ends, in order. */
