@@ -1,4 +1,5 @@
 /** Distributions of a few hundred measured values, and lines that hold or do not. Pure arithmetic. */
+import { BlockferryError } from '../base/errors.js';
 
 export interface Distribution {
   readonly p50: number;
@@ -23,6 +24,17 @@ export interface Line {
 export function survivalLine(what: string, dead: readonly string[]): Line {
   const text = dead.length === 0 ? 'no member died' : `${dead.join(', ')} died unasked`;
   return { text: `${what}: ${text}`, holds: dead.length === 0 };
+}
+
+/**
+ * Whether all of them hold.
+ * @param whyNone said where there is none
+ * @throws UNAVAILABLE when there is none: nothing was proved then
+ */
+export function allHold(lines: readonly Line[], whyNone = ''): boolean {
+  const why = whyNone === '' ? '' : `: ${whyNone}`;
+  if (lines.length === 0) throw new BlockferryError('UNAVAILABLE', `nothing was proved${why}`);
+  return lines.every(({ holds }) => holds);
 }
 
 export function describeLine({ text, holds }: Line): string {

@@ -1,9 +1,10 @@
 /** The fuzzer's own parts: the same seed says the same, valid conversations are valid, and files bring plans back. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Chance } from '../../lib/base/chance.js';
+import { Scope } from '../../lib/bench/scope.js';
 import { BHS_BYTES } from '../../lib/iscsi/wire/bhs.js';
 import { Framer } from '../../lib/iscsi/wire/framer.js';
 import { parseText } from '../../lib/iscsi/wire/text-keys.js';
@@ -15,7 +16,7 @@ import { drawLogin } from '../../lib/proof/fuzz/logins.js';
 import { GROWTH_KIB_MAX, MemoryWatch } from '../../lib/proof/fuzz/memory.js';
 import { Mutator } from '../../lib/proof/fuzz/mutator.js';
 import { hashOf, PLAIN_TERMS, planConnection, planFromJson, planToJson } from '../../lib/proof/fuzz/plan.js';
-import { Run, type FuzzOptions } from '../../lib/proof/fuzz/run.js';
+import { replay, Run, type FuzzOptions } from '../../lib/proof/fuzz/run.js';
 import type { ServedTarget } from '../../lib/proof/fuzz/served.js';
 import { Talk } from '../../lib/proof/fuzz/talk.js';
 import { encodeNopIn } from '../../lib/iscsi/wire/nop.js';
@@ -200,4 +201,18 @@ t.test('a target that dies after its last probe is found out', async (t) => {
   const told = new Run([dead], optionsIn(t));
   told.faults.push('open: the process ended: SIG');
   t.equal((await told.finish()).faults.length, 1, 'once');
+});
+
+t.test('a run in which nothing was sent shows nothing', async (t) => {
+  const options = optionsIn(t);
+  const empty = join(options.keep, 'empty.json');
+  writeFileSync(empty, JSON.stringify({ faults: [], plans: [] }));
+  const scope = new Scope();
+  t.teardown(() => scope.close());
+  await t.rejects(replay(empty, options, scope), { code: 'INVALID', message: /holds no conversations$/ });
+  const verdict = { ops: 9, errors: 0, wrongBlocks: 0, violations: 0, texts: [] };
+  const well = { name: 'open', death: () => null, finish: () => Promise.resolve({ verdict, faults: [] }) };
+  const { faults, kept } = await new Run([well as unknown as ServedTarget], options).finish();
+  t.same(faults, ['open: no PDU was sent to it']);
+  t.equal(kept, null, 'there is nothing to play again');
 });

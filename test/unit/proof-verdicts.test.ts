@@ -1,4 +1,5 @@
 /** What the proofs make of what they saw: each line is missed where nothing was shown, or something else than it says. */
+import { spawnSync } from 'node:child_process';
 import t from 'tap';
 import {
   gapOf,
@@ -9,9 +10,11 @@ import {
   judgeUnmoved,
 } from '../../lib/proof/balance/lines.js';
 import { deathFaults } from '../../lib/proof/crash/deaths.js';
-import { survivalLine } from '../../lib/proof/figures.js';
+import { allHold, survivalLine } from '../../lib/proof/figures.js';
 import { convergenceOf, type Round } from '../../lib/proof/handover/converge.js';
 import { summarize } from '../../lib/proof/handover/report.js';
+import { tempFolder } from '../support/process.js';
+import { builtFile } from '../support/root.js';
 
 const missed = (lines: readonly { text: string; holds: boolean }[]): string[] =>
   lines.filter(({ holds }) => !holds).map(({ text }) => text);
@@ -113,4 +116,34 @@ t.test('latencies were apart, and meet by moves', async (t) => {
   t.match(missedOf({ before: { gapMs: NaN, ops: 900 } }), [/are NaN ms apart/]);
   t.match(missedOf({ settledMs: 120_000 }), [/they meet/]);
   t.match(missedOf({ moves: 0 }), [/by 0 moves/]);
+});
+
+t.test('where there is no line, nothing is proved', async (t) => {
+  t.equal(allHold([{ text: 'a', holds: true }]), true);
+  t.equal(
+    allHold([
+      { text: 'a', holds: true },
+      { text: 'b', holds: false },
+    ]),
+    false,
+  );
+  const nothing = { code: 'UNAVAILABLE' };
+  t.throws(() => allHold([]), { ...nothing, message: 'nothing was proved' });
+  t.throws(() => allHold([], 'skipped'), { ...nothing, message: 'nothing was proved: skipped' });
+});
+
+t.test('hand-overs by libiscsi alone, where it cannot be loaded', async (t) => {
+  const hide = `import m from 'node:module';
+    const load = m._load;
+    m._load = function (name, ...more) {
+      if (name === 'koffi') throw new Error('not here');
+      return load.call(this, name, ...more);
+    };`;
+  const without = ['--import', `data:text/javascript,${encodeURIComponent(hide)}`];
+  const only = ['handover', '--by', 'libiscsi', '--converge', '0', '--folder', await tempFolder(t)];
+  const env = { ...process.env, NODE_OPTIONS: '' };
+  const ended = spawnSync(process.execPath, [...without, builtFile('bin/proof.js'), ...only], { env });
+  t.match(ended.stdout.toString(), /skipped libiscsi/);
+  t.match(ended.stderr.toString(), /nothing was proved: skipped libiscsi/);
+  t.equal(ended.status, 1);
 });

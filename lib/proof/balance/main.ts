@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { BlockferryError } from '../../base/errors.js';
 import { wholeOf } from '../../base/units.js';
 import { inWorkFolder, showProgress } from '../../bench/frame.js';
-import { describeLine } from '../figures.js';
+import { allHold, describeLine } from '../figures.js';
 import { SCENES, type SceneResult } from './scenes.js';
 
 /** @returns the process's exit code: 1 when a line is missed */
@@ -21,7 +21,7 @@ export async function runBalanceProof(args: readonly string[]): Promise<number> 
     }
   });
   if (options.json) process.stdout.write(`${JSON.stringify({ results })}\n`);
-  return results.every(({ lines }) => lines.every(({ holds }) => holds)) ? 0 : 1;
+  return allHold(results.flatMap(({ lines }) => lines)) ? 0 : 1;
 }
 
 function describe({ figures, lines, explanation }: SceneResult): string {

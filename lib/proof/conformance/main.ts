@@ -10,7 +10,7 @@ import { inWorkFolder, showProgress } from '../../bench/frame.js';
 import { Scope } from '../../bench/scope.js';
 import { startGroup } from '../../bench/servers.js';
 import { alignedTable } from '../../bench/text.js';
-import { describeLine, survivalLine, type Line } from '../figures.js';
+import { allHold, describeLine, survivalLine, type Line } from '../figures.js';
 import { exceptionsOf } from './exceptions.js';
 import { KINDS, PLACES, place, type Kind, type Place } from './places.js';
 import {
@@ -74,7 +74,7 @@ export async function runConformance(args: readonly string[]): Promise<number> {
     out.write(`${[report(rows, tests, options, exceptions), ...survivals.map(describeLine)].join('\n')}\n`);
     if (options.json) process.stdout.write(`${JSON.stringify({ rows })}\n`);
     const areExcepted = shortcomings(rows, tests, options).every(({ test }) => exceptions.has(test));
-    return areExcepted && survivals.every(({ holds }) => holds) ? 0 : 1;
+    return areExcepted && allHold(survivals) ? 0 : 1;
   });
 }
 

@@ -7,7 +7,7 @@ import { SeededRandom, randomBelow } from '../../base/random.js';
 import { wholeOf } from '../../base/units.js';
 import { inWorkFolder } from '../../bench/frame.js';
 import { alignedTable } from '../../bench/text.js';
-import { distributionOf, type Line } from '../figures.js';
+import { allHold, describeLine, distributionOf, type Line } from '../figures.js';
 import { allCases, type CrashCase } from './cases.js';
 import { runRefusals } from './refusal.js';
 import { runResume } from './resume.js';
@@ -36,11 +36,11 @@ export async function runCrashProof(args: readonly string[]): Promise<number> {
     assert(results.length === cases.length, 'every case was tried');
     const lines: Line[] = [...(await runResume(workFolder)), ...(await runRefusals(workFolder))];
     say(`\n${summaryTable(results)}`);
-    for (const { holds, text } of lines) say(`${holds ? 'holds ' : 'MISSED'}  ${text}`);
+    for (const line of lines) say(describeLine(line));
     const failed = results.filter((result) => result.faults.length > 0);
     for (const { id, faults, said } of failed) say(`FAILED ${id}\n  ${[...faults, ...said].join('\n  ')}`);
     if (options.json) process.stdout.write(`${JSON.stringify({ results, lines, leftOut })}\n`);
-    return failed.length === 0 && lines.every(({ holds }) => holds) ? 0 : 1;
+    return failed.length === 0 && allHold(lines) ? 0 : 1;
   });
 }
 

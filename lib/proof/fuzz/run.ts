@@ -97,7 +97,7 @@ function mutatedOf(plan: Plan): number {
   return plan.pdus.reduce((count, pdu) => count + (pdu.isMutated ? 1 : 0), 0);
 }
 
-const FILE = z.object({ faults: z.array(z.string()), plans: z.array(z.unknown()) });
+const FILE = z.object({ faults: z.array(z.string()), plans: z.array(z.unknown()).min(1) });
 
 async function readPlans(file: string): Promise<Plan[]> {
   try {
@@ -201,6 +201,8 @@ export class Run {
       this.summaryOf(target.name).witnessOps = verdict.ops;
       if (faults.length > 0) await this.failed(target.name, faults);
     }
+    // After a fault there may have been no time for it.
+    if (this.faults.length === 0) this.faults.push(...this.faultsOfSilence());
     const { seed } = this.options;
     const hash = this.hash.toString(16).padStart(12, '0');
     return {
@@ -211,6 +213,12 @@ export class Run {
       faults: this.faults,
       kept: this.kept,
     };
+  }
+
+  /** A target that nothing was sent to has withstood nothing. */
+  private faultsOfSilence(): string[] {
+    const silent = [...this.summaries.values()].filter(({ pdus }) => pdus === 0);
+    return silent.map(({ target }) => `${target}: no PDU was sent to it`);
   }
 
   /** After the last probe, or in it: what it said as it died may have been told in part. */
