@@ -61,7 +61,10 @@ export class SkipCase extends BlockferryError {
   }
 }
 
+/** @throws IO when the baseline did nothing: any subject would be better than that */
 export function ratio(subject: number, baseline: number, sideUnit: Unit, clientBusy?: number): Sample {
+  if (!(baseline > 0))
+    throw new BlockferryError('IO', `what it is measured against did ${baseline} ${sideUnit}`);
   const sample = { value: subject / baseline, subject, baseline, sideUnit };
   return clientBusy === undefined ? sample : { ...sample, clientBusy };
 }

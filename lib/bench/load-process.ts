@@ -40,7 +40,7 @@ class LoadProcess {
     // What was written leaves the page cache before the next measurement begins: both sides pay for their own.
     if (order.spec.readPercent < 100) for (const initiator of this.initiators) await initiator.flush();
     for (const initiator of this.initiators) await initiator.close();
-    answer('ended');
+    answer(endOf(this.counters));
   }
 
   /** Figures since the mark before, and a new mark. */
@@ -63,6 +63,11 @@ class LoadProcess {
     this.cpu = process.cpuUsage();
     return figures;
   }
+}
+
+/** A fill whose writes failed has filled nothing, whoever asked for no figures. */
+export function endOf({ errors, errorText }: Pick<LoadCounters, 'errors' | 'errorText'>): LoadAnswer {
+  return errors === 0 ? 'ended' : { failed: `${errors} commands failed: ${errorText}` };
 }
 
 function answer(message: LoadAnswer): void {

@@ -15,7 +15,7 @@ import { limitCases } from './cases/limits.js';
 import { mirrorCases } from './cases/mirror.js';
 import { moveCases } from './cases/move.js';
 import { inWorkFolder, showProgress } from './frame.js';
-import type { CaseResult, Curve, Report } from './report.js';
+import { isWhole, type CaseResult, type Curve, type Report } from './report.js';
 import { runCases } from './runner.js';
 import { measureScale } from './scale/index.js';
 import { barsSvg, curvesSvg } from './svg.js';
@@ -40,7 +40,7 @@ interface Options extends Omit<BenchSettings, 'workFolder'> {
   readonly isScale: boolean;
 }
 
-/** @returns the process's exit code: 1 when a case failed, whatever the figures are */
+/** @returns the process's exit code: 1 when a case failed or was not come to, whatever the figures are */
 export async function runBench(args: readonly string[]): Promise<number> {
   const options = readOptions(args);
   const stop = new AbortController();
@@ -108,7 +108,7 @@ async function runComparisons(
     reportOf(settings, results, []),
     barsSvg('Blockferry, side by side', results),
   );
-  return results.some((result) => result.failed !== null) ? 1 : 0;
+  return isWhole(results, cases.length) ? 0 : 1;
 }
 
 async function runScale(settings: BenchSettings, outFolder: string, signal: AbortSignal): Promise<number> {
@@ -121,7 +121,7 @@ async function runScale(settings: BenchSettings, outFolder: string, signal: Abor
     reportOf(settings, [], curves),
     curvesSvg('Blockferry, as it grows', curves),
   );
-  return 0;
+  return signal.aborted ? 1 : 0;
 }
 
 function firstLineOf(result: CaseResult): string {

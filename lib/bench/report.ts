@@ -56,6 +56,11 @@ export interface Report {
   readonly curves: readonly Curve[];
 }
 
+/** Every case of the run has been measured, or skipped for a reason. */
+export function isWhole(results: readonly CaseResult[], cases: number): boolean {
+  return results.length === cases && results.every(({ failed }) => failed === null);
+}
+
 /** @param rounds per round one sample per figure */
 export function caseResult(
   bench: Pick<BenchCase, 'id' | 'title' | 'against' | 'figures'>,

@@ -148,5 +148,7 @@ export async function endOfMove(
 
 /** From the wish to the last commit, in seconds. */
 export function secondsOf(move: MoveView): number {
-  return ((move.finishedAtMs ?? move.createdAtMs) - move.createdAtMs) / 1000;
+  if (move.finishedAtMs === null)
+    throw new BlockferryError('INTERNAL', `the move of ${move.volume} has not ended`);
+  return (move.finishedAtMs - move.createdAtMs) / 1000;
 }

@@ -2,6 +2,7 @@
 import { createHistogram } from 'node:perf_hooks';
 import t from 'tap';
 import { LeanLoad, type LoadCounters, type LoadSpec } from '../../lib/bench/lean-load.js';
+import { endOf } from '../../lib/bench/load-process.js';
 import { startNullServer } from '../../lib/bench/null-process.js';
 import { Initiator, type InitiatorTask } from '../../lib/iscsi/initiator/index.js';
 import { until } from '../support/wait.js';
@@ -134,4 +135,10 @@ t.test('a failed command is counted and told', async (t) => {
   load.start();
   await load.ended;
   t.match(counters, { ops: 2, errors: 1, errorText: /LOGICAL BLOCK ADDRESS|OUT OF RANGE|21\/00|5\/21/i });
+  t.match(
+    endOf(counters),
+    { failed: /^1 commands failed: ./ },
+    'at the end, too, where nobody asks for figures',
+  );
+  t.equal(endOf({ errors: 0, errorText: '' }), 'ended');
 });

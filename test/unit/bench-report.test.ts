@@ -7,7 +7,7 @@ import { parseFio } from '../../lib/bench/cases/mirror.js';
 import { parseIscsiPerf } from '../../lib/bench/iscsi-perf.js';
 import { parsePerfStat, parseProcIo } from '../../lib/bench/counts.js';
 import { parseQemuImgBench } from '../../lib/bench/qemu-img.js';
-import { caseResult, curveResult, figureResult, type CaseResult } from '../../lib/bench/report.js';
+import { caseResult, curveResult, figureResult, isWhole, type CaseResult } from '../../lib/bench/report.js';
 import { isReached, median, shortfall, spreadOf } from '../../lib/bench/stats.js';
 import { barsSvg, curvesSvg, logScale } from '../../lib/bench/svg.js';
 import { alignedTable, curveTable, formatCount, formatValue, resultTable } from '../../lib/bench/text.js';
@@ -70,6 +70,19 @@ t.test('who begins changes with the round', async (t) => {
     t.strictSame(await alternately(round, measure('ours'), measure('theirs')), ['ours', 'theirs']);
     t.strictSame(order, round % 2 === 0 ? ['ours', 'theirs'] : ['theirs', 'ours'], `round ${round}`);
   }
+});
+
+t.test('beside nothing there is no ratio', async (t) => {
+  t.equal(ratio(0, 100, 'IOPS').value, 0);
+  t.throws(() => ratio(100, 0, 'IOPS'), { code: 'IO', message: 'what it is measured against did 0 IOPS' });
+  t.throws(() => ratio(100, NaN, 'IOPS'), { code: 'IO' });
+});
+
+t.test('a run is whole when all its cases were come to and none has failed', async (t) => {
+  const well = caseResult(CASE, [[{ value: 1 }]]);
+  t.ok(isWhole([well, caseResult(CASE, [], { skipped: 'no tgtd' })], 2));
+  t.notOk(isWhole([well], 2), 'it was interrupted between two');
+  t.notOk(isWhole([well, caseResult(CASE, [], { failed: 'broken' })], 2));
 });
 
 t.test('from samples to a result', async (t) => {

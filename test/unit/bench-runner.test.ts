@@ -5,7 +5,7 @@ import { Probe } from '../../lib/bench/count-probe.js';
 import { Running, freePort, runToEnd } from '../../lib/bench/process.js';
 import { runCases } from '../../lib/bench/runner.js';
 import { Scope } from '../../lib/bench/scope.js';
-import { endOfMove } from '../../lib/bench/servers.js';
+import { endOfMove, secondsOf } from '../../lib/bench/servers.js';
 import { whatIsMissing } from '../../lib/bench/tools.js';
 import { within } from '../../lib/bench/within.js';
 import { MoveView } from '../../lib/manage/api.js';
@@ -170,6 +170,8 @@ t.test('a move that does not end is not waited for without an end', { timeout: 6
   });
   t.ok(looks > 0, 'it was looked at');
   const ends = { move: () => Promise.resolve({ ...begun, state: 'failed' as const }) };
+  t.throws(() => secondsOf(begun), { code: 'INTERNAL' }, 'it has taken no time yet');
+  t.equal(secondsOf({ ...begun, finishedAtMs: 1500 }), 1.5);
   t.match(
     await endOfMove(ends, begun, { pollMs: 1 }),
     { state: 'failed' },
