@@ -3,8 +3,9 @@
  * since the mark before. Told what to do by messages; loaded-client.ts is the other side.
  */
 import { describeError } from '../base/errors.js';
-import { Initiator, Ledger, runFill, runLoad, runVerify } from '../iscsi/initiator/index.js';
+import { Initiator, Ledger, runLoad, runVerify } from '../iscsi/initiator/index.js';
 import type { LoadedUnit, WorkloadReport } from '../iscsi/initiator/index.js';
+import { fillWhole } from './filled.js';
 import { LibiscsiUnit } from './libiscsi.js';
 import type { LoadedAnswer, LoadedMark, LoadedOrder, LoadedRequest, LoadedVerdict } from './loaded-client.js';
 
@@ -42,7 +43,7 @@ class LoadedProcess {
     const { sizeBytes } = this.unit.capacity;
     this.ledger = new Ledger({ seed: order.seed, blockBytes: BLOCK_BYTES, blocks: sizeBytes / BLOCK_BYTES });
     const { ledger } = this;
-    await runFill(this.unit, { ledger, queueDepth: 8 });
+    await fillWhole(this.unit, { ledger, queueDepth: 8 });
     this.loading = runLoad(this.unit, {
       ...{ ledger, queueDepth: order.queueDepth, readPercent: order.readPercent },
       ...(order.opsPerSecondMax !== undefined && { opsPerSecondMax: order.opsPerSecondMax }),
@@ -84,10 +85,12 @@ class LoadedProcess {
     const load = await this.loading;
     const verify = await runVerify(unit, { ledger, queueDepth: 8 });
     await unit.close();
+    // Of blocks that it did not come to nothing is known.
+    const unread = verify.ok || verify.errors + verify.wrongCount > 0 ? 0 : 1;
     const texts = [...load.errorTexts, ...verify.errorTexts, ...load.violations];
     return {
       ops: load.ops,
-      errors: load.errors + verify.errors,
+      errors: load.errors + verify.errors + unread,
       wrongBlocks: load.wrongCount + verify.wrongCount,
       violations: load.violations.length + verify.violations.length,
       texts: [...texts, ...[...load.wrong, ...verify.wrong].map((wrong) => JSON.stringify(wrong))].slice(

@@ -70,6 +70,13 @@ t.test('the lines of hand-overs hold, or are missed', async (t) => {
   t.equal(missed({}), 0);
   t.equal(missed({ longestMs: 501 }), 1, 'the slowest of a few is their p99');
   t.equal(missed({ redirects: 3 }), 1);
+  const unseen = [{ ...good, redirects: 0, longestMs: 0 }];
+  const { lines } = summarize({ by: 'harness', handovers: unseen, verdict, dead: [] });
+  t.same(
+    lines.filter(({ holds }) => !holds).map(({ text }) => text),
+    ['harness: stall p50 < 100 ms', 'harness: nobody is redirected more than 2 times, and somebody is'],
+    'what nobody has measured',
+  );
   t.equal(missed({ recoveries: 2 }), 1, 'a session that came and went again');
   t.equal(missed({}, { errors: 1 }), 1);
   t.equal(missed({}, { wrongBlocks: 1 }), 1);

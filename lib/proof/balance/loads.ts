@@ -1,8 +1,9 @@
 /** Initiators of a scene, in this process: each loads one volume, checks what it reads, and can be asked how it fares. */
 import { Initiator } from '../../iscsi/initiator/initiator.js';
 import type { WorkloadReport } from '../../iscsi/initiator/report.js';
-import { runFill, runLoad, type LoadOptions } from '../../iscsi/initiator/workload.js';
+import { runLoad, type LoadOptions } from '../../iscsi/initiator/workload.js';
 import { Ledger } from '../../iscsi/initiator/ledger.js';
+import { fillWhole } from '../filled.js';
 
 const BLOCK_BYTES = 4096;
 const PROGRESS_MS = 50;
@@ -35,7 +36,7 @@ export class Load {
     const initiator = await Initiator.connect(url);
     const blocks = initiator.capacity.sizeBytes / BLOCK_BYTES;
     const ledger = new Ledger({ seed, blockBytes: BLOCK_BYTES, blocks });
-    await runFill(initiator, { ledger, queueDepth: 8, blockBytes: 1024 * 1024 });
+    await fillWhole(initiator, { ledger, queueDepth: 8, blockBytes: 1024 * 1024 });
     return new Load(initiator, {
       ledger,
       queueDepth,

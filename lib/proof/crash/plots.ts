@@ -2,10 +2,11 @@
 import { sleep, systemClock } from '../../base/clock.js';
 import { describeError } from '../../base/errors.js';
 import { initiatorIqn } from '../../base/iscsi-names.js';
-import { Initiator, runFill } from '../../iscsi/initiator/index.js';
+import { Initiator } from '../../iscsi/initiator/index.js';
 import type { MoveView } from '../../manage/api.js';
 import { Running } from '../../bench/process.js';
 import { endOfMove } from '../../bench/servers.js';
+import { fillWhole } from '../filled.js';
 import { MEMBER_OF, type Place, type Plot } from './cases.js';
 import { MOVE_MS_MAX, VOLUME, type Scene } from './scene.js';
 
@@ -113,24 +114,35 @@ function moveEnds(scene: Scene, begun: MoveView, ...emptied: string[]): PlotEnd 
   };
 }
 
-/** Members that hold nothing of a volume keep no space for it. */
+/** Members that hold nothing of a volume keep no space for it, and those that hold it do: it is full. */
 async function leaks(scene: Scene, volume: string, members: readonly string[]): Promise<string[]> {
   const deadlineMs = systemClock.nowMs() + SPACE_MS_MAX;
   for (;;) {
-    const spaces = await Promise.all(members.map((member) => scene.spaceAt(member, volume)));
-    const kept = members.filter((_, index) => (spaces[index] ?? 0) > SPACE_BYTES);
-    if (kept.length === 0) return [];
-    if (systemClock.nowMs() > deadlineMs)
-      return [`${kept.join(', ')} keep space of ${volume}: ${spaces.join(', ')} bytes`];
+    const faults = faultsOfSpace(await scene.spaces(volume), volume, members);
+    if (faults.length === 0 || systemClock.nowMs() > deadlineMs) return faults;
     await sleep(systemClock, POLL_MS);
   }
+}
+
+/** @param emptied members that may have no space for the volume */
+export function faultsOfSpace(
+  spaces: ReadonlyMap<string, number>,
+  volume: string,
+  emptied: readonly string[],
+): string[] {
+  const kept = [...spaces].filter(([, bytes]) => bytes > SPACE_BYTES);
+  // Looked for in the wrong place, it would take no space anywhere.
+  if (kept.length === 0) return [`${volume} has space nowhere`];
+  return kept
+    .filter(([member]) => emptied.includes(member))
+    .map(([member, bytes]) => `${member} keeps space of ${volume}: ${bytes} bytes`);
 }
 
 async function fill(scene: Scene, volume: string): Promise<void> {
   const initiator = await Initiator.connect(scene.url(volume), {
     initiatorName: initiatorIqn('filler'),
   });
-  await runFill(initiator, { seed: 77 });
+  await fillWhole(initiator, { seed: 77 });
   await initiator.close();
 }
 

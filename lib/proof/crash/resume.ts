@@ -48,15 +48,29 @@ export async function runResume(workFolder: string): Promise<Line[]> {
       const attempts = scene.desk.passed('m1', 'extent.begun');
       const { faults } = await scene.judge();
       const died = scene.desk.carriedAtMs(member) !== undefined;
-      const isCopiedOnce = move.bytesCopied <= death.attempts * EXTENT_BYTES;
+      // Read after the judgement: its source's last figures may come after its end.
+      const { bytesCopied } = await scene.client.move(move.id);
       results.push({
-        text: `the ${death.who} dies at ${death.point} (${death.nth}): ${attempts} attempts on ${move.extents} extents, at most ${death.attempts}; ${move.bytesCopied / EXTENT_BYTES} MiB copied${faults.map((fault) => `; ${fault}`).join('')}`,
+        text: `the ${death.who} dies at ${death.point} (${death.nth}): ${attempts} attempts on ${move.extents} extents, at most ${death.attempts}; ${bytesCopied / EXTENT_BYTES} MiB copied${faults.map((fault) => `; ${fault}`).join('')}`,
         holds:
-          died && move.state === 'done' && attempts <= death.attempts && isCopiedOnce && faults.length === 0,
+          died &&
+          move.state === 'done' &&
+          isCopiedOnce({ extents: move.extents, attempts, bytesCopied }, death.attempts) &&
+          faults.length === 0,
       });
     } finally {
       await scope.close();
     }
   }
   return results;
+}
+
+/** Each extent was tried, which is seen at its waypoint, and none more often than it has to be. */
+export function isCopiedOnce(
+  { extents, attempts, bytesCopied }: { extents: number; attempts: number; bytesCopied: number },
+  attemptsMax: number,
+): boolean {
+  return (
+    extents > 0 && attempts >= extents && attempts <= attemptsMax && bytesCopied <= attemptsMax * EXTENT_BYTES
+  );
 }

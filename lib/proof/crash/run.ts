@@ -7,7 +7,7 @@ import { BlockferryError, describeError } from '../../base/errors.js';
 import { LEASE_TTL_MS } from '../../base/limits.js';
 import { Scope } from '../../bench/scope.js';
 import { within } from '../../bench/within.js';
-import { MEMBER_OF, type CrashCase } from './cases.js';
+import { MEMBER_OF, ROLES, type CrashCase } from './cases.js';
 import { beginPlot, type PlotEnd } from './plots.js';
 import { EXTENTS, Scene, VOLUME } from './scene.js';
 
@@ -97,7 +97,8 @@ async function strike(crash: CrashCase, scene: Scene): Promise<Struck> {
 async function recover(scene: Scene, killed: ReadonlySet<number>, deadlineMs: number): Promise<void> {
   for (;;) {
     const { members } = await scene.client.status();
-    if (members.every(({ alive, pid }) => alive && !killed.has(pid))) break;
+    const serve = members.filter(({ alive, pid }) => alive && !killed.has(pid));
+    if (serve.length === ROLES.length) break;
     if (systemClock.nowMs() > deadlineMs) throw new BlockferryError('IO', 'a member does not come back');
     await sleep(systemClock, POLL_MS);
   }

@@ -7,15 +7,16 @@ import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sleep, systemClock } from '../../base/clock.js';
-import { BlockferryError, describeError } from '../../base/errors.js';
+import { BlockferryError, describeError, errnoOf } from '../../base/errors.js';
 import { initiatorIqn, targetIqn } from '../../base/iscsi-names.js';
 import { Running } from '../../bench/process.js';
 import { moveAndWait } from '../../bench/servers.js';
 import type { Scope } from '../../bench/scope.js';
-import { Initiator, Ledger, runFill, runLoad, runVerify } from '../../iscsi/initiator/index.js';
+import { Initiator, Ledger, runLoad, runVerify } from '../../iscsi/initiator/index.js';
 import type { WorkloadReport } from '../../iscsi/initiator/index.js';
 import { GroupReady, volumeUrl } from '../../manage/api.js';
 import { ManageClient } from '../../manage/client.js';
+import { fillWhole } from '../filled.js';
 import { MEMBER_OF } from './cases.js';
 import { deathFaults } from './deaths.js';
 import { ORDERS_VARIABLE, OrderDesk } from './orders.js';
@@ -147,7 +148,7 @@ export class Scene {
   /** Fills the volume, each its half, and keeps it loaded from then on. */
   async load(scope: Scope): Promise<void> {
     for (const index of [0, 1]) this.workers.push(await this.hire(index, scope));
-    await Promise.all(this.workers.map((worker) => runFill(worker.initiator, worker)));
+    await Promise.all(this.workers.map((worker) => fillWhole(worker.initiator, worker)));
     for (const [index, worker] of this.workers.entries()) this.keepLoaded(worker, index === 1);
     this.flushing = this.keepFlushing();
   }
@@ -214,10 +215,23 @@ export class Scene {
     return { faults: [...faults, ...this.deathFaults()], stallMs };
   }
 
-  /** Bytes on disk at a member that holds nothing of the volume: a departed copy that keeps space. */
-  async spaceAt(member: string, volume = VOLUME): Promise<number> {
-    const file = await stat(join(this.data, member, `${volume}.volume`)).catch(() => undefined);
-    return (file?.blocks ?? 0) * 512;
+  /** Bytes on disk that a member has of the volume, by name. */
+  async spaces(volume = VOLUME): Promise<ReadonlyMap<string, number>> {
+    const spaces = Object.values(MEMBER_OF).map(async (member) => {
+      const path = join(this.data, member, `${volume}.volume`);
+      return [member, (await blocksOf(path)) * 512] as const;
+    });
+    return new Map(await Promise.all(spaces));
+  }
+}
+
+/** None where there is no file. */
+async function blocksOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).blocks;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return 0;
+    throw error;
   }
 }
 
