@@ -174,7 +174,8 @@ async function slowMember(options: SceneOptions): Promise<SceneResult> {
     const measure = async (): Promise<number> => gapOf(await stage.served());
     const before = { gapMs: await measure(), ops: await stage.throughput(THROUGHPUT_MS) };
     await stage.balance('latency-gap');
-    const withinMs = 2 * SETTLE_MS;
+    // What the first moves leave too much goes when their extents may move again.
+    const withinMs = 3 * coolDownMs;
     const { settledMs, value: gapMs } = await settle(stage, {
       ...{ measure, atMost: latencyGapMs, withinMs },
       say: (value) => options.say(`${scene}: ${value.toFixed(1)} ms apart`),
