@@ -9,6 +9,7 @@ import {
   judgeSlow,
   judgeUnmoved,
 } from '../../lib/proof/balance/lines.js';
+import { Load } from '../../lib/proof/balance/loads.js';
 import { deathFaults } from '../../lib/proof/crash/deaths.js';
 import { allHold, survivalLine } from '../../lib/proof/figures.js';
 import { fillWhole } from '../../lib/proof/filled.js';
@@ -18,6 +19,7 @@ import { convergenceOf, type Round } from '../../lib/proof/handover/converge.js'
 import { summarize } from '../../lib/proof/handover/report.js';
 import { startNullServer } from '../../lib/bench/null-process.js';
 import { Initiator, Ledger } from '../../lib/iscsi/initiator/index.js';
+import { ScriptedTarget } from '../support/scripted-target.js';
 import { tempFolder } from '../support/process.js';
 import { builtFile } from '../support/root.js';
 
@@ -189,3 +191,17 @@ t.test('a volume that cannot be filled is nothing to verify', async (t) => {
   });
   await t.rejects(fillWhole(initiator, { ledger }), { code: 'IO', message: /cannot be filled: ./ });
 });
+
+t.test(
+  'a command that is never answered does not hold up a proof for ever',
+  { timeout: 60_000 },
+  async (t) => {
+    const target = await new ScriptedTarget().listen();
+    t.teardown(() => target.close());
+    const load = await Load.prepare({ url: target.url(), seed: 1, queueDepth: 1 });
+    load.begin();
+    target.onCommand = () => true;
+    await t.rejects(load.end(100), { code: 'IO', message: 'a command of a load is not answered' });
+    await load.close(100).catch((error: unknown) => t.match(error, { code: 'IO' }, 'nor its end'));
+  },
+);

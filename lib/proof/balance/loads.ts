@@ -1,4 +1,5 @@
 /** Initiators of a scene, in this process: each loads one volume, checks what it reads, and can be asked how it fares. */
+import { within } from '../../bench/within.js';
 import { Initiator } from '../../iscsi/initiator/initiator.js';
 import type { WorkloadReport } from '../../iscsi/initiator/report.js';
 import { runLoad, type LoadOptions } from '../../iscsi/initiator/workload.js';
@@ -9,6 +10,9 @@ const BLOCK_BYTES = 4096;
 const PROGRESS_MS = 50;
 /** The load ends when it is told to. */
 const LOAD_SECONDS = 24 * 3600;
+/** What is in flight is answered at once, or after a hand-over. */
+const END_MS_MAX = 5 * 60_000;
+const CLOSE_MS_MAX = 10_000;
 
 export interface LoadOrder {
   readonly url: string;
@@ -58,14 +62,14 @@ export class Load {
     return runLoad(this.initiator, { ...this.options, durationSeconds: seconds });
   }
 
-  async end(): Promise<WorkloadReport> {
+  /** Rejects with IO where a command is never answered. */
+  end(msMax = END_MS_MAX): Promise<WorkloadReport> {
     this.stopping.abort();
-    return this.running;
+    return within(this.running, msMax, 'a command of a load is not answered');
   }
 
-  async close(): Promise<void> {
-    this.stopping.abort();
-    await this.running.catch(() => undefined);
-    await this.initiator.close();
+  async close(msMax = CLOSE_MS_MAX): Promise<void> {
+    await this.end(msMax).catch(() => undefined);
+    await within(this.initiator.close(), msMax, 'a load does not log out');
   }
 }

@@ -8,11 +8,12 @@ import { describeError } from '../../base/errors.js';
 import { initiatorIqn } from '../../base/iscsi-names.js';
 import { Scope } from '../../bench/scope.js';
 import { endOfMove } from '../../bench/servers.js';
+import { within } from '../../bench/within.js';
 import { Initiator } from '../../iscsi/initiator/index.js';
 import type { MoveView } from '../../manage/api.js';
 import type { Line } from '../figures.js';
 import { MEMBER_OF } from './cases.js';
-import { EXTENT_BYTES, EXTENTS, MOVE_MS_MAX, Scene, VOLUME } from './scene.js';
+import { EXTENT_BYTES, EXTENTS, JUDGE_MS_MAX, MOVE_MS_MAX, Scene, VOLUME } from './scene.js';
 
 const FIGURES_MS = 500;
 const HOST_NAME = initiatorIqn('host');
@@ -48,7 +49,7 @@ async function play(workFolder: string, strict: boolean): Promise<Line & { reado
     if (strict) await host.begin();
     else await scene.load(scope);
     const move = await moveOnto(scene, strict);
-    const wrong = strict ? [...(await host.end()), ...scene.deathFaults()] : (await scene.judge()).faults;
+    const wrong = strict ? [...(await hostEnds(host)), ...scene.deathFaults()] : (await scene.judge()).faults;
     const { bytesRecopied, restarts } = move;
     const refused = strict ? `, ${host.refused} writes failed and were taken when sent again` : '';
     return {
@@ -81,6 +82,10 @@ async function moveOnto(scene: Scene, strict: boolean): Promise<MoveView> {
   // The home has ended it; the source's last figures follow.
   await sleep(systemClock, FIGURES_MS);
   return scene.client.move(move.id);
+}
+
+function hostEnds(host: PatientHost): Promise<string[]> {
+  return within(host.end(), JUDGE_MS_MAX, 'a write of the patient host is not answered');
 }
 
 /** Writes into what moves, and sends again what was refused, as a host does; knows what must stand in each block. */

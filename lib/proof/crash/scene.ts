@@ -12,6 +12,7 @@ import { initiatorIqn, targetIqn } from '../../base/iscsi-names.js';
 import { Running } from '../../bench/process.js';
 import { moveAndWait } from '../../bench/servers.js';
 import type { Scope } from '../../bench/scope.js';
+import { within } from '../../bench/within.js';
 import { Initiator, Ledger, runLoad, runVerify } from '../../iscsi/initiator/index.js';
 import type { WorkloadReport } from '../../iscsi/initiator/index.js';
 import { GroupReady, volumeUrl } from '../../manage/api.js';
@@ -37,6 +38,8 @@ const FLUSH_MS = 60;
 const PATIENCE_MS = 60_000;
 const LOAD_SECONDS = 600;
 const LAST_WORDS = 12;
+/** What is in flight is answered at once, or after a recovery; then so little is soon read. */
+export const JUDGE_MS_MAX = 5 * 60_000;
 /** A move of so little takes seconds: one that has not ended by then does not end. */
 export const MOVE_MS_MAX = 5 * 60_000;
 /** On a machine with more to do than it can, members lose their leases for a while. */
@@ -196,8 +199,15 @@ export class Scene {
     }
   }
 
-  /** Ends the load, then every block is read by a stranger and judged. @returns what was wrong, one line each */
-  async judge(): Promise<{ faults: string[]; stallMs: number }> {
+  /**
+   * Ends the load, then every block is read by a stranger and judged. Rejects with IO where a command is never answered.
+   * @returns what was wrong, one line each
+   */
+  judge(): Promise<{ faults: string[]; stallMs: number }> {
+    return within(this.endAndVerify(), JUDGE_MS_MAX, 'a command of the initiators is not answered');
+  }
+
+  private async endAndVerify(): Promise<{ faults: string[]; stallMs: number }> {
     this.stopLoad.abort();
     await this.flushing;
     const faults: string[] = this.flushErrors === '' ? [] : [`a flush failed: ${this.flushErrors}`];
