@@ -168,12 +168,12 @@ t.test('who gave a volume away keeps no space of it, and who has it does', async
 });
 
 t.test('an extent is tried, and no more often than it has to be', async (t) => {
-  const bytes = 32 * 1024 * 1024;
-  t.ok(isCopiedOnce({ extents: 32, attempts: 40, bytesCopied: bytes }, 40));
-  t.notOk(isCopiedOnce({ extents: 32, attempts: 41, bytesCopied: bytes }, 40));
-  t.notOk(isCopiedOnce({ extents: 32, attempts: 40, bytesCopied: 2 * bytes }, 40));
-  t.notOk(isCopiedOnce({ extents: 32, attempts: 0, bytesCopied: bytes }, 40), 'nobody has counted');
-  t.notOk(isCopiedOnce({ extents: 0, attempts: 0, bytesCopied: 0 }, 40));
+  const MiB = 1024 * 1024; // an extent; there are 96
+  t.ok(isCopiedOnce({ attempts: 96, bytesCopied: 90 * MiB }, 96), 'of a source that died not all is counted');
+  t.notOk(isCopiedOnce({ attempts: 97, bytesCopied: 96 * MiB }, 96));
+  t.notOk(isCopiedOnce({ attempts: 96, bytesCopied: 97 * MiB }, 96));
+  t.notOk(isCopiedOnce({ attempts: 95, bytesCopied: 96 * MiB }, 96));
+  t.notOk(isCopiedOnce({ attempts: 0, bytesCopied: 0 }, 96), 'nobody has counted');
 });
 
 t.test('a volume that cannot be filled is nothing to verify', async (t) => {
