@@ -137,7 +137,7 @@ t.test('vital product data', async (t) => {
     await page('b0'),
     // 255 blocks of COMPARE AND WRITE; granularity 8; maximum 16384 blocks; 1 Mi blocks in 256 descriptors; 8; UGAVALID; 65535 blocks of WRITE SAME
     `00 b0 00 3c 00 ff 00 08 00 00 40 00 00 00 00 00 00 00 00 00 00 10 00 00 00 00 01 00 00 00 00 08 80 00 00 00 ` +
-      `00 00 00 00 00 00 ff ff 00 00 00 08 00 00 00 08 00 00 00 01${' 00'.repeat(8)}`,
+      `00 00 00 00 00 00 ff ff 00 00 00 08 00 00 00 08 00 00 00 08${' 00'.repeat(8)}`,
   );
   t.equal(await page('b1'), `00 b1 00 3c 00 01 00 50 01${' 00'.repeat(55)}`);
   t.equal(await page('b2'), '00 b2 00 04 0b e4 02 00', 'threshold sets of 2^11 blocks');
