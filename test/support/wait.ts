@@ -19,6 +19,11 @@ export function soon(): Promise<string> {
   return new Promise((resolve) => setTimeout(resolve, 100, 'still under way'));
 }
 
+/** For a race with what is not held up, on however busy a machine. */
+export function late(): Promise<string> {
+  return new Promise((resolve) => setTimeout(resolve, 10_000, 'still under way').unref());
+}
+
 /** Waits until `holds` says so; rejects with `what` when that does not come. Looks at once, then less and less often. */
 export async function until(
   what: string,

@@ -25,7 +25,7 @@ import {
   type Place,
   type Rig,
 } from '../support/guest-rig.js';
-import { soon, turns } from '../support/wait.js';
+import { late, soon, turns } from '../support/wait.js';
 
 /** Breaks the link under the next requests of a type, before they are read. */
 function breakLink({ world }: Rig, types: readonly number[], times = 1): void {
@@ -136,7 +136,7 @@ t.test('a home that moves', async (t) => {
       if (told !== 'the next home later') third.hear();
       if (told !== 'the copy later') here.hear();
       world.disk.release();
-      t.equal(await Promise.race([endOf(task), soon()]), SAID.GOOD, 'what was under way was the last piece');
+      t.equal(await Promise.race([endOf(task), late()]), SAID.GOOD, 'what was under way was the last piece');
     });
     t.equal(await outcome, SAID.GOOD);
     t.ok(isCopied(rig));
@@ -233,7 +233,7 @@ t.test('an abort of the copy does not wait for a home that is away', async (t) =
       rig.world.peers.lose('m2');
       t.equal(await Promise.race([endOf(task), soon()]), 'still under way');
       task.isEnding = true;
-      t.not(await Promise.race([endOf(task), soon()]), 'still under way');
+      t.not(await Promise.race([endOf(task), late()]), 'still under way');
     },
     FROM,
   );

@@ -17,7 +17,7 @@ import {
   breakLink,
   twoMembers,
 } from '../support/errand-rig.js';
-import { soon, turns } from '../support/wait.js';
+import { late, soon, turns } from '../support/wait.js';
 
 t.test('a WRITE whose link breaks is said to be in doubt, and never sent again', async (t) => {
   const { world, other } = twoMembers();
@@ -235,7 +235,7 @@ t.test('the end of a session does not wait for a home that is out of reach', asy
   const session = other.session('a');
   t.equal(await session.says(WRITE, block(1)), 'GOOD');
   world.peers.lose('m1');
-  t.equal(await Promise.race([session.end().then(() => 'over'), soon()]), 'over');
+  t.equal(await Promise.race([session.end().then(() => 'over'), late()]), 'over');
   const sender = { from: 'm2', incarnation: 'm2-1', token: 1 };
   t.ok(home.access.visitors.find(sender));
   home.serve();
