@@ -124,6 +124,13 @@ export const RouteHeadRecord = z.object({
    * where its disk had lost something by then.
    */
   gave: z.record(memberName, verifier).optional(),
+  /**
+   * The epoch at which a member gave its last extents, and its disk had lost something by then; the last such one of each.
+   * It stays, whoever holds what since: who has not read that epoch reads it here. One number a member, so it may.
+   */
+  lostAt: z.record(memberName, count).optional(),
+  /** The epoch at which the home came: the home before knew what had been lost by then. Absent: the first, or not known. */
+  homeSince: count.optional(),
 });
 export type RouteHeadRecord = z.infer<typeof RouteHeadRecord>;
 

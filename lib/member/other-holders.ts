@@ -25,12 +25,15 @@ export interface OtherHoldersContext {
 
 /** What a route says of them. */
 interface Holders {
+  readonly epoch: number;
   readonly home: string;
   /** Everybody who holds something, by number; this member too. */
   readonly holders: readonly number[];
-  /** See RouteHeadRecord, of both. */
+  /** See RouteHeadRecord, of all four. */
   readonly unflushed: Readonly<Record<string, string>>;
   readonly gave: Readonly<Record<string, string>>;
+  readonly lostAt: Readonly<Record<string, number>>;
+  readonly homeSince: number;
 }
 
 /** Writes are gone that a member had acknowledged under that verifier. */
@@ -80,26 +83,41 @@ export class OtherHolders {
     return slot;
   }
 
-  /** Of a new epoch. */
+  /** Of a new epoch: perhaps not the next, where word of one came late. */
   adopt(route: Holders): void {
     const { self } = this.context;
-    const wasHome = this.route.home === self;
+    const before = this.route;
     const isHome = route.home === self;
-    const gaveBefore = this.route.gave[self];
     this.route = route;
     this.hasBeenHome ||= isHome;
-    if (isHome && !wasHome) return this.arrive();
+    if (isHome && before.home !== self) return this.arrive();
     // Also where this member is home no more: sessions that have not left yet flush here.
+    this.findLostSince(before.epoch);
     for (const [holder, { unflushed, member }] of this.slots)
       if (!route.holders.includes(holder)) unflushed.left(route.gave[member]);
-    if (this.hasBeenHome && route.gave[self] !== gaveBefore) this.gaveOwn(route.gave[self]);
   }
 
-  /** What this member's disk has lost, it finds when it gives the last extent (migration/batch.ts): no flush comes to it then. */
-  private gaveOwn(verifier: string | undefined): void {
-    const { hub, self } = this.context;
-    const own = hub.verifierOf(self);
-    if (verifier !== undefined && verifier !== own) this.lost(self, own);
+  /**
+   * What a member's disk has lost, this one's too, it finds when it gives its last extent (migration/batch.ts): no flush comes
+   * to it then. By now it may hold some again, under the verifier that it had, and flush them well.
+   */
+  private findLostSince(epoch: number): void {
+    const { hub, ids, self } = this.context;
+    for (const member of this.lostSince(epoch)) {
+      if (member === self) {
+        if (this.hasBeenHome) this.lost(self, hub.verifierOf(self));
+        continue;
+      }
+      const holder = ids.idOf(member);
+      const { unflushed } = this.slotOf(holder);
+      unflushed.gone();
+      if (this.route.holders.includes(holder)) unflushed.acknowledged(); // what it has got since is not flushed
+    }
+  }
+
+  private lostSince(epoch: number): string[] {
+    const { lostAt } = this.route;
+    return Object.keys(lostAt).filter((member) => (lostAt[member] ?? 0) > epoch);
   }
 
   /** What the home before knew is this one's to tell; what was this member's when it was home before is not. */
@@ -127,9 +145,12 @@ export class OtherHolders {
     if (!this.mustFind) return;
     this.mustFind = false;
     const { ids, hub } = this.context;
-    const others = new Set(this.elsewhere().map((holder) => ids.nameOf(holder)));
+    const { homeSince } = this.route; // what was lost before, the home before has found
+    this.findLostSince(homeSince);
+    const others = this.elsewhere().map((holder) => ids.nameOf(holder));
+    const found = new Set([...others, ...this.lostSince(homeSince)]);
     for (const [member, verifier] of Object.entries(this.route.unflushed)) {
-      if (others.has(member)) continue;
+      if (found.has(member)) continue;
       // What it gave by is old where it holds something again, or still.
       const holds = this.route.holders.includes(ids.idOf(member));
       const now = (holds ? undefined : this.route.gave[member]) ?? hub.verifierOf(member);

@@ -75,6 +75,14 @@ export interface BatchContext extends TransferContext {
   isStopping(): boolean;
 }
 
+/** How a source gives a batch. */
+interface Giver {
+  /** Its write verifier. */
+  readonly verifier: string;
+  /** Its disk has lost what was written there. */
+  readonly hasLost: boolean;
+}
+
 export class Batch {
   private readonly transfers: Transfer[] = [];
 
@@ -136,7 +144,7 @@ export class Batch {
     const { waypoints } = this.context;
     try {
       waypoints.reached('batch.mirrored');
-      const [verifier] = await Promise.all([this.syncSource(), this.seal(true, MOVE_STEP_MS_MAX)]);
+      const [giver] = await Promise.all([this.syncSource(), this.seal(true, MOVE_STEP_MS_MAX)]);
       waypoints.reached('batch.synced');
       await Promise.all(interceptors.map((interceptor) => interceptor.mirrorDurably()));
       await this.seal(true, MOVE_STEP_MS_MAX);
@@ -153,7 +161,7 @@ export class Batch {
       await Promise.all(interceptors.map((interceptor) => interceptor.holdAll()));
       for (const interceptor of interceptors) interceptor.assertClean();
       waypoints.reached('batch.sealed');
-      const committed = await this.commit(incarnation, place, verifier);
+      const committed = await this.commit(incarnation, place, giver);
       this.context.stats.stalled(this.context.clock.nowMs() - heldAtMs);
       if (!committed)
         throw new DestinationError(
@@ -172,25 +180,26 @@ export class Batch {
   /**
    * The kernel tells once, and a sync only, what it could not write of a file; reads find the disk's older bytes then, and so
    * does the copy (I1). As long as this member holds an extent, flushes come here and are told. With the last one it looks
-   * itself. The extents go all the same, away from a disk that fails, but under a verifier that nobody knows: the home finds
-   * that writes are gone (peer/unflushed.ts).
-   * @returns the write verifier under which the batch is given
+   * itself. The extents go all the same, away from a disk that fails, but the route says so: the home finds that writes are
+   * gone (member/other-holders.ts).
    */
-  private async syncSource(): Promise<string> {
+  private async syncSource(): Promise<Giver> {
     const { table, volumeName, destination, self, file, log } = this.context;
     const verifier = destination.hub.verifierOf(self);
     const route = table.get(volumeName)?.route;
-    if (route?.holdsNoneBut(self, this.extents) !== true) return verifier;
+    if (route?.holdsNoneBut(self, this.extents) !== true) return { verifier, hasLost: false };
     try {
       await this.inTime(file.sync(), MOVE_STEP_MS_MAX);
-      return verifier;
+      return { verifier, hasLost: false };
     } catch (error) {
       this.context.checkGoing();
       log.warn(
         { volume: volumeName, error: describeError(error) },
         'the disk may have lost writes that are not flushed; what it has is given',
       );
-      return `${this.context.nextToken()}-${this.context.incarnation}`.slice(0, VERIFIER_CHARS_MAX);
+      // Homes of before there was `lostAt` know it by a verifier that nobody has.
+      const unknown = `${this.context.nextToken()}-${this.context.incarnation}`;
+      return { verifier: unknown.slice(0, VERIFIER_CHARS_MAX), hasLost: true };
     }
   }
 
@@ -225,8 +234,9 @@ export class Batch {
    * Step 7. False: one of the two is not what it was. Throws when the route is no longer ours to change, or the store does not
    * take the change.
    */
-  private async commit(incarnation: string, place: StoreCompare, verifier: string): Promise<boolean> {
+  private async commit(incarnation: string, place: StoreCompare, giver: Giver): Promise<boolean> {
     const { table, volumeName, destination, waypoints } = this.context;
+    const { verifier, hasLost } = giver;
     for (let refusals = 0; ;) {
       const routed = table.get(volumeName);
       if (routed === undefined) throw new BlockferryError('NOT_FOUND', `volume ${volumeName} was deleted`);
@@ -234,7 +244,7 @@ export class Batch {
       const there = await this.compareDestination(incarnation);
       if (there === null) return false;
       try {
-        const change = routed.route.withHolder(this.extents, destination.member, verifier);
+        const change = routed.route.withHolder(this.extents, destination.member, verifier, hasLost);
         waypoints.reached('commit.asked');
         const route = await table.commit(routed, change, [there, place, this.context.moveCondition()]);
         if (route !== null) {

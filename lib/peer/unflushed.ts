@@ -58,6 +58,13 @@ export class UnflushedWrites {
     this.durableCount = this.count;
   }
 
+  /** The other member has said that its disk has lost something: its verifier may be the same as before. */
+  gone(): void {
+    const isLost = this.count > this.durableCount || this.mayPassBy();
+    this.durableCount = this.count;
+    if (isLost) this.lost(this.verifier);
+  }
+
   /** It was an earlier time's. */
   forget(): void {
     this.durableCount = this.count;

@@ -50,6 +50,16 @@ export class Route implements ExtentHolders {
     return this.head.gave ?? {};
   }
 
+  /** See RouteHeadRecord. */
+  get lostAt(): Readonly<Record<string, number>> {
+    return this.head.lostAt ?? {};
+  }
+
+  /** See RouteHeadRecord. */
+  get homeSince(): number {
+    return this.head.homeSince ?? 0;
+  }
+
   get extents(): number {
     return this.head.extents;
   }
@@ -150,9 +160,10 @@ export class Route implements ExtentHolders {
   /**
    * The records of the next epoch, in which `to` holds `extents` (I3), all of one holder. Only what changed is returned.
    * @param verifier the write verifier under which that one gives them; '' where it has none
+   * @param hasLost its disk has lost what was written there
    * @returns the new head, and chunk records by index; a chunk that is all `base` again is null: delete it
    */
-  withHolder(extents: readonly number[], to: string, verifier = ''): RouteChange {
+  withHolder(extents: readonly number[], to: string, verifier = '', hasLost = false): RouteChange {
     const id = this.ids.idOf(to);
     const touched = new Map<number, Uint8Array>();
     for (const extent of extents) {
@@ -167,17 +178,18 @@ export class Route implements ExtentHolders {
     for (const [index, chunk] of touched) {
       chunks.set(index, chunk.every((holder) => holder === base) ? null : compressChunk(this.ids, chunk));
     }
-    return {
-      head: { ...this.head, gave: this.gaveWith(extents, to, verifier), epoch: this.head.epoch + 1 },
-      chunks,
-    };
+    const epoch = this.head.epoch + 1;
+    const [first] = extents;
+    if (first === undefined) return { head: { ...this.head, epoch }, chunks };
+    const giver = this.holderNameAt(first);
+    const gave = this.gaveWith(giver, to, verifier);
+    const lostAt = hasLost ? { ...this.lostAt, [giver]: epoch } : this.head.lostAt;
+    return { head: { ...this.head, gave, lostAt, epoch }, chunks };
   }
 
-  private gaveWith([first]: readonly number[], to: string, verifier: string): Record<string, string> {
+  private gaveWith(giver: string, to: string, verifier: string): Record<string, string> {
     const gave = { ...this.gave };
     delete gave[to];
-    if (first === undefined) return gave;
-    const giver = this.holderNameAt(first);
     if (verifier === '') delete gave[giver];
     else gave[giver] = verifier;
     return gave;
@@ -190,7 +202,8 @@ export class Route implements ExtentHolders {
 
   /** The records of the next epoch, in which `home` is the home. */
   withHome(home: string, unflushed: Readonly<Record<string, string>> = {}): RouteChange {
-    return { head: { ...this.head, home, unflushed, epoch: this.head.epoch + 1 }, chunks: new Map() };
+    const epoch = this.head.epoch + 1;
+    return { head: { ...this.head, home, homeSince: epoch, unflushed, epoch }, chunks: new Map() };
   }
 
   /** The snapshot after a change as it stands in the store. Unchanged chunks are shared. */

@@ -93,6 +93,28 @@ t.test('another holder whose disk lost a write', async (t) => {
   t.ok(m3.file.durable.equals(m1.file.ram.bytes.fill(1)));
 });
 
+t.test('the same, and it has got extents back before the home reads that', async (t) => {
+  const { m1, m2, m3 } = await start(t, 97);
+  await m1.give('m2');
+  await m1.table.refresh(VOLUME);
+  const route = m1.table.get(VOLUME)?.route;
+  if (route === undefined) throw new Error('there is no volume');
+  const hub = m1.world.peers.hub('m1');
+  const context = { hub, ids: m1.ids, self: 'm1', clock: m1.world.clock, log: silentLog };
+  const others = new OtherHolders(VOLUME, settledVolume(), route, context);
+  const slot = others.slotOf(m1.ids.idOf('m2'));
+  slot.unflushed.acknowledged(); // a write, through that home
+  breakDisk(m2);
+  await m2.give('m3');
+  m2.file.fault = () => null; // its next file is a new one
+  await m3.give('m2');
+  const later = await m1.table.refresh(VOLUME);
+  t.equal(later?.route.gave['m2'], undefined, 'what it gave is old');
+  if (later !== undefined) others.adopt(later.route);
+  slot.unflushed.flushed(slot.unflushed.count); // which its new file takes
+  t.equal(others.losses, 1);
+});
+
 t.test('what is lost while the batch is tried again', async (t) => {
   const { m1 } = await start(t, 94);
   const others = homeAt(m1);

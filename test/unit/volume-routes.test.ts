@@ -3,9 +3,9 @@ import fc from 'fast-check';
 import t from 'tap';
 import { BlockIo, submitAndWait, type BlockDevice, type IoError } from '../../lib/block/device.js';
 import { systemClock } from '../../lib/base/clock.js';
-import { ROUTE_CHUNK_EXTENTS, RouteChunkRecord, type RouteHeadRecord } from '../../lib/group/records.js';
+import { ROUTE_CHUNK_EXTENTS, RouteChunkRecord, RouteHeadRecord } from '../../lib/group/records.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
-import { Route } from '../../lib/routing/route.js';
+import { Route, type RouteChange } from '../../lib/routing/route.js';
 import { VolumeTraffic } from '../../lib/load/traffic.js';
 import { JoinedIo, PartIo } from '../../lib/volume/joined-io.js';
 import { LocalSlot } from '../../lib/volume/local-slot.js';
@@ -78,6 +78,29 @@ t.test(`a route is what an array of holders would be (seed ${SEED})`, async (t) 
   fc.assert(property, { seed: SEED, numRuns: 60 });
   t.pass('60 random histories');
 });
+
+t.test(
+  'what a disk had lost when it gave its last extents stays in the route, whatever follows',
+  async (t) => {
+    const start = Route.fromRecords(new MemberIds(), head(4), 1, new Map());
+    let route = start.applying(start.withHolder([0, 1, 2, 3], 'm2', '7-i', true), 2);
+    const and = (change: RouteChange): Route => (route = route.applying(change, route.headRevision + 1));
+    and(route.withHolder([0, 1], 'm1', 'of m2'));
+    t.same(route.gave, { m2: 'of m2' }, 'what it gave is old');
+    t.same(route.lostAt, { m1: 2 });
+    and(route.withHome('m2'));
+    and(route.withHolder([0], 'm2', 'of m1'));
+    and(route.begun());
+    t.same([route.lostAt, route.homeSince], [{ m1: 2 }, 4]);
+    and(route.withHolder([1], 'm2', '8-i', true));
+    t.same(
+      RouteHeadRecord.parse(JSON.parse(JSON.stringify(route.head))).lostAt,
+      { m1: 7 },
+      'the last of each',
+    );
+    t.same([start.lostAt, start.homeSince], [{}, 0], 'records of before there was that say nothing');
+  },
+);
 
 t.test('records that contradict each other are refused', async (t) => {
   const ids = new MemberIds();

@@ -173,8 +173,8 @@ export const MOVE_MUTANTS: readonly Mutant[] = [
     invariant: 'I1',
     breaks: 'a holder that lost its power gives what is left without saying so',
     file: 'migration/batch.js',
-    find: 'withHolder(this.extents, destination.member, verifier)',
-    replace: 'withHolder(this.extents, destination.member, verifier && "")',
+    find: 'withHolder(this.extents, destination.member, verifier, hasLost)',
+    replace: 'withHolder(this.extents, destination.member, verifier && "", hasLost)',
   },
   {
     name: 'flush-covers-who-follows',
