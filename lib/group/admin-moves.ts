@@ -63,6 +63,8 @@ export async function createMove(
       ...{ strict: wanted.strict ?? false, balancing: wanted.balancing ?? null },
       ...{ state: 'active' as const, error: '', sparesDestination: false, finishedAtMs: null },
     };
+    const value = formatRecord(move);
+    parseRecord(MoveRecord, { key: keys.move(id), value, revision: 0 }); // one that nobody can read would stand in the way
     return {
       compares: [
         unchanged(keys.volume(volume), volumeEntry),
@@ -72,7 +74,7 @@ export async function createMove(
         ...(office === undefined ? [] : [{ key: keys.planner, revision: office }]),
       ],
       operations: [
-        { put: keys.move(id), value: formatRecord(move) },
+        { put: keys.move(id), value },
         { put: keys.moving(volume), value: id },
       ],
       result: move,

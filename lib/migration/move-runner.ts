@@ -10,7 +10,7 @@ import type { Logger } from '../base/log.js';
 import { randomBelow, type Random } from '../base/random.js';
 import type { Waypoints } from '../base/waypoints.js';
 import { Following, type ReadUpTo } from '../group/following.js';
-import { MoveRecord, ProgressRecord, formatRecord, keys, parseRecord, readRecord } from '../group/records.js';
+import { MoveRecord, ProgressRecord, formatRecord, keys, readRecord } from '../group/records.js';
 import type { GroupStore, StoreEntry, StoreEvent } from '../group/store.js';
 import type { PeerHub } from '../peer/contract.js';
 import type { RoutedVolume, RoutingTable } from '../routing/table.js';
@@ -19,7 +19,7 @@ import { DestinationLink, isDestinations } from './destination-link.js';
 import type { MoveStats } from './move-stats.js';
 import type { MovingSource, MovingVolumes } from './moving-volumes.js';
 import { Pacer } from './pacer.js';
-import { RunningMove } from './running-move.js';
+import { RunningMove, rangeOf } from './running-move.js';
 import { moveExtents } from './source-move.js';
 
 export interface MoveRunnerOptions {
@@ -96,9 +96,8 @@ export class MoveRunner {
   }
 
   private async take(entry: StoreEntry): Promise<void> {
-    const record = readRecord(MoveRecord, entry);
-    // It is in the way of its volume, and of no other.
-    if (record === null) return this.options.log.warn({ move: idOf(entry.key) }, 'a move cannot be read');
+    const record = this.recordOf(entry);
+    if (record === null) return void this.moves.delete(idOf(entry.key)); // as if it were gone, and for commits (reread)
     const known = this.moves.get(record.id);
     if (known !== undefined && !known.heard(record, entry.revision)) return;
     if (record.state !== 'active') {
@@ -116,13 +115,22 @@ export class MoveRunner {
     this.reconcileVolume(record.volume);
   }
 
-  /** What an earlier life of this member has counted, if it can be read; until the store answers the move is not known. */
+  /** Null: it is gone, or cannot be read, and is in the way of its volume (group/admin-moves.ts) and of no other. */
+  private recordOf(entry: StoreEntry | undefined): MoveRecord | null {
+    const record = entry === undefined ? null : readRecord(MoveRecord, entry);
+    if (record === null && entry !== undefined)
+      this.options.log.error({ key: entry.key }, 'the record of a move cannot be read');
+    return record;
+  }
+
+  /** What an earlier life of this member has counted; a move whose figures the store does not say is not known yet. */
   private async readFigures(move: RunningMove): Promise<void> {
-    const { store, self } = this.options;
+    const { store, self, log } = this.options;
     try {
       const own = await store.get(keys.progressOf(move.record.id, self));
-      const counted = own && readRecord(ProgressRecord, own);
-      if (counted) move.stats.continueFrom(counted);
+      const figures = own === undefined ? null : readRecord(ProgressRecord, own);
+      if (figures !== null) move.stats.continueFrom(figures);
+      else if (own !== undefined) log.error({ key: own.key }, 'the figures of a move cannot be read');
     } catch (error) {
       if (this.moves.get(move.record.id) === move) this.moves.delete(move.record.id);
       throw error;
@@ -231,8 +239,9 @@ export class MoveRunner {
   /** A commit for the move was refused: it may be over, and the word of it late. */
   private async reread(move: RunningMove): Promise<void> {
     const entry = await this.options.store.get(keys.move(move.record.id));
-    if (entry === undefined) move.record = { ...move.record, state: 'cancelled' };
-    else move.heard(parseRecord(MoveRecord, entry), entry.revision);
+    const record = this.recordOf(entry);
+    if (entry === undefined || record === null) move.record = { ...move.record, state: 'cancelled' };
+    else move.heard(record, entry.revision);
   }
 
   private checkGoing(move: RunningMove): void {
@@ -309,9 +318,9 @@ export class MoveRunner {
     try {
       await this.writeProgress(move);
       const entry = await store.get(keys.move(record.id));
-      if (entry === undefined) return;
-      record = parseRecord(MoveRecord, entry);
-      move.record = record;
+      const read = this.recordOf(entry);
+      if (entry === undefined || read === null) return;
+      move.record = record = read;
       if (record.state !== 'active') return;
       const { sparesDestination } = move;
       ended = {
@@ -375,8 +384,4 @@ export class MoveRunner {
 
 function idOf(key: string): string {
   return key.slice(keys.moves.length);
-}
-
-function rangeOf(record: MoveRecord, routed: RoutedVolume): { first: number; last: number } {
-  return record.range ?? { first: 0, last: routed.route.extents - 1 };
 }

@@ -1,6 +1,7 @@
 /** One move as a member sees it: what was asked for, as far as it has heard, and how far its own part is. */
 import { keys, type MoveRecord } from '../group/records.js';
 import type { StoreCompare } from '../group/store.js';
+import type { RoutedVolume } from '../routing/table.js';
 import { MoveStats } from './move-stats.js';
 
 export class RunningMove {
@@ -40,4 +41,9 @@ export class RunningMove {
     this.revision = revision;
     return true;
   }
+}
+
+/** The extents that it is of. */
+export function rangeOf(record: MoveRecord, routed: RoutedVolume): { first: number; last: number } {
+  return record.range ?? { first: 0, last: routed.route.extents - 1 };
 }
