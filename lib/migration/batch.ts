@@ -23,8 +23,6 @@ import { invariant } from '../base/assert.js';
 import { sleep, type Clock } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import {
-  MOVE_BACKOFF_MS_MAX,
-  MOVE_BACKOFF_MS_MIN,
   MOVE_EXTENTS_IN_FLIGHT,
   MOVE_EXTENTS_IN_FLIGHT_ALONE,
   MOVE_HOLD_MS_MAX,
@@ -38,6 +36,7 @@ import type { Route } from '../routing/route.js';
 import type { RoutingTable } from '../routing/table.js';
 import type { LocalSlot } from '../volume/local-slot.js';
 import type { Volume } from '../volume/volume.js';
+import { sayAborted } from './abort-notice.js';
 import { DestinationError, type DestinationLink } from './destination-link.js';
 import { Interceptor } from './interceptor.js';
 import { SealAnswer, formatSeal } from './messages.js';
@@ -342,28 +341,16 @@ export class Batch {
   /** Rule 9: nothing is left behind. The destination's bytes are given back if it can be reached. */
   private async abort(): Promise<void> {
     const { volume } = this.context;
+    const begun: { extent: number; token: number }[] = [];
     for (const { interceptor } of this.transfers) {
       await interceptor.detach();
       await interceptor.holdAll();
       volume.moving.delete(interceptor.extent);
       interceptor.takeOut();
       const { extent, token } = interceptor;
-      if (token !== 0) void this.sayAborted(extent, token);
+      if (token !== 0) begun.push({ extent, token });
     }
-  }
-
-  /** A destination that is away hears of it when it is back: it would keep what it has received for as long as both run. */
-  private async sayAborted(extent: number, token: number): Promise<void> {
-    const { destination, clock, isStopping } = this.context;
-    for (let tries = 0; !isStopping(); tries++) {
-      try {
-        await destination.step(PeerType.EXTENT_ABORT, { extent, token });
-        return;
-      } catch (error) {
-        if (!(error instanceof DestinationError) || !error.isAway) return;
-      }
-      await sleep(clock, Math.min(MOVE_BACKOFF_MS_MIN * 2 ** tries, MOVE_BACKOFF_MS_MAX));
-    }
+    void sayAborted(this.context, begun);
   }
 }
 

@@ -15,7 +15,7 @@ import type { BlockOp } from '../block/device.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../peer/contract.js';
 import type { HeldFile } from './held-file.js';
 import { Seal, type BeginAnswer, type SealAnswer } from './messages.js';
-import { ReceivedWrite, Reception } from './reception.js';
+import { ReceivedWrite, Reception, Receptions } from './reception.js';
 
 /** What the destination needs of its member. */
 export interface DestinationVolumes {
@@ -63,7 +63,7 @@ const OP_OF_TYPE = new Map<number, BlockOp>([
 const OpenMessage = z.object({ volume: z.string().max(64), from: z.string().max(64) });
 
 export class Destination {
-  private readonly receptions = new Map<number, Map<number, Reception>>();
+  private readonly receptions = new Receptions();
   /** Bytes of copies that a file has taken since it was last asked to make them durable. */
   private readonly unsynced = new WeakMap<HeldFile, number>();
   private looking: Timer | null = null;
@@ -125,24 +125,25 @@ export class Destination {
   private async begin(request: IncomingRequest): Promise<void> {
     const volume = await this.volumes.current(request.volumeId, request.epoch);
     if (!mayBegin(volume, request)) return;
-    const { extent } = request;
-    const receptions = this.receptionsOf(request.volumeId);
+    const { volumeId, extent } = request;
+    const { receptions } = this;
+    const present = (): Reception | undefined => receptions.get(volumeId, extent);
     let file: HeldFile;
     do {
       // Late messages of the attempt before are refused from here on, and its punch has ended.
-      for (let last = receptions.get(extent); last !== undefined; last = receptions.get(extent)) {
+      for (let last = present(); last !== undefined; last = present()) {
         await last.end();
-        if (receptions.get(extent) === last) receptions.delete(extent);
+        receptions.delete(volumeId, extent, last);
       }
       // Only now: an attempt that is aborted owes its space, and would be paid with what is received.
       volume.expect(extent);
       file = await volume.file();
-    } while (receptions.has(extent));
+    } while (present() !== undefined);
     const fromBytes = extent * volume.extentBytes;
     const toBytes = Math.min(fromBytes + volume.extentBytes, volume.sizeBytes);
     const source = { name: request.from, incarnation: request.incarnation };
     const reception = new Reception(source, request.token, file, fromBytes, toBytes);
-    receptions.set(extent, reception);
+    receptions.set(volumeId, extent, reception);
     this.lookLater();
     reception.isOver = true; // until it is empty
     reception.inFlight += 1;
@@ -156,7 +157,7 @@ export class Destination {
     } finally {
       reception.ended();
     }
-    if (receptions.get(extent) !== reception || reception.hasEnded) {
+    if (present() !== reception || reception.hasEnded) {
       request.answer(PeerStatus.STALE, undefined, volume.epoch); // given up, or another has begun meanwhile
       return;
     }
@@ -168,7 +169,7 @@ export class Destination {
 
   private async abort(request: IncomingRequest): Promise<void> {
     const { volumeId, extent, token } = request;
-    const reception = this.receptions.get(volumeId)?.get(extent);
+    const reception = this.receptions.get(volumeId, extent);
     const isOurs = reception !== undefined && reception.token === token;
     const isDone = !isOurs || (await this.giveUp(volumeId, new Map([[extent, reception]])));
     request.answer(isDone ? PeerStatus.OK : PeerStatus.UNAVAILABLE);
@@ -183,10 +184,8 @@ export class Destination {
     await Promise.all([...ended.values()].map((reception) => reception.end()));
     if (!(await this.volumes.reread(volumeId))) return false;
     const volume = await this.volumes.current(volumeId, 0);
-    const receptions = this.receptionsOf(volumeId);
     for (const [extent, reception] of ended) {
-      if (receptions.get(extent) !== reception) continue;
-      receptions.delete(extent);
+      if (!this.receptions.delete(volumeId, extent, reception)) continue;
       if (volume?.holdsHere(extent) === false) volume.giveBack([extent]);
     }
     return true;
@@ -205,16 +204,18 @@ export class Destination {
 
   private async look(): Promise<void> {
     try {
-      for (const [volumeId, receptions] of this.receptions) {
+      for (const volumeId of this.receptions.volumes) {
         const { volumes } = this;
         const isOrphan = ({ source }: Reception): boolean =>
           !volumes.isPresent(source.name, source.incarnation);
-        const orphans = new Map([...receptions].filter(([, reception]) => isOrphan(reception)));
+        const orphans = new Map(
+          [...this.receptions.of(volumeId)].filter(([, reception]) => isOrphan(reception)),
+        );
         if (orphans.size === 0) continue;
         await this.endOrphans(volumeId, orphans);
       }
     } finally {
-      if ([...this.receptions.values()].some((receptions) => receptions.size > 0)) this.lookLater();
+      if (this.receptions.volumes.length > 0) this.lookLater();
     }
   }
 
@@ -243,10 +244,9 @@ export class Destination {
   /** Are these the attempts of this process? The answer names it. With `sync`, what was answered before is durable then. */
   private async sync(request: IncomingRequest): Promise<void> {
     const { attempts, sync } = Seal.parse(JSON.parse(request.payload.toString('utf8')));
-    const receptions = this.receptionsOf(request.volumeId);
     const files = new Map<HeldFile, ByteRange>();
     for (const { extent, token } of attempts) {
-      const reception = receptions.get(extent);
+      const reception = this.receptions.get(request.volumeId, extent);
       if (reception === undefined || reception.token !== token || reception.isOver) {
         request.answer(PeerStatus.STALE, Buffer.from(`extent ${extent} was not begun here`));
         return;
@@ -271,23 +271,23 @@ export class Destination {
    */
   private async loseWhatIsReceived({ volumeId, from, incarnation }: IncomingRequest): Promise<void> {
     const { volumes } = this;
-    const receptions = this.receptionsOf(volumeId);
+    const received = (): Reception[] => [...this.receptions.of(volumeId).values()];
     const isTheirs = ({ source }: Reception): boolean =>
       source.name === from && source.incarnation === incarnation;
-    const areAllTheirs = (): boolean => [...receptions.values()].every(isTheirs);
+    const areAllTheirs = (): boolean => received().every(isTheirs);
     if (!areAllTheirs()) return;
-    await Promise.all([...receptions.values()].map((reception) => reception.end()));
+    await Promise.all(received().map((reception) => reception.end()));
     // What was committed here before is known then.
     if ((await volumes.reread(volumeId)) && areAllTheirs())
       await (await volumes.current(volumeId, 0))?.leaveSpentFile();
   }
 
   private async committed(request: IncomingRequest): Promise<void> {
-    await this.volumes.reread(request.volumeId);
-    const volume = await this.volumes.current(request.volumeId, 0);
-    const receptions = this.receptionsOf(request.volumeId);
-    for (const extent of [...receptions.keys()])
-      if (volume?.holdsHere(extent) === true) receptions.delete(extent);
+    const { volumeId } = request;
+    await this.volumes.reread(volumeId);
+    const volume = await this.volumes.current(volumeId, 0);
+    for (const [extent, reception] of [...this.receptions.of(volumeId)])
+      if (volume?.holdsHere(extent) === true) this.receptions.delete(volumeId, extent, reception);
     this.waypoints.reached('destination.committed');
     request.answer(PeerStatus.OK);
   }
@@ -313,7 +313,7 @@ export class Destination {
 
   /** The bulk: copies and mirrored writes. */
   private write(request: IncomingRequest, op: BlockOp): void {
-    const reception = this.receptions.get(request.volumeId)?.get(request.extent);
+    const reception = this.receptions.get(request.volumeId, request.extent);
     if (reception === undefined || reception.token !== request.token || reception.isOver) {
       request.answer(PeerStatus.STALE);
       return;
@@ -328,15 +328,6 @@ export class Destination {
     reception.inFlight += 1;
     reception.file.submit(new ReceivedWrite(request, reception, op));
     if (request.type === PeerType.COPY) this.copied(reception.file, request.lengthBytes);
-  }
-
-  private receptionsOf(volumeId: number): Map<number, Reception> {
-    let receptions = this.receptions.get(volumeId);
-    if (receptions === undefined) {
-      receptions = new Map();
-      this.receptions.set(volumeId, receptions);
-    }
-    return receptions;
   }
 }
 

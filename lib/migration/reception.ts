@@ -33,6 +33,42 @@ export class Reception implements ByteRange {
   }
 }
 
+/** What is being received. Peers ask of volumes as they like: one of which nothing is received takes no room. */
+export class Receptions {
+  private readonly byVolume = new Map<number, Map<number, Reception>>();
+
+  /** Volumes of which something is being received. */
+  get volumes(): number[] {
+    return [...this.byVolume.keys()];
+  }
+
+  /** By extent; as it is now, later it may be another map. */
+  of(volumeId: number): ReadonlyMap<number, Reception> {
+    return this.byVolume.get(volumeId) ?? NONE;
+  }
+
+  get(volumeId: number, extent: number): Reception | undefined {
+    return this.byVolume.get(volumeId)?.get(extent);
+  }
+
+  set(volumeId: number, extent: number, reception: Reception): void {
+    const known = this.byVolume.get(volumeId);
+    if (known === undefined) this.byVolume.set(volumeId, new Map([[extent, reception]]));
+    else known.set(extent, reception);
+  }
+
+  /** False: another is in its place, or none. */
+  delete(volumeId: number, extent: number, reception: Reception): boolean {
+    const known = this.byVolume.get(volumeId);
+    if (known?.get(extent) !== reception) return false;
+    known.delete(extent);
+    if (known.size === 0) this.byVolume.delete(volumeId);
+    return true;
+  }
+}
+
+const NONE: ReadonlyMap<number, Reception> = new Map();
+
 /** A copy, or a mirrored write. */
 export class ReceivedWrite extends BlockIo {
   constructor(

@@ -7,6 +7,7 @@ import { ORPHANS_LOOK_MS } from '../../lib/base/limits.js';
 import { IoError, submitAndWait, type BlockIo } from '../../lib/block/device.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
 import { formatSeal } from '../../lib/migration/messages.js';
+import type { Receptions } from '../../lib/migration/reception.js';
 import { ask } from '../../lib/peer/ask.js';
 import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
 import { hurriedClock, MoveWorld, send, VOLUME, type WorldMember } from '../support/move-world.js';
@@ -260,6 +261,26 @@ t.test('a destination that could not be told of an abort is told later', async (
   t.equal(aborts, 4);
   await turns(20);
   t.equal(m2.file.ram.bytes[0], 0);
+  await world.close();
+});
+
+t.test('a volume of which nothing is received takes no room at a destination (I11)', async (t) => {
+  const world = await startWorld(39, 'm1', 'm2');
+  const [m1, m2] = [world.member('m1'), world.member('m2')];
+  const volumes = (): unknown => (Reflect.get(m2.destination ?? {}, 'receptions') as Receptions).volumes;
+  for (const volumeId of [7, 8, 0xffffffff]) {
+    const fields = { volumeId, epoch: 1 };
+    const payload = formatSeal({ attempts: [{ extent: 0, token: 1 }], sync: true });
+    await ask(world.peers.hub('m1'), 'm2', { ...fields, type: PeerType.MOVE_SYNC }, payload);
+    await ask(world.peers.hub('m1'), 'm2', { ...fields, type: PeerType.COMMITTED }, Buffer.alloc(0));
+  }
+  t.same(volumes(), []);
+  await send(world, PeerType.EXTENT_BEGIN, 5);
+  t.same(volumes(), [1]);
+  await send(world, PeerType.EXTENT_ABORT, 5);
+  t.same(volumes(), []);
+  await m1.give('m2');
+  await until('it has heard of the commit', () => JSON.stringify(volumes()) === '[]');
   await world.close();
 });
 
