@@ -10,7 +10,7 @@
 import { isIP } from 'node:net';
 import { GuestService } from './access/guest-service.js';
 import { HomeService } from './access/home-service.js';
-import { BlockferryError } from './base/errors.js';
+import { BlockferryError, describeError } from './base/errors.js';
 import { Balancing } from './member/balancing.js';
 import { Closers } from './member/closers.js';
 import { MemberDirectory } from './member/directory.js';
@@ -23,6 +23,9 @@ import { HolderService } from './peer/holder-service.js';
 import { portalsOf } from './routing/redirect.js';
 
 export type { Endpoint, MemberOptions };
+
+/** A disk that takes so long for what it had is worth a word. */
+const REGAIN_WARN_MS = 5_000;
 
 /** A member with all its volumes. */
 type ServingMember = JoinedMember & ServingParts;
@@ -75,7 +78,7 @@ async function startParts(basics: MemberBasics): Promise<JoinedMember> {
   openService(member, balancing);
   closers.push(member.closePortal, () => shared.reservations.stopAsking()); // sessions end while volumes and links serve
   membership.onLost = () => leaseLost(member);
-  membership.onRegained = () => void regain(member);
+  membership.onRegained = () => void regain(member).catch((error: unknown) => regainFailed(member, error));
   if (membership.isValid) host.resume();
   member.door.open(directoryOf(member));
   await runner.start();
@@ -130,11 +133,23 @@ function leaseLost({ host, everyPath, hub }: ServingMember): void {
  * In the group again. Before anything is served, what has changed meanwhile is known, and what the others asked everybody to
  * end has ended here, too (everywhere.ts).
  */
-async function regain({ membership, shared, absence, host }: ServingMember): Promise<void> {
+async function regain({ membership, shared, absence, host, options }: ServingMember): Promise<void> {
+  const { term } = host;
   const present = await shared.refresh(() => membership.isValid);
   if (present === null) return;
-  await absence.end(present);
-  await host.regain();
+  const tooLong = options.clock.after(REGAIN_WARN_MS, () =>
+    options.log.warn({}, 'nothing is served: what was sent before the lease was lost has not ended yet'),
+  );
+  try {
+    await absence.end(present);
+    await host.regain(term);
+  } finally {
+    tooLong.cancel();
+  }
+}
+
+function regainFailed({ options }: ServingMember, error: unknown): void {
+  options.log.error({ error: describeError(error) }, 'the member does not serve again');
 }
 
 function directoryOf({ options, view, everyPath, table, host, fencer }: ServingMember): MemberDirectory {

@@ -71,6 +71,8 @@ export interface NetSocket {
   pause(): void;
   resume(): void;
   setNoDelay(noDelay: boolean): void;
+  /** TCP asks the other end now and then, from that long a silence on; an end that does not answer ends the socket. */
+  setKeepAlive(isOn: boolean, afterMs: number): void;
   on(event: 'connect' | 'drain' | 'end' | 'close', listener: () => void): this;
   on(event: 'error', listener: (error: Error) => void): this;
   once(event: 'connect' | 'drain' | 'end' | 'close', listener: () => void): this;

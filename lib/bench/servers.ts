@@ -115,7 +115,7 @@ export async function startGroupAt(
 
 function isThere(pid: number): boolean {
   try {
-    return process.kill(pid, 0);
+    return pid !== 0 && process.kill(pid, 0); // 0: none runs
   } catch {
     return false;
   }

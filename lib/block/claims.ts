@@ -12,7 +12,14 @@
  * that only have to know that what came before them has ended (SANITIZE, MODE SELECT) take such a turn, too.
  */
 import { assert } from '../base/assert.js';
-import type { BlockDevice, BlockIo, IoCounter, Provisioning, Usage } from './device.js';
+import {
+  IoError,
+  type BlockDevice,
+  type BlockIo,
+  type IoCounter,
+  type Provisioning,
+  type Usage,
+} from './device.js';
 import type { PageMap } from './page-map.js';
 
 /** A range that nobody else reads or writes until it is released. */
@@ -124,6 +131,13 @@ export class ClaimableDevice implements BlockDevice, IoCounter {
     this.current = null;
     const next = this.waiting.shift();
     if (next !== undefined) this.begin(next);
+  }
+
+  /** Ends what is held and nobody waits for any more. */
+  dropUnwanted(): void {
+    const unwanted = this.held.filter((io) => !io.isWanted);
+    this.held = this.held.filter((io) => io.isWanted);
+    for (const io of unwanted) io.complete(new IoError('aborted', 'nobody waits for it any more'));
   }
 
   ended(io: BlockIo): void {

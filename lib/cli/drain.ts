@@ -12,7 +12,7 @@ import { describeReport, moveReport, refuseUnlessDone, watchMove, type MoveRepor
 import { manageOptions, memberName, parseArgument, parseOptions, size, withManage } from './options.js';
 import { emit, plural } from './output.js';
 
-/** Rounds in a row that moved nothing, since others moved what was to go: somebody may always bring something back. */
+/** Rounds in a row that moved nothing, or after which somebody brings something there: that may go on for ever. */
 const OVERTAKEN_ROUNDS_MAX = 8;
 const OVERTAKEN_PAUSE_MS = 500;
 /** What a move is refused with where the group has changed since it was planned: the next plan knows. */
@@ -59,12 +59,13 @@ class Drain {
       if (wanted.length === 0 && coming.length === 0) return reports;
       const before = { moves: reports.length, failing: failing.size };
       await this.round(wanted, coming);
-      if (reports.length > before.moves) overtakenRounds = 0;
+      const hasMoved = reports.length > before.moves;
+      if (hasMoved && coming.length === 0) overtakenRounds = 0;
       else if (failing.size === before.failing) {
         overtakenRounds += 1;
         if (overtaken.size === 0 || overtakenRounds > OVERTAKEN_ROUNDS_MAX)
           throw this.unfinished([...wanted, ...coming]);
-        await sleep(systemClock, OVERTAKEN_PAUSE_MS);
+        if (!hasMoved) await sleep(systemClock, OVERTAKEN_PAUSE_MS);
       }
     }
   }
@@ -134,7 +135,7 @@ class Drain {
     return new BlockferryError(
       'IO',
       `${this.member} is not empty, it still has ${names}: ${this.trouble}`,
-      'mend that, then drain it again',
+      `mend that, or keep others from it with 'blockferry balance --weight ${this.member}=0'; then drain it again`,
     );
   }
 }

@@ -85,7 +85,7 @@ async function buildProgram(
     .helpCommand('help [command]', 'the same as COMMAND --help')
     .exitOverride()
     .showSuggestionAfterError(false)
-    // Commander's own error lines are dropped: reportFailure() writes the one line.
+    // Commander's own error lines are dropped: reportUsage() writes the one line.
     .configureOutput({
       writeOut: (text) => void door.stdout.write(text),
       writeErr: () => undefined,

@@ -160,7 +160,12 @@ async function scenarioOf(options: SimulateOptions): Promise<Scenario> {
 
 /** Before a run that may take hours. */
 async function refuseReport(path: string | undefined): Promise<void> {
-  if (path !== undefined) await access(dirname(resolve(path)), constants.W_OK).catch(refuse);
+  if (path === undefined) return;
+  const isThere = await access(path).then(
+    () => true,
+    () => false,
+  );
+  await access(isThere ? path : dirname(resolve(path)), constants.W_OK).catch(refuse);
 }
 
 /** After the result was told, which is worth more. */

@@ -57,11 +57,12 @@ export async function createMove(
     }
     checkRange(wanted, head);
     await refuseIfThere(store, wanted, head);
-    const move: MoveRecord = {
-      ...{ id, volume, to, from: head.home, createdAtMs, sources: await sourcesOf(store, wanted, head) },
-      ...{ range: wanted.range, rateBytesPerSecond: wanted.rateBytesPerSecond, handover: wanted.handover },
-      ...{ strict: wanted.strict ?? false, balancing: wanted.balancing ?? null },
-      ...{ state: 'active' as const, error: '', sparesDestination: false, finishedAtMs: null },
+    const move = {
+      ...newMove(wanted),
+      id,
+      createdAtMs,
+      from: head.home,
+      sources: await sourcesOf(store, wanted, head),
     };
     const value = formatRecord(move);
     parseRecord(MoveRecord, { key: keys.move(id), value, revision: 0 }); // one that nobody can read would stand in the way
@@ -82,6 +83,21 @@ export async function createMove(
   });
   await forgetOldMoves(store).catch(() => undefined); // this one is asked for; the next one tries again
   return record;
+}
+
+function newMove({ volume, to, range, rateBytesPerSecond, handover, strict, balancing }: WantedMove) {
+  return {
+    ...{
+      volume,
+      to,
+      range,
+      rateBytesPerSecond,
+      handover,
+      strict: strict ?? false,
+      balancing: balancing ?? null,
+    },
+    ...{ state: 'active' as const, error: '', sparesDestination: false, finishedAtMs: null },
+  };
 }
 
 /** What a planner went by is the same still. */

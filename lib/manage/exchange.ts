@@ -6,7 +6,7 @@
 import { Agent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import type { Clock } from '../base/clock.js';
 import { BlockferryError, errnoOf } from '../base/errors.js';
-import { MANAGE_ANSWER_BYTES_MAX, MANAGE_REQUEST_DEADLINE_MS } from '../base/limits.js';
+import { MANAGE_ANSWER_BYTES_MAX, MANAGE_IDLE_MS, MANAGE_REQUEST_DEADLINE_MS } from '../base/limits.js';
 import { formatSize } from '../base/units.js';
 
 /** Requests at a time, the others wait: a drain asks for the route of each volume. */
@@ -30,7 +30,8 @@ export class Exchanges {
    */
   async ask(method: string, url: URL, body?: string): Promise<Answer> {
     const { request, Agent } = await clientFor(url);
-    this.agent ??= new Agent({ keepAlive: true, maxSockets: CALLS_MAX });
+    // Left idle for as long as the server allows, a connection could be taken up just as it closes it.
+    this.agent ??= new Agent({ keepAlive: true, maxSockets: CALLS_MAX, timeout: MANAGE_IDLE_MS / 2 });
     const headers = body === undefined ? {} : { 'content-type': 'application/json' };
     const asked = request(url, { method, headers, agent: this.agent, signal: this.givenUp.signal });
     return answerTo(asked, body, this.clock);

@@ -301,7 +301,7 @@ export class GroupDesk implements ManageDesk {
     };
   }
 
-  /** By the bytes it holds; of those that are not to be empty, where there are such. */
+  /** Who holds the fewest bytes of those that something may be sent to. */
   private async leastLoadedMember(): Promise<string> {
     const [members, said] = await Promise.all([this.members(), this.parts.store.get(keys.balance)]);
     const balance = balanceOrNone(said);

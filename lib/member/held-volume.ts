@@ -130,11 +130,11 @@ export class HeldVolume implements DestinationVolume {
   }
 
   /**
-   * The lease was lost while the home was elsewhere, and the home may have admitted initiators without asking this
-   * member: nothing of their old sessions may land any more (I8). Ends when the home comes here.
+   * The lease was lost, and initiators may have been admitted without asking this member: nothing of their old sessions may
+   * land any more (I8), nor of new ones, where the home is elsewhere, until it comes here.
    */
   leaveBehind(): void {
-    this.leftBehind = true;
+    this.leftBehind = !this.isSurelyHome;
     this.timesLeftBehind += 1;
     this.volume.resume();
   }

@@ -48,7 +48,8 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
   /** Volumes that were deleted, until their files are gone. */
   private readonly leaving = new Map<string, Promise<void>>();
   private suspended = true;
-  private timesSuspended = 0;
+  /** Of serving: a new one begins with each loss of the lease. */
+  term = 0;
   private isStopping = false;
   private hasGivenUp = false;
 
@@ -70,7 +71,7 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
 
   suspend(): void {
     this.suspended = true;
-    this.timesSuspended += 1;
+    this.term += 1;
     for (const { volume, unit } of this.byName.values()) {
       volume.suspend();
       void unit.guests.lapse(); // regain() waits for it
@@ -106,24 +107,36 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
    * Serves again after a time without a lease, when the others did not ask this member for anything (I8): they took what had
    * been sent here for undone, and newer commands may stand behind it. So all of it ends first. An initiator of a volume
    * that redirects to here cannot have gone elsewhere, and keeps its session.
+   * @param term when this began: another one begins anew
    */
-  async regain(): Promise<void> {
-    const { timesSuspended } = this;
+  async regain(term: number): Promise<void> {
+    if (term !== this.term) return;
     const left = [...this.byName.values()].filter(
       ({ isSurelyHome, unit }) => !isSurelyHome || unit.access !== null,
     );
-    await Promise.all(left.map((held) => this.leaveBehind(held)));
-    if (timesSuspended === this.timesSuspended && this.options.leaseIsValid()) this.resume();
+    const endings = left.map((held) => this.leaveBehind(held));
+    for (const { unit } of this.byName.values()) endings.push(unit.guests.lapse());
+    this.dropUnwanted();
+    await Promise.all(endings);
+    if (term === this.term && this.options.leaseIsValid()) this.resume();
   }
 
   private async leaveBehind(held: HeldVolume): Promise<void> {
-    const { access, guests } = held.unit;
+    const { access } = held.unit;
     const sessionsEnd = this.options.cutOff(held.record.iqn);
     const visitorsEnd = access?.visitors.endAll();
     held.leaveBehind();
     // Where every member serves, what a session here has sent to a home elsewhere is that home's.
     const isServedElsewhere = access !== null && !held.isHome;
-    await Promise.all([isServedElsewhere ? null : sessionsEnd, visitorsEnd, guests.lapse()]);
+    await Promise.all([isServedElsewhere ? null : sessionsEnd, visitorsEnd]);
+  }
+
+  /** What waits for a lease, and has been told to end, would be waited for by who is to bring the lease back. */
+  private dropUnwanted(): void {
+    for (const { volume, unit } of this.byName.values()) {
+      volume.dropUnwanted();
+      unit.disk.device.dropUnwanted();
+    }
   }
 
   // ---- finding
@@ -249,6 +262,7 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
     const units = [...this.byName.values()].map(({ unit }) => unit);
     const endings = units.map(({ guests }) => guests.endAbsent(present));
     for (const { access } of units) if (access !== null) endings.push(access.visitors.endAbsent(present));
+    this.dropUnwanted();
     await Promise.all(endings);
   }
 

@@ -342,15 +342,18 @@ export class Batch {
   private async abort(): Promise<void> {
     const { volume } = this.context;
     const begun: { extent: number; token: number }[] = [];
-    for (const { interceptor } of this.transfers) {
-      await interceptor.detach();
-      await interceptor.holdAll();
-      volume.moving.delete(interceptor.extent);
-      interceptor.takeOut();
-      const { extent, token } = interceptor;
-      if (token !== 0) begun.push({ extent, token });
+    try {
+      for (const { interceptor } of this.transfers) {
+        await interceptor.detach();
+        await interceptor.holdAll();
+        volume.moving.delete(interceptor.extent);
+        interceptor.takeOut();
+        const { extent, token } = interceptor;
+        if (token !== 0) begun.push({ extent, token });
+      }
+    } finally {
+      void sayAborted(this.context, begun);
     }
-    void sayAborted(this.context, begun);
   }
 }
 

@@ -97,14 +97,15 @@ export class MoveRunner {
 
   private async take(entry: StoreEntry): Promise<void> {
     const record = this.recordOf(entry);
-    if (record === null) return void this.moves.delete(idOf(entry.key)); // as if it were gone, and for commits (reread)
+    if (record === null) return this.forget(idOf(entry.key)); // as if it were gone, and for commits (reread)
     const known = this.moves.get(record.id);
     if (known !== undefined && !known.heard(record, entry.revision)) return;
     if (record.state !== 'active') {
-      if (known !== undefined && !known.giving) this.moves.delete(record.id);
+      this.forget(record.id);
       return;
     }
-    if (known === undefined) {
+    if (known !== undefined) known.isOver = false;
+    else {
       const running = new RunningMove(record, entry.revision);
       this.moves.set(record.id, running);
       this.options.waypoints.reached('move.taken');
@@ -113,6 +114,13 @@ export class MoveRunner {
     }
     this.upkeepSoon();
     this.reconcileVolume(record.volume);
+  }
+
+  /** One whose extents are being given is forgotten when that has ended. */
+  private forget(id: string): void {
+    const known = this.moves.get(id);
+    if (known?.giving === true) known.isOver = true;
+    else this.moves.delete(id);
   }
 
   /** Null: it is gone, or cannot be read, and is in the way of its volume (group/admin-moves.ts) and of no other. */
@@ -204,7 +212,7 @@ export class MoveRunner {
     } finally {
       await this.tellProgress(move); // nobody does later when another has ended the move meanwhile
       move.giving = false;
-      if (move.record.state !== 'active') this.moves.delete(record.id); // take() has left it to us
+      if (move.isOver) this.moves.delete(record.id);
     }
     this.reconcile(move);
   }

@@ -139,7 +139,7 @@ export class Pacer {
   }
 
   private rate(): number {
-    const asked = (this.askedBytesPerSecond ?? Infinity) / this.givers;
+    const asked = (this.askedBytesPerSecond ?? Infinity) / Math.max(1, this.givers);
     return this.isBusy ? Math.min(asked, this.bytesPerSecond) : asked;
   }
 

@@ -12,6 +12,8 @@ export class RunningMove {
   giving = false;
   /** Members that hold something of what is asked for, and are not its destination: as the route stood at the last look. */
   givers = 1;
+  /** To be forgotten when its extents are not being given any more. */
+  isOver = false;
   committingHome = false;
   finishing = false;
   /** Why this member's part has failed, which may be still to be written down. */

@@ -141,6 +141,7 @@ export class SimSocket extends EventEmitter implements NetSocket, IncomingConnec
   cork(): void {}
   uncork(): void {}
   setNoDelay(): void {}
+  setKeepAlive(): void {}
 
   end(): void {
     if (this.destroyed || this.ending) return;

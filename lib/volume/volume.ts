@@ -88,6 +88,14 @@ export class Volume implements BlockDevice, IoOrigin {
     }
   }
 
+  /** Ends what is held and nobody waits for any more: somebody waits for its end. */
+  dropUnwanted(): void {
+    if (this.held === null) return;
+    const unwanted = this.held.filter((io) => !io.isWanted);
+    this.held = this.held.filter((io) => io.isWanted);
+    for (const io of unwanted) this.turnedAway(io);
+  }
+
   /**
    * Stops serving for good: the member stops, and no lease will come for what waits for one. Ends what is held, and whatever
    * comes: were it resumed, it could begin I/O in the midst of the stop.

@@ -23,7 +23,7 @@ t.test('four volumes at one member', { timeout: 280_000 }, async (t) => {
   const run = ['-u', 'NODE_OPTIONS', process.execPath, PROOF, ...args];
   const { stdout, stderr } = await exec('env', run, { timeoutMs: 270_000 });
   const [result] = (JSON.parse(stdout) as Proof).results;
-  t.equal(result?.lines.length, 5, stderr);
+  t.equal(result?.lines.length, 6, stderr);
   for (const { text, holds } of result?.lines ?? []) t.ok(holds, text);
   t.ok((result?.figures['moves'] ?? 0) > 1, 'more than one move');
   t.ok((result?.figures['holdersOfOneVolume'] ?? 0) > 1, 'single extents were given away');

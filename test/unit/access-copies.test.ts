@@ -189,7 +189,7 @@ t.test('nor is it forgotten at a home that was without its lease', async (t) => 
     rig,
     () => {
       there.server.reset(() => undefined);
-      there.guests.lapse();
+      void there.guests.lapse();
       world.disk.release();
     },
     copyList([OWN, OTHER], [segment({ destination: 1, blocks: 3 * PIECE })]),
@@ -217,7 +217,7 @@ t.test('a piece that was held back without a lease goes again with it', async (t
   const { world, there } = rig;
   let isDropped = false;
   const outcome = inTheMidst(rig, () => {
-    there.guests.lapse();
+    void there.guests.lapse();
     isDropped = world.disk.drop();
   });
   t.equal(await outcome, SAID.GOOD);

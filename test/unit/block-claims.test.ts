@@ -126,6 +126,30 @@ t.test('a claim waits for what is in flight; what overlaps waits for the claim',
   t.throws(() => own.submit(held[0] as BlockIo), 'not any more');
 });
 
+t.test('what is held behind a claim, and nobody waits for any more, need not wait for its end', async (t) => {
+  const device = new ClaimableDevice(new RamDevice(BLOCKS * BLOCK, BLOCK));
+  const claim = await claimed(device, 0, BLOCK);
+  let isWanted = true;
+  let ended = 0;
+  class Read extends BlockIo {
+    override get isWanted(): boolean {
+      return isWanted;
+    }
+    protected override completed(error: IoError | null): void {
+      ended += error?.code === 'aborted' ? 1 : 100;
+    }
+  }
+  device.submit(new Read().prepare('read', 0, BLOCK, Buffer.alloc(BLOCK)));
+  device.dropUnwanted();
+  t.equal(ended, 0);
+  isWanted = false;
+  device.dropUnwanted();
+  t.equal(ended, 1);
+  claim.release();
+  await submitAndWait(device, 'read', 0, BLOCK, Buffer.alloc(BLOCK));
+  t.equal(ended, 1, 'once');
+});
+
 t.test('a flush neither waits for a claim nor keeps one waiting', async (t) => {
   const submitted: BlockIo[] = [];
   const device = new ClaimableDevice({

@@ -8,7 +8,7 @@ import t from 'tap';
 import { BlockferryError } from '../../lib/base/errors.js';
 import { sleep, systemClock } from '../../lib/base/clock.js';
 import { OPEN_RETRY_MS } from '../../lib/base/limits.js';
-import { submitAndWait } from '../../lib/block/device.js';
+import { submitAndWait, type BlockDevice, type BlockIo } from '../../lib/block/device.js';
 import { deleteVolume, listVolumes } from '../../lib/group/admin-volumes.js';
 import { refuseIfFailed } from '../../lib/group/creations.js';
 import type { FileCalls } from '../../lib/storage/doors.js';
@@ -16,8 +16,7 @@ import { cutShort, SteppedClock } from '../support/hand-clock.js';
 import { EXTENT_BYTES, makeRig, type MemberRig } from '../support/member-rig.js';
 import { allocatedBytes } from '../support/space.js';
 import { doorsWith, systemError } from '../support/storage-doors.js';
-import { SAID, said, scsiRunner } from '../support/scsi-runner.js';
-import { nexusOf } from '../support/scsi-runner.js';
+import { nexusOf, SAID, said, scsiRunner } from '../support/scsi-runner.js';
 import { turns, until } from '../support/wait.js';
 
 t.test('a restart finds what was written', async (t) => {
@@ -169,7 +168,7 @@ for (const home of ['m1', 'm2']) {
     await new Promise((resolve) => setImmediate(resolve));
     t.notOk(rig.host.serving, 'nothing is served without a lease (I4)');
     rig.leaseIsValid = true;
-    await rig.host.regain();
+    await rig.host.regain(rig.host.term);
     t.equal(await late, isHome ? 'served' : 'aborted');
     t.same(rig.cutOff, isHome ? [] : [routed.record.iqn]);
     if (!isHome) {
@@ -188,15 +187,42 @@ t.test('nothing is served before what old sessions left at the disk has ended (I
   let end = (): void => undefined;
   rig.sessionsEnd = new Promise((resolve) => (end = resolve));
   rig.host.suspend();
-  const regaining = rig.host.regain();
+  const { term } = rig.host;
+  const regaining = rig.host.regain(term);
   await turns();
   t.notOk(rig.host.serving, 'a slow disk has their writes still');
   rig.host.suspend();
   end();
   await regaining;
   t.notOk(rig.host.serving, 'nor after another loss meanwhile, by what had begun before it');
-  await rig.host.regain();
+  await rig.host.regain(term);
+  t.notOk(rig.host.serving, 'nor by what knows nothing of the second');
+  await rig.host.regain(rig.host.term);
   t.ok(rig.host.serving);
+});
+
+t.test('what an absent member had sent ends, though it waits for the lease (I8)', async (t) => {
+  const rig = await makeRig(t);
+  await rig.create();
+  await rig.write(1, 7);
+  const held = rig.host.get('v');
+  if (held === undefined) throw new Error('no volume');
+  const { unit, volume } = held;
+  const host = nexusOf('iqn.2026-11.test:a');
+  unit.disk.nexuses.add(host, () => 0);
+  const copy = { from: 'm9', incarnation: 'gone', token: 1 };
+  t.ok(unit.guests.letIn(copy, host.initiatorName));
+  const guest = unit.guests.find(copy);
+  volume.suspend();
+  const device = { submit: (io: BlockIo) => guest?.submit(io) } as BlockDevice;
+  const late = submitAndWait(device, 'write', 0, 4096, Buffer.alloc(4096, 9)).catch(
+    ({ code }: { code: string }) => code,
+  );
+  rig.host.suspend();
+  await rig.host.endAbsent([]);
+  t.equal(await late, 'aborted');
+  await rig.host.regain(rig.host.term);
+  t.equal(await rig.read(1), 7);
 });
 
 t.test('what a member does not hold any more is a hole when it starts again', async (t) => {

@@ -6,7 +6,7 @@ import { silentLog } from '../../lib/base/log.js';
 import { SeededRandom } from '../../lib/base/random.js';
 import { noWaypoints } from '../../lib/base/waypoints.js';
 import { submitAndWait } from '../../lib/block/device.js';
-import { cancelMove, createMove, getMove } from '../../lib/group/admin-moves.js';
+import { cancelMove, createMove } from '../../lib/group/admin-moves.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
 import { MoveRunner, type MoveRunnerOptions } from '../../lib/migration/move-runner.js';
 import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
@@ -119,25 +119,6 @@ t.test('a move whose failure cannot be written gives nothing until it is', async
     );
   await until('it is written', isWritten);
   t.equal(refused.opens, opensBefore);
-});
-
-t.test('what cannot be read of moves keeps no member from its start, nor from the other moves', async (t) => {
-  const rig = await makeRig(t);
-  await rig.create();
-  await rig.write(1, 7);
-  await joinM2(rig, PeerStatus.REFUSED);
-  const { store } = rig;
-  const move = await createMove(store, doors, WANTED);
-  const wrong = '{"extents":1}';
-  const places = [keys.move('0000'), keys.progressOf(move.id, 'm1')];
-  await store.txn(
-    [],
-    places.map((put) => ({ put, value: wrong })),
-  );
-  await startRunner(t, rig);
-  const isTried = async (): Promise<boolean> => (await getMove(store, move.id)).lastError !== '';
-  await until('the move is worked on', isTried);
-  t.equal((await store.get(keys.move('0000')))?.value, wrong, 'the other is left as it is');
 });
 
 t.test('a rate is shared by the members that give', async (t) => {

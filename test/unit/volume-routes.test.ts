@@ -209,6 +209,21 @@ t.test('what nobody waits for by then is not begun', async (t) => {
   volume.resume();
   t.same(outcomes, ['aborted']);
   t.equal(here.counts.write, 0);
+
+  volume.suspend();
+  isWanted = true;
+  volume.submit(io);
+  const read = submitAndWait(volume, 'read', 0, 512, Buffer.alloc(512));
+  volume.dropUnwanted();
+  t.equal(outcomes.length, 1, 'what is wanted stays');
+  isWanted = false;
+  volume.dropUnwanted();
+  t.same(outcomes, ['aborted', 'aborted'], 'the rest need not wait for the lease');
+  volume.submit(io);
+  t.equal(outcomes.length, 3, 'nor what comes then');
+  volume.resume();
+  await read;
+  t.equal(here.counts.write, 0);
 });
 
 /** Keeps what it is given until it is told to complete it. */

@@ -213,18 +213,24 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
   private awaitAnswer(session: Session, isSilent: () => boolean): void {
     this.deadline = this.context.clock.after(NOP_DEADLINE_MS, () => {
       if (!isSilent()) this.watchSilence();
-      else if (this.mayBeDeaf(session)) this.awaitAnswer(session, isSilent);
+      else if (this.mayBeDeaf(session)) this.leaveToTcp(session, isSilent);
       else this.destroy('the initiator does not answer');
     });
   }
 
   /**
    * iPXE leaves NOP-Ins unanswered, and EDK2 reads nothing between two commands: who wants nothing and has never sent a
-   * NOP-Out is not gone for that. TCP tells when it is, since what was sent stays unacknowledged.
+   * NOP-Out is not gone for that.
    */
   private mayBeDeaf(session: Session): boolean {
     const isAtRest = session.target !== null && session.tasks.size === 0 && this.output.heldBytes === 0;
     return isAtRest && !session.sendsNops;
+  }
+
+  /** Its host answers TCP's own question, and the end of the socket says when it does not any more. */
+  private leaveToTcp(session: Session, isSilent: () => boolean): void {
+    this.socket.setKeepAlive(true, NOP_INTERVAL_MS);
+    this.awaitAnswer(session, isSilent);
   }
 
   private watchOverdue(session: Session): void {

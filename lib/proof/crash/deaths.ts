@@ -9,7 +9,7 @@ const Death = z.object({
 });
 
 /** How each member's processes ended, one after the other. */
-export function deathsIn(log: string): Map<string, string[]> {
+function deathsIn(log: string): Map<string, string[]> {
   const deaths = new Map<string, string[]>();
   for (const line of log.split('\n')) {
     const death = Death.safeParse(jsonOf(line)).data;

@@ -26,7 +26,7 @@ export interface Convergence {
 const COPIED_RATIO_MAX = 1.2;
 const TIME_RATIO_MAX = 3;
 /** Of the writes before: mirrored ones cost twice, beside a copy. Far below what is kept on the slowest machine. */
-const WRITES_KEPT_MIN = 0.1;
+const WRITES_KEPT_MIN = 0.25;
 /** The times are medians of so many moves there at rest and back under load, in turns. */
 const ROUNDS = 3;
 const VOLUME = 'written';

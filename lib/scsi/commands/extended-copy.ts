@@ -44,7 +44,7 @@ function execute(unit: DiskUnit, task: ScsiTask): void {
     copies.end(nexus, run, outcome);
     finish(task, outcome);
   };
-  runPieces(unit.device, whileWanted(unit, task, 0, copier.pieces()), end);
+  runPieces(unit.device, whileWanted(unit, task, 0, copier.pieces()), end, () => task.isEnding);
 }
 
 export const extendedCopyCommand: Command = {

@@ -99,7 +99,7 @@ class GuestIo extends BlockIo {
   }
 
   override get isWanted(): boolean {
-    return !this.guest.isAborted;
+    return !this.guest.isAborted && this.io.isWanted;
   }
 
   protected override completed(error: IoError | null): void {
