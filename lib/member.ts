@@ -133,7 +133,7 @@ function leaseLost({ host, everyPath, hub }: ServingMember): void {
  * In the group again. Before anything is served, what has changed meanwhile is known, and what the others asked everybody to
  * end has ended here, too (everywhere.ts).
  */
-async function regain({ membership, shared, absence, host, options }: ServingMember): Promise<void> {
+async function regain({ membership, shared, hub, host, options }: ServingMember): Promise<void> {
   const { term } = host;
   const present = await shared.refresh(() => membership.isValid);
   if (present === null) return;
@@ -141,15 +141,15 @@ async function regain({ membership, shared, absence, host, options }: ServingMem
     options.log.warn({}, 'nothing is served: what was sent before the lease was lost has not ended yet'),
   );
   try {
-    await absence.end(present);
-    await host.regain(term);
+    await Promise.all([hub.endAbsent(present), host.regain(term, present)]);
   } finally {
     tooLong.cancel();
   }
 }
 
 function regainFailed({ options }: ServingMember, error: unknown): void {
-  options.log.error({ error: describeError(error) }, 'the member does not serve again');
+  options.log.error({ error: describeError(error) }, 'the member cannot serve again');
+  throw error; // it ends, and another takes its place
 }
 
 function directoryOf({ options, view, everyPath, table, host, fencer }: ServingMember): MemberDirectory {

@@ -108,15 +108,17 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
    * been sent here for undone, and newer commands may stand behind it. So all of it ends first. An initiator of a volume
    * that redirects to here cannot have gone elsewhere, and keeps its session.
    * @param term when this began: another one begins anew
+   * @param present who is in the group by now: what others have sent ends
    */
-  async regain(term: number): Promise<void> {
+  async regain(term: number, present: readonly Server[]): Promise<void> {
     if (term !== this.term) return;
     const left = [...this.byName.values()].filter(
       ({ isSurelyHome, unit }) => !isSurelyHome || unit.access !== null,
     );
     const endings = left.map((held) => this.leaveBehind(held));
     for (const { unit } of this.byName.values()) endings.push(unit.guests.lapse());
-    this.dropUnwanted();
+    // Not before: what it waits for may wait for what has been held back until now.
+    endings.push(this.endAbsent(present));
     await Promise.all(endings);
     if (term === this.term && this.options.leaseIsValid()) this.resume();
   }

@@ -103,7 +103,7 @@ for (const when of ['before the stop', 'in its course']) {
     if (when === 'before the stop') rig.host.stopWaiting();
     t.equal(await late, 'aborted');
     t.same([...new Set(rig.cutOff)], [rig.routed.record.iqn]);
-    await rig.host.regain(rig.host.term);
+    await rig.host.regain(rig.host.term, []);
     t.notOk(rig.host.serving);
     t.equal(await write(), 'aborted', 'no I/O begins in the midst of a stop (I4)');
     await rig.create({ name: 'w' });

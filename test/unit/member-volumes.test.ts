@@ -168,7 +168,7 @@ for (const home of ['m1', 'm2']) {
     await new Promise((resolve) => setImmediate(resolve));
     t.notOk(rig.host.serving, 'nothing is served without a lease (I4)');
     rig.leaseIsValid = true;
-    await rig.host.regain(rig.host.term);
+    await rig.host.regain(rig.host.term, []);
     t.equal(await late, isHome ? 'served' : 'aborted');
     t.same(rig.cutOff, isHome ? [] : [routed.record.iqn]);
     if (!isHome) {
@@ -188,16 +188,16 @@ t.test('nothing is served before what old sessions left at the disk has ended (I
   rig.sessionsEnd = new Promise((resolve) => (end = resolve));
   rig.host.suspend();
   const { term } = rig.host;
-  const regaining = rig.host.regain(term);
+  const regaining = rig.host.regain(term, []);
   await turns();
   t.notOk(rig.host.serving, 'a slow disk has their writes still');
   rig.host.suspend();
   end();
   await regaining;
   t.notOk(rig.host.serving, 'nor after another loss meanwhile, by what had begun before it');
-  await rig.host.regain(term);
+  await rig.host.regain(term, []);
   t.notOk(rig.host.serving, 'nor by what knows nothing of the second');
-  await rig.host.regain(rig.host.term);
+  await rig.host.regain(rig.host.term, []);
   t.ok(rig.host.serving);
 });
 
@@ -221,7 +221,7 @@ t.test('what an absent member had sent ends, though it waits for the lease (I8)'
   rig.host.suspend();
   await rig.host.endAbsent([]);
   t.equal(await late, 'aborted');
-  await rig.host.regain(rig.host.term);
+  await rig.host.regain(rig.host.term, []);
   t.equal(await rig.read(1), 7);
 });
 
