@@ -135,7 +135,8 @@ function leaseLost({ host, everyPath, hub }: ServingMember): void {
  */
 async function regain({ membership, shared, hub, host, options }: ServingMember): Promise<void> {
   const { term } = host;
-  const present = await shared.refresh(() => membership.isValid);
+  // check(): a loss that no timer has come to yet would be told to nobody, and neither would the return after it.
+  const present = await shared.refresh(() => membership.check());
   if (present === null) return;
   const tooLong = options.clock.after(REGAIN_WARN_MS, () =>
     options.log.warn({}, 'nothing is served: what was sent before the lease was lost has not ended yet'),

@@ -3,7 +3,7 @@
  * (COMPARE AND WRITE, ORWRITE) or are seen whole or not at all (WRITE ATOMIC). It stands where initiators' I/O enters a
  * unit, above extents, holders and moves: what is alone here is alone wherever the bytes are, since a unit has one home.
  *
- *        submit ── overlaps a claim ──► held until it is released
+ *        submit ── overlaps a claim ──► held until it is released, or nobody waits for it
  *           │
  *           └──── counted, in one of two generations ──► the device
  *

@@ -87,15 +87,8 @@ export async function createMove(
 
 function newMove({ volume, to, range, rateBytesPerSecond, handover, strict, balancing }: WantedMove) {
   return {
-    ...{
-      volume,
-      to,
-      range,
-      rateBytesPerSecond,
-      handover,
-      strict: strict ?? false,
-      balancing: balancing ?? null,
-    },
+    ...{ volume, to, range, rateBytesPerSecond, handover },
+    ...{ strict: strict ?? false, balancing: balancing ?? null },
     ...{ state: 'active' as const, error: '', sparesDestination: false, finishedAtMs: null },
   };
 }

@@ -334,17 +334,18 @@ t.test('a process that cannot be made is tried again, and can be stopped', { tim
   t.equal(member.pid, 0);
 });
 
+/** A program that says in a file that it was started, and then does the rest. */
+async function writeProgram(program: string, pids: string, rest: string): Promise<void> {
+  const told = `appendFileSync(${JSON.stringify(pids)}, process.pid + '\\n');`;
+  await writeFile(program, `import { appendFileSync } from 'node:fs';\n${told}\n${rest}`);
+}
+
 t.test('a start that hangs is left as soon as nobody wants it', { timeout: 30_000 }, async (t) => {
   withoutLoaders(t);
   const program = join(folder, 'hangs.mjs');
   const pids = join(folder, 'pids');
   // As a member that something holds up: it does not even hear that it is to stop.
-  await writeFile(
-    program,
-    `import { appendFileSync } from 'node:fs';
-     appendFileSync(${JSON.stringify(pids)}, process.pid + '\\n');
-     setInterval(() => undefined, 1000);`,
-  );
+  await writeProgram(program, pids, 'setInterval(() => undefined, 1000);');
   const started = async (): Promise<number[]> =>
     (await readFile(pids, 'utf8').catch(() => '')).trim().split('\n').map(Number);
   let isWanted = true;
@@ -372,13 +373,9 @@ t.test('up that fails once the group is there leaves nobody behind', { timeout: 
   withoutLoaders(t);
   const program = join(folder, 'serves.mjs');
   const pids = join(folder, 'up-pids');
-  await writeFile(
-    program,
-    `import { appendFileSync } from 'node:fs';
-     appendFileSync(${JSON.stringify(pids)}, process.pid + '\\n');
-     process.on('disconnect', () => process.exit());
-     process.send({ type: 'ready', name: process.argv[4] });`,
-  );
+  const rest = `process.on('disconnect', () => process.exit());
+    process.send({ type: 'ready', name: process.argv[4] });`;
+  await writeProgram(program, pids, rest);
   const { argv } = process;
   process.argv = [argv[0] ?? '', program];
   t.teardown(() => (process.argv = argv));
