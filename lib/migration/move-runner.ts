@@ -63,7 +63,7 @@ export class MoveRunner {
   private async read(): Promise<ReadUpTo[]> {
     const { entries, revision } = await this.options.store.list(keys.moves);
     const present = new Set(entries.map(({ key }) => idOf(key)));
-    for (const id of [...this.moves.keys()]) if (!present.has(id)) this.moves.delete(id);
+    for (const id of [...this.moves.keys()]) if (!present.has(id)) this.vanished(id);
     for (const entry of entries) await this.take(entry);
     return [{ prefix: keys.moves, revision }];
   }
@@ -90,14 +90,14 @@ export class MoveRunner {
 
   private events(events: readonly StoreEvent[]): void {
     for (const { key, entry } of events) {
-      if (entry === null) this.moves.delete(idOf(key));
+      if (entry === null) this.vanished(idOf(key));
       else this.track(this.take(entry).catch(() => this.following?.again()));
     }
   }
 
   private async take(entry: StoreEntry): Promise<void> {
     const record = this.recordOf(entry);
-    if (record === null) return this.forget(idOf(entry.key)); // as if it were gone, and for commits (reread)
+    if (record === null) return this.vanished(idOf(entry.key));
     const known = this.moves.get(record.id);
     if (known !== undefined && !known.heard(record, entry.revision)) return;
     if (record.state !== 'active') {
@@ -114,6 +114,11 @@ export class MoveRunner {
     }
     this.upkeepSoon();
     this.reconcileVolume(record.volume);
+  }
+
+  private vanished(id: string): void {
+    this.moves.get(id)?.vanished();
+    this.forget(id);
   }
 
   /** One whose extents are being given is forgotten when that has ended. */
@@ -248,7 +253,7 @@ export class MoveRunner {
   private async reread(move: RunningMove): Promise<void> {
     const entry = await this.options.store.get(keys.move(move.record.id));
     const record = this.recordOf(entry);
-    if (entry === undefined || record === null) move.record = { ...move.record, state: 'cancelled' };
+    if (entry === undefined || record === null) move.vanished();
     else move.heard(record, entry.revision);
   }
 

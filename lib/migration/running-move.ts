@@ -43,6 +43,11 @@ export class RunningMove {
     this.revision = revision;
     return true;
   }
+
+  /** It is not in the store any more, or cannot be read: nothing is to be done for it. */
+  vanished(): void {
+    this.record = { ...this.record, state: 'cancelled' };
+  }
 }
 
 /** The extents that it is of. */

@@ -7,7 +7,7 @@ import { noWaypoints } from '../../lib/base/waypoints.js';
 import { createMove } from '../../lib/group/admin-moves.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
 import { MoveRunner } from '../../lib/migration/move-runner.js';
-import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
+import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
 import { makeRig } from '../support/member-rig.js';
 import { hurriedClock } from '../support/move-world.js';
 import { until } from '../support/wait.js';
@@ -86,6 +86,26 @@ t.test('the same, and the record is read again before that is heard', async (t) 
   await new Promise((resolve) => setTimeout(resolve, 100));
   t.equal(commits, 1, 'and nobody tries that for ever');
   t.equal(rig.table.get('v')?.route.home, 'm1');
+});
+
+t.test('the next move of a volume waits for the part of one whose record has gone', async (t) => {
+  const { rig, store, runner } = await makeGroup(t);
+  const held: IncomingRequest[] = [];
+  rig.peers.join('m2', { handle: (request) => void held.push(request) });
+  await runner.start();
+  const { id } = await createMove(store, doors, WANTED);
+  await until('its extents are being given', () => held.length > 0);
+  await store.txn([], [{ delete: keys.move(id) }, { delete: keys.moving('v') }]);
+  await createMove(store, doors, WANTED);
+  await new Promise((resolve) => setTimeout(resolve, 30)); // both are heard of
+  const askedBefore = held.length;
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  t.equal(held.length, askedBefore, 'one part of a volume at a time');
+  t.equal(runner.statsOf('v')?.extents, 3, 'and the first has not ended');
+  for (const request of held.splice(0)) request.answer(PeerStatus.REFUSED);
+  await until('the next one begins', () => held.some(({ type }) => type === PeerType.MOVE_OPEN));
+  rig.peers.join('m2', { handle: (request) => request.answer(PeerStatus.REFUSED) });
+  for (const request of held) request.answer(PeerStatus.REFUSED);
 });
 
 t.test('a move that nobody could read is not asked for', async (t) => {
