@@ -6,6 +6,9 @@
  */
 
 export function uint8(bytes: Uint8Array, at: number): number {
+/** Where there is no data. */
+export const NO_BYTES: Buffer = Buffer.alloc(0);
+
   if (at + 1 > bytes.length) beyondEnd(bytes, at);
   return bytes[at] as number;
 }

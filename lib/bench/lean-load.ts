@@ -3,6 +3,7 @@
  * business, here only time counts. One instance per session; figures are taken between two marks.
  */
 import type { RecordableHistogram } from 'node:perf_hooks';
+import { NO_BYTES } from '../base/bytes.js';
 import type { BlockferryError } from '../base/errors.js';
 import { SeededRandom } from '../base/random.js';
 import { InitiatorTask, type Initiator } from '../iscsi/initiator/index.js';
@@ -17,8 +18,6 @@ export interface LoadSpec {
   /** Ends by itself after so many commands; default: never. */
   readonly opsMax?: number;
 }
-
-const NO_DATA = Buffer.alloc(0);
 
 class LeanTask extends InitiatorTask {
   readonly buffer: Buffer;
@@ -85,11 +84,11 @@ export class LeanLoad {
     if (random.uint32() % 100 < spec.readPercent) {
       read16(task.cdb, place * this.lbasPerOp, this.lbasPerOp);
       task.dataIn = task.buffer;
-      task.dataOut = NO_DATA;
+      task.dataOut = NO_BYTES;
     } else {
       write16(task.cdb, place * this.lbasPerOp, this.lbasPerOp, false);
       task.dataOut = task.buffer;
-      task.dataIn = NO_DATA;
+      task.dataIn = NO_BYTES;
     }
     this.started += 1;
     this.inFlight += 1;

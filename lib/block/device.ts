@@ -3,6 +3,7 @@
  * a BlockDevice serves it and completes it exactly once, often before submit() returns. No promises, no closures:
  * this is the path of every READ and WRITE.
  */
+import { NO_BYTES } from '../base/bytes.js';
 import type { PageMap } from './page-map.js';
 
 /**
@@ -33,8 +34,6 @@ export class IoError extends Error {
   }
 }
 
-const NO_DATA = Buffer.alloc(0);
-
 /** Somebody who counts an I/O while it is in flight (I5); told once, just before it completes. */
 export interface IoPin {
   unpin(io: BlockIo): void;
@@ -51,7 +50,7 @@ export abstract class BlockIo {
   offsetBytes = 0;
   lengthBytes = 0;
   /** Exactly lengthBytes long for read and write, empty otherwise. */
-  data: Buffer = NO_DATA;
+  data: Buffer = NO_BYTES;
   /** The effect is durable before completion (write, discard, zero). */
   fua = false;
   /** Set and cleared by the layer that pins; one at a time. */
@@ -71,7 +70,7 @@ export abstract class BlockIo {
   waitingSinceMs = 0;
 
   /** Points this request at its work; clears what the last use left. */
-  prepare(op: BlockOp, offsetBytes: number, lengthBytes: number, data: Buffer = NO_DATA, fua = false): this {
+  prepare(op: BlockOp, offsetBytes: number, lengthBytes: number, data: Buffer = NO_BYTES, fua = false): this {
     this.op = op;
     this.offsetBytes = offsetBytes;
     this.lengthBytes = lengthBytes;

@@ -6,6 +6,7 @@
  * discard the range is marked). Were it only marked for the copy, an initiator that goes on writing to a disk that is full,
  * or that can make nothing durable, would keep its volume from ever leaving it.
  */
+import { NO_BYTES } from '../base/bytes.js';
 import { PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
 import { BlockIo, IoError, type BlockDevice, type BlockOp } from '../block/device.js';
 import { PeerRequest, PeerStatus, PeerType, type PeerTypeCode } from '../peer/contract.js';
@@ -18,8 +19,6 @@ const MIRROR_TYPE = new Map<BlockOp, PeerTypeCode>([
   ['discard', PeerType.MIRROR_DISCARD],
   ['zero', PeerType.MIRROR_ZERO],
 ]);
-
-const NOTHING = Buffer.alloc(0);
 
 /** The extent on the move, as one write of it sees it. */
 export interface MirroringExtent {
@@ -108,7 +107,7 @@ export class MirroredWrite extends BlockIo implements RangeHolder {
     this.pending = Math.ceil(this.lengthBytes / partBytes);
     for (let at = 0; at < this.lengthBytes; at += partBytes) {
       const length = Math.min(partBytes, this.lengthBytes - at);
-      const payload = carriesData ? this.data.subarray(at, at + length) : NOTHING;
+      const payload = carriesData ? this.data.subarray(at, at + length) : NO_BYTES;
       const part = new MirrorPart(this, this.offsetBytes + at, length, payload);
       part.type = MIRROR_TYPE.get(this.op) ?? PeerType.MIRROR_WRITE;
       part.volumeId = this.owner.destination.volumeId;

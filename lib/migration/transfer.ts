@@ -6,6 +6,7 @@
  *        ▲ └── the destination fails: back-off, then the dirty chunks, or all of it if the link was lost ──┐
  *        └──────────────────────────────────────────────────────────────────────────────────────────────────┘
  */
+import { NO_BYTES } from '../base/bytes.js';
 import { sleep, type Clock } from '../base/clock.js';
 import { Bitmap } from '../base/bitmap.js';
 import type { ByteRange } from '../base/byte-range.js';
@@ -29,8 +30,6 @@ import { BeginAnswer } from './messages.js';
 import type { MoveStats } from './move-stats.js';
 import type { Pacer } from './pacer.js';
 import type { RangeHolder } from './range-locks.js';
-
-const NOTHING = Buffer.alloc(0);
 
 /** What the transfers of one move share. */
 export interface TransferContext {
@@ -65,7 +64,7 @@ export class Transfer {
   /** Failures after it was MIRRORED: reaching that again is no progress. */
   private lateFailures = 0;
   private failure: DestinationError | null = null;
-  private buffer: Buffer = NOTHING;
+  private buffer: Buffer = NO_BYTES;
   /** Chunks that the copy has sent, in this attempt or one before: what goes out again was copied in vain. */
   private readonly sent: Bitmap;
 
@@ -185,8 +184,8 @@ export class Transfer {
       cursor = run.toBytes;
     }
     // Not after a failure: what was given up may still wait to be sent from it.
-    if (this.buffer !== NOTHING && this.failure === null) idleBuffers.push(this.buffer);
-    this.buffer = NOTHING;
+    if (this.buffer !== NO_BYTES && this.failure === null) idleBuffers.push(this.buffer);
+    this.buffer = NO_BYTES;
   }
 
   /**

@@ -3,6 +3,7 @@
  * over a link and answered once. Framing, negotiation, budgets and deadlines are the business of this folder's other
  * files. Objects instead of promises, since forwarded I/O goes this way.
  */
+import { NO_BYTES } from '../base/bytes.js';
 import type { PageMap } from '../block/page-map.js';
 
 /** Request types on the wire. Each names who serves it. */
@@ -128,8 +129,6 @@ export const PeerStatus = {
   DEADLINE: 101,
 } as const;
 
-const NOTHING = Buffer.alloc(0);
-
 /** Its payload comes in the answer, as long as lengthBytes. */
 export function isRead(type: number): boolean {
   return type === PeerType.READ || type === PeerType.COMMAND_READ || type === PeerType.GUEST_READ;
@@ -163,11 +162,11 @@ export abstract class PeerRequest implements PeerHeader {
   lengthBytes = 0;
   fua = false;
   /** Sent after the header; must not change until answered. */
-  payload: Buffer = NOTHING;
+  payload: Buffer = NO_BYTES;
   /** Instead of `payload`: the request's range of a mapped device. Only while PeerHub.takesMapped(). */
   map: PageMap | null = null;
   /** Where a READ's bytes go; the answer's payload must be exactly this long. Empty: the payload is given to answered(). */
-  into: Buffer = NOTHING;
+  into: Buffer = NO_BYTES;
   /** Milliseconds before it fails with DEADLINE and the link is closed; 0: the default of limits.ts. */
   deadlineMs = 0;
 
@@ -231,5 +230,5 @@ export interface PeerHub {
 
 /** For setImmediate: answers a request that no link will take. */
 export function answerLost(request: PeerRequest): void {
-  request.answered(PeerStatus.LINK_LOST, NOTHING, 0);
+  request.answered(PeerStatus.LINK_LOST, NO_BYTES, 0);
 }

@@ -3,13 +3,12 @@
  * what a link has in service.
  */
 import { assert } from '../base/assert.js';
+import { NO_BYTES } from '../base/bytes.js';
 import { PEER_BYTES_MAX, PEER_PAYLOAD_BYTES_MAX, PEER_REQUESTS_MAX } from '../base/limits.js';
 import type { PageMap } from '../block/page-map.js';
 import type { BufferPool } from './buffer-pool.js';
 import { type IncomingRequest, mustBeOver } from './contract.js';
 import { FRAME_HEADER_BYTES, type FrameHeader } from './frame.js';
-
-const NOTHING = Buffer.alloc(0);
 
 /** Sends answers; the link. */
 export interface AnswerSender {
@@ -107,7 +106,7 @@ export class LinkRequest implements IncomingRequest {
     this.sender.sendMapped(this, map, epoch);
   }
 
-  answer(status: number, payload: Buffer = NOTHING, epoch = 0): void {
+  answer(status: number, payload: Buffer = NO_BYTES, epoch = 0): void {
     assert(!this.answered, 'a peer request is answered once');
     this.answered = true;
     const framed = this.framed;

@@ -4,6 +4,7 @@
  * becomes of a member whose links break is association.ts's business.
  */
 import { assert } from '../base/assert.js';
+import { NO_BYTES } from '../base/bytes.js';
 import type { Clock, Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import {
@@ -33,7 +34,6 @@ import { FrameParser, type FrameSink } from './parser.js';
 import { Pulse, TICK_MS } from './pulse.js';
 import { RequestTable, chargeOf } from './request-table.js';
 
-const NOTHING = Buffer.alloc(0);
 /** Payloads up to this are packed into the outbox's slab; larger ones go by reference. */
 const INLINE_BYTES_MAX = 16 * 1024;
 /** How long the last words of a link may take. */
@@ -113,7 +113,7 @@ export class Link implements FrameSink, AnswerSender {
   // --- handshake -----------------------------------------------------------------------------------------------
 
   /** Sends a frame of the link itself. */
-  sendControl(type: number, payload: Buffer = NOTHING, round = 0): void {
+  sendControl(type: number, payload: Buffer = NO_BYTES, round = 0): void {
     if (this.phase === 'closed') return;
     const header = this.out.blank(type, payload.length);
     header.token = HELLO_MAGIC;
@@ -336,7 +336,7 @@ export class Link implements FrameSink, AnswerSender {
       const next = this.table.peek(id);
       if (next !== null) this.transmit(id, next);
     }
-    request.answered(header.status, payload === request.into ? NOTHING : payload, header.epoch);
+    request.answered(header.status, payload === request.into ? NO_BYTES : payload, header.epoch);
   }
 
   private endRequest(header: FrameHeader, payload: Buffer): void {
@@ -380,7 +380,7 @@ export class Link implements FrameSink, AnswerSender {
     this.owner.closed(this, wasOpen);
     setImmediate(() => {
       this.table.clear(this.pulse.nowMs, (request, isOverdue) => {
-        request.answered(isOverdue ? PeerStatus.DEADLINE : PeerStatus.LINK_LOST, NOTHING, 0);
+        request.answered(isOverdue ? PeerStatus.DEADLINE : PeerStatus.LINK_LOST, NO_BYTES, 0);
       });
     });
   }

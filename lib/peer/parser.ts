@@ -3,6 +3,7 @@
  * a payload is copied at most once: to where its reader wants it. With digests, a frame that is not what was sent is
  * never given to the reader. Knows nothing of what the frames mean.
  */
+import { NO_BYTES } from '../base/bytes.js';
 import {
   FRAME_HEADER_BYTES,
   FrameHeader,
@@ -11,8 +12,6 @@ import {
   decodeHeader,
   frameError,
 } from './frame.js';
-
-const NOTHING = Buffer.alloc(0);
 
 /** Who reads the frames. Both calls get the same header object, reused for every frame. */
 export interface FrameSink {
@@ -78,7 +77,7 @@ export class FrameParser {
     const target = this.sink.begin(header);
     if (this.stopped) return at;
     if (bytes === 0) {
-      this.sink.end(header, NOTHING);
+      this.sink.end(header, NO_BYTES);
       return at;
     }
     if (target === null && chunk.length - at >= bytes) {
@@ -90,7 +89,7 @@ export class FrameParser {
   }
 
   private takePayload(chunk: Buffer, at: number): number {
-    const payload = this.payload ?? NOTHING;
+    const payload = this.payload ?? NO_BYTES;
     const taken = chunk.copy(
       payload,
       this.filled,

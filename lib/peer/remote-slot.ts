@@ -3,6 +3,7 @@
  * sends the I/O back to find its new holder; a holder that is away is waited for, so that an initiator sees a pause
  * instead of an error while a member restarts. What it may have lost meanwhile is found by its next flush.
  */
+import { NO_BYTES } from '../base/bytes.js';
 import type { Clock } from '../base/clock.js';
 import { FORWARD_PATIENCE_MS, FORWARD_RETRY_MS, PEER_PAYLOAD_BYTES_MAX } from '../base/limits.js';
 import { IoError, type BlockIo, type BlockOp, type Provisioning, type Usage } from '../block/device.js';
@@ -20,7 +21,6 @@ const TYPE_OF_OP: Record<BlockOp, PeerTypeCode> = {
   flush: PeerType.FLUSH,
 };
 
-const NOTHING = Buffer.alloc(0);
 const IDLE_REQUESTS_MAX = 256;
 /**
  * A disk may have gigabytes to make durable, and a link that is given up for it takes everything else between the two members
@@ -116,8 +116,8 @@ class ForwardedIo extends PeerRequest {
     this.lengthBytes = io.lengthBytes;
     this.fua = io.fua;
     this.deadlineMs = io.op === 'flush' || io.fua ? DURABLE_MS_MAX : 0;
-    this.payload = io.op === 'write' ? io.data : NOTHING;
-    this.into = io.op === 'read' ? io.data : NOTHING;
+    this.payload = io.op === 'write' ? io.data : NO_BYTES;
+    this.into = io.op === 'read' ? io.data : NO_BYTES;
     this.send();
   }
 
@@ -198,8 +198,8 @@ class ForwardedIo extends PeerRequest {
   private release(): void {
     this.io = null;
     this.origin = null;
-    this.payload = NOTHING;
-    this.into = NOTHING;
+    this.payload = NO_BYTES;
+    this.into = NO_BYTES;
     this.slot.retire(this);
   }
 }

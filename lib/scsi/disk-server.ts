@@ -3,6 +3,7 @@
  * command; what the command does is in commands/.
  */
 import { assert } from '../base/assert.js';
+import { NO_BYTES } from '../base/bytes.js';
 import type { BlockDevice } from '../block/device.js';
 import { asksForAca, byteAt, controlByteIndex } from './cdb.js';
 import { accessOf, passesOf, refuse } from './command.js';
@@ -27,7 +28,6 @@ import {
 } from './task.js';
 import { DiskUnit, type UnitParts } from './unit.js';
 
-const NOTHING = Buffer.alloc(0);
 const CONFLICT: Refusal = Object.freeze({ status: ScsiStatus.RESERVATION_CONFLICT, sense: null });
 
 export class DiskServer implements DeviceServer {
@@ -45,8 +45,8 @@ export class DiskServer implements DeviceServer {
     task.offsetBytes = 0;
     task.transferBytes = 0;
     task.fua = false;
-    task.dataOut = NOTHING;
-    task.dataIn = NOTHING;
+    task.dataOut = NO_BYTES;
+    task.dataIn = NO_BYTES;
     const { cdb } = task;
     if (task.lun !== 0) return prepareAbsent(task);
     const command = lookUp(cdb);

@@ -2,7 +2,7 @@
  * Named outcomes of commands and their bytes: sense data in fixed and descriptor format (SPC-4 4.5).
  * It decides nothing; commands choose the outcome, the transport carries it.
  */
-import { putUint16, putUint32 } from '../base/bytes.js';
+import { NO_BYTES, putUint16, putUint32 } from '../base/bytes.js';
 import { IoError } from '../block/device.js';
 
 /** SPC-4 4.5.6 */
@@ -237,7 +237,7 @@ function withCopyFailure(bytes: Buffer, { segment, answer }: CopyFailure): Buffe
 }
 
 function senseOfAnswer({ sense }: CopyAnswer): Buffer {
-  return sense === null ? Buffer.alloc(0) : encodeSense(sense);
+  return sense === null ? NO_BYTES : encodeSense(sense);
 }
 
 /** Command-specific information and forwarded sense data descriptors (SPC-4 4.5.2). */

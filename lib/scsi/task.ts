@@ -2,6 +2,7 @@
  * The contract between a transport (iscsi/target) and the SCSI device server: one ScsiTask per command.
  * It knows CDBs, data and status; it does not know PDUs, sockets or files.
  */
+import { NO_BYTES } from '../base/bytes.js';
 import type { BlockDevice } from '../block/device.js';
 import type { Sense } from './sense.js';
 
@@ -26,8 +27,6 @@ export type TaskPlan =
   /** Gather transferBytes of data and write them at offsetBytes with `fua`, then finish the task yourself. */
   | 'write';
 
-const NOTHING = Buffer.alloc(0);
-
 /** How a command ends that is not carried out. */
 export interface Refusal {
   readonly status: number;
@@ -48,7 +47,7 @@ export interface ScsiNexus {
 /** One command in flight. Reusable: prepare() sets every field below the line. */
 export abstract class ScsiTask {
   /** At least 16 bytes; the transport's, valid until finish(). */
-  cdb: Buffer = NOTHING;
+  cdb: Buffer = NO_BYTES;
   /** The eight-byte LUN as it stood in the PDU, as a number when it is a simple one, −1 otherwise (scsi/lun.ts). */
   lun = 0;
   nexus!: ScsiNexus;
@@ -66,11 +65,11 @@ export abstract class ScsiTask {
   isUnjudged = false;
 
   // ---- set by the transport before execute()
-  dataOut: Buffer = NOTHING;
+  dataOut: Buffer = NO_BYTES;
 
   // ---- set by execute()
   /** What goes to the initiator, already cut to the allocation length. */
-  dataIn: Buffer = NOTHING;
+  dataIn: Buffer = NO_BYTES;
   /**
    * Set where what the command began goes on without it, however long. The transport may then end the task before
    * finish(), and calls this: nothing is said of the task any more.

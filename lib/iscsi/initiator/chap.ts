@@ -1,4 +1,5 @@
 /** CHAP from the initiator's side (RFC 7143 12.1.3): proves who we are and, where asked to, that the target is who it says. */
+import { NO_BYTES } from '../../base/bytes.js';
 import { BlockferryError } from '../../base/errors.js';
 import type { Random } from '../../base/random.js';
 import {
@@ -93,7 +94,7 @@ export class ChapConversation {
   private verify(answered: readonly TextPair[]): void {
     const { target } = this.identity;
     if (target === undefined) return;
-    const response = parseChapBinary(valueOf(answered, 'CHAP_R') ?? '') ?? Buffer.alloc(0);
+    const response = parseChapBinary(valueOf(answered, 'CHAP_R') ?? '') ?? NO_BYTES;
     const wanted = chapResponse(this.algorithm, this.identifier, target.secret, this.challenge);
     if (valueOf(answered, 'CHAP_N') === target.name && isSameResponse(response, wanted)) return;
     throw new BlockferryError(

@@ -2,11 +2,10 @@
  * One SCSI command of the initiator: owned by whoever submits it, reusable after completion. Objects instead of promises,
  * since a test load goes this way; promises are made of them in initiator.ts.
  */
+import { NO_BYTES } from '../../base/bytes.js';
 import type { BlockferryError } from '../../base/errors.js';
 import { BHS_BYTES } from '../wire/bhs.js';
 import { scsiCommandField } from '../wire/scsi.js';
-
-const NO_DATA = Buffer.alloc(0);
 
 /** A time during which a session was lost; the commands it touched belong to it until they are answered. */
 export interface RecoveryWatch {
@@ -20,14 +19,14 @@ export abstract class InitiatorTask {
   /** A view of the header: write the command here, all sixteen bytes. */
   readonly cdb = this.bhs.subarray(scsiCommandField.cdb);
   /** Sent; must not change until completion. */
-  dataOut: Buffer = NO_DATA;
+  dataOut: Buffer = NO_BYTES;
   /** Filled in place; its length is the Expected Data Transfer Length of a read. */
-  dataIn: Buffer = NO_DATA;
+  dataIn: Buffer = NO_BYTES;
 
   // ---- set at completion
   status = 0;
   /** Sense data as it came, empty if none. */
-  sense: Buffer = NO_DATA;
+  sense: Buffer = NO_BYTES;
   /** Positive: underflow, so many bytes of the expected were not moved. Negative: overflow. */
   residual = 0;
 
@@ -48,7 +47,7 @@ export abstract class InitiatorTask {
   /** Forgets what an earlier sending left. */
   rewind(): void {
     this.status = this.residual = this.receivedBytes = this.expDataSN = 0;
-    this.sense = NO_DATA;
+    this.sense = NO_BYTES;
   }
 }
 

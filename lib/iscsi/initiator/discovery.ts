@@ -1,4 +1,5 @@
 /** SendTargets (RFC 7143 Appendix C): which targets does a portal know, and where are they? */
+import { NO_BYTES } from '../../base/bytes.js';
 import { BlockferryError } from '../../base/errors.js';
 import { BHS_BYTES, opcodeOf } from '../wire/bhs.js';
 import { describePdu } from '../wire/describe.js';
@@ -66,7 +67,7 @@ async function sendTargets(login: LoggedIn, settings: Settings): Promise<Buffer>
     if (response.final && response.targetTransferTag === RESERVED_TAG) return text.take();
     // 11.10.4: an empty request with the target's tag asks for the rest.
     targetTransferTag = response.targetTransferTag;
-    question = Buffer.alloc(0);
+    question = NO_BYTES;
   }
 }
 

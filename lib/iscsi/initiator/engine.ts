@@ -4,8 +4,8 @@
  * order of generations.
  */
 import { createHistogram } from 'node:perf_hooks';
-import type { Timer } from '../../base/clock.js';
-import { systemClock } from '../../base/clock.js';
+import { NO_BYTES } from '../../base/bytes.js';
+import { systemClock, type Timer } from '../../base/clock.js';
 import type { BlockferryError } from '../../base/errors.js';
 import { randomBelow, type Random } from '../../base/random.js';
 import { INITIATOR_RECOVERY_DEADLINE_MS } from '../../base/limits.js';
@@ -45,7 +45,6 @@ export type LoadedUnit = Pick<
   'capacity' | 'nowMs' | 'submit' | 'flush' | 'recoveries' | 'redirects' | 'violations'
 >;
 
-const NO_DATA = Buffer.alloc(0);
 const BUSY = 0x08;
 /** SENSE KEY of a unit attention (SPC-4 4.5.6). */
 const UNIT_ATTENTION = 0x6;
@@ -230,7 +229,7 @@ export class Engine {
   private prepareRead(task: EngineTask, lba: number): void {
     read16(task.cdb, lba, this.lbasPerSlot);
     task.dataIn = task.buffer;
-    task.dataOut = NO_DATA;
+    task.dataOut = NO_BYTES;
     if (!this.job.verifyReads) return;
     const first = this.firstBlockOf(task);
     for (let i = 0; i < this.ledgerBlocks; i++) task.floors[i] = this.job.ledger.floorOf(first + i);
@@ -246,7 +245,7 @@ export class Engine {
       fillBlock(task.words, i * blockWords, blockWords, geometry.seed, first + i, generation);
     }
     task.dataOut = task.buffer;
-    task.dataIn = NO_DATA;
+    task.dataIn = NO_BYTES;
   }
 
   private firstBlockOf(task: EngineTask): number {

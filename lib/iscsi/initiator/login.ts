@@ -2,6 +2,7 @@
  * The initiator's login (RFC 7143 6.3): authentication, operational negotiation, redirects followed. It turns an
  * address into a connection in full feature phase, or into an error that says at which hop and why it failed.
  */
+import { NO_BYTES } from '../../base/bytes.js';
 import { BlockferryError } from '../../base/errors.js';
 import { LOGIN_PDUS_MAX, REDIRECTS_MAX } from '../../base/limits.js';
 import { BHS_BYTES, opcodeOf } from '../wire/bhs.js';
@@ -178,7 +179,7 @@ class LoginExchange {
         return response;
       }
       // RFC 7143 6.2: an incomplete text is answered with an empty request that asks for the rest.
-      this.request(Buffer.alloc(0), false);
+      this.request(NO_BYTES, false);
     }
   }
 

@@ -4,7 +4,7 @@
  *
  *   queue ──pump()── window open? ── send ──▶ outstanding (by task tag) ── Data-In / R2T / Response ──▶ completed
  */
-import { uint16, uint32 } from '../../base/bytes.js';
+import { NO_BYTES, uint16, uint32 } from '../../base/bytes.js';
 import { serialAdd, serialLess, serialLessOrEqual } from '../../base/serial.js';
 import { decodeAsyncMessage, type AsyncMessagePdu } from '../wire/async-message.js';
 import { BHS_BYTES, bhsField, opcodeOf } from '../wire/bhs.js';
@@ -23,7 +23,6 @@ import type { Outbox } from './outbox.js';
 import { TaskTable } from './task-table.js';
 import { Transmitter, lunHighOf } from './transmitter.js';
 
-const EMPTY = Buffer.alloc(0);
 const ECHO = Buffer.from('blockferry');
 
 /** Who owns a session. */
@@ -141,7 +140,7 @@ export class Session implements ConnectionSink {
 
   header(bhs: Buffer, dataSegmentLength: number): Buffer | null {
     if (opcodeOf(bhs) !== Opcode.DATA_IN)
-      return dataSegmentLength === 0 ? EMPTY : Buffer.allocUnsafe(dataSegmentLength);
+      return dataSegmentLength === 0 ? NO_BYTES : Buffer.allocUnsafe(dataSegmentLength);
     const task = this.taskOf(bhs);
     this.dataTask = task;
     if (task === null) return Buffer.allocUnsafe(dataSegmentLength);

@@ -6,13 +6,12 @@
  *             ⇅     ↘  parked ↗   └→ executing ─┘
  *          dormant
  */
+import { NO_BYTES } from '../../base/bytes.js';
 import { BlockIo, type IoError } from '../../block/device.js';
 import { CDB_BYTES } from '../../scsi/cdb.js';
 import { ScsiTask, type TaskPlan } from '../../scsi/task.js';
 import type { Sense } from '../../scsi/sense.js';
 import { type PooledBuffer, Span } from './buffer-pool.js';
-
-const NOTHING = Buffer.alloc(0);
 
 export type TaskPhase =
   | 'free'
@@ -106,7 +105,7 @@ export class Task<S = unknown> extends ScsiTask {
   /** Where the next byte belongs. */
   receivedBytes = 0;
   /** Where the data stands: a view of what was received, or of writeBuffer. */
-  writeData: Buffer = NOTHING;
+  writeData: Buffer = NO_BYTES;
   writeBuffer: PooledBuffer | null = null;
   /** Counted against the session's budget of write data. */
   budgetBytes = 0;
@@ -151,14 +150,14 @@ export class Task<S = unknown> extends ScsiTask {
     if (this.groups.length > 0) this.groups = []; // endTask() goes through those there were
     this.letGo = this.whenEnding = null;
     this.isEnding = this.goesOnForHours = false;
-    this.dataOut = NOTHING;
-    this.dataIn = NOTHING;
-    this.io.data = NOTHING;
+    this.dataOut = NO_BYTES;
+    this.dataIn = NO_BYTES;
+    this.io.data = NO_BYTES;
     this.expectedReadBytes = this.expectedDataOutBytes = this.actualBytes = 0;
     this.readBytes = this.sentBytes = this.pieceBytes = this.dataSN = 0;
     this.isUnjudged = this.unsolicited = this.failed = this.isOverdrawn = false;
     this.wantedBytes = this.receivedBytes = this.budgetBytes = this.unsolicitedEnd = 0;
-    this.writeData = NOTHING;
+    this.writeData = NO_BYTES;
     this.expectedDataSN = this.r2tSN = this.solicitedEnd = this.looksInVain = 0;
     this.seenBytes = -1;
     if (this.r2ts.length > 0) this.r2ts.length = 0;

@@ -16,6 +16,7 @@
  * Views: a chunk is borrowed, since sockets read into one buffer again and again. What a sink is given is its own only
  * until it returns; what the framer has to keep when the chunk ends, it copies.
  */
+import { NO_BYTES } from '../../base/bytes.js';
 import { BHS_BYTES, DIGEST_BYTES, dataSegmentLengthOf, paddedLength, totalAHSLengthOf } from './bhs.js';
 import { dataCrc32c, headerCrc32c, readDigest } from './digests.js';
 
@@ -35,18 +36,16 @@ export interface FramerSink {
   framingError(reason: string): void;
 }
 
-const EMPTY: Buffer = Buffer.alloc(0);
-
 const Stage = { HEADER: 0, DATA: 1, TRAILER: 2, DELIVER: 3 } as const;
 
 export class Framer {
   /** Header bytes gathered so far, when a chunk ended inside a header; otherwise empty. */
-  private partialHeader = EMPTY;
+  private partialHeader = NO_BYTES;
   private partialHeaderFilled = 0;
 
   private stage: number = Stage.HEADER;
-  private bhs = EMPTY;
-  private data = EMPTY;
+  private bhs = NO_BYTES;
+  private data = NO_BYTES;
   private dataIsView = false;
   private dataFilled = 0;
   /** Padding and digest after the data: at most 3 + 4 bytes. */
@@ -61,7 +60,7 @@ export class Framer {
   private headerDigestBytes = 0;
   private dataDigestBytes = 0;
 
-  private chunk = EMPTY;
+  private chunk = NO_BYTES;
   private at = 0;
   /** Chunks pushed while delivery was held back; copies. */
   private readonly waiting: Buffer[] = [];
@@ -104,7 +103,7 @@ export class Framer {
   stop(): void {
     this.stopped_ = true;
     this.waiting.length = 0;
-    this.chunk = this.partialHeader = this.bhs = this.data = EMPTY;
+    this.chunk = this.partialHeader = this.bhs = this.data = NO_BYTES;
     this.at = 0;
   }
 
@@ -142,7 +141,7 @@ export class Framer {
   /** Copies what is still needed of a borrowed chunk: its rest, and the views of the PDU under way. */
   private keepRest(): void {
     const { chunk, at } = this;
-    this.chunk = at < chunk.length ? Buffer.from(chunk.subarray(at)) : EMPTY;
+    this.chunk = at < chunk.length ? Buffer.from(chunk.subarray(at)) : NO_BYTES;
     this.at = 0;
     if (this.stage === Stage.HEADER) return;
     this.bhs = Buffer.from(this.bhs);
@@ -179,7 +178,7 @@ export class Framer {
 
   private nextChunk(): boolean {
     const next = this.waiting.shift();
-    this.chunk = next ?? EMPTY;
+    this.chunk = next ?? NO_BYTES;
     this.at = 0;
     return next !== undefined;
   }
@@ -219,7 +218,7 @@ export class Framer {
       return;
     }
     const header = this.partialHeader;
-    this.partialHeader = EMPTY;
+    this.partialHeader = NO_BYTES;
     this.partialHeaderFilled = 0;
     this.headerComplete(header, 0, header.length);
   }
@@ -248,7 +247,7 @@ export class Framer {
   }
 
   private beginData(length: number, destination: Buffer | null): void {
-    this.data = EMPTY;
+    this.data = NO_BYTES;
     this.dataIsView = false;
     this.dataFilled = 0;
     this.trailerFilled = 0;
@@ -307,7 +306,7 @@ export class Framer {
   private deliver(): void {
     const { bhs, data } = this;
     this.stage = Stage.HEADER;
-    this.bhs = this.data = EMPTY;
+    this.bhs = this.data = NO_BYTES;
     this.sink.payload(bhs, data, this.digestOk);
   }
 

@@ -2,10 +2,11 @@
  * Commands that the device server takes, drawn from its own table, so that a new command is fuzzed from its first day on:
  * every field that is looked at is filled, mostly with what makes sense, and data goes with it where it needs some.
  */
+import { NO_BYTES } from '../../base/bytes.js';
 import type { Chance } from '../../base/chance.js';
 import type { Command } from '../../scsi/command.js';
 import { COMMANDS } from '../../scsi/dispatch.js';
-import { drawData, LBAS_MAX, NO_DATA, writeField } from './draws.js';
+import { drawData, LBAS_MAX, writeField } from './draws.js';
 import { parametersOf } from './parameters.js';
 
 export interface DrawnCommand {
@@ -126,6 +127,6 @@ function drawNumber(chance: Chance): number {
 function withParameters(chance: Chance, cdb: Buffer, blockBytes: number): DrawnCommand {
   const list = parametersOf(chance, cdb, blockBytes);
   if (list === null)
-    return { cdb, dataOut: NO_DATA, dataInBytes: chance.pick([0, 36, 255, 255, 4096, 65536]) };
+    return { cdb, dataOut: NO_BYTES, dataInBytes: chance.pick([0, 36, 255, 255, 4096, 65536]) };
   return { cdb, dataOut: list, dataInBytes: 0 };
 }

@@ -3,7 +3,6 @@ import type { Chance } from '../../base/chance.js';
 
 /** Of a small unit, whatever its blocks are: most of what is drawn is on the medium. */
 export const LBAS_MAX = 2000;
-export const NO_DATA = Buffer.alloc(0);
 
 const PATTERNS = Buffer.alloc(1024 * 1024);
 for (let at = 0; at < PATTERNS.length; at += 4) PATTERNS.writeUInt32LE(Math.imul(at, 0x9e3779b1) >>> 0, at);

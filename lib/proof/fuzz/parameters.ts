@@ -2,11 +2,12 @@
  * Parameter lists that the device server takes: well-formed, and about what is there. Most of what they say is carried out,
  * so that what the mutator spoils of them is refused for its own sake.
  */
+import { NO_BYTES } from '../../base/bytes.js';
 import type { Chance } from '../../base/chance.js';
 import { unmapParameters } from '../../iscsi/initiator/cdb.js';
 import { DescriptorType, OWN_UNIT } from '../../scsi/copy/parameter-list.js';
 import { encodeTransportId } from '../../scsi/reservations/transport-id.js';
-import { drawData, LBAS_MAX, NO_DATA, writeField } from './draws.js';
+import { drawData, LBAS_MAX, writeField } from './draws.js';
 
 type DrawList = (chance: Chance, cdb: Buffer, blockBytes: number) => Buffer;
 
@@ -38,7 +39,7 @@ function unmapList(chance: Chance): Buffer {
 }
 
 function sanitizeList(chance: Chance, cdb: Buffer): Buffer {
-  if (((cdb[1] as number) & 0x1f) !== 0x01) return NO_DATA;
+  if (((cdb[1] as number) & 0x1f) !== 0x01) return NO_BYTES;
   const pattern = drawData(chance, chance.within(1, 16));
   return Buffer.concat([Buffer.from([1, 0, 0, pattern.length]), pattern]);
 }
@@ -47,7 +48,7 @@ function sanitizeList(chance: Chance, cdb: Buffer): Buffer {
 function modeList(chance: Chance, cdb: Buffer, blockBytes: number, headerBytes: number): Buffer {
   cdb[1] = 0x10; // PF
   const header = Buffer.alloc(headerBytes);
-  const descriptor = chance.happens(0.3) ? Buffer.alloc(8) : NO_DATA;
+  const descriptor = chance.happens(0.3) ? Buffer.alloc(8) : NO_BYTES;
   if (descriptor.length > 0) descriptor.writeUIntBE(blockBytes, 5, 3);
   header[headerBytes - 1] = descriptor.length;
   return Buffer.concat([header, descriptor, drawModePage(chance)]);

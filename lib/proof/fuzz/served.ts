@@ -5,6 +5,7 @@
  */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { NO_BYTES } from '../../base/bytes.js';
 import { Chance } from '../../base/chance.js';
 import { sleep, systemClock } from '../../base/clock.js';
 import { BlockferryError, describeError } from '../../base/errors.js';
@@ -47,7 +48,7 @@ export const KINDS: Readonly<
 
 const INQUIRY: DrawnCommand = {
   cdb: Buffer.concat([Buffer.from([0x12, 0, 0, 0, 36])], 16),
-  dataOut: Buffer.alloc(0),
+  dataOut: NO_BYTES,
   dataInBytes: 36,
 };
 

@@ -10,6 +10,7 @@ import { COMMAND_READ_BIT, COMMAND_WRITE_BIT, scsiCommandField } from '../../isc
 import { taskManagementField } from '../../iscsi/wire/task-management.js';
 import { CONTINUE_BIT } from '../../iscsi/wire/text.js';
 import { formatText } from '../../iscsi/wire/text-keys.js';
+import { NO_BYTES } from '../../base/bytes.js';
 import type { Chance } from '../../base/chance.js';
 import { targetIqn } from '../../base/iscsi-names.js';
 import { serialAdd } from '../../base/serial.js';
@@ -28,7 +29,6 @@ export interface Terms extends DigestChoice {
   readonly blockBytes: number;
 }
 
-const NOTHING = Buffer.alloc(0);
 const KEY = 7;
 
 type Topic = (talk: Talk) => Draft[];
@@ -84,7 +84,7 @@ export class Talk {
   }
 
   /** A NOP-Out for a number that may be missing: where it is not, it is outside of the window and ignored. */
-  nop(cmdSN: number | null, data: Buffer = NOTHING): Draft {
+  nop(cmdSN: number | null, data: Buffer = NO_BYTES): Draft {
     const header = this.request(Opcode.NOP_OUT, FINAL_BIT, cmdSN, data.length);
     header.writeUInt32BE(RESERVED_TAG, bhsField.targetTransferTag);
     return draft(header, data, cmdSN);
@@ -170,7 +170,7 @@ export class Talk {
     const header = this.request(Opcode.TASK_MANAGEMENT_REQUEST, FINAL_BIT | asked, cmdSN, 0);
     header.writeUInt32BE(referencedTaskTag, taskManagementField.referencedTaskTag);
     header.writeUInt32BE(serialAdd(this.cmdSN, -this.chance.below(3)), taskManagementField.refCmdSN);
-    return draft(header, NOTHING, cmdSN);
+    return draft(header, NO_BYTES, cmdSN);
   }
 
   texts(): Draft[] {
@@ -209,7 +209,7 @@ export class Talk {
     header.writeUInt32BE(RESERVED_TAG, bhsField.targetTransferTag);
     header.writeUInt32BE(this.chance.below(4), 40);
     header.writeUInt32BE(this.chance.below(4), 44);
-    return [draft(header, NOTHING)];
+    return [draft(header, NO_BYTES)];
   }
 
   /** The unit as it was at the start: reset, unreserved, its medium in, nothing protected. */
@@ -220,7 +220,7 @@ export class Talk {
     const clear = Buffer.alloc(24);
     clear[7] = KEY;
     const modes = Buffer.from([0, 0, 0, 0, 0x0a, 0x0a, 0, 0x10, 0, 0x40, 0, 0, 0, 0, 0, 0]);
-    const without = { dataOut: NOTHING, dataInBytes: 0 };
+    const without = { dataOut: NO_BYTES, dataInBytes: 0 };
     const commands: DrawnCommand[] = [
       { cdb: cdb(0x00), ...without },
       { cdb: cdb(0x00), ...without },

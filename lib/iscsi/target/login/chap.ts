@@ -11,6 +11,7 @@
  *
  * Whatever is wrong ends the login the same way: it does not tell a wrong name from a wrong secret.
  */
+import { NO_BYTES } from '../../../base/bytes.js';
 import type { Random } from '../../../base/random.js';
 import {
   chapResponse,
@@ -112,7 +113,7 @@ class ChapConversation implements SecurityConversation {
     // A name that nobody has takes as long as one that somebody has.
     const secret = account?.secret ?? this.challenge.toString('hex');
     const wanted = chapResponse(this.algorithm, this.identifier, secret, this.challenge);
-    const isRight = isSameResponse(response ?? Buffer.alloc(0), wanted);
+    const isRight = isSameResponse(response ?? NO_BYTES, wanted);
     if (!isRight || account === undefined || !this.mayUse(account)) return FAILED;
     const answers = this.answerTheirs(pairs);
     if (answers === null) return FAILED;

@@ -6,6 +6,7 @@
  *   each request complete ──▶ negotiate its keys ─▶ answer, transit when asked
  *   transit to full feature ▶ admit: what this initiator left is drained (I8) ─▶ last response ─▶ established
  */
+import { NO_BYTES } from '../../../base/bytes.js';
 import { describeError } from '../../../base/errors.js';
 import { sleep } from '../../../base/clock.js';
 import {
@@ -37,8 +38,6 @@ import {
 } from './checks.js';
 import { TARGET_OFFER } from './offer.js';
 import type { SecurityConversation } from './security.js';
-
-const NOTHING = Buffer.alloc(0);
 
 /** What a finished login hands over. */
 export interface EstablishedLogin {
@@ -87,7 +86,7 @@ export class LoginPhase {
   private waits = 0;
   private tagSent = false;
   /** What did not fit into the last response. */
-  private rest: Buffer = NOTHING;
+  private rest = NO_BYTES;
 
   constructor(
     private readonly context: PortalContext,
