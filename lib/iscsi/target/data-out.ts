@@ -13,8 +13,6 @@ import { ScsiStatus } from '../../scsi/task.js';
 import type { DataOutPdu } from '../wire/data-out.js';
 import { encodeR2t } from '../wire/r2t.js';
 import { RESERVED_TAG } from '../wire/opcodes.js';
-import { Span } from './buffer-pool.js';
-import { bytesOf } from './pdu-writer.js';
 import type { Session } from './session.js';
 import type { OutstandingR2t, Task } from './task.js';
 
@@ -174,28 +172,21 @@ function solicit(session: Session, task: Task): void {
 }
 
 function putR2t(session: Session, task: Task, r2t: OutstandingR2t): void {
-  const span = new Span();
-  session.writer.reserve(span, 0);
-  encodeR2t(
-    {
-      totalAHSLength: 0,
-      dataSegmentLength: 0,
-      lunHigh: task.lunHigh,
-      lunLow: task.lunLow,
-      initiatorTaskTag: task.initiatorTaskTag,
-      targetTransferTag: r2t.targetTransferTag,
-      statSN: session.nextStatSN,
-      expCmdSN: session.window.expCmdSN,
-      maxCmdSN: session.window.maxCmdSN,
-      r2tSN: task.r2tSN,
-      bufferOffset: r2t.start,
-      desiredDataTransferLength: r2t.end - r2t.start,
-    },
-    bytesOf(span),
-    span.start,
-  );
+  session.writer.put(encodeR2t, {
+    totalAHSLength: 0,
+    dataSegmentLength: 0,
+    lunHigh: task.lunHigh,
+    lunLow: task.lunLow,
+    initiatorTaskTag: task.initiatorTaskTag,
+    targetTransferTag: r2t.targetTransferTag,
+    statSN: session.nextStatSN,
+    expCmdSN: session.window.expCmdSN,
+    maxCmdSN: session.window.maxCmdSN,
+    r2tSN: task.r2tSN,
+    bufferOffset: r2t.start,
+    desiredDataTransferLength: r2t.end - r2t.start,
+  });
   task.r2tSN += 1;
-  session.writer.send(span, 0);
 }
 
 /** Is this PDU of the sequence that the task waits for? A late answer to something given up is not. */

@@ -4,8 +4,6 @@
  */
 import { AsyncEvent } from '../wire/opcodes.js';
 import { encodeAsyncMessage } from '../wire/async-message.js';
-import { Span } from './buffer-pool.js';
-import { bytesOf } from './pdu-writer.js';
 import type { Session } from './session.js';
 
 /**
@@ -57,25 +55,18 @@ function putAsyncMessage(
   parameter2: number,
   parameter3: number,
 ): void {
-  const span = new Span();
-  session.writer.reserve(span, 0);
-  encodeAsyncMessage(
-    {
-      totalAHSLength: 0,
-      dataSegmentLength: 0,
-      lunHigh: 0,
-      lunLow: 0,
-      statSN: session.takeStatSN(),
-      expCmdSN: session.window.expCmdSN,
-      maxCmdSN: session.window.maxCmdSN,
-      asyncEvent,
-      asyncVCode: 0,
-      parameter1,
-      parameter2,
-      parameter3,
-    },
-    bytesOf(span),
-    span.start,
-  );
-  session.writer.send(span, 0);
+  session.writer.put(encodeAsyncMessage, {
+    totalAHSLength: 0,
+    dataSegmentLength: 0,
+    lunHigh: 0,
+    lunLow: 0,
+    statSN: session.takeStatSN(),
+    expCmdSN: session.window.expCmdSN,
+    maxCmdSN: session.window.maxCmdSN,
+    asyncEvent,
+    asyncVCode: 0,
+    parameter1,
+    parameter2,
+    parameter3,
+  });
 }

@@ -1,12 +1,10 @@
 /** NOP-In (RFC 7143 11.19): the answer to a ping, a ping of ours, or just the news that the window has opened. */
+import { NO_BYTES } from '../../base/bytes.js';
 import { RESERVED_TAG } from '../wire/opcodes.js';
 import { encodeNopIn } from '../wire/nop.js';
 import type { RawLun } from '../wire/bhs.js';
-import { Span } from './buffer-pool.js';
-import { bytesOf } from './pdu-writer.js';
 import type { Session } from './session.js';
 
-const NOTHING = Buffer.alloc(0);
 const NO_LUN: RawLun = { lunHigh: 0, lunLow: 0 };
 
 /** Answers a NOP-Out with its own data; consumes a StatSN. */
@@ -16,12 +14,12 @@ export function putNopAnswer(session: Session, initiatorTaskTag: number, lun: Ra
 
 /** Asks the initiator for a sign of life. The LUN goes with the tag and comes back with it. */
 export function putPing(session: Session): void {
-  put(session, RESERVED_TAG, session.takeTransferTag(), NO_LUN, session.nextStatSN, NOTHING);
+  put(session, RESERVED_TAG, session.takeTransferTag(), NO_LUN, session.nextStatSN, NO_BYTES);
 }
 
 /** Tells ExpCmdSN and MaxCmdSN, and wants no answer. */
 export function putWindow(session: Session): void {
-  put(session, RESERVED_TAG, RESERVED_TAG, NO_LUN, session.nextStatSN, NOTHING);
+  put(session, RESERVED_TAG, RESERVED_TAG, NO_LUN, session.nextStatSN, NO_BYTES);
 }
 
 function put(
@@ -32,10 +30,8 @@ function put(
   statSN: number,
   data: Buffer,
 ): void {
-  const span = new Span();
-  session.writer.reserve(span, data.length);
-  const bytes = bytesOf(span);
-  encodeNopIn(
+  session.writer.put(
+    encodeNopIn,
     {
       ...lun,
       totalAHSLength: 0,
@@ -46,9 +42,6 @@ function put(
       expCmdSN: session.window.expCmdSN,
       maxCmdSN: session.window.maxCmdSN,
     },
-    bytes,
-    span.start,
+    data,
   );
-  data.copy(bytes, session.writer.dataStart(span));
-  session.writer.send(span, data.length);
 }

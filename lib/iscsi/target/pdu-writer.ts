@@ -5,6 +5,7 @@
  *   | BHS 48 | header digest 4? | data | padding 0–3 | data digest 4? |
  */
 import { assert } from '../../base/assert.js';
+import { NO_BYTES } from '../../base/bytes.js';
 import { MAP_DIGEST_BYTES, type PageMap } from '../../block/page-map.js';
 import { BHS_BYTES, DIGEST_BYTES, paddedLength } from '../wire/bhs.js';
 import { dataCrc32c, headerCrc32c, writeDigest } from '../wire/digests.js';
@@ -16,6 +17,8 @@ export class PduWriter {
   private headerDigest = false;
   private dataDigest = false;
   private readonly part = new Span();
+  /** Of the PDU that put() is at: it ends before another one begins. */
+  private readonly whole = new Span();
 
   constructor(readonly output: Output) {}
 
@@ -49,6 +52,16 @@ export class PduWriter {
     if (end !== span.end) this.output.trim(span, end);
     this.output.commit(span);
     this.output.endPdu();
+  }
+
+  /** Sends a PDU: the header that `encode` writes of `pdu`, and a copy of `data`. */
+  put<Pdu>(encode: (pdu: Pdu, bytes: Buffer, at: number) => void, pdu: Pdu, data: Buffer = NO_BYTES): void {
+    const { whole } = this;
+    this.reserve(whole, data.length);
+    const bytes = bytesOf(whole);
+    encode(pdu, bytes, whole.start);
+    if (data.length > 0) data.copy(bytes, this.dataStart(whole));
+    this.send(whole, data.length);
   }
 
   /** Reserves a header alone, for data that stands elsewhere; see sendApart. */

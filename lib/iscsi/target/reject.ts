@@ -1,17 +1,13 @@
 /** Reject (RFC 7143 11.17): refuses a PDU and returns its header, so that the initiator knows which one. */
 import { encodeReject } from '../wire/reject.js';
-import { Span } from './buffer-pool.js';
-import { bytesOf } from './pdu-writer.js';
 import type { Session } from './session.js';
 
 /** @param reason RejectReason. Consumes a StatSN. */
 export function putReject(session: Session, reason: number, bhs: Buffer): void {
-  const span = new Span();
   // With AHS it may be longer than what the initiator takes (13.12).
   const header = bhs.subarray(0, session.parameters.peerMaxRecvDataSegmentLength);
-  session.writer.reserve(span, header.length);
-  const bytes = bytesOf(span);
-  encodeReject(
+  session.writer.put(
+    encodeReject,
     {
       reason,
       totalAHSLength: 0,
@@ -21,9 +17,6 @@ export function putReject(session: Session, reason: number, bhs: Buffer): void {
       maxCmdSN: session.window.maxCmdSN,
       dataSN: 0,
     },
-    bytes,
-    span.start,
+    header,
   );
-  header.copy(bytes, session.writer.dataStart(span));
-  session.writer.send(span, header.length);
 }

@@ -2,13 +2,11 @@
  * SCSI Response: the end of a command that its last Data-In does not end (RFC 7143 11.4), and the residual count that
  * both carry. Nothing here decides which status a command gets.
  */
-import { putUint16 } from '../../base/bytes.js';
+import { NO_BYTES, putUint16 } from '../../base/bytes.js';
 import { ScsiStatus } from '../../scsi/task.js';
 import type { Sense } from '../../scsi/sense.js';
 import { ScsiResponseCode } from '../wire/opcodes.js';
 import { encodeScsiResponse } from '../wire/scsi.js';
-import { Span } from './buffer-pool.js';
-import { bytesOf } from './pdu-writer.js';
 import type { Session } from './session.js';
 import type { Task } from './task.js';
 
@@ -46,13 +44,10 @@ function putAborted(session: Session, task: Task): void {
 }
 
 function putResponse(session: Session, task: Task, status: number, sense: Sense | null): void {
-  const span = new Span();
-  const senseBytes = sense === null ? null : (session.target?.server.encodeSense(sense) ?? null);
-  const dataBytes = senseBytes === null ? 0 : SENSE_LENGTH_BYTES + senseBytes.length;
-  session.writer.reserve(span, dataBytes);
-  const bytes = bytesOf(span);
+  const data = sense === null ? NO_BYTES : senseData(session, sense);
   const residual = residualOf(task);
-  encodeScsiResponse(
+  session.writer.put(
+    encodeScsiResponse,
     {
       bidirectionalOverflow: false,
       bidirectionalUnderflow: false,
@@ -61,7 +56,7 @@ function putResponse(session: Session, task: Task, status: number, sense: Sense 
       response: ScsiResponseCode.COMPLETED,
       status,
       totalAHSLength: 0,
-      dataSegmentLength: dataBytes,
+      dataSegmentLength: data.length,
       initiatorTaskTag: task.initiatorTaskTag,
       snackTag: 0,
       statSN: session.takeStatSN(),
@@ -71,13 +66,16 @@ function putResponse(session: Session, task: Task, status: number, sense: Sense 
       bidirectionalReadResidualCount: 0,
       residualCount: Math.abs(residual),
     },
-    bytes,
-    span.start,
+    data,
   );
-  if (senseBytes !== null) {
-    const at = session.writer.dataStart(span);
-    putUint16(bytes, senseBytes.length, at);
-    senseBytes.copy(bytes, at + SENSE_LENGTH_BYTES);
-  }
-  session.writer.send(span, dataBytes);
+}
+
+/** SenseLength and sense data (RFC 7143 11.4.7). */
+function senseData({ target }: Session, sense: Sense): Buffer {
+  if (target === null) return NO_BYTES;
+  const bytes = target.server.encodeSense(sense);
+  const data = Buffer.allocUnsafe(SENSE_LENGTH_BYTES + bytes.length);
+  putUint16(data, bytes.length, 0);
+  bytes.copy(data, SENSE_LENGTH_BYTES);
+  return data;
 }

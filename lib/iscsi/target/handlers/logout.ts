@@ -7,9 +7,7 @@ import type { Timer } from '../../../base/clock.js';
 import { LOGOUT_FIN_AGE_MS } from '../../../base/limits.js';
 import { decodeLogoutRequest, encodeLogoutResponse, type LogoutRequestPdu } from '../../wire/logout.js';
 import { LogoutReason, LogoutResponseCode, RejectReason } from '../../wire/opcodes.js';
-import { Span } from '../buffer-pool.js';
 import type { PortalContext } from '../context.js';
-import { bytesOf } from '../pdu-writer.js';
 import { putReject } from '../reject.js';
 import type { Session } from '../session.js';
 
@@ -67,22 +65,15 @@ function leave(session: Session, pdu: LogoutRequestPdu, context: PortalContext):
 
 /** DefaultTime2Wait and DefaultTime2Retain are for what is lost; here nothing is, so 0 and 0 (11.15.3). */
 function putLogoutResponse(session: Session, pdu: LogoutRequestPdu, response: number): void {
-  const span = new Span();
-  session.writer.reserve(span, 0);
-  encodeLogoutResponse(
-    {
-      totalAHSLength: 0,
-      dataSegmentLength: 0,
-      response,
-      initiatorTaskTag: pdu.initiatorTaskTag,
-      statSN: session.takeStatSN(),
-      expCmdSN: session.window.expCmdSN,
-      maxCmdSN: session.window.maxCmdSN,
-      time2Wait: 0,
-      time2Retain: 0,
-    },
-    bytesOf(span),
-    span.start,
-  );
-  session.writer.send(span, 0);
+  session.writer.put(encodeLogoutResponse, {
+    totalAHSLength: 0,
+    dataSegmentLength: 0,
+    response,
+    initiatorTaskTag: pdu.initiatorTaskTag,
+    statSN: session.takeStatSN(),
+    expCmdSN: session.window.expCmdSN,
+    maxCmdSN: session.window.maxCmdSN,
+    time2Wait: 0,
+    time2Retain: 0,
+  });
 }

@@ -19,10 +19,8 @@ import {
   type TaskManagementRequestPdu,
 } from '../../wire/task-management.js';
 import { abortAll, abortTask } from '../abort.js';
-import { Span } from '../buffer-pool.js';
 import type { PortalContext } from '../context.js';
 import { drop } from '../departure.js';
-import { bytesOf } from '../pdu-writer.js';
 import { putReject } from '../reject.js';
 import type { Session } from '../session.js';
 import type { TaskFate, TaskGroup } from '../task.js';
@@ -184,20 +182,13 @@ function reset(
 }
 
 function putTaskManagementResponse(session: Session, pdu: TaskManagementRequestPdu, response: number): void {
-  const span = new Span();
-  session.writer.reserve(span, 0);
-  encodeTaskManagementResponse(
-    {
-      totalAHSLength: 0,
-      dataSegmentLength: 0,
-      response,
-      initiatorTaskTag: pdu.initiatorTaskTag,
-      statSN: session.takeStatSN(),
-      expCmdSN: session.window.expCmdSN,
-      maxCmdSN: session.window.maxCmdSN,
-    },
-    bytesOf(span),
-    span.start,
-  );
-  session.writer.send(span, 0);
+  session.writer.put(encodeTaskManagementResponse, {
+    totalAHSLength: 0,
+    dataSegmentLength: 0,
+    response,
+    initiatorTaskTag: pdu.initiatorTaskTag,
+    statSN: session.takeStatSN(),
+    expCmdSN: session.window.expCmdSN,
+    maxCmdSN: session.window.maxCmdSN,
+  });
 }

@@ -2,20 +2,17 @@
  * Text Request (RFC 7143 11.10): SendTargets, and the few keys that full feature phase knows. Long texts go on over
  * several PDUs with the C bit, either way.
  */
+import { NO_BYTES } from '../../../base/bytes.js';
 import { describeError } from '../../../base/errors.js';
 import { negotiate, type NegotiationState } from '../../wire/negotiation.js';
 import { LoginStage, RejectReason, RESERVED_TAG } from '../../wire/opcodes.js';
 import { decodeTextRequest, encodeTextResponse, type TextRequestPdu } from '../../wire/text.js';
 import { formatText, parseText, TextAssembler, type TextPair } from '../../wire/text-keys.js';
-import { Span } from '../buffer-pool.js';
 import type { PortalContext } from '../context.js';
 import { answerSendTargets } from '../discovery.js';
 import { TARGET_OFFER } from '../login/offer.js';
-import { bytesOf } from '../pdu-writer.js';
 import { putReject } from '../reject.js';
 import type { Session } from '../session.js';
-
-const NOTHING = Buffer.alloc(0);
 
 export function text(session: Session, bhs: Buffer, data: Buffer, context: PortalContext): void {
   const pdu = decodeTextRequest(bhs);
@@ -24,7 +21,7 @@ export function text(session: Session, bhs: Buffer, data: Buffer, context: Porta
     session.text = {
       assembler: new TextAssembler(),
       targetTransferTag: session.takeTransferTag(),
-      rest: NOTHING,
+      rest: NO_BYTES,
     };
   }
   const exchange = session.text;
@@ -34,7 +31,7 @@ export function text(session: Session, bhs: Buffer, data: Buffer, context: Porta
   if (exchange.rest.length > 0) return putNext(session, pdu);
   try {
     exchange.assembler.add(data);
-    if (pdu.continues) return putTextResponse(session, pdu, NOTHING, false, exchange.targetTransferTag);
+    if (pdu.continues) return putTextResponse(session, pdu, NO_BYTES, false, exchange.targetTransferTag);
     const answers = answer(session, parseText(exchange.assembler.take()), context);
     exchange.rest = formatText(answers);
   } catch (error) {
@@ -97,10 +94,8 @@ function putTextResponse(
   continues: boolean,
   targetTransferTag: number,
 ): void {
-  const span = new Span();
-  session.writer.reserve(span, data.length);
-  const bytes = bytesOf(span);
-  encodeTextResponse(
+  session.writer.put(
+    encodeTextResponse,
     {
       final: targetTransferTag === RESERVED_TAG,
       continues,
@@ -114,9 +109,6 @@ function putTextResponse(
       expCmdSN: session.window.expCmdSN,
       maxCmdSN: session.window.maxCmdSN,
     },
-    bytes,
-    span.start,
+    data,
   );
-  data.copy(bytes, session.writer.dataStart(span));
-  session.writer.send(span, data.length);
 }
