@@ -101,7 +101,7 @@ function openBalancing(member: ServingMember): Balancing {
 }
 
 function openService(member: ServingMember, balancing: Balancing): void {
-  const { options, closers, incarnation, waypoints, hub, registry, host, service, loop, memory } = member;
+  const { options, closers, incarnation, waypoints, hub, registry, host, service } = member;
   const destination = new Destination(host, options.clock, options.log, waypoints);
   closers.push(() => destination.close());
   service.open({
@@ -113,11 +113,9 @@ function openService(member: ServingMember, balancing: Balancing): void {
     loads: balancing.load.exchange,
     queries: {
       sessions: () => registry.list(),
-      volumes: () => [...host.all].map(({ record, epoch }) => ({ name: record.name, epoch })),
       links: () => hub.stats(),
       loads: () => balancing.load.answer(),
       trace: (question) => balancing.recorder.answer(question),
-      load: () => ({ eventLoop: { maxPauseMs: loop.maxPauseMs }, memory: memory.figures }),
     },
   });
   closers.push(() => service.close());

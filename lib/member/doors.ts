@@ -8,7 +8,7 @@ import { openStore } from '../group/open-store.js';
 import { systemDoors, type StorageDoors } from '../storage/doors.js';
 import { LoopPause } from './loop-pause.js';
 
-export type LoopWatch = Pick<LoopPause, 'maxPauseMs' | 'idleMs' | 'processorMs' | 'takeDelayMs' | 'close'>;
+export type LoopWatch = Pick<LoopPause, 'idleMs' | 'processorMs' | 'takeDelayMs' | 'close'>;
 
 export interface MemberDoors {
   readonly net: Net;

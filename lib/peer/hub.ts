@@ -40,7 +40,7 @@ export interface HubOptions {
   readonly net?: Net;
 }
 
-/** One open link, for status and metrics. */
+/** One open link, for those who look. */
 export interface HubLinkStats extends Readonly<LinkStats> {
   readonly member: string;
   readonly isDialled: boolean;

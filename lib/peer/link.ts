@@ -1,6 +1,6 @@
 /**
  * One connection between two processes, symmetrical once it is open: both ends send requests and answer those of the
- * other, many at a time, in any order. It frames, counts, and watches the time; who may be at the other end and what
+ * other, many at a time, in any order. It frames and watches the time; who may be at the other end and what
  * becomes of a member whose links break is association.ts's business.
  */
 import { assert } from '../base/assert.js';
@@ -158,7 +158,6 @@ export class Link implements FrameSink, AnswerSender {
   }
 
   private transmit(id: number, request: PeerRequest): void {
-    this.stats.requests += 1;
     const header = this.out.blank(request.type, request.payloadBytes);
     header.fua = request.fua;
     header.requestId = id;
@@ -193,7 +192,6 @@ export class Link implements FrameSink, AnswerSender {
     if (framed !== null && framed.length > INLINE_BYTES_MAX) {
       encodeHeader(header, framed, 0);
       if (this.withDigests) addDigests(framed, 0, payload);
-      this.stats.bytesOut += framed.length;
       this.outbox.appendLent(framed);
       this.sent();
     } else {
@@ -216,7 +214,6 @@ export class Link implements FrameSink, AnswerSender {
     const at = this.outbox.reserve(FRAME_HEADER_BYTES);
     encodeHeader(header, this.outbox.slab, at);
     this.outbox.appendMapped(map, offsetBytes, offsetBytes + lengthBytes);
-    this.stats.bytesOut += FRAME_HEADER_BYTES + lengthBytes;
     this.sent();
   }
 
@@ -240,13 +237,11 @@ export class Link implements FrameSink, AnswerSender {
 
   private write(header: FrameHeader, payload: Buffer): void {
     const isInline = payload.length <= INLINE_BYTES_MAX;
-    const bytes = FRAME_HEADER_BYTES + payload.length;
-    const at = this.outbox.reserve(isInline ? bytes : FRAME_HEADER_BYTES);
+    const at = this.outbox.reserve(FRAME_HEADER_BYTES + (isInline ? payload.length : 0));
     encodeHeader(header, this.outbox.slab, at);
     if (this.withDigests) addDigests(this.outbox.slab, at, payload);
     if (!isInline) this.outbox.append(payload);
     else if (payload.length > 0) payload.copy(this.outbox.slab, at + FRAME_HEADER_BYTES);
-    this.stats.bytesOut += bytes;
     this.sent();
   }
 
@@ -342,7 +337,6 @@ export class Link implements FrameSink, AnswerSender {
   private endRequest(header: FrameHeader, payload: Buffer): void {
     const charge = chargeOf(header.type, header.payloadBytes, header.lengthBytes);
     this.inService.began(header.type, charge);
-    this.stats.served += 1;
     this.owner.serve(
       new LinkRequest(this, this.member, this.incarnation, header, payload, charge, this.pool),
     );

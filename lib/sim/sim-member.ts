@@ -127,7 +127,7 @@ export class SimMember {
       openStore: () => Promise.resolve(store),
       isGone: (pid) => !world.isRunning(pid, this.host),
       watchLoop: () => ({
-        ...{ maxPauseMs: 0, idleMs: 0, processorMs: 0 },
+        ...{ idleMs: 0, processorMs: 0 },
         takeDelayMs: () => 0,
         close: () => undefined,
       }),

@@ -341,7 +341,7 @@ t.test(
       } as unknown as SessionRegistry,
       host: { all: [] } as unknown as VolumeHost,
       folder: { space: () => Promise.resolve({ usedBytes: 0, freeBytes: 0 }) },
-      loop: { maxPauseMs: 0, idleMs: 0, processorMs: 0, takeDelayMs: () => 0, close: () => undefined },
+      loop: { idleMs: 0, processorMs: 0, takeDelayMs: () => 0, close: () => undefined },
     });
     t.teardown(() => balancing.close());
     const decisionsOf = async (windows: number): Promise<Decision[]> => {

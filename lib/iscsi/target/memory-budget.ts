@@ -60,10 +60,9 @@ export class MemoryBudget {
     return this.held;
   }
 
-  /** For the metrics. */
-  get figures(): { heldBytes: number; peakBytes: number; budgetBytes: number; waitingSessions: number } {
-    const { held: heldBytes, peak: peakBytes, budgetBytes, line } = this;
-    return { heldBytes, peakBytes, budgetBytes, waitingSessions: line.length };
+  /** For those who look. */
+  get figures(): { peakBytes: number; waitingSessions: number } {
+    return { peakBytes: this.peak, waitingSessions: this.line.length };
   }
 
   /** So much that not even unasked data is kept any more. */
