@@ -27,8 +27,6 @@ export interface MembershipOptions {
   readonly isGone?: (pid: number) => boolean;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Default LEASE_TTL_MS. */
-  readonly ttlMs?: number;
 }
 
 export class Membership {
@@ -36,7 +34,6 @@ export class Membership {
   onLost: () => void = () => {};
   /** The member is in the group again, under a new lease. What it knew of routes may be old. */
   onRegained: () => void = () => {};
-  private readonly ttlMs: number;
   private readonly record: MemberRecord;
   private lease: StoreLease;
   private beatTimer: Timer | null = null;
@@ -51,7 +48,6 @@ export class Membership {
     record: MemberRecord,
     lease: StoreLease,
   ) {
-    this.ttlMs = options.ttlMs ?? LEASE_TTL_MS;
     this.record = record;
     this.lease = lease;
     this.schedule();
@@ -101,7 +97,7 @@ export class Membership {
   private schedule(): void {
     if (this.hasLeft) return;
     const { clock } = this.options;
-    const delayMs = this.isValid ? this.ttlMs / 3 : Math.min(RETRY_MS, this.ttlMs / 3);
+    const delayMs = this.isValid ? LEASE_TTL_MS / 3 : RETRY_MS;
     this.beatTimer = clock.after(delayMs, () => {
       this.beating = this.beat();
     });
@@ -142,10 +138,10 @@ export class Membership {
 async function takeName(
   store: GroupStore,
   record: MemberRecord,
-  { ttlMs = LEASE_TTL_MS, isGone = isProcessGone }: Pick<MembershipOptions, 'ttlMs' | 'isGone'>,
+  { isGone = isProcessGone }: Pick<MembershipOptions, 'isGone'>,
 ): Promise<StoreLease> {
   const key = keys.member(record.name);
-  const lease = await store.lease(ttlMs);
+  const lease = await store.lease(LEASE_TTL_MS);
   try {
     for (;;) {
       const entry = await store.get(key);

@@ -120,7 +120,7 @@ export class Batch {
         file,
         local,
         destination,
-        (_, status, detail) => transfer.mirrorFailed(status, detail),
+        (status, detail) => transfer.mirrorFailed(status, detail),
         this.context.strict,
       );
       const transfer: Transfer = new Transfer(interceptor, this.context);

@@ -38,7 +38,7 @@ interface Waiter {
 }
 
 /** Told when a mirrored write could not reach the destination. */
-export type DestinationFailure = (extent: Interceptor, status: number, detail: string) => void;
+export type DestinationFailure = (status: number, detail: string) => void;
 
 export class Interceptor implements ExtentSlot, IoPin {
   readonly dirty: DirtyMap;
@@ -145,7 +145,7 @@ export class Interceptor implements ExtentSlot, IoPin {
   }
 
   destinationFailed(status: number, detail: string): void {
-    this.onDestinationFailure(this, status, detail);
+    this.onDestinationFailure(status, detail);
   }
 
   /** Lets everything through again, the oldest first. */

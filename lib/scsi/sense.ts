@@ -63,10 +63,8 @@ const outcome = (senseKey: number, asc: number, ascq: number): Sense =>
 /** Every outcome Blockferry answers with (SPC-4 annex F.2). */
 export const SENSE = {
   NONE: outcome(SenseKey.NO_SENSE, 0x00, 0x00),
-  BECOMING_READY: outcome(SenseKey.NOT_READY, 0x04, 0x01),
   SANITIZE_IN_PROGRESS: outcome(SenseKey.NOT_READY, 0x04, 0x1b),
   MEDIUM_NOT_PRESENT: outcome(SenseKey.NOT_READY, 0x3a, 0x00),
-  LOGICAL_UNIT_COMMUNICATION_FAILURE: outcome(SenseKey.HARDWARE_ERROR, 0x08, 0x00),
   UNRECOVERED_READ_ERROR: outcome(SenseKey.MEDIUM_ERROR, 0x11, 0x00),
   /** "Sanitize command failed". */
   SANITIZE_FAILED: outcome(SenseKey.MEDIUM_ERROR, 0x31, 0x03),

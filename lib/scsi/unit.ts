@@ -27,8 +27,6 @@ export interface DiskIdentity {
   readonly vendor?: string;
   /** At most 16 characters. */
   readonly product?: string;
-  /** At most 4 characters. */
-  readonly revision?: string;
   /** Unit serial number (VPD 80h), printable ASCII. */
   readonly serial: string;
   /** Sixteen hexadecimal digits (VPD 83h). */
@@ -37,8 +35,6 @@ export interface DiskIdentity {
 }
 
 export interface DiskOptions {
-  /** What the medium likes to be written in (READ CAPACITY (16)); a page of the page cache by default. */
-  readonly physicalBlockBytes?: number;
   /** The medium can be ejected (RMB, SPC-4 6.4.2). */
   readonly removable?: boolean;
   /** No initiator may write, whatever the device would take: a move goes on writing to it. */
@@ -51,7 +47,10 @@ export interface DiskOptions {
   readonly transferBytesMax?: number;
 }
 
+/** Of the page cache: what the medium likes to be written in (READ CAPACITY (16)). */
 const PAGE_BYTES = 4096;
+/** PRODUCT REVISION LEVEL (SPC-4 6.4.2). */
+const REVISION = '0001';
 
 /** ASCII, cut or padded with blanks to `length`, as SPC-4 4.3.1 wants its text fields. */
 function paddedAscii(text: string, length: number): string {
@@ -128,7 +127,7 @@ export class DiskUnit {
     this.removable = options.removable ?? false;
     this.full = options.full ?? false;
     this.isProtected = device.readOnly || (options.readOnly ?? false);
-    const physicalBytes = Math.max(options.physicalBlockBytes ?? PAGE_BYTES, device.blockBytes);
+    const physicalBytes = Math.max(PAGE_BYTES, device.blockBytes);
     this.physicalExponent = Math.log2(physicalBytes / device.blockBytes);
     assert(Number.isInteger(this.physicalExponent), `physical block of ${physicalBytes} bytes`);
     this.transferBlocksMax = (options.transferBytesMax ?? TRANSFER_BYTES_MAX) / device.blockBytes;
@@ -137,7 +136,7 @@ export class DiskUnit {
     this.atomicBlocksMax = PAGE_BYTES / device.blockBytes;
     this.vendor = paddedAscii(identity.vendor ?? VENDOR_DEFAULT, 8);
     this.product = paddedAscii(identity.product ?? PRODUCT_DEFAULT, 16);
-    this.revision = paddedAscii(identity.revision ?? '0001', 4);
+    this.revision = paddedAscii(REVISION, 4);
     this.serial = identity.serial;
     this.naa = Buffer.from(identity.naa, 'hex');
     this.iqn = identity.iqn;

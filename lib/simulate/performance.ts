@@ -40,10 +40,7 @@ export interface Moment {
 export interface MemberMoment {
   /** Initiators' requests that its storage served. */
   readonly perSecond: number;
-  readonly storageBusy: number;
   readonly loopBusy: number;
-  /** What a request waits before the storage takes it. */
-  readonly storageWaitMs: number;
   /** At its storage, from submission to completion, the mean of initiators' requests. */
   readonly serviceMs: number;
 }
@@ -72,9 +69,7 @@ export function perform(
     volumes: ofVolumes,
     members: members.map((_, m) => ({
       perSecond: served[m] as number,
-      storageBusy: Math.min(utilisation[m] as number, 1),
       loopBusy: Math.min(utilisation[members.length + m] as number, 1),
-      storageWaitMs: waitMs[m] as number,
       serviceMs: (served[m] as number) > 0 ? (spentMs[m] as number) / (served[m] as number) : 0,
     })),
     copyBytesPerSecond: copies.map((_, i) => (perMs[active.length + i] as number) * 1000 * MOVE_COPY_BYTES),

@@ -219,7 +219,7 @@ t.test('I4: who cannot renew stops before its lease can have run out, and comes 
     },
   }) as GroupStore;
   const events: string[] = [];
-  const m1 = await Membership.join(flaky, member('m1', { clock, ttlMs: 6_000 }));
+  const m1 = await Membership.join(flaky, member('m1', { clock }));
   m1.onLost = () => events.push(`lost ${clock.now}`);
   m1.onRegained = () => events.push('regained');
   await clock.advance(20_000);
@@ -240,7 +240,7 @@ t.test('a lost lease is replaced by a new one', async (t) => {
   const clock = new HandClock();
   const store = makeStore(t, clock);
   const events: string[] = [];
-  const m1 = await Membership.join(store, member('m1', { clock, ttlMs: 6_000 }));
+  const m1 = await Membership.join(store, member('m1', { clock }));
   m1.onLost = () => events.push('lost');
   m1.onRegained = () => events.push('regained');
   // The process stands still for longer than its lease; others go on.
