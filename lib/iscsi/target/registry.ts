@@ -178,21 +178,13 @@ export class SessionRegistry {
   }
 
   /**
-   * Asks every session of `iqn` to leave (I7): 'ask' sends Asynchronous Message event 1, goes on serving, and drops who
-   * is still there after `deadlineSeconds`; 'drop' drops at once (event 2, Time2Wait 0), as is done to who would leave for good.
-   * @param onGone called once, when the last of them is gone: at once if there is none
+   * Asks every session of `iqn` to leave (I7): 'ask' sends Asynchronous Message event 1, goes on serving, and drops who is
+   * still there after `deadlineSeconds`; 'drop' drops at once (event 2, Time2Wait 0), as is done to who would leave for good.
    * @returns how many sessions there were
    */
-  requestLogout(iqn: string, deadlineSeconds: number, mode: HandoverMode, onGone?: () => void): number {
+  requestLogout(iqn: string, deadlineSeconds: number, mode: HandoverMode): number {
     const leaving = this.sessionsOf(iqn);
-    let left = leaving.length;
-    const gone = (): void => {
-      left -= 1;
-      if (left === 0) onGone?.();
-    };
-    if (left === 0) onGone?.();
     for (const session of leaving) {
-      session.whenGone(gone);
       session.markTold();
       if (mode === 'drop' || leavesForGood(session.identity.initiatorName)) this.dropSession(session);
       else this.askSession(session, deadlineSeconds);
