@@ -1,10 +1,8 @@
 /** A lean load in a process of its own, from the side of who asks for it; load-process.ts is the other side. */
-import { fork, type ChildProcess } from 'node:child_process';
 import { BlockferryError } from '../base/errors.js';
 import { sleep, systemClock } from '../base/clock.js';
-import { POOL_THREADS } from '../base/limits.js';
 import type { LoadSpec } from './lean-load.js';
-import { Running } from './process.js';
+import { forkSelf, type Running } from './process.js';
 import type { Scope } from './scope.js';
 
 export interface LoadOrder {
@@ -35,22 +33,8 @@ export const RANDOM_READ: LoadSpec = { queueDepth: 32, blockBytes: 4096, readPer
 /** Connections, pools and the just-in-time compiler settle in this time. */
 const WARM_UP_MS = 500;
 
-/** A forked server has the thread pool that the installed program gives itself. */
-const SERVER_ENV = { UV_THREADPOOL_SIZE: String(POOL_THREADS) };
-
-/** Forks this very program in another role (bin/bench.ts). */
-export function forkSelf(role: string, args: readonly string[] = []): ChildProcess {
-  const program = process.argv[1] ?? '';
-  const env = { ...process.env, ...SERVER_ENV };
-  return fork(program, [role, ...args], { env, stdio: ['ignore', 'inherit', 'pipe', 'ipc'] });
-}
-
 export class LoadClient {
-  private readonly running: Running;
-
-  private constructor(private readonly child: ChildProcess) {
-    this.running = new Running(child);
-  }
+  private constructor(private readonly running: Running) {}
 
   /** Logs in and starts the load; it ends with `scope` at the latest. */
   static async start(order: LoadOrder, scope: Scope): Promise<LoadClient> {
@@ -83,21 +67,15 @@ export class LoadClient {
 
   private ask(request: LoadRequest, kind: string): Promise<LoadAnswer> {
     const answer = this.expect(kind);
-    this.child.send(request);
+    this.running.child.send(request);
     return answer;
   }
 
   private async expect(kind: string): Promise<LoadAnswer> {
-    const answer = await new Promise<LoadAnswer>((resolve, reject) => {
-      const listen = (message: LoadAnswer): void => {
-        const isFailure = typeof message === 'object' && 'failed' in message;
-        if (!isFailure && message !== kind && !(typeof message === 'object' && kind in message)) return;
-        this.child.off('message', listen);
-        resolve(message);
-      };
-      this.child.on('message', listen);
-      this.running.whenEnded().then(() => reject(this.running.fault('ended')), reject);
-    });
+    const wanted = (message: unknown): boolean =>
+      message === kind ||
+      (typeof message === 'object' && message !== null && (kind in message || 'failed' in message));
+    const answer = (await this.running.nextMessage({ wanted })) as LoadAnswer;
     if (typeof answer === 'object' && 'failed' in answer) throw new BlockferryError('IO', answer.failed);
     return answer;
   }

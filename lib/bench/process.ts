@@ -2,13 +2,17 @@
  * Child processes of a benchmark: started, heard, and gone at the end whatever happens. A child that is still there when
  * this process exits is told to end.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { createServer, type AddressInfo } from 'node:net';
 import { BlockferryError } from '../base/errors.js';
 import { sleep, systemClock } from '../base/clock.js';
+import { POOL_THREADS } from '../base/limits.js';
+import { within } from './within.js';
 
 const STOP_PATIENCE_MS = 10_000;
 const READY_PATIENCE_MS = 60_000;
+/** Longer than any step of a child takes here, on the slowest machine: what has not come by then does not come. */
+const MESSAGE_MS_MAX = 30 * 60_000;
 const POLL_MS = 10;
 
 const alive = new Map<ChildProcess, NodeJS.Signals>();
@@ -78,6 +82,23 @@ export class Running {
     return JSON.parse(this.output.stdout.slice(0, this.output.stdout.indexOf('\n'))) as T;
   }
 
+  /**
+   * The next message of a forked child that is `wanted`. Rejects with IO when the child ends before it has come, or does not
+   * send it in time.
+   */
+  nextMessage({ msMax = MESSAGE_MS_MAX, wanted = (_: unknown): boolean => true } = {}): Promise<unknown> {
+    const said = new Promise<unknown>((resolve, reject) => {
+      const listen = (message: unknown): void => {
+        if (!wanted(message)) return;
+        this.child.off('message', listen);
+        resolve(message);
+      };
+      this.child.on('message', listen);
+      void this.gone.then(() => reject(this.fault('ended')));
+    });
+    return within(said, msMax, `${this.child.spawnfile} does not answer`);
+  }
+
   /** Sends a signal and waits for the end; one that does not go is killed. */
   async stop(): Promise<void> {
     if (this.hasEnded) return;
@@ -98,6 +119,16 @@ export class Running {
       `${this.child.spawnfile} ${what}: ${said === '' ? 'it said nothing' : said}`,
     );
   }
+}
+
+/** A forked server has the thread pool that the installed program gives itself. */
+const SERVER_ENV = { UV_THREADPOOL_SIZE: String(POOL_THREADS) };
+
+/** Forks this very program in another role (bin/bench.ts, bin/proof.ts). */
+export function forkSelf(role: string, args: readonly string[] = []): Running {
+  const program = process.argv[1] ?? '';
+  const env = { ...process.env, ...SERVER_ENV };
+  return new Running(fork(program, [role, ...args], { env, stdio: ['ignore', 'inherit', 'pipe', 'ipc'] }));
 }
 
 /** Runs a program to its end; rejects with what it said when it ends badly. @returns its stdout */

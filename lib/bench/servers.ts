@@ -4,10 +4,10 @@ import { fileURLToPath } from 'node:url';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { BlockferryError } from '../base/errors.js';
 import { sleep, systemClock } from '../base/clock.js';
+import { isProcessGone } from '../base/processes.js';
 import { ManageClient } from '../manage/client.js';
 import { GroupReady, type CreateMove, type MoveView } from '../manage/api.js';
-import { forkSelf } from './load-client.js';
-import { Running } from './process.js';
+import { Running, forkSelf } from './process.js';
 import type { Scope } from './scope.js';
 
 const PROGRAM = fileURLToPath(new URL('../../bin/blockferry.cjs', import.meta.url));
@@ -65,13 +65,9 @@ export async function startSlot(
 }
 
 async function startForked(role: string, args: readonly string[], scope: Scope): Promise<readonly string[]> {
-  const child = forkSelf(role, args);
-  const running = new Running(child);
+  const running = forkSelf(role, args);
   scope.defer(() => running.stop());
-  return new Promise((resolve, reject) => {
-    child.once('message', (urls: readonly string[]) => resolve(urls));
-    running.whenEnded().then(() => reject(running.fault('did not start')), reject);
-  });
+  return (await running.nextMessage()) as readonly string[];
 }
 
 export interface Group {
@@ -109,16 +105,9 @@ export async function startGroupAt(
   scope.defer(() => running.stop());
   const ready = GroupReady.parse(await running.readyJson());
   const { members: started, portal } = ready;
-  const dead = (): string[] => started.filter(({ pid }) => !isThere(pid)).map(({ name }) => name);
+  const isDead = ({ pid }: { pid: number }): boolean => pid === 0 || isProcessGone(pid); // 0: none runs
+  const dead = (): string[] => started.filter(isDead).map(({ name }) => name);
   return { client: new ManageClient(ready.manage), members: started, portal, folder: data, dead };
-}
-
-function isThere(pid: number): boolean {
-  try {
-    return pid !== 0 && process.kill(pid, 0); // 0: none runs
-  } catch {
-    return false;
-  }
 }
 
 /** Asks for a move and waits for its end. Rejects with IO when it does not end well. */

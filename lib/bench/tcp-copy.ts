@@ -4,8 +4,7 @@ import { open, rm } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import { systemClock } from '../base/clock.js';
-import { forkSelf } from './load-client.js';
-import { Running } from './process.js';
+import { forkSelf } from './process.js';
 import type { Scope } from './scope.js';
 
 const PIECE_BYTES = 1024 * 1024;
@@ -13,22 +12,15 @@ const PIECE_BYTES = 1024 * 1024;
 /** @returns seconds until the copy `to`, a new file, was durable */
 export async function secondsOfTcpCopy(from: string, to: string, scope: Scope): Promise<number> {
   await rm(to, { force: true });
-  const child = forkSelf('copy-process', [to]);
-  const running = new Running(child);
+  const running = forkSelf('copy-process', [to]);
   scope.defer(() => running.stop());
-  const heard = (): Promise<unknown> =>
-    new Promise((resolve, reject) => {
-      child.once('message', resolve);
-      running.whenEnded().then(() => reject(running.fault('ended')), reject);
-    });
-  const port = Number(await heard());
-  const durable = heard();
+  const port = Number(await running.nextMessage());
   const begunMs = systemClock.nowMs();
-  await pipeline(
+  const sent = pipeline(
     createReadStream(from, { highWaterMark: PIECE_BYTES }),
     connect({ host: '127.0.0.1', port }),
   );
-  await durable;
+  await Promise.all([sent, running.nextMessage()]);
   const seconds = (systemClock.nowMs() - begunMs) / 1000;
   await running.stop();
   return seconds;

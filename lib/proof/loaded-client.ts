@@ -1,8 +1,6 @@
 /** A loaded initiator in a process of its own, from the side of who asks for it; loaded-process.ts is the other side. */
-import { fork, type ChildProcess } from 'node:child_process';
-import { Running } from '../bench/process.js';
+import { forkSelf, type Running } from '../bench/process.js';
 import type { Scope } from '../bench/scope.js';
-import { within } from '../bench/within.js';
 import { BlockferryError } from '../base/errors.js';
 import type { ChapIdentity } from '../iscsi/initiator/chap.js';
 
@@ -52,18 +50,13 @@ export type LoadedAnswer = 'started' | 'renewed' | { mark: LoadedMark } | { verd
 type Failure = { failed: string };
 
 export class LoadedClient {
-  private constructor(
-    private readonly child: ChildProcess,
-    private readonly running: Running,
-  ) {}
+  private constructor(private readonly running: Running) {}
 
   /** The volume is filled and under load when it resolves; the process ends with `scope` at the latest. */
   static async start(order: LoadedOrder, scope: Scope): Promise<LoadedClient> {
-    const program = process.argv[1] ?? '';
-    const child = fork(program, ['loaded-process'], { stdio: ['ignore', 'inherit', 'pipe', 'ipc'] });
-    const running = new Running(child);
+    const running = forkSelf('loaded-process');
     scope.defer(() => running.stop());
-    const client = new LoadedClient(child, running);
+    const client = new LoadedClient(running);
     await client.ask({ start: order });
     return client;
   }
@@ -88,12 +81,9 @@ export class LoadedClient {
 
   /** One question at a time, so that the next message is its answer. */
   private async ask(request: LoadedRequest): Promise<LoadedAnswer> {
-    const answered = new Promise<LoadedAnswer | Failure>((resolve, reject) => {
-      this.child.once('message', (message) => resolve(message as LoadedAnswer | Failure));
-      this.child.send(request);
-      this.running.whenEnded().then(() => reject(this.running.fault('ended')), reject);
-    });
-    const answer = await within(answered, ANSWER_MS_MAX, 'a loaded initiator does not answer');
+    const answered = this.running.nextMessage({ msMax: ANSWER_MS_MAX });
+    this.running.child.send(request);
+    const answer = (await answered) as LoadedAnswer | Failure;
     if (typeof answer === 'object' && 'failed' in answer) throw new BlockferryError('IO', answer.failed);
     return answer;
   }

@@ -4,8 +4,8 @@ import { BlockferryError } from '../../base/errors.js';
 import { alwaysAtWork, LoopPause } from '../../member/loop-pause.js';
 import { alternately, ratio, type BenchCase } from '../case.js';
 import { dropFromCache, makeRandomImage } from '../images.js';
-import { forkSelf, measureRandomReads, type LoadFigures } from '../load-client.js';
-import { Running } from '../process.js';
+import { measureRandomReads, type LoadFigures } from '../load-client.js';
+import { forkSelf, type Running } from '../process.js';
 import type { Scope } from '../scope.js';
 import { startTgt } from '../tgt.js';
 
@@ -64,24 +64,17 @@ class ColdServer {
   ) {}
 
   static async start(image: string, scope: Scope): Promise<ColdServer> {
-    const running = new Running(forkSelf('cold-process', [image]));
+    const running = forkSelf('cold-process', [image]);
     scope.defer(() => running.stop());
-    const url = await nextMessage(running);
+    const url = await running.nextMessage();
     if (typeof url !== 'string') throw new BlockferryError('PROTOCOL', 'the server did not say its URL');
     return new ColdServer(running, url);
   }
 
   /** Since it was asked last. */
   async longestPauseMs(): Promise<number> {
-    const answer = nextMessage(this.running);
+    const answer = this.running.nextMessage();
     this.running.child.send('pause');
     return Number(await answer);
   }
-}
-
-function nextMessage(running: Running): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    running.child.once('message', resolve);
-    running.whenEnded().then(() => reject(running.fault('ended')), reject);
-  });
 }
