@@ -7,8 +7,8 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { sleep, systemClock } from '../lib/base/clock.js';
 import { formatSize } from '../lib/base/units.js';
+import { endOfMove } from '../lib/bench/servers.js';
 import { describeIoReport } from '../lib/cli/io-report.js';
 import { describeReport, moveReport } from '../lib/cli/follow-move.js';
 import { Initiator, Ledger, runFill, runLoad, runVerify } from '../lib/iscsi/initiator/index.js';
@@ -44,11 +44,7 @@ async function startGroup(dataFolder: string): Promise<{ child: ChildProcess; re
 }
 
 async function move(client: ManageClient, to: string): Promise<boolean> {
-  let view = await client.createMove({ volume: VOLUME, to });
-  while (view.state === 'active') {
-    await sleep(systemClock, 100);
-    view = await client.move(view.id);
-  }
+  const view = await endOfMove(client, await client.createMove({ volume: VOLUME, to }));
   say(
     view.state === 'done'
       ? describeReport(moveReport(view))
