@@ -2,7 +2,7 @@
  * The door to TCP: what the portal, the peer port and the initiator use of sockets, handed in where they are made, so
  * that a group can also run over a network that exists only in memory. It frames nothing and knows no protocol.
  */
-import { connect, createServer, isIPv6, type Socket } from 'node:net';
+import { connect, createServer, isIPv4, isIPv6, type Socket } from 'node:net';
 import { readInto } from './accepted-socket.js';
 import { BlockferryError, describeError, errnoOf } from './errors.js';
 
@@ -30,6 +30,12 @@ export function canonicalHost(host: string): string {
   if (mapped === null) return canonical;
   const [high, low] = [parseInt(mapped[1] ?? '', 16), parseInt(mapped[2] ?? '', 16)];
   return [high >>> 8, high & 0xff, low >>> 8, low & 0xff].join('.');
+}
+
+/** Whether no other machine reaches a numeric address, in any form: 127.0.0.0/8 and ::1. False of names, localhost too. */
+export function isLoopback(host: string): boolean {
+  const canonical = canonicalHost(host);
+  return canonical === '::1' || (isIPv4(canonical) && canonical.startsWith('127.'));
 }
 
 /** A wildcard is no address to be sent to: who has reached one of the machine's, `localHost`, gets to the rest by that. */

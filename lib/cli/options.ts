@@ -7,7 +7,7 @@ import { Option, type Command } from 'commander';
 import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
 import { MEMBER_NAME_PATTERN, VOLUME_NAME_PATTERN } from '../base/limits.js';
-import { canonicalHost } from '../base/net.js';
+import { canonicalHost, isLoopback } from '../base/net.js';
 import { parseDuration, parseSize } from '../base/units.js';
 import { sizeFaultOf, sizesOf } from '../group/volume-sizes.js';
 import type { CliDoor } from './door.js';
@@ -164,12 +164,6 @@ export const manageOptions = {
     })
     .pipe(z.url({ protocol: /^https?$/, error: 'is no http URL such as http://127.0.0.1:3280' })),
 };
-
-const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1)$/;
-
-export function isLoopback(hostText: string): boolean {
-  return LOOPBACK.test(hostText);
-}
 
 /**
  * An address that others can reach must be asked for by name, unless they have to authenticate.

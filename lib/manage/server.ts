@@ -13,7 +13,7 @@ import {
   MANAGE_REQUEST_DEADLINE_MS,
 } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
-import { canonicalHost, formatAddress, listenError } from '../base/net.js';
+import { canonicalHost, formatAddress, isLoopback, listenError } from '../base/net.js';
 import { CreateMove, CreateVolume, SetBalance, SetVolume, TraceAfter } from './api.js';
 import type { ManageDesk } from './desk.js';
 
@@ -145,7 +145,7 @@ function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
 function checkCaller(request: FastifyRequest, boundHost: string): void {
   const named = hostOf(request.headers.host ?? '');
   const bound = boundHost === '0.0.0.0' || boundHost === '::' ? isIP(named) !== 0 : named === boundHost;
-  if (!bound && !isLoopbackName(named)) {
+  if (!bound && named !== 'localhost' && !isLoopback(named)) {
     throw new BlockferryError('INVALID', `Host '${named}' is not this server`, 'use its numeric address');
   }
   const origin = request.headers.origin;
@@ -157,10 +157,6 @@ function checkCaller(request: FastifyRequest, boundHost: string): void {
 function hostOf(header: string): string {
   const name = header.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
   return canonicalHost(name.toLowerCase());
-}
-
-function isLoopbackName(name: string): boolean {
-  return name === 'localhost' || name === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
 }
 
 function sendError(reply: FastifyReply, error: unknown, log: Logger): FastifyReply {

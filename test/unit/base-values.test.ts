@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { isProcessGone } from '../../lib/base/processes.js';
 import { Bitmap } from '../../lib/base/bitmap.js';
 import { BlockferryError } from '../../lib/base/errors.js';
+import { isLoopback } from '../../lib/base/net.js';
 import { randomBelow, randomToken, SeededRandom, systemRandom } from '../../lib/base/random.js';
 import { serialAdd, serialDistance, serialLess, serialLessOrEqual } from '../../lib/base/serial.js';
 import { exactSize, formatSize, parseSize, wholeOf } from '../../lib/base/units.js';
@@ -211,6 +212,31 @@ await t.test('what is no size is wrong usage', async (t) => {
 
 await t.test('counts of options', async (t) => {
   t.equal(wholeOf('jobs', '1'), 1);
+await t.test('what no other machine can reach', async (t) => {
+  for (const near of [
+    '127.0.0.1',
+    '127.255.255.254',
+    '::1',
+    '0:0:0:0:0:0:0:1',
+    '::ffff:127.0.1.1',
+    '::FFFF:7f00:1',
+  ])
+    t.ok(isLoopback(near), near);
+  for (const far of [
+    '128.0.0.1',
+    '10.0.0.127',
+    '0.0.0.0',
+    '::',
+    '::127.0.0.1',
+    '::ffff:10.0.0.1',
+    '::1%lo',
+    'fe80::1',
+  ])
+    t.notOk(isLoopback(far), far);
+  for (const name of ['', 'localhost', '127.example.org', '127.0.0', '127.0.0.256', '127.0.0.1:80', '[::1]'])
+    t.notOk(isLoopback(name), `'${name}' is no address`);
+});
+
   t.equal(wholeOf('seed', '0', 0), 0);
   t.throws(() => wholeOf('jobs', '0'), { code: 'USAGE', message: /--jobs '0' is no whole number from 1 on/ });
   for (const text of ['', ' ', 'x', '-1', '1.5', 'Infinity', String(2 ** 53)])
