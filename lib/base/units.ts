@@ -3,19 +3,23 @@ import { BlockferryError } from './errors.js';
 
 const SUFFIXES = ['', 'K', 'M', 'G', 'T', 'P'];
 
-/** Parses "10G" into bytes. Throws USAGE for anything that is not a whole positive number of bytes below 2^53. */
-export function parseSize(text: string): number {
+/** "10G" in bytes; null for anything that is not a whole positive number of bytes below 2^53. */
+export function sizeOf(text: string): number | null {
   const match = /^(\d{1,16}(?:\.\d{1,6})?)([KMGTP]?)(?:i?B)?$/i.exec(text.trim());
   const bytes =
     match === null ? NaN : Number(match[1]) * 1024 ** SUFFIXES.indexOf((match[2] ?? '').toUpperCase());
-  if (!Number.isSafeInteger(bytes) || bytes <= 0) {
-    throw new BlockferryError(
-      'USAGE',
-      `'${text}' is not a size`,
-      'write a size like 512, 64K, 10G (powers of 1024)',
-    );
-  }
-  return bytes;
+  return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : null;
+}
+
+/** The same of the option `name`. Throws USAGE, with that name, for anything else. */
+export function parseSize(name: string, text: string): number {
+  const bytes = sizeOf(text);
+  if (bytes !== null) return bytes;
+  throw new BlockferryError(
+    'USAGE',
+    `--${name} '${text}' is not a size`,
+    'write a size like 512, 64K, 10G (powers of 1024)',
+  );
 }
 
 /** Bytes as people read them: the largest unit that keeps at most four digits, one decimal where it matters. */

@@ -68,7 +68,7 @@ function readOptions(args: readonly string[]): Options {
   return {
     rounds: wholeOf('rounds', values.rounds),
     seconds: wholeOf('seconds', values.seconds),
-    imageBytes: parseSize(values.size),
+    imageBytes: parseSize('size', values.size),
     only: values.only.split(/[\s,]+/).filter((id) => id !== ''),
     outFolder: resolve(values.out),
     isScale: positionals[0] === 'scale',

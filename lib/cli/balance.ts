@@ -2,7 +2,6 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { DEFAULT_SETTINGS, DEMONSTRATION_SETTINGS, POLICIES, SettingBounds } from '../balance/settings.js';
-import { BlockferryError } from '../base/errors.js';
 import { LABEL_PATTERN, MEMBER_NAME_PATTERN } from '../base/limits.js';
 import { MemberWeight, type BalanceView, type SetBalance } from '../manage/api.js';
 import { ManageClient } from '../manage/client.js';
@@ -13,6 +12,7 @@ import {
   flag,
   manageOptions,
   parseOptions,
+  refuseBoth,
   repeated,
   wholeNumber,
   withManage,
@@ -102,13 +102,7 @@ export function addBalance(program: Command, door: CliDoor): void {
 
 async function balance(door: CliDoor, raw: Record<string, unknown>): Promise<void> {
   const options = parseOptions(Options, raw);
-  if (options.wholeVolumes && options.splitVolumes) {
-    throw new BlockferryError(
-      'USAGE',
-      '--whole-volumes and --split-volumes exclude each other',
-      'give one of them',
-    );
-  }
+  refuseBoth('whole-volumes', options.wholeVolumes, 'split-volumes', options.splitVolumes);
   const wanted = wantedOf(options);
   const client = new ManageClient(options.manage);
   const view = wanted === null ? await client.balance() : await client.setBalance(wanted);

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
 import { INITIATOR_TASKS_MAX } from '../base/limits.js';
+import { sizeOf } from '../base/units.js';
 import { Initiator } from '../iscsi/initiator/initiator.js';
 import { parseIscsiUrl } from '../iscsi/initiator/url.js';
 import { runFill, runLoad, runVerify, type LoadOptions, type Progress } from '../iscsi/initiator/workload.js';
@@ -10,7 +11,7 @@ import type { WorkloadReport } from '../iscsi/initiator/report.js';
 import { readChapIdentity, withChap } from './chap.js';
 import type { CliDoor } from './door.js';
 import { describeIoReport } from './io-report.js';
-import { flag, parseOptions, size, whole, withJson } from './options.js';
+import { flag, parseOptions, refuseBoth, size, whole, withJson } from './options.js';
 import { emit, plural } from './output.js';
 
 type Verb = 'fill' | 'verify' | 'load';
@@ -18,8 +19,8 @@ type Verb = 'fill' | 'verify' | 'load';
 /** FROM-TO in sizes, TO excluded. */
 const byteRange = z.string().transform((text, context) => {
   const [from = '', to = '', ...more] = text.split('-');
-  const offsetBytes = from === '0' ? 0 : size.parse(from);
-  const endBytes = to === '' ? NaN : size.parse(to);
+  const offsetBytes = from === '0' ? 0 : (sizeOf(from) ?? NaN);
+  const endBytes = sizeOf(to) ?? NaN;
   if (more.length === 0 && endBytes > offsetBytes)
     return { offsetBytes, lengthBytes: endBytes - offsetBytes };
   context.addIssue({ code: 'custom', message: 'is no range of bytes such as 64M-1G' });
@@ -126,7 +127,7 @@ async function runIo(door: CliDoor, verb: Verb, url: string, options: IoOptions)
 function workloadOptions(door: CliDoor, verb: Verb, options: IoOptions): LoadOptions {
   refuseBoth('size', options.size, 'range', options.range);
   refuseBoth('read-percent', options.readPercent, 'mix', options.mix);
-  refuseBoth('random', options.random || undefined, 'sequential', options.sequential || undefined);
+  refuseBoth('random', options.random, 'sequential', options.sequential);
   const blockBytes = options.blockSize ?? BLOCK_BYTES[verb];
   const workload: LoadOptions = { queueDepth: options.queueDepth, blockBytes, ...options.range };
   if (options.size !== undefined) workload.lengthBytes = options.size;
@@ -142,12 +143,6 @@ function workloadOptions(door: CliDoor, verb: Verb, options: IoOptions): LoadOpt
   if (door.stderr.isTTY === true && !options.json)
     workload.onProgress = (progress) => showProgress(door, progress);
   return workload;
-}
-
-/** Of two that were given one would be dropped in silence. */
-function refuseBoth(option: string, value: unknown, other: string, otherValue: unknown): void {
-  if (value === undefined || otherValue === undefined) return;
-  throw new BlockferryError('USAGE', `--${option} and --${other} exclude each other`, 'give one of them');
 }
 
 function showProgress(door: CliDoor, progress: Progress): void {

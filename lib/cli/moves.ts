@@ -1,12 +1,11 @@
 /** blockferry moves: what is on its way, what has arrived, what failed and why. */
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { BlockferryError } from '../base/errors.js';
 import { formatSize } from '../base/units.js';
 import type { MoveView } from '../manage/api.js';
 import { ManageClient } from '../manage/client.js';
 import type { CliDoor } from './door.js';
-import { flag, manageOptions, parseOptions, withManage } from './options.js';
+import { flag, manageOptions, parseOptions, refuseBoth, withManage } from './options.js';
 import { describeDecisions } from './explain.js';
 import { emit, table } from './output.js';
 
@@ -19,9 +18,7 @@ export function addMoves(program: Command, door: CliDoor): void {
     .action(async (raw: Record<string, unknown>) => {
       const { json, manage, cancel, explain } = parseOptions(Options, raw);
       const client = new ManageClient(manage);
-      if (explain && cancel !== undefined) {
-        throw new BlockferryError('USAGE', '--explain and --cancel exclude each other', 'give one of them');
-      }
+      refuseBoth('explain', explain, 'cancel', cancel);
       if (explain) emit(door, json, await client.decisions(), describeDecisions);
       else if (cancel === undefined) emit(door, json, await client.moves(), moveTable);
       else emit(door, json, await client.cancelMove(cancel), (move) => moveTable([move]));

@@ -8,14 +8,20 @@ import { z } from 'zod';
 import { BlockferryError } from '../base/errors.js';
 import { MEMBER_NAME_PATTERN, VOLUME_NAME_PATTERN } from '../base/limits.js';
 import { canonicalHost, isLoopback } from '../base/net.js';
-import { parseDuration, parseSize } from '../base/units.js';
+import { parseDuration, sizeOf } from '../base/units.js';
 import { sizeFaultOf, sizesOf } from '../group/volume-sizes.js';
 import type { CliDoor } from './door.js';
 import { parseKind } from './kind.js';
 
 export const DEFAULT_MANAGE_URL = 'http://127.0.0.1:3280';
 
-export const size = z.string().transform(parseSize);
+const SIZE_FAULT = 'is not a size such as 512, 64K or 10G (powers of 1024)';
+export const size = z.string().transform((text, context) => {
+  const bytes = sizeOf(text);
+  if (bytes !== null) return bytes;
+  context.addIssue({ code: 'custom', message: SIZE_FAULT });
+  return z.NEVER;
+});
 /** In milliseconds. */
 export const duration = z.string().transform((text, context) => {
   const ms = parseDuration(text);
@@ -88,15 +94,15 @@ export const volumeAndSize = z.string().transform((text, context) => {
   const [name = '', sizeText = '', ...more] = first.split('=');
   const isVolume = more.length === 0 && VOLUME_NAME_PATTERN.test(name) && sizeText !== '';
   const kind = isVolume ? parseKind(words) : 'is not NAME=SIZE such as disk=1G';
-  if (typeof kind !== 'string') {
-    const sizeBytes = parseSize(sizeText);
-    const fault = sizeFaultOf(sizesOf(sizeBytes, kind.blockSize));
-    if (fault === null) return { name, sizeBytes, kind };
-    context.addIssue({ code: 'custom', message: `cannot be: ${fault.what}; ${fault.hint}` });
+  const refuse = (message: string): never => {
+    context.addIssue({ code: 'custom', message });
     return z.NEVER;
-  }
-  context.addIssue({ code: 'custom', message: kind });
-  return z.NEVER;
+  };
+  if (typeof kind === 'string') return refuse(kind);
+  const sizeBytes = sizeOf(sizeText);
+  if (sizeBytes === null) return refuse(`has '${sizeText}', which ${SIZE_FAULT}`);
+  const fault = sizeFaultOf(sizesOf(sizeBytes, kind.blockSize));
+  return fault === null ? { name, sizeBytes, kind } : refuse(`cannot be: ${fault.what}; ${fault.hint}`);
 });
 
 /** Of an issue whose value may hold a secret: it is not repeated. */
@@ -164,6 +170,13 @@ export const manageOptions = {
     })
     .pipe(z.url({ protocol: /^https?$/, error: 'is no http URL such as http://127.0.0.1:3280' })),
 };
+
+/** Of two that were given one would be dropped in silence. A flag that is off was not given. */
+export function refuseBoth(option: string, value: unknown, other: string, otherValue: unknown): void {
+  const isGiven = (one: unknown): boolean => one !== undefined && one !== false;
+  if (!isGiven(value) || !isGiven(otherValue)) return;
+  throw new BlockferryError('USAGE', `--${option} and --${other} exclude each other`, 'give one of them');
+}
 
 /**
  * An address that others can reach must be asked for by name, unless they have to authenticate.

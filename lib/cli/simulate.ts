@@ -21,7 +21,7 @@ import { readTrace } from '../simulate/trace/read.js';
 import { traceScenario } from '../simulate/trace/scenario.js';
 import type { Scenario } from '../simulate/world.js';
 import type { CliDoor } from './door.js';
-import { flag, parseOptions, whole, withJson } from './options.js';
+import { flag, parseOptions, refuseBoth, whole, withJson } from './options.js';
 import { describeJudgement, describeRuns, describeScale, type SimulationReport } from './simulate-text.js';
 import { emit } from './output.js';
 
@@ -68,10 +68,8 @@ export function addSimulate(program: Command, door: CliDoor): void {
 
 async function run(door: CliDoor, options: SimulateOptions): Promise<void> {
   const { hours, seconds, configurations, scale } = options;
-  if (hours !== undefined && seconds !== undefined)
-    throw new BlockferryError('USAGE', '--hours and --seconds exclude each other', 'give one of them');
-  if (configurations !== undefined && scale)
-    throw new BlockferryError('USAGE', '--configurations and --scale exclude each other', 'give one of them');
+  refuseBoth('hours', hours, 'seconds', seconds);
+  refuseBoth('configurations', configurations, 'scale', scale);
   await refuseReport(options.report);
   if (scale) await runScale(door, options);
   else if (configurations !== undefined) await runJudge(door, options, configurations);

@@ -17,6 +17,7 @@ import {
   memberName,
   parseArgument,
   parseOptions,
+  refuseBoth,
   repeated,
   size,
   volumeName,
@@ -105,8 +106,7 @@ function refuseSizes({ size, blockSize, extentSize }: z.infer<typeof Create>): v
 
 async function set(door: CliDoor, name: string, raw: Record<string, unknown>): Promise<void> {
   const { json, manage, pin, unpin, label } = parseOptions(SetOptions, raw);
-  if (pin && unpin)
-    throw new BlockferryError('USAGE', '--pin and --unpin exclude each other', 'give one of them');
+  refuseBoth('pin', pin, 'unpin', unpin);
   if (!pin && !unpin && label.length === 0)
     throw new BlockferryError('USAGE', 'nothing to set', 'give --pin, --unpin or --label KEY=VALUE');
   const wanted: SetVolume = { labels: Object.fromEntries(label) };

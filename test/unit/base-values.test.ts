@@ -9,7 +9,7 @@ import { BlockferryError } from '../../lib/base/errors.js';
 import { isLoopback } from '../../lib/base/net.js';
 import { randomBelow, randomToken, SeededRandom, systemRandom } from '../../lib/base/random.js';
 import { serialAdd, serialDistance, serialLess, serialLessOrEqual } from '../../lib/base/serial.js';
-import { exactSize, formatSize, parseSize, wholeOf } from '../../lib/base/units.js';
+import { exactSize, formatSize, parseSize, sizeOf, wholeOf } from '../../lib/base/units.js';
 import { until } from '../support/wait.js';
 
 const SEED = 20261123;
@@ -172,15 +172,16 @@ await t.test('sizes are read as powers of 1024', async (t) => {
       const bytes = count * 1024 ** power;
       const suffix = suffixes[power] ?? '';
       return (
-        parseSize(`${count}${suffix}`) === bytes &&
-        parseSize(` ${count}${suffix.toLowerCase()}iB `) === bytes &&
+        sizeOf(`${count}${suffix}`) === bytes &&
+        sizeOf(` ${count}${suffix.toLowerCase()}iB `) === bytes &&
         formatSize(bytes) === `${count}${suffix}`
       );
     }),
     parameters,
   );
-  t.equal(parseSize('1.5G'), 1536 * 1024 * 1024);
-  t.equal(parseSize('512'), 512);
+  t.equal(sizeOf('1.5G'), 1536 * 1024 * 1024);
+  t.equal(sizeOf('512'), 512);
+  t.equal(parseSize('size', '64K'), 65_536);
 });
 
 await t.test('a size that was formatted is read back within a twentieth', async () => {
@@ -195,7 +196,7 @@ await t.test('a size that was formatted is read back within a twentieth', async 
 });
 
 await t.test('an exact size is read back as it was', async () => {
-  const exact = (bytes: number): boolean => parseSize(exactSize(bytes)) === bytes;
+  const exact = (bytes: number): boolean => sizeOf(exactSize(bytes)) === bytes;
   fc.assert(fc.property(fc.integer({ min: 1, max: 2 ** 50 }), exact), parameters);
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 5000 }), (count) => exact(count * 2 ** 20)),
@@ -205,13 +206,12 @@ await t.test('an exact size is read back as it was', async () => {
 
 await t.test('what is no size is wrong usage', async (t) => {
   for (const text of ['', '0', '-1', '1.5', '0.3K', '10X', 'K', '1e3', '0x10', '9999999P', '1 G', 'NaN']) {
-    t.throws(() => parseSize(text), BlockferryError, `'${text}'`);
-    t.throws(() => parseSize(text), { code: 'USAGE' }, `'${text}'`);
+    t.equal(sizeOf(text), null, `'${text}'`);
+    t.throws(() => parseSize('size', text), BlockferryError, `'${text}'`);
+    t.throws(() => parseSize('size', text), { code: 'USAGE', message: `--size '${text}' is not a size` });
   }
 });
 
-await t.test('counts of options', async (t) => {
-  t.equal(wholeOf('jobs', '1'), 1);
 await t.test('what no other machine can reach', async (t) => {
   for (const near of [
     '127.0.0.1',
@@ -237,6 +237,8 @@ await t.test('what no other machine can reach', async (t) => {
     t.notOk(isLoopback(name), `'${name}' is no address`);
 });
 
+await t.test('counts of options', async (t) => {
+  t.equal(wholeOf('jobs', '1'), 1);
   t.equal(wholeOf('seed', '0', 0), 0);
   t.throws(() => wholeOf('jobs', '0'), { code: 'USAGE', message: /--jobs '0' is no whole number from 1 on/ });
   for (const text of ['', ' ', 'x', '-1', '1.5', 'Infinity', String(2 ** 53)])

@@ -61,8 +61,8 @@ function readOptions(args: readonly string[]) {
   return {
     by,
     handovers: wholeOf('handovers', values.handovers),
-    sizeBytes: parseSize(values.size),
-    convergeBytes: values.converge === '0' ? 0 : parseSize(values.converge),
+    sizeBytes: parseSize('size', values.size),
+    convergeBytes: values.converge === '0' ? 0 : parseSize('converge', values.converge),
     queueDepth: wholeOf('queue-depth', values['queue-depth']),
     folder: resolve(values.folder),
     json: values.json,
