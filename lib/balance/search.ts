@@ -5,8 +5,7 @@
 import type { VolumeLoad } from '../load/vector.js';
 import type { Candidate, VolumePicture } from './contract.js';
 import { MOVE_FIXED_BYTES } from './cost.js';
-import type { Draft, Option } from './draft.js';
-import { fits } from './draft.js';
+import { fits, type Draft, type Option } from './draft.js';
 import { bestRange, heatOf, withoutCooling } from './ranges.js';
 import { figure } from './rule.js';
 import { requestsOf, type MemberLoad } from './standing.js';

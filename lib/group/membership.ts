@@ -10,8 +10,6 @@ import { isProcessGone } from '../base/processes.js';
 import { MemberRecord, formatRecord, keys, parseRecord } from './records.js';
 import type { GroupStore, StoreLease } from './store.js';
 
-export { GroupView, type MemberChange } from './group-view.js';
-
 /** How soon a member that has lost its lease, or the store, tries again. */
 const RETRY_MS = 500;
 

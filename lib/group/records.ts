@@ -290,6 +290,7 @@ export const keys = {
   creation: (volume: string) => `creations/${volume}`,
   targetPorts: 'target-ports',
   reservations: 'reservations/',
+  reservation: (volume: string) => `reservations/${volume}`,
   units: 'units/',
   unit: (volume: string) => `units/${volume}`,
   balances: 'balance/',
@@ -299,7 +300,6 @@ export const keys = {
   placement: (volume: string) => `placements/${volume}`,
   decisions: 'decisions/',
   decision: (id: string) => `decisions/${id}`,
-  reservation: (volume: string) => `reservations/${volume}`,
 };
 
 /** Null where the entry is no such record: for lists, of which one bad entry must not be in the way of the others. */

@@ -2,8 +2,7 @@
  * The watches of one open store: told that there may be something new, it reads the history and gives every watcher what
  * is new to it, one call per revision, in order. It does not know where news come from.
  */
-import type { ChangeRow } from './ledger.js';
-import { toEvents } from './ledger.js';
+import { toEvents, type ChangeRow } from './ledger.js';
 import type { StoreWatch, StoreWatcher } from './store.js';
 
 /** A stretch of history, read at one revision. */

@@ -5,7 +5,7 @@ import { LOADS_BYTES_MAX, STALE_WINDOWS, STALE_WINDOWS_GOSSIP } from '../base/li
 import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import { DEFAULT_SETTINGS } from '../balance/settings.js';
-import type { GroupView } from '../group/membership.js';
+import type { GroupView } from '../group/group-view.js';
 import type { SessionRegistry } from '../iscsi/target/registry.js';
 import { excerptOf, LoadBoard } from '../load/board.js';
 import { isDirect } from '../load/gossip.js';

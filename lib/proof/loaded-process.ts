@@ -3,8 +3,14 @@
  * since the mark before. Told what to do by messages; loaded-client.ts is the other side.
  */
 import { describeError } from '../base/errors.js';
-import { Initiator, Ledger, runLoad, runVerify } from '../iscsi/initiator/index.js';
-import type { LoadedUnit, WorkloadReport } from '../iscsi/initiator/index.js';
+import {
+  Initiator,
+  Ledger,
+  runLoad,
+  runVerify,
+  type LoadedUnit,
+  type WorkloadReport,
+} from '../iscsi/initiator/index.js';
 import { fillWhole } from './filled.js';
 import { LibiscsiUnit } from './libiscsi.js';
 import type { LoadedAnswer, LoadedMark, LoadedOrder, LoadedRequest, LoadedVerdict } from './loaded-client.js';

@@ -1,6 +1,6 @@
 /** The group portal of a simulated world: the shipped portal and its directory, in a process of its own that can die. */
 import { Chance } from '../base/chance.js';
-import { GroupView } from '../group/membership.js';
+import { GroupView } from '../group/group-view.js';
 import { LoopTurns } from '../base/loop-turns.js';
 import { BusyPoll } from '../iscsi/target/busy-poll.js';
 import { Portal } from '../iscsi/target/portal.js';

@@ -20,12 +20,8 @@ import {
   type WantedVolume,
 } from '../../lib/group/admin.js';
 import { Creations, listCreations, refuseIfFailed } from '../../lib/group/creations.js';
-import {
-  GroupView,
-  Membership,
-  type MemberChange,
-  type MembershipOptions,
-} from '../../lib/group/membership.js';
+import { GroupView, type MemberChange } from '../../lib/group/group-view.js';
+import { Membership, type MembershipOptions } from '../../lib/group/membership.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { openStore } from '../../lib/group/open-store.js';
 import {

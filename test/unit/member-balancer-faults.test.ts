@@ -14,7 +14,7 @@ import {
   putDecision,
   setBalance,
 } from '../../lib/group/admin.js';
-import type { GroupView } from '../../lib/group/membership.js';
+import type { GroupView } from '../../lib/group/group-view.js';
 import { BalanceRecord, type MoveRecord, keys } from '../../lib/group/records.js';
 import type { SessionRegistry } from '../../lib/iscsi/target/registry.js';
 import { GroupDesk } from '../../lib/manage/group-desk.js';

@@ -120,6 +120,9 @@ export interface SenseSummary {
   readonly ascq: number;
 }
 
+/** SENSE KEY (SPC-4 4.5.6). */
+const UNIT_ATTENTION = 0x6;
+
 /** Fixed (70h, 71h) and descriptor (72h, 73h) sense data (SPC-4 4.5); undefined when there is none. */
 export function parseSense(sense: Buffer): SenseSummary | undefined {
   const code = (sense[0] ?? 0) & 0x7f;
@@ -128,6 +131,11 @@ export function parseSense(sense: Buffer): SenseSummary | undefined {
   }
   if (code < 0x70 || sense.length < 14) return undefined;
   return { key: uint8(sense, 2) & 15, asc: uint8(sense, 12), ascq: uint8(sense, 13) };
+}
+
+/** Something has changed: the command was not done, and may be sent again. */
+export function isUnitAttention(sense: Buffer): boolean {
+  return parseSense(sense)?.key === UNIT_ATTENTION;
 }
 
 const STATUS_NAMES: Readonly<Record<number, string>> = {

@@ -9,7 +9,7 @@ import { systemClock, type Timer } from '../../base/clock.js';
 import type { BlockferryError } from '../../base/errors.js';
 import { randomBelow, type Random } from '../../base/random.js';
 import { INITIATOR_RECOVERY_DEADLINE_MS } from '../../base/limits.js';
-import { describeStatus, parseSense, read16, write16 } from './cdb.js';
+import { describeStatus, isUnitAttention, read16, write16 } from './cdb.js';
 import { InitiatorTask } from './command.js';
 import type { Initiator } from './initiator.js';
 import type { Ledger, WrongBlock } from './ledger.js';
@@ -46,8 +46,6 @@ export type LoadedUnit = Pick<
 >;
 
 const BUSY = 0x08;
-/** SENSE KEY of a unit attention (SPC-4 4.5.6). */
-const UNIT_ATTENTION = 0x6;
 const BUSY_PAUSE_MS = 20;
 /** How often a rate limit hands out commands. */
 const RATE_TICK_MS = 2;
@@ -275,7 +273,7 @@ export class Engine {
    * was busy. Not for ever.
    */
   private repeats(task: EngineTask): boolean {
-    const isAttention = parseSense(task.sense)?.key === UNIT_ATTENTION;
+    const isAttention = isUnitAttention(task.sense);
     const isOver = this.initiator.nowMs() - task.begunAtMs > INITIATOR_RECOVERY_DEADLINE_MS;
     if (isOver || (!isAttention && task.status !== BUSY)) return false;
     this.repeated += 1;

@@ -22,8 +22,6 @@ const LENGTHS = { totalAHSLength: 0, dataSegmentLength: 0 };
 /** Unit attentions a new nexus may have to take before it is ready. */
 const UNIT_ATTENTIONS_MAX = 8;
 const INQUIRY_BYTES = 255;
-/** SENSE KEY (SPC-4 4.5.6). */
-const UNIT_ATTENTION = 0x6;
 
 export interface InitiatorEvents {
   /** A login ended elsewhere than at the portal that was asked: all portals, in order. */
@@ -141,8 +139,7 @@ export class Initiator extends EventEmitter<InitiatorEvents> {
       const task = new PromisedTask();
       cdb.synchronizeCache16(task.cdb, lba, blocks);
       const result = await this.run(task);
-      const isAttention = cdb.parseSense(result.sense)?.key === UNIT_ATTENTION;
-      if (isAttention && tries < UNIT_ATTENTIONS_MAX) continue;
+      if (cdb.isUnitAttention(result.sense) && tries < UNIT_ATTENTIONS_MAX) continue;
       return void expectGood('SYNCHRONIZE CACHE(16)', result);
     }
   }
@@ -251,13 +248,12 @@ export class Initiator extends EventEmitter<InitiatorEvents> {
   private async becomeReady(): Promise<void> {
     for (let tries = 0; ; tries++) {
       const result = await this.testUnitReady();
-      const sense = cdb.parseSense(result.sense);
-      const isAttention = sense?.key === UNIT_ATTENTION;
       if (result.status === 0) return;
       // LOGICAL UNIT NOT SUPPORTED (SPC-4 4.5.2): the number at the end of the URL is wrong.
-      if (sense?.asc === 0x25)
+      if (cdb.parseSense(result.sense)?.asc === 0x25)
         throw new BlockferryError('NOT_FOUND', 'the target has no such LUN', 'use LUN 0');
-      if (!isAttention || tries === UNIT_ATTENTIONS_MAX) expectGood('TEST UNIT READY', result);
+      const isOver = !cdb.isUnitAttention(result.sense) || tries === UNIT_ATTENTIONS_MAX;
+      if (isOver) expectGood('TEST UNIT READY', result);
     }
   }
 }

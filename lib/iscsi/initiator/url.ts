@@ -2,6 +2,7 @@
 import { isIPv6 } from 'node:net';
 import { BlockferryError } from '../../base/errors.js';
 import { ISCSI_NAME_BYTES_MAX } from '../../base/limits.js';
+import { formatAddress } from '../../base/net.js';
 
 export const ISCSI_PORT = 3260;
 /** Flat space addressing (SAM-5 4.7.7.3) holds 14 bits. */
@@ -51,12 +52,11 @@ export function parseIscsiUrl(text: string): IscsiUrl {
   return { ...address, iqn, lun };
 }
 
-export function formatPortal({ host, port }: PortalAddress): string {
-  return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
-}
+/** The name under which the initiator's users have it. */
+export const formatPortal = formatAddress;
 
 export function formatIscsiUrl(url: IscsiUrl): string {
-  return `iscsi://${formatPortal(url)}/${url.iqn}/${url.lun}`;
+  return `iscsi://${formatAddress(url)}/${url.iqn}/${url.lun}`;
 }
 
 export interface TargetAddress extends PortalAddress {

@@ -1,7 +1,15 @@
 /** Asynchronous Message (RFC 7143 11.9): the target asks for a logout, or announces that it drops something. */
 import { putUint16, putUint32, putUint8, uint16, uint32, uint8 } from '../../base/bytes.js';
-import { FINAL_BIT, beginBhs, bhsField, dataSegmentLengthOf, totalAHSLengthOf, writeLun } from './bhs.js';
-import type { PduLengths, RawLun } from './bhs.js';
+import {
+  FINAL_BIT,
+  beginBhs,
+  bhsField,
+  dataSegmentLengthOf,
+  totalAHSLengthOf,
+  writeLun,
+  type PduLengths,
+  type RawLun,
+} from './bhs.js';
 import { Opcode, RESERVED_TAG } from './opcodes.js';
 
 export const asyncMessageField = {

@@ -8,8 +8,9 @@ import {
   isFinal,
   totalAHSLengthOf,
   writeLun,
+  type PduLengths,
+  type RawLun,
 } from './bhs.js';
-import type { PduLengths, RawLun } from './bhs.js';
 import { Opcode } from './opcodes.js';
 
 export const dataOutField = {

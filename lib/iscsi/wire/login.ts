@@ -8,8 +8,8 @@ import {
   bhsField,
   dataSegmentLengthOf,
   totalAHSLengthOf,
+  type PduLengths,
 } from './bhs.js';
-import type { PduLengths } from './bhs.js';
 import { Opcode } from './opcodes.js';
 import { CONTINUE_BIT } from './text.js';
 

@@ -8,8 +8,8 @@ import {
   dataSegmentLengthOf,
   isImmediate,
   totalAHSLengthOf,
+  type PduLengths,
 } from './bhs.js';
-import type { PduLengths } from './bhs.js';
 import { Opcode } from './opcodes.js';
 
 const REASON_MASK = 0x7f;

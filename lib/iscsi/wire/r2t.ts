@@ -1,7 +1,15 @@
 /** Ready To Transfer (RFC 7143 11.8): the target asks for a range of write data. */
 import { putUint32, uint32 } from '../../base/bytes.js';
-import { FINAL_BIT, beginBhs, bhsField, dataSegmentLengthOf, totalAHSLengthOf, writeLun } from './bhs.js';
-import type { PduLengths, RawLun } from './bhs.js';
+import {
+  FINAL_BIT,
+  beginBhs,
+  bhsField,
+  dataSegmentLengthOf,
+  totalAHSLengthOf,
+  writeLun,
+  type PduLengths,
+  type RawLun,
+} from './bhs.js';
 import { Opcode } from './opcodes.js';
 
 export const r2tField = {

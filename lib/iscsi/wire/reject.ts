@@ -1,7 +1,13 @@
 /** Reject (RFC 7143 11.17): the target refuses a PDU, whose header comes back as the data segment. */
 import { putUint32, putUint8, uint32, uint8 } from '../../base/bytes.js';
-import { FINAL_BIT, beginBhs, bhsField, dataSegmentLengthOf, totalAHSLengthOf } from './bhs.js';
-import type { PduLengths } from './bhs.js';
+import {
+  FINAL_BIT,
+  beginBhs,
+  bhsField,
+  dataSegmentLengthOf,
+  totalAHSLengthOf,
+  type PduLengths,
+} from './bhs.js';
 import { Opcode, RESERVED_TAG } from './opcodes.js';
 
 export const rejectField = {

@@ -9,8 +9,9 @@ import {
   isImmediate,
   totalAHSLengthOf,
   writeLun,
+  type PduLengths,
+  type RawLun,
 } from './bhs.js';
-import type { PduLengths, RawLun } from './bhs.js';
 import { Opcode } from './opcodes.js';
 
 const FUNCTION_MASK = 0x7f;

@@ -10,8 +10,9 @@ import {
   isImmediate,
   totalAHSLengthOf,
   writeLun,
+  type PduLengths,
+  type RawLun,
 } from './bhs.js';
-import type { PduLengths, RawLun } from './bhs.js';
 import { Opcode } from './opcodes.js';
 
 /** C: the text goes on in the next PDU (byte 1 of Text and Login PDUs). */

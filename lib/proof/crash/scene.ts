@@ -9,12 +9,12 @@ import { fileURLToPath } from 'node:url';
 import { sleep, systemClock } from '../../base/clock.js';
 import { BlockferryError, describeError, errnoOf } from '../../base/errors.js';
 import { initiatorIqn, targetIqn } from '../../base/iscsi-names.js';
+import { POOL_THREADS } from '../../base/limits.js';
 import { Running } from '../../bench/process.js';
 import { moveAndWait } from '../../bench/servers.js';
 import type { Scope } from '../../bench/scope.js';
 import { within } from '../../bench/within.js';
-import { Initiator, Ledger, runLoad, runVerify } from '../../iscsi/initiator/index.js';
-import type { WorkloadReport } from '../../iscsi/initiator/index.js';
+import { Initiator, Ledger, runLoad, runVerify, type WorkloadReport } from '../../iscsi/initiator/index.js';
 import { GroupReady, volumeUrl } from '../../manage/api.js';
 import { ManageClient } from '../../manage/client.js';
 import { fillWhole } from '../filled.js';
@@ -81,7 +81,11 @@ export class Scene {
     const data = join(folder, 'data');
     const ports = ['--host', host, '--port', '0', '--manage-port', '0'];
     const args = ['up', '--json', ...ports, '--members', '4', '--data', data, '--balance', 'none'];
-    const env = { [ORDERS_VARIABLE]: orders, BLOCKFERRY_LOG: 'warn', UV_THREADPOOL_SIZE: '16' };
+    const env = {
+      [ORDERS_VARIABLE]: orders,
+      BLOCKFERRY_LOG: 'warn',
+      UV_THREADPOOL_SIZE: String(POOL_THREADS),
+    };
     const running = Running.start(process.execPath, [PROGRAM, ...args], { env });
     scope.defer(() => running.stop());
     const ready = GroupReady.parse(await running.readyJson());

@@ -4,8 +4,7 @@
  * the owner's business.
  */
 import { REGISTRATIONS_MAX } from '../../base/limits.js';
-import type { Sense } from '../sense.js';
-import { type NOTICES, SENSE, invalidCdbField, invalidParameterField } from '../sense.js';
+import { type NOTICES, SENSE, type Sense, invalidCdbField, invalidParameterField } from '../sense.js';
 import {
   NO_KEY,
   holdsReservation,

@@ -3,8 +3,7 @@
  * once, each to its handler. What no handler takes is rejected.
  */
 import { uint32 } from '../../../base/bytes.js';
-import { isImmediate, opcodeOf } from '../../wire/bhs.js';
-import { bhsField } from '../../wire/bhs.js';
+import { bhsField, isImmediate, opcodeOf } from '../../wire/bhs.js';
 import { Opcode, RejectReason } from '../../wire/opcodes.js';
 import type { PortalContext } from '../context.js';
 import { putReject } from '../reject.js';
