@@ -1,4 +1,4 @@
-/** The blockferry program whose members watch for orders at their waypoints and disks: what `make crash` runs. Not installed. */
+/** The blockferry program whose members watch for orders at their waypoints and disks: `make crash` runs it. Not installed. */
 import { addMemberWith } from '../lib/cli/member.js';
 import { commands } from '../lib/cli/commands.js';
 import { processDoor } from '../lib/cli/door.js';

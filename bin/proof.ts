@@ -1,4 +1,7 @@
-/** `make handover`, `make crash`, `make conformance`, `make fuzz`, `make balance`; and, forked by them, the processes that load. Ships no command of its own. */
+/**
+ * `make handover`, `make crash`, `make conformance`, `make fuzz`, `make balance`; and, forked by them, the processes that load.
+ * Ships no command of its own.
+ */
 import { BlockferryError } from '../lib/base/errors.js';
 import { runAsProcess } from '../lib/bench/frame.js';
 import { runBalanceProof } from '../lib/proof/balance/main.js';

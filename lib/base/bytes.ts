@@ -1,14 +1,15 @@
 /**
- * Integers in a byte buffer, read and written in place; big-endian, but for those called Le. Buffer's own methods make the
- * same checks through a wrapper, which costs 13 ns a call in Node 20, and a command has some thirty of them: these take 1.
+ * No bytes; and integers in a byte buffer, read and written in place, big-endian but for those called Le. Buffer's own methods
+ * make the same checks through a wrapper, which costs 13 ns a call in Node 20, and a command has some thirty of them: these
+ * take 1.
  *
  * All throw a RangeError for a place beyond the end of the bytes, and for a value that does not fit.
  */
 
-export function uint8(bytes: Uint8Array, at: number): number {
 /** Where there is no data. */
 export const NO_BYTES: Buffer = Buffer.alloc(0);
 
+export function uint8(bytes: Uint8Array, at: number): number {
   if (at + 1 > bytes.length) beyondEnd(bytes, at);
   return bytes[at] as number;
 }

@@ -1,4 +1,7 @@
-/** The iSCSI names that are ours to give (RFC 7143 4.2.7.3): of targets, and of the initiators that we are ourselves; and the number of our portal group. */
+/**
+ * The iSCSI names that are ours to give (RFC 7143 4.2.7.3): of targets, and of the initiators that we are ourselves; and the
+ * number of our portal group.
+ */
 
 /** The naming authority: a domain of ours, and a month in which it was ours. Existing targets go by it. */
 const AUTHORITY = 'iqn.2026-11.org.blockferry';

@@ -155,9 +155,6 @@ export const MEMBER_NAME_PATTERN = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/;
 /** Members of one group: every login asks each of them to fence, and each member keeps a link to each other. */
 export const MEMBERS_MAX = 64;
 
-/** FUA writes of one file in the thread pool at once: they wait for the disk, which takes several in one go. */
-export const DURABLE_WRITES_IN_POOL = 8;
-
 // --- peers ---------------------------------------------------------------------------------------------------
 
 /** Payload of one peer frame: an I/O is split at this, so that small requests get through between large ones. */
@@ -212,10 +209,6 @@ export const HOME_QUIET_RETRY_MS = 10_000;
 export const MOVE_CHUNK_BYTES = 64 * KiB;
 /** One piece of the background copy: large enough to be cheap, small enough not to stand before a foreground I/O. */
 export const MOVE_COPY_BYTES = 256 * KiB;
-/** Pause before what a member follows is listed again when the store did not answer. */
-export const STORE_RELIST_RETRY_MS = 1_000;
-/** Pause before a commit whose answer was lost is read back again: what waits for it is I/O. */
-export const READ_BACK_RETRY_MS = 100;
 /** How often a member writes the figures of its moves: what a progress bar can show. */
 export const PROGRESS_INTERVAL_MS = 200;
 /** Data in one batch: what one sync at the destination makes durable. */
@@ -264,9 +257,6 @@ export const MOVE_BACKOFF_MS_MAX = 5_000;
 export const ORPHANS_LOOK_MS = 10_000;
 /** Pause before space that could not be given back is tried again: the disk that failed needs a rest. */
 export const GIVE_BACK_RETRY_MS = 2_000;
-/** Pause before a volume's file that could not be opened is tried again: as soon as a person would look, rare enough for
- *  a thousand volumes on one broken disk. */
-export const OPEN_RETRY_MS = 1_000;
 /** Restarts of one extent without any progress before the whole move is given up and undone. */
 export const MOVE_RESTARTS_MAX = 12;
 /** What initiators are given to leave the old home (Asynchronous Message event 1, Parameter3). */
@@ -301,15 +291,26 @@ export const WRITE_CALL_BYTES_MAX = 64 * KiB;
  *  writes, with every cold read behind them. bin/blockferry.cts has the number a second time. */
 export const POOL_THREADS = 16;
 /** Calls that one file may have in the pool for each thread that is free. At 2 a file alone holds 11 of 16 threads, and 3 of
- *  Node's four; of two that hang each holds 7, and two stay free. A smaller one would leave cold reads less than a disk takes. */
+ *  Node's four; of two that hang each holds 7, and two stay free. Below that cold reads would have less than a disk takes. */
 export const POOL_SHARE = 2;
-/** A login waits this long for a running member to drain what the initiator left there. */
-export const FENCE_DEADLINE_MS = 10_000;
+/** FUA writes of one file in the thread pool at once: they wait for the disk, which takes several in one go. */
+export const DURABLE_WRITES_IN_POOL = 8;
+/** Pause before a volume's file that could not be opened is tried again: as soon as a person would look, rare enough for
+ *  a thousand volumes on one broken disk. */
+export const OPEN_RETRY_MS = 1_000;
 
 // --- group -----------------------------------------------------------------------------------------------------
 
 /** A member's lease. Long enough that a busy loop does not lose it, short enough that a dead member is seen. */
 export const LEASE_TTL_MS = 6_000;
+/** Pause before what a member follows is listed again when the store did not answer. */
+export const STORE_RELIST_RETRY_MS = 1_000;
+/** Pause before a commit whose answer was lost is read back again: what waits for it is I/O. */
+export const READ_BACK_RETRY_MS = 100;
+/** How long a login waits for a home that is being started again, or committed: under LOGIN_DEADLINE_MS by far. */
+export const LOGIN_HOME_WAIT_MS = 5_000;
+/** A login waits this long for a running member to drain what the initiator left there. */
+export const FENCE_DEADLINE_MS = 10_000;
 /** Registrations of a volume (SPC-4 5.13.7): every commit of its reservations writes all of them. */
 export const REGISTRATIONS_MAX = 256;
 /** Members that a load vector can speak of: groups of more than MEMBERS_MAX exist on paper and in the simulator. */
@@ -393,5 +394,3 @@ export const MANAGE_CONNECTIONS_MAX = 128;
 export const MANAGE_IDLE_MS = 5_000;
 /** A member that has not answered a question of the management process by then is shown as silent. */
 export const QUERY_DEADLINE_MS = 2_000;
-/** How long a login waits for a home that is being started again, or committed: under LOGIN_DEADLINE_MS by far. */
-export const LOGIN_HOME_WAIT_MS = 5_000;

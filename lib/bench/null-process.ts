@@ -1,4 +1,7 @@
-/** Devices behind the real portal and nothing else, such as store nothing: what the transport could do at best. Only benchmarks start it. */
+/**
+ * Devices behind the real portal and nothing else, such as store nothing: what the transport could do at best. Only benchmarks
+ * start it.
+ */
 import { pino } from 'pino';
 import { systemClock } from '../base/clock.js';
 import { PORTAL_GROUP_TAG } from '../base/iscsi-names.js';

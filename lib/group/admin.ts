@@ -1,6 +1,6 @@
 /**
- * What the management API changes in a group, as functions on the group store: each one transaction, tried again when
- * somebody else was first. No member is asked; members see the records change and act.
+ * What the management API reads and changes in a group, as functions on the group store. Each change is one transaction,
+ * tried again when somebody else was first. No member is asked; members see the records change and act.
  */
 export {
   balanceOf,

@@ -1,4 +1,6 @@
-/** What a reader of the recorded requests asks of a member and is told. Where it is, it keeps itself: a member knows no readers. */
+/**
+ * What a reader of the recorded requests asks of a member and is told. Where it is, it keeps itself: a member knows no readers.
+ */
 import { z } from 'zod';
 import { TRACE_ROWS_MAX } from '../base/limits.js';
 

@@ -2,7 +2,7 @@
 import { sleep, type Clock } from '../base/clock.js';
 import type { DatedVector } from '../load/vector.js';
 
-/** An answer that takes longer is late. Of MEMBERS_MAX that are all silent the last is given up within the request's deadline. */
+/** An answer that takes longer is late. Of MEMBERS_MAX, all silent, the last is given up within the request's deadline. */
 const LATE_MS = 100;
 
 export interface Board {

@@ -24,7 +24,9 @@ export async function moveExtents(context: BatchContext, extents: readonly numbe
   for (const batch of cutIntoBatches(context, extents)) await new Batch(context, batch).run();
 }
 
-/** The destination opens the volume's file and dials us for the bulk. One that is away is waited for; one that cannot is not. */
+/**
+ * The destination opens the volume's file and dials us for the bulk. One that is away is waited for; one that cannot is not.
+ */
 async function openDestination(context: BatchContext): Promise<void> {
   let refusals = 0;
   for (;;) {

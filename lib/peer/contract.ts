@@ -8,7 +8,7 @@ import type { PageMap } from '../block/page-map.js';
 
 /** Request types on the wire. Each names who serves it. */
 export const PeerType = {
-  // the holder of the extent (volume/)
+  // the holder of the extent (holder-service.ts)
   READ: 1,
   WRITE: 2,
   DISCARD: 3,
@@ -81,9 +81,9 @@ export function isOfGuest(type: number): boolean {
 
 /**
  * A fence waits until what absent members sent is over, and so do RESERVED and VACATE; were they waited for in their turn, two
- * members that take each other for absent would wait for ever, and so would one for itself. They do nothing to the bytes of a volume, and neither does a question. What a home does
- * for a session or a copy elsewhere may need the very link that would wait for it, where that member holds extents: the
- * home itself keeps count of it (access/visitors.ts, access/copy-guests.ts).
+ * members that take each other for absent would wait for ever, and so would one for itself. They do nothing to the bytes of a
+ * volume, and neither does a question. What a home does for a session or a copy elsewhere may need the very link that would
+ * wait for it, where that member holds extents: the home itself keeps count of it (access/visitors.ts, access/copy-guests.ts).
  */
 const NEED_NOT_BE_OVER = new Set<number>([
   PeerType.FENCE,
@@ -142,7 +142,7 @@ export interface PeerHeader {
   extent: number;
   /** The sender's epoch for that volume (I4). Below 2^53. */
   epoch: number;
-  /** Which attempt of a move on this extent: late messages of an older one are refused; or which nexus, or visit. Below 2^32. */
+  /** Which attempt of a move on this extent: late messages of older ones are refused. Or which nexus, or visit. Below 2^32. */
   token: number;
   /** Byte offset in the volume, below 2^53. */
   offsetBytes: number;

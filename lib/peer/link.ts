@@ -246,8 +246,8 @@ export class Link implements FrameSink, AnswerSender {
   }
 
   /**
-   * A frame was written. Who asks and asks and does not read the answers is not listened to (I11). Two honest ends cannot both come to this,
-   * since what each has outstanding is bounded; so they cannot stop each other for good.
+   * A frame was written. Who asks and asks and does not read the answers is not listened to (I11). Two honest ends cannot both
+   * come to this, since what each has outstanding is bounded; so they cannot stop each other for good.
    */
   private sent(): void {
     this.outbox.endFrame();

@@ -2,7 +2,7 @@
 import type { BlockDevice, BlockOp } from '../block/device.js';
 import type { IncomingRequest } from './contract.js';
 
-/** Whether it names whole blocks that the medium has, at most `bytesMax`, and brings the data of a write, and of nothing else. */
+/** Whether it names whole blocks that the medium has, at most `bytesMax`, and brings data for a write, and for nothing else. */
 export function isInRange(
   { offsetBytes, lengthBytes, payload }: Pick<IncomingRequest, 'offsetBytes' | 'lengthBytes' | 'payload'>,
   { blockBytes, sizeBytes }: Pick<BlockDevice, 'blockBytes' | 'sizeBytes'>,

@@ -145,7 +145,7 @@ export class Route implements ExtentHolders {
     return seen.size - 1;
   }
 
-  /** Whether `extents`, in ascending order, are all that `member` holds. Asked at every batch: it ends at the first other one. */
+  /** Whether `extents`, in ascending order, are all that `member` holds. Asked at every batch: it ends at the first other. */
   holdsNoneBut(member: string, extents: readonly number[]): boolean {
     const id = this.ids.idOf(member);
     let next = 0;

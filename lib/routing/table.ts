@@ -122,7 +122,8 @@ export class RoutingTable {
    * Commits a change of a route: a compare-and-swap on its head (I3), durable when it resolves, and then adopted here.
    * @param conditions what else must hold for the change to be made
    * @param also what else is written with it
-   * @returns the new route, or null when a condition does not hold or somebody else changed the route first (the table has theirs by then)
+   * @returns the new route, or null when a condition does not hold or somebody else changed the route first (the table has
+   *   theirs by then)
    * @throws what the store threw, when it is not known whether the change was made: refresh() before acting
    */
   async commit(

@@ -37,7 +37,9 @@ const PORTAL_PORT = 3260;
 /** So long after the last fault everything must have come to its end. */
 const CALM_MS = 150_000;
 const LOOK_MS = 50;
-/** Then every part of a move that somebody else has ended has looked up, lost sources were looked for, and space is given back. */
+/**
+ * Then every part of a move that somebody else has ended has looked up, lost sources were looked for, and space is given back.
+ */
 const SETTLE_MS = Math.max(MOVE_BACKOFF_MS_MAX + GIVE_BACK_RETRY_MS, ORPHANS_LOOK_MS) + 2_000;
 /** After a waypoint of a move or a hand-over, so long initiators are at work. */
 const HOT_MS = 15;

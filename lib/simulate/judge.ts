@@ -1,4 +1,4 @@
-/** Policies over many drawn configurations: how many got better by how much, and what it cost (the goals stand in README.md). */
+/** Policies over many drawn configurations: how many got better by how much, and what it cost (README.md has the goals). */
 import type { Policy } from '../balance/contract.js';
 import { DEFAULT_SETTINGS, type BalanceSettings } from '../balance/settings.js';
 import { leastBytes } from './bound.js';

@@ -1,4 +1,4 @@
-/** What was seen of a scene, and the figures and lines that are made of it. What was not seen is NaN, which holds nothing. Pure. */
+/** What was seen of a scene, and the figures and lines made of it. What was not seen is NaN, which holds nothing. Pure. */
 import { DEMONSTRATION_SETTINGS } from '../../balance/settings.js';
 import type { MoveView } from '../../manage/api.js';
 import type { Line } from '../figures.js';

@@ -162,7 +162,10 @@ async function unmoved(
   });
 }
 
-/** A disk of 30 ms beside disks of 1 ms, all asked for more than they can, sheds load until latencies meet, where latencies count. */
+/**
+ * A disk of 30 ms beside disks of 1 ms, all asked for more than they can, sheds load until latencies meet, where latencies
+ * count.
+ */
 async function slowMember(options: SceneOptions): Promise<SceneResult> {
   const scene = 'slow member';
   const wanted = MEMBERS.flatMap((home) =>

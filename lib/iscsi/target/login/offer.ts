@@ -1,4 +1,7 @@
-/** What this target wants of a session. Each value has its reason; the rules that weigh it against the initiator's are wire/'s. */
+/**
+ * What this target wants of a session. Each value has its reason; the rules that weigh it against the initiator's are in
+ * wire/.
+ */
 import { RECV_DATA_SEGMENT_BYTES } from '../../../base/limits.js';
 import type { NegotiationOffer } from '../../wire/negotiation.js';
 
