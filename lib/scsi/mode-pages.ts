@@ -6,6 +6,7 @@ import { uint16 } from '../base/bytes.js';
 import { byteAt } from './cdb.js';
 import { invalidParameterField, type Sense, SENSE } from './sense.js';
 import { DEFAULT_MODES, type Modes } from './state.js';
+import type { TargetPorts } from './target-ports.js';
 
 /** A bit that can be changed: where it stands in the page after its header, and what it means. */
 interface ModeField {
@@ -20,8 +21,16 @@ interface ModePage {
   /** The bytes after the page's header, with zeros where `fields` stand. */
   readonly fixed: Buffer;
   readonly fields: readonly ModeField[];
-  /** A full unit has no such page. */
-  readonly ofThinUnits?: boolean;
+  /** Left out: every unit has it. */
+  readonly isOf?: (kind: PagedUnit) => boolean;
+}
+
+/** What decides which pages a unit has. */
+export interface PagedUnit {
+  /** Fully provisioned. */
+  readonly full: boolean;
+  /** Null: it has one target port. */
+  readonly ports: TargetPorts | null;
 }
 
 /** A page with a subpage code says so and has a longer header (SPC-4 7.5.7). */
@@ -58,12 +67,13 @@ const PAGES: readonly ModePage[] = [
     { at: 2, mask: 0x04, mode: 'descriptorSense' },
     { at: 4, mask: 0x08, mode: 'writeProtected' },
   ]),
-  // Control Extension (SPC-4 7.5.9).
-  page(0x0a, 1, 28, {}),
+  // Control Extension (SPC-4 7.5.9): IALUAE, implicit asymmetric access is allowed, as TPGS of INQUIRY says, too.
+  { ...page(0x0a, 1, 28, {}), isOf: ({ ports }) => ports === null },
+  { ...page(0x0a, 1, 28, { 4: 0x01 }), isOf: ({ ports }) => ports !== null },
   // Informational Exceptions Control (SPC-4 7.5.14): DEXCPT, none are ever reported.
   page(0x1c, 0, 10, { 2: 0x08 }),
   // Logical Block Provisioning (SBC-4 6.5.9), which goes with the log page: no threshold can be armed.
-  { ...page(0x1c, 2, 12, {}), ofThinUnits: true },
+  { ...page(0x1c, 2, 12, {}), isOf: ({ full }) => !full },
 ];
 
 const ALL_PAGES = 0x3f;
@@ -72,17 +82,13 @@ const ALL_SUBPAGES = 0xff;
 /** PC, bits 7–6 of byte 2 (SPC-4 table 154). */
 export const PageControl = { CURRENT: 0, CHANGEABLE: 1, DEFAULT: 2, SAVED: 3 } as const;
 
-/** The pages asked for; empty when there is none of that name. `full`: the unit is fully provisioned. */
-export function selectPages(
-  { full }: { readonly full: boolean },
-  pageCode: number,
-  subpageCode: number,
-): readonly ModePage[] {
+/** The pages asked for; empty when there is none of that name. */
+export function selectPages(unit: PagedUnit, pageCode: number, subpageCode: number): readonly ModePage[] {
   // Only "none" and "all" have a meaning beside page code 3Fh (SPC-4 table 155).
   if (pageCode === ALL_PAGES && subpageCode !== 0 && subpageCode !== ALL_SUBPAGES) return [];
   return PAGES.filter(
     (candidate) =>
-      !(full && candidate.ofThinUnits === true) &&
+      candidate.isOf?.(unit) !== false &&
       (pageCode === ALL_PAGES || candidate.pageCode === pageCode) &&
       (subpageCode === ALL_SUBPAGES || candidate.subpageCode === subpageCode),
   );
@@ -112,11 +118,7 @@ export function encodeModePage(modePage: ModePage, pageControl: number, modes: M
  * What the pages of a mode parameter list, from `start` to its end, set: all of them, or the reason why none is set
  * (SPC-4 6.11: a field that cannot be changed has to be as it is).
  */
-export function readModePages(
-  unit: { readonly full: boolean },
-  list: Buffer,
-  start: number,
-): Partial<Modes> | Sense {
+export function readModePages(unit: PagedUnit, list: Buffer, start: number): Partial<Modes> | Sense {
   const changed: Partial<Record<keyof Modes, boolean>> = {};
   for (let at = start; at < list.length;) {
     const hasSubpage = (byteAt(list, at) & SPF) !== 0;

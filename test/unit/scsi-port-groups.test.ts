@@ -60,6 +60,30 @@ t.test('a unit with one port has none of it (TPGS 00b: not supported)', async (t
   t.equal(supported.dataIn.toString('hex'), '0003000ca3ea00000000ffffffff0004');
 });
 
+t.test('the Control Extension page says what TPGS says: implicit access is allowed (IALUAE)', async (t) => {
+  const empty = '00'.repeat(27);
+  for (const [ports, ialuae] of [
+    [true, '01'],
+    [false, '00'],
+  ] as const) {
+    const { run } = unitOf(ports);
+    const page = async (pageControl: string): Promise<string> =>
+      (await run(`1a 08 ${pageControl} 01 ff 00`)).dataIn.toString('hex', 4);
+    t.equal(await page('0a'), `4a01001c${ialuae}${empty}`, 'current');
+    t.equal(await page('4a'), `4a01001c00${empty}`, 'changeable');
+    t.equal(await page('8a'), `4a01001c${ialuae}${empty}`, 'default');
+    const select = (list: Buffer) => run('15 10 00 00 24 00', list);
+    const list = (await run('1a 08 0a 01 ff 00')).dataIn;
+    t.equal(said(await select(list)), 'GOOD', 'what was read can be set');
+    list[8] = 1 - (list[8] ?? 0);
+    const outcome = await select(list);
+    t.equal(said(outcome), SAID.INVALID_FIELD_IN_PARAMETER_LIST);
+    t.same(outcome.sense?.field, { inCdb: false, byte: 8 }, 'anything else cannot');
+    const all = (await run('1a 08 3f ff ff 00')).dataIn.toString('hex');
+    t.equal(all.split('4a01001c').length, 2, 'one page of it');
+  }
+});
+
 t.test('a command brings no more than the unit says', async (t) => {
   const { run } = unitOf(true);
   const limits = (await run('12 01 b0 00ff 00')).dataIn;
