@@ -102,8 +102,33 @@ t.test('SWP set while the data of a write is on its way', async (t) => {
     t.equal(said(outcome ?? { status: 0, sense: null }), expected, name);
     t.same([ram.counts.write, ram.counts.zero, ram.counts.discard], [0, 0, 0], 'nothing is changed');
     t.equal(said(await a(cdb10('35', 0, 0, 0))), SAID.GOOD, 'what was written before can be made durable');
-    t.equal(ram.counts.flush, 1);
+    t.equal(ram.counts.flush, 2, 'as it was before SWP was set');
   }
+});
+
+t.test('SWP is set when what was written before has landed and is durable', async (t) => {
+  const { ram, device, a, b } = unit();
+  const pause = device.add({ ops: ['write'], times: 1, action: { kind: 'pause' } });
+  const older = b(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK, 1));
+  t.equal(pause.heldCount, 1);
+  let isOver = false;
+  const selected = select6(a, `${HEADER6} ${CONTROL(false, true)}`).finally(() => (isOver = true));
+  await turns(20);
+  t.notOk(isOver, 'a write is under way');
+  t.equal(ram.counts.flush, 0, 'and a flush now would miss it');
+  t.equal((await b(cdb10('2a', 0, 1, 1), Buffer.alloc(BLOCK))).fua, true, 'what comes meanwhile is durable');
+  pause.release();
+  t.equal(said(await older), SAID.GOOD);
+  t.equal(said(await selected), SAID.GOOD);
+  t.equal(ram.counts.flush, 1);
+  t.equal(said(await a(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK))), SAID.WRITE_PROTECTED);
+  t.equal(said(await select6(a, `${HEADER6} ${CONTROL(true, true)}`)), SAID.GOOD);
+  t.equal(said(await select6(a, `${HEADER6} ${CONTROL(true, false)}`)), SAID.GOOD);
+  t.equal(ram.counts.flush, 1, 'nothing to write where it is set, or ends');
+  t.equal((await a(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK))).fua, false, 'the cache is used again');
+  device.add({ ops: ['flush'], times: 1, action: { kind: 'fail', code: 'medium-write' } });
+  t.equal(said(await select6(a, `${HEADER6} ${CONTROL(true, true)}`)), '3/0c/00');
+  t.equal(said(await a(cdb10('2a', 0, 0, 1), Buffer.alloc(BLOCK))), SAID.GOOD, 'so it is not set');
 });
 
 t.test('SWP set between two pieces of a write', async (t) => {
@@ -111,8 +136,9 @@ t.test('SWP set between two pieces of a write', async (t) => {
   const pause = device.add({ ops: ['discard'], times: 1, action: { kind: 'pause' } });
   const list = bytes(`0026 0020 00000000 ${'0000000000000000 00000001 00000000'.repeat(2)}`);
   const unmapped = b('42 00 00000000 00 0028 00', list);
-  t.equal(said(await select6(a, `${HEADER6} ${CONTROL(false, true)}`)), SAID.GOOD);
+  const selected = select6(a, `${HEADER6} ${CONTROL(false, true)}`);
   pause.release();
+  t.equal(said(await selected), SAID.GOOD);
   t.equal(said(await unmapped), SAID.WRITE_PROTECTED);
   t.equal(ram.counts.discard, 1, 'the one that was under way');
 });
@@ -231,16 +257,12 @@ t.test('a page that was not sent stays as it is', async (t) => {
   const pause = device.add({ ops: ['flush'], action: { kind: 'pause' } });
   const slow = select6(a, `${HEADER6} ${CACHING(false)}`);
   while (pause.heldCount === 0) await turns(1);
-  t.equal(said(await select6(b, `${HEADER6} ${CONTROL(true, true)}`)), SAID.GOOD);
+  t.equal(said(await select6(b, `${HEADER6} ${CONTROL(true, false)}`)), SAID.GOOD);
   pause.remove();
   t.equal(said(await slow), SAID.GOOD);
   t.equal(said(await a(TEST_UNIT_READY)), SAID.MODE_PARAMETERS_CHANGED);
   t.equal(said(await b(TEST_UNIT_READY)), SAID.MODE_PARAMETERS_CHANGED);
-  t.equal(
-    (await a('1a 08 0a 00 ff 00')).dataIn.toString('hex', 4),
-    '0a0a04100840000000000000',
-    'D_SENSE, SWP',
-  );
+  t.equal((await a('1a 08 0a 00 ff 00')).dataIn.toString('hex', 4), '0a0a04100040000000000000', 'D_SENSE');
   t.equal((await a('1a 08 08 00 ff 00')).dataIn[6], 0, 'WCE');
 });
 

@@ -96,8 +96,13 @@ function execute(size: Size, unit: DiskUnit, task: ScsiTask): void {
   if ('senseKey' in changes) return void refuse(task, changes);
   const { resets } = unit.state;
   const selection = { unit, task, changes, isOver: () => task.isEnding || unit.state.resets !== resets };
-  if (changes.writeCache === false) setWithoutCache(selection);
+  if (isFlushedFirst(unit, changes)) setOnceDurable(selection);
   else set(selection);
+}
+
+/** What is cached is written first: the cache goes (SBC-3 6.5.6), or nothing may be written any more (SPC-4 7.5.8, SWP). */
+function isFlushedFirst({ state }: DiskUnit, { writeCache, writeProtected }: Partial<Modes>): boolean {
+  return writeCache === false || (writeProtected === true && !state.modes.writeProtected);
 }
 
 function set({ unit, task, changes, isOver }: Selection, ended: () => void = () => undefined): void {
@@ -111,11 +116,11 @@ function set({ unit, task, changes, isOver }: Selection, ended: () => void = () 
 }
 
 /**
- * Without the cache everything acknowledged is durable, also what was acknowledged before (SBC-3 6.5.6). So what comes is
- * written through from here on, and what is under way ends before the flush; WCE says so when that has succeeded. All of
- * it rests on this home: another one would go on with the cache meanwhile.
+ * Without the cache, and behind write protection, everything acknowledged is durable, also what was acknowledged before. So
+ * what comes is written through from here on, and what is under way ends before the flush; WCE, or SWP, says so when that
+ * has succeeded. All of it rests on this home: another one would go on with the cache meanwhile.
  */
-function setWithoutCache(selection: Selection): void {
+function setOnceDurable(selection: Selection): void {
   const { unit, task } = selection;
   const { state, device, office } = unit;
   const ended = (): void => {
