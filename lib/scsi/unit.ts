@@ -43,7 +43,7 @@ export interface DiskOptions {
   readonly full?: boolean;
   /** Where the unit is reached through several target ports; by default it has one, which needs no telling apart. */
   readonly ports?: TargetPorts;
-  /** Data of one command at most: a power of two; TRANSFER_BYTES_MAX by default. */
+  /** MAXIMUM TRANSFER LENGTH, the most of a command that goes whole: a power of two; TRANSFER_BYTES_MAX by default. */
   readonly transferBytesMax?: number;
 }
 
@@ -83,6 +83,8 @@ export class DiskUnit {
   readonly physicalExponent: number;
   /** MAXIMUM TRANSFER LENGTH in blocks. */
   readonly transferBlocksMax: number;
+  /** What those take all the same that go in pieces, or bring nothing: not every host goes by VPD B0h. */
+  readonly acceptedBlocksMax: number;
   /** MAXIMUM COMPARE AND WRITE LENGTH in blocks: its data is twice as long. */
   readonly compareAndWriteBlocksMax: number;
   /** MAXIMUM ATOMIC TRANSFER LENGTH and ATOMIC ALIGNMENT in blocks: what lies in one page. */
@@ -131,6 +133,7 @@ export class DiskUnit {
     this.physicalExponent = Math.log2(physicalBytes / device.blockBytes);
     assert(Number.isInteger(this.physicalExponent), `physical block of ${physicalBytes} bytes`);
     this.transferBlocksMax = (options.transferBytesMax ?? TRANSFER_BYTES_MAX) / device.blockBytes;
+    this.acceptedBlocksMax = TRANSFER_BYTES_MAX / device.blockBytes;
     this.compareAndWriteBlocksMax = Math.min(COMPARE_AND_WRITE_BLOCKS_MAX, this.transferBlocksMax / 2);
     this.ports = options.ports ?? null;
     this.atomicBlocksMax = PAGE_BYTES / device.blockBytes;

@@ -10,7 +10,7 @@ const MiB = 1024 * 1024;
 
 /** A unit of 4096-byte blocks that is reached through ports 2 (here) and 0x103, of which 2 is at the home. */
 function unitOf(ports: boolean) {
-  const device = new RamDevice(8 * MiB, 4096);
+  const device = new RamDevice(16 * MiB, 4096);
   const groups = () => [
     { number: 2, state: AccessState.ACTIVE_OPTIMIZED },
     { number: 0x103, state: AccessState.ACTIVE_NON_OPTIMIZED },
@@ -94,6 +94,20 @@ t.test('a command brings no more than the unit says', async (t) => {
   const data = Buffer.alloc(2 * 65 * 4096);
   t.equal(said(await run('89 00 0000000000000000 000000 41 00 00', data)), SAID.INVALID_FIELD_IN_CDB);
   t.equal(said(await run('89 00 0000000000000000 000000 40 00 00', data.subarray(8192))), 'GOOD');
+});
+
+t.test('a VERIFY that brings nothing may be as long as anywhere', async (t) => {
+  const { run } = unitOf(true);
+  for (const [blocks, medium, data] of [
+    ['0080', 'GOOD', 'GOOD'],
+    ['0100', 'GOOD', SAID.INVALID_FIELD_IN_CDB], // as Windows asks
+    ['0800', 'GOOD', SAID.INVALID_FIELD_IN_CDB],
+    ['0801', SAID.INVALID_FIELD_IN_CDB, SAID.INVALID_FIELD_IN_CDB],
+  ] as const) {
+    t.equal(said(await run(`2f 00 00000000 00 ${blocks} 00`)), medium, `BYTCHK 00b, ${blocks}`);
+    const compared = Buffer.alloc(Number.parseInt(blocks, 16) * 4096);
+    t.equal(said(await run(`2f 02 00000000 00 ${blocks} 00`, compared)), data, `BYTCHK 01b, ${blocks}`);
+  }
 });
 
 t.test('a registration is of every port', async (t) => {

@@ -70,7 +70,10 @@ function verifyPlan(readRange: ReadRange, unit: DiskUnit, task: ScsiTask): TaskP
   const byteCheck = byteCheckOf(task.cdb);
   const range = readRange(task.cdb);
   if (byteCheck === ByteCheck.RESERVED) return refuse(task, invalidCdbField(1, 2));
-  const fault = findRangeFault(unit, task.cdb, range, unit.transferBlocksMax);
+  // Nothing is moved without BYTCHK, and Windows asks for 256 blocks, however long they are and whatever VPD B0h says.
+  const isMoved = byteCheck !== ByteCheck.MEDIUM_ONLY;
+  const blocksMax = isMoved ? unit.transferBlocksMax : unit.acceptedBlocksMax;
+  const fault = findRangeFault(unit, task.cdb, range, blocksMax);
   if (fault !== null) return refuse(task, fault);
   if (range.blocks === 0) return accept(task);
   if (byteCheck === ByteCheck.EVERY_BLOCK) task.dataOutBytes = range.blocks * unit.blockBytes;
