@@ -2,7 +2,8 @@
  * A session at this member whose unit may be served elsewhere: where its data goes, and its commands on their way. While
  * the unit is served here, READ and WRITE pass on after one look.
  */
-import type { BlockDevice, BlockIo, IoError } from '../block/device.js';
+import { HOME_COMMAND_BYTES_MAX } from '../base/limits.js';
+import { BlockIo, type BlockDevice, type IoError } from '../block/device.js';
 import type { PageMap } from '../block/page-map.js';
 import { PeerType } from '../peer/contract.js';
 import { CDB_BYTES } from '../scsi/cdb.js';
@@ -55,7 +56,8 @@ export class AccessNexus implements BlockDevice {
   submit(io: BlockIo): void {
     const { place } = this;
     if (place.standing === 'here') place.disk.device.submit(io);
-    else new IoErrand(this, io).go();
+    else if (io.lengthBytes <= HOME_COMMAND_BYTES_MAX) new IoErrand(this, io).go();
+    else new LongIo(this, io).next();
   }
 
   mapped(offsetBytes: number, lengthBytes: number, withDigest: boolean): PageMap | null {
@@ -136,7 +138,7 @@ abstract class SessionErrand extends NexusErrand {
   }
 }
 
-/** One READ or WRITE, or a part of a READ. */
+/** One READ or WRITE, or a part of it. */
 class IoErrand extends SessionErrand {
   protected readonly mayRepeat: boolean;
 
@@ -175,6 +177,41 @@ class IoErrand extends SessionErrand {
   protected refused({ status, sense }: Refusal): void {
     const error: IoError = new RefusedIo(status, sense);
     this.io.complete(error);
+  }
+}
+
+/**
+ * A READ or WRITE that is longer than a request, in pieces, each judged as a command is. One is under way at a time: so it
+ * waits as one where its unit is held (access-server.ts), what stops the first stops all before anything is done, and when
+ * one has failed, which it says only when it is over (I8), nothing of it is under way any more.
+ */
+class LongIo extends BlockIo {
+  private doneBytes = 0;
+
+  constructor(
+    private readonly owner: AccessNexus,
+    private readonly whole: BlockIo,
+  ) {
+    super();
+  }
+
+  override get isWanted(): boolean {
+    return this.whole.isWanted;
+  }
+
+  next(): void {
+    const { whole, doneBytes } = this;
+    const lengthBytes = Math.min(whole.lengthBytes - doneBytes, HOME_COMMAND_BYTES_MAX);
+    const data = whole.data.subarray(doneBytes, doneBytes + lengthBytes);
+    this.prepare(whole.op, whole.offsetBytes + doneBytes, lengthBytes, data, whole.fua);
+    new IoErrand(this.owner, this).go();
+  }
+
+  /** Those that are served here may be as many levels of the stack: sixteen at most. */
+  protected override completed(error: IoError | null): void {
+    this.doneBytes += this.lengthBytes;
+    if (error !== null || this.doneBytes === this.whole.lengthBytes) this.whole.complete(error);
+    else this.next();
   }
 }
 

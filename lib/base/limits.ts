@@ -40,7 +40,8 @@ export const CHAP_ACCOUNTS_MAX = 1024;
 export const CHAP_FILE_BYTES_MAX = 4 * MiB;
 /** Commands an initiator may have outstanding: MaxCmdSN − ExpCmdSN + 1. libiscsi and Linux use at most 128. */
 export const COMMAND_WINDOW = 256;
-/** Largest data transfer of one command (VPD B0h MAXIMUM TRANSFER LENGTH): bounds the buffer of one task. */
+/** Largest data transfer of one command (VPD B0h MAXIMUM TRANSFER LENGTH, if not HOME_COMMAND_BYTES_MAX): bounds the buffer of
+ *  one task. */
 export const TRANSFER_BYTES_MAX = 8 * MiB;
 /** Bytes of write data one session may hold in tasks before its socket is no longer read. */
 export const SESSION_WRITE_BYTES_MAX = 64 * MiB;
@@ -192,8 +193,9 @@ export const FORWARD_RETRY_MS = 20;
 
 // --- commands for the home of a volume ---------------------------------------------------------------------------
 
-/** Data of one command where members serve for each other (VPD B0h): with its CDB it fits one frame between them, so that a
- *  command is one request, which is done or is not. Hosts send no more at once anyway. */
+/** Data of one request to the home where members serve for each other (VPD B0h): with a CDB it fits one frame between them, so
+ *  that a command is one request, which is done or is not. Hosts that ask send no more at once; of those that do not, or pass on
+ *  what others ask for, READ and WRITE go in several. */
 export const HOME_COMMAND_BYTES_MAX = 512 * KiB;
 /** A command takes as long as it takes, a sanitize operation hours; whether the home is still there say the link's pings. */
 export const HOME_COMMAND_MS_MAX = 24 * 3600 * 1000;

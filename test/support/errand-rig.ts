@@ -40,7 +40,7 @@ class CommonDisk extends RamDevice {
 
 export class World {
   readonly peers = new FakePeers(new SeededRandom(3));
-  readonly disk = new CommonDisk(1024 * 512);
+  readonly disk: CommonDisk;
   /** By the store; each member knows it as of some epoch. */
   home = 'm1';
   epoch = 1;
@@ -50,6 +50,10 @@ export class World {
   readonly members = new Map<string, Place>();
   /** What all members know of the unit. */
   readonly facts = new UnitMemory();
+
+  constructor(diskBytes: number) {
+    this.disk = new CommonDisk(diskBytes);
+  }
 
   start(name: string): Place {
     const place = new Place(this, name);
@@ -157,9 +161,9 @@ export class Place {
 /** Of tests that are over: what still waits in one gives up as the next begins, or the process would stay for it. */
 const earlier: World[] = [];
 
-export function twoMembers(): { world: World; home: Place; other: Place } {
+export function twoMembers(diskBytes = 1024 * 512): { world: World; home: Place; other: Place } {
   for (const world of earlier.splice(0)) world.haste = 1e6;
-  const world = new World();
+  const world = new World(diskBytes);
   earlier.push(world);
   return { world, home: world.start('m1'), other: world.start('m2') };
 }

@@ -84,19 +84,31 @@ t.test('the Control Extension page says what TPGS says: implicit access is allow
   }
 });
 
-t.test('a command brings no more than the unit says', async (t) => {
+t.test('a command that goes to the home whole brings no more than the unit says', async (t) => {
   const { run } = unitOf(true);
   const limits = (await run('12 01 b0 00ff 00')).dataIn;
   t.equal(limits.readUInt32BE(8), 128, 'MAXIMUM TRANSFER LENGTH');
   t.equal(limits[5], 64, 'MAXIMUM COMPARE AND WRITE LENGTH');
-  t.equal(said(await run('28 00 00000000 00 0080 00')), 'GOOD');
-  t.equal(said(await run('28 00 00000000 00 0081 00')), SAID.INVALID_FIELD_IN_CDB);
   const data = Buffer.alloc(2 * 65 * 4096);
+  for (const cdb of ['2e 00 00000000 00 XXXX 00', '8b 00 0000000000000000 0000XXXX 00 00']) {
+    t.equal(said(await run(cdb.replace('XXXX', '0080'), data)), 'GOOD', cdb);
+    t.equal(said(await run(cdb.replace('XXXX', '0081'), data)), SAID.INVALID_FIELD_IN_CDB, cdb);
+  }
   t.equal(said(await run('89 00 0000000000000000 000000 41 00 00', data)), SAID.INVALID_FIELD_IN_CDB);
   t.equal(said(await run('89 00 0000000000000000 000000 40 00 00', data.subarray(8192))), 'GOOD');
 });
 
-t.test('a VERIFY that brings nothing may be as long as anywhere', async (t) => {
+t.test('READ and WRITE may be as long as anywhere: hosts pass on what others ask for', async (t) => {
+  const { run } = unitOf(true);
+  const data = Buffer.alloc(9 * MiB);
+  for (const cdb of ['28 00 00000000 00 XXXX 00', '2a 00 00000000 00 XXXX 00']) {
+    for (const blocks of ['0081', '0800'])
+      t.equal(said(await run(cdb.replace('XXXX', blocks), data)), 'GOOD');
+    t.equal(said(await run(cdb.replace('XXXX', '0801'), data)), SAID.INVALID_FIELD_IN_CDB);
+  }
+});
+
+t.test('so may a VERIFY that brings nothing', async (t) => {
   const { run } = unitOf(true);
   for (const [blocks, medium, data] of [
     ['0080', 'GOOD', 'GOOD'],

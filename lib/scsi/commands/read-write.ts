@@ -24,8 +24,9 @@ function planTransfer(
 ): TaskPlan {
   if ((flags & PROTECT) !== 0) return refuse(task, invalidCdbField(1, 7));
   if (unit.isBeyondEnd(lba, blocks)) return refuse(task, lbaOutOfRange(unit.firstBeyondEnd(lba)));
-  // SBC-3 6.6.4: more than MAXIMUM TRANSFER LENGTH is an invalid field.
-  if (blocks > unit.transferBlocksMax) return refuse(task, invalidCdbField(lengthAt));
+  // SBC-3 6.6.4: more than MAXIMUM TRANSFER LENGTH is an invalid field. Where that says less than we can take it is advice:
+  // hypervisors and firmware pass on what others ask for, unsplit, whatever VPD B0h says.
+  if (blocks > unit.acceptedBlocksMax) return refuse(task, invalidCdbField(lengthAt));
   if (direction === 'write' && unit.readOnly) return refuse(task, SENSE.WRITE_PROTECTED);
   // SBC-3 5.8: a TRANSFER LENGTH of zero transfers nothing and is no error.
   if (blocks === 0) return accept(task);
