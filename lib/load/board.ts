@@ -49,15 +49,16 @@ export class LoadBoard {
   /** By the members' names. */
   all(): DatedVector[] {
     const nowMs = this.options.clock.nowMs();
-    return this.entries().map((entry) => this.dated(entry, nowMs));
+    const byName = this.entries().sort((a, b) => (a.vector.member < b.vector.member ? -1 : 1));
+    return byName.map((entry) => this.dated(entry, nowMs));
   }
 
-  /** The same for whoever passes them on. Who has left the group, or come back as another process, is forgotten here. */
+  /** The same for whoever passes them on, in no order. Who has left the group, or come back as another process, is forgotten here. */
   entries(): Entry[] {
     for (const [member, { vector }] of this.byMember) {
       if (this.options.processOf(member) !== vector.incarnation) this.byMember.delete(member);
     }
-    return [...this.byMember.values()].sort((a, b) => (a.vector.member < b.vector.member ? -1 : 1));
+    return [...this.byMember.values()];
   }
 
   private dated({ vector, measuredMs }: Entry, nowMs: number): DatedVector {
