@@ -120,6 +120,7 @@ async function listen(
   const peerAddress = await hub.listen(options.peer.host, options.peer.port);
   const portal = new Portal({
     ...{ directory, registry, log, clock, random, memory, poll, net },
+    beforeAnswers: () => hub.sendDue(),
     options: {
       ...(authenticator && { authenticator }),
       portalGroupTag: () => targetPort() ?? PORTAL_GROUP_TAG,

@@ -15,17 +15,16 @@
  *      close older links, wait           ←      WELCOME(incarnation, round)
  *      READY(round)                      →      open
  */
-import type { Clock, Timer } from '../base/clock.js';
+import type { Timer } from '../base/clock.js';
 import { BlockferryError, describeError } from '../base/errors.js';
 import { PEER_BACKOFF_MS_MAX, PEER_BACKOFF_MS_MIN, PEER_DIAL_WAIT_MS } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { Net } from '../base/net.js';
 import { randomBelow, type Random } from '../base/random.js';
-import type { BufferPool } from './buffer-pool.js';
 import { answerLost, PeerType, type PeerAddress, type PeerRequest, type PeerTypeCode } from './contract.js';
 import { ControlType, frameError } from './frame.js';
 import { decodeHello, encodeHello, negotiate, type Hello, type PeerSelf } from './hello.js';
-import { Link, type LinkOwner } from './link.js';
+import { Link, type LinkContext, type LinkOwner } from './link.js';
 import { chargeOf } from './request-table.js';
 
 /** Requests that bring or ask for so much go over the link for bulk. */
@@ -34,15 +33,13 @@ const BULK_BYTES_MIN = 64 * 1024;
 const REPLACED_MAX = 16;
 
 /** What an association shares with the others of its hub. */
-export interface AssociationContext {
+export interface AssociationContext extends LinkContext {
   readonly self: PeerSelf;
-  readonly clock: Clock;
   readonly net: Net;
   readonly random: Random;
   readonly log: Logger;
   /** Where dialled sockets read to; shared, since received bytes are used or copied before the next read. */
   readonly readBuffer: Buffer;
-  readonly pool: BufferPool;
   readonly serve: LinkOwner['serve'];
 }
 
@@ -185,7 +182,7 @@ export class Association implements LinkOwner {
     const isBusy = this.dialled !== null || this.isDialling || this.redialTimer !== null;
     if (isBusy || this.isClosed || address === null) return;
     this.isDialling = true;
-    const { readBuffer, clock, pool, net } = this.context;
+    const { readBuffer, net } = this.context;
     const socket = net.connect(address, {
       buffer: readBuffer,
       callback: (bytes) => {
@@ -193,7 +190,7 @@ export class Association implements LinkOwner {
         return true;
       },
     });
-    const link: Link = new Link(socket, true, this, clock, pool);
+    const link: Link = new Link(socket, true, this, this.context);
     this.pending.add(link);
     socket.once('connect', () =>
       link.sendControl(ControlType.HELLO, encodeHello(this.context.self, this.round)),

@@ -18,6 +18,7 @@ import {
   type PeerService,
   type PeerTypeCode,
 } from './contract.js';
+import { DueOutboxes } from './due-outboxes.js';
 import { ControlType, frameError } from './frame.js';
 import { encodeHello, type PeerSelf } from './hello.js';
 import { Link, type LinkOwner } from './link.js';
@@ -69,6 +70,7 @@ export class Hub implements PeerHub, LinkOwner {
       log: options.log,
       readBuffer: Buffer.allocUnsafeSlow(PEER_READ_BUFFER_BYTES),
       pool: new BufferPool(),
+      due: new DueOutboxes(),
       serve: (request) => options.service.handle(request),
     };
   }
@@ -91,6 +93,11 @@ export class Hub implements PeerHub, LinkOwner {
     const association = this.associations.get(member);
     if (association === undefined) setImmediate(answerLost, request);
     else association.send(request);
+  }
+
+  /** What was asked of other members in this tick leaves now. */
+  sendDue(): void {
+    this.context.due.send();
   }
 
   takesMapped(member: string, type: PeerTypeCode, lengthBytes: number): boolean {
@@ -177,8 +184,7 @@ export class Hub implements PeerHub, LinkOwner {
         },
         drained: (from) => owner.drained(from),
       },
-      this.options.clock,
-      this.context.pool,
+      this.context,
     );
     this.strangers.add(link);
   }

@@ -16,6 +16,7 @@ import {
 import type { NetSocket } from '../base/net.js';
 import type { PageMap } from '../block/page-map.js';
 import type { BufferPool } from './buffer-pool.js';
+import type { DueOutboxes } from './due-outboxes.js';
 import { answerLost, isRead, type PeerHeader, PeerStatus, type PeerRequest } from './contract.js';
 import {
   CONTROL_TYPE_MIN,
@@ -52,6 +53,13 @@ export interface LinkOwner {
   drained(link: Link): void;
 }
 
+/** What the links of a hub share. */
+export interface LinkContext {
+  readonly clock: Clock;
+  readonly pool: BufferPool;
+  readonly due: DueOutboxes;
+}
+
 export class Link implements FrameSink, AnswerSender {
   readonly stats = new LinkStats();
   /** Who is at the other end, once it has said so; '' is the management process. */
@@ -82,10 +90,10 @@ export class Link implements FrameSink, AnswerSender {
     readonly socket: NetSocket,
     readonly isDialled: boolean,
     private readonly owner: LinkOwner,
-    private readonly clock: Clock,
-    private readonly pool: BufferPool,
+    private readonly context: LinkContext,
   ) {
-    this.outbox = new Outbox(socket, pool);
+    const { clock, pool, due } = context;
+    this.outbox = new Outbox(socket, pool, due);
     socket.setNoDelay(true);
     socket.on('drain', () => {
       this.outbox.reclaim();
@@ -128,9 +136,9 @@ export class Link implements FrameSink, AnswerSender {
     this.parser.payloadBytesMax = PEER_PAYLOAD_BYTES_MAX;
     this.parser.withDigests = this.withDigests = this.terms.digests;
     this.timer.cancel();
-    this.pulse.start(this.clock.nowMs());
+    this.pulse.start(this.context.clock.nowMs());
     this.ping();
-    this.timer = this.clock.after(TICK_MS, () => this.tick());
+    this.timer = this.context.clock.after(TICK_MS, () => this.tick());
   }
 
   /** Says why, then closes. For a link that is not open yet. */
@@ -185,7 +193,7 @@ export class Link implements FrameSink, AnswerSender {
     epoch: number,
   ): void {
     if (!this.ended(request)) {
-      if (framed !== null) this.pool.give(framed);
+      if (framed !== null) this.context.pool.give(framed);
       return;
     }
     const header = this.answerHeader(request, status, payload.length, epoch);
@@ -196,7 +204,7 @@ export class Link implements FrameSink, AnswerSender {
       this.sent();
     } else {
       this.write(header, payload.length > INLINE_BYTES_MAX ? Buffer.from(payload) : payload);
-      if (framed !== null) this.pool.give(framed);
+      if (framed !== null) this.context.pool.give(framed);
     }
   }
 
@@ -219,7 +227,7 @@ export class Link implements FrameSink, AnswerSender {
 
   /** A request is answered. False: nobody is there to hear it any more. */
   private ended(request: LinkRequest): boolean {
-    this.pool.give(request.payload);
+    this.context.pool.give(request.payload);
     const isLast = this.inService.ended(request.type, request.charge);
     if (this.phase === 'open') return true;
     if (isLast) this.owner.drained(this);
@@ -300,7 +308,7 @@ export class Link implements FrameSink, AnswerSender {
     const charge = chargeOf(header.type, header.payloadBytes, header.lengthBytes);
     if (!this.inService.hasRoomFor(charge)) throw frameError('more requests than agreed');
     // The service may keep the payload until it answers; what was received lives only until we return.
-    return header.payloadBytes > 0 ? this.pool.take(header.payloadBytes) : null;
+    return header.payloadBytes > 0 ? this.context.pool.take(header.payloadBytes) : null;
   }
 
   /** FrameSink. */
@@ -314,7 +322,7 @@ export class Link implements FrameSink, AnswerSender {
     if (header.type === ControlType.PING) {
       this.sendControl(ControlType.PONG);
     } else if (header.type === ControlType.PONG) {
-      this.pulse.ponged(this.clock.nowMs());
+      this.pulse.ponged(this.context.clock.nowMs());
       this.stats.rttMs = this.pulse.rttMs;
     } else if (header.type > ControlType.PONG) {
       throw frameError(`an unknown control frame ${header.type}`);
@@ -338,23 +346,23 @@ export class Link implements FrameSink, AnswerSender {
     const charge = chargeOf(header.type, header.payloadBytes, header.lengthBytes);
     this.inService.began(header.type, charge);
     this.owner.serve(
-      new LinkRequest(this, this.member, this.incarnation, header, payload, charge, this.pool),
+      new LinkRequest(this, this.member, this.incarnation, header, payload, charge, this.context.pool),
     );
   }
 
   // --- time and end --------------------------------------------------------------------------------------------
 
   private tick(): void {
-    this.pulse.tick(this.clock.nowMs());
+    this.pulse.tick(this.context.clock.nowMs());
     if (this.table.isOverdue(this.pulse.nowMs)) this.close('a request was not answered in time');
     else if (this.pulse.isDead(this.table.outstanding > 0)) this.close('the other end is silent');
     if (this.phase !== 'open') return;
     if (this.pulse.isPingDue) this.ping();
-    this.timer = this.clock.after(TICK_MS, () => this.tick());
+    this.timer = this.context.clock.after(TICK_MS, () => this.tick());
   }
 
   private ping(): void {
-    this.pulse.pinged(this.clock.nowMs());
+    this.pulse.pinged(this.context.clock.nowMs());
     this.sendControl(ControlType.PING);
   }
 
@@ -384,7 +392,7 @@ export class Link implements FrameSink, AnswerSender {
     this.outbox.flush();
     this.socket.end();
     this.socket.resume();
-    const timer = this.clock.after(LAST_WORDS_MS, () => this.socket.destroy());
+    const timer = this.context.clock.after(LAST_WORDS_MS, () => this.socket.destroy());
     this.socket.once('close', () => timer.cancel());
   }
 }

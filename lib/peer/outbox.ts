@@ -10,6 +10,7 @@ import { BATCH_PDUS_MAX } from '../base/limits.js';
 import type { NetSocket } from '../base/net.js';
 import type { PageMap } from '../block/page-map.js';
 import type { BufferPool } from './buffer-pool.js';
+import type { DueOutboxes } from './due-outboxes.js';
 
 const SLAB_BYTES = 256 * 1024;
 
@@ -32,7 +33,7 @@ export class Outbox {
   /** The same for the kernel, as many pieces as there are parts. */
   private readonly vector = new GatherVector();
   private readonly gatherWrite: GatherWrite | null;
-  private scheduled = false;
+  private isDue = false;
   /** Complete and not yet given to the socket. */
   private frames = 0;
   /** Given back to the pool once the kernel has them. */
@@ -41,6 +42,7 @@ export class Outbox {
   constructor(
     private readonly socket: NetSocket,
     private readonly pool: BufferPool,
+    private readonly due: DueOutboxes,
   ) {
     this.gatherWrite = gatherWriteTo(socket);
   }
@@ -67,7 +69,7 @@ export class Outbox {
     }
     const at = this.used;
     this.used += bytes;
-    this.schedule();
+    this.becomeDue();
     return at;
   }
 
@@ -75,7 +77,7 @@ export class Outbox {
   append(bytes: Buffer): void {
     this.seal();
     this.add(bytes, null, 0, bytes.length, this.gatherWrite === null ? 0 : addressOf(bytes));
-    this.schedule();
+    this.becomeDue();
   }
 
   /** Like append, for a buffer of the pool that goes back there when it was sent. */
@@ -88,7 +90,7 @@ export class Outbox {
   appendMapped(map: PageMap, start: number, end: number): void {
     this.seal();
     this.add(null, map, start, end, map.address);
-    this.schedule();
+    this.becomeDue();
   }
 
   /** A frame is complete: enough of them are sent without waiting for the tick's end, so that both ends have work. */
@@ -97,9 +99,9 @@ export class Outbox {
     if (this.frames >= BATCH_PDUS_MAX) this.flush();
   }
 
-  /** What the tick has left. */
-  endTick(): void {
-    this.scheduled = false;
+  /** What was not sent since it became due. */
+  flushDue(): void {
+    this.isDue = false;
     this.flush();
   }
 
@@ -185,13 +187,9 @@ export class Outbox {
     this.sealed = this.used;
   }
 
-  private schedule(): void {
-    if (this.scheduled) return;
-    this.scheduled = true;
-    process.nextTick(flushOutbox, this);
+  private becomeDue(): void {
+    if (this.isDue) return;
+    this.isDue = true;
+    this.due.add(this);
   }
-}
-
-function flushOutbox(outbox: Outbox): void {
-  outbox.endTick();
 }

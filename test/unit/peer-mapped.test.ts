@@ -11,6 +11,7 @@ import { loadLibc } from '../../lib/base/libc.js';
 import { PeerStatus, PeerType } from '../../lib/peer/contract.js';
 import { FRAME_HEADER_BYTES } from '../../lib/peer/frame.js';
 import { BufferPool } from '../../lib/peer/buffer-pool.js';
+import { DueOutboxes } from '../../lib/peer/due-outboxes.js';
 import { HolderService } from '../../lib/peer/holder-service.js';
 import type { Hub } from '../../lib/peer/hub.js';
 import { Outbox } from '../../lib/peer/outbox.js';
@@ -187,7 +188,7 @@ t.test('a small copy asks the link that it goes over', async (t) => {
 
 t.test('a slab is filled anew when the socket has taken all of it, told or not', async (t) => {
   const socket = { writableLength: 0, destroyed: false, write: () => true, cork: () => 0, uncork: () => 0 };
-  const outbox = new Outbox(socket as never, new BufferPool());
+  const outbox = new Outbox(socket as never, new BufferPool(), new DueOutboxes());
   const { slab } = outbox;
   outbox.reserve(slab.length - 20);
   socket.writableLength = 1;
@@ -201,11 +202,30 @@ t.test('a slab is filled anew when the socket has taken all of it, told or not',
   t.not(outbox.slab, slab, 'and not before');
 });
 
+t.test('what is due leaves when the tick ends, or when somebody asks for it, and once', async (t) => {
+  const written: number[] = [];
+  const write = (bytes: Uint8Array) => written.push(bytes.length) > 0;
+  const socket = { writableLength: 0, destroyed: false, write, cork: () => 0, uncork: () => 0 };
+  const due = new DueOutboxes();
+  const outboxes = [1, 2].map(() => new Outbox(socket as never, new BufferPool(), due));
+  for (const outbox of outboxes) outbox.reserve(10);
+  t.strictSame(written, [], 'more may follow');
+  due.send();
+  t.strictSame(written, [10, 10]);
+  outboxes[0]?.reserve(20);
+  t.strictSame(written, [10, 10], 'what comes after that is due anew');
+  await new Promise<void>((resolve) => process.nextTick(resolve));
+  t.strictSame(written, [10, 10, 20], 'at the end of the tick');
+  outboxes[1]?.reserve(30);
+  await new Promise<void>((resolve) => process.nextTick(resolve));
+  t.strictSame(written, [10, 10, 20, 30], 'of every tick');
+});
+
 t.test('a socket that broke gives no memory back', async (t) => {
   const socket = { writableLength: 0, destroyed: false, write: () => true, cork: () => 0, uncork: () => 0 };
   const pool = new BufferPool();
   for (const isBroken of [false, true]) {
-    const outbox = new Outbox(socket as never, pool);
+    const outbox = new Outbox(socket as never, pool, new DueOutboxes());
     const lent = pool.take(64 * KiB);
     outbox.appendLent(lent);
     socket.destroyed = isBroken;

@@ -32,6 +32,8 @@ class Writes {
 
 interface Started {
   readonly writes: Writes;
+  /** How much was written whenever what is meant for others was to leave first. */
+  readonly lengthsBefore: number[];
   readonly output: Output;
   readonly writer: PduWriter;
   /** A header and data, each where it stands, or both in one span. */
@@ -41,7 +43,9 @@ interface Started {
 function start(): Started {
   const writes = new Writes();
   const pool = new BufferPool();
-  const output = new Output(writes as unknown as NetSocket, pool, () => undefined);
+  const lengthsBefore: number[] = [];
+  const beforeAnswers = (): void => void lengthsBefore.push(writes.lengthsBytes.length);
+  const output = new Output(writes as unknown as NetSocket, { pool, beforeAnswers }, () => undefined);
   const writer = new PduWriter(output);
   const data = pool.take(DATA_BYTES);
   data.hold();
@@ -55,7 +59,7 @@ function start(): Started {
       writer.sendApart(span, data, 0, DATA_BYTES);
     }
   };
-  return { writes, output, writer, sendOne };
+  return { writes, lengthsBefore, output, writer, sendOne };
 }
 
 t.test('a batch of many leaves in writes of some, no PDU cut in two', (t) => {
@@ -79,6 +83,20 @@ t.test('a batch of many leaves in writes of some, no PDU cut in two', (t) => {
     );
   }
   t.end();
+});
+
+t.test('what commands have asked of others leaves before each write of answers', async (t) => {
+  const { writes, lengthsBefore, output, sendOne } = start();
+  output.beginBatch();
+  for (let i = 0; i < BATCH_PDUS_MAX + 1; i++) sendOne();
+  t.same(lengthsBefore, [0], 'also in the middle of a batch');
+  output.endBatch();
+  output.beginBatch();
+  output.endBatch();
+  t.same(lengthsBefore, [0, 1], 'where there are none, nobody waits for them');
+  sendOne();
+  await until('it has left', () => writes.lengthsBytes.length > 2);
+  t.same(lengthsBefore, [0, 1, 2]);
 });
 
 t.test('what completes outside of a batch leaves with the turn of the loop', async (t) => {

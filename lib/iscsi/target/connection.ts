@@ -81,7 +81,7 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
     this.peer = formatAddress({ host: plainHost(socket.remoteAddress), port: socket.remotePort ?? 0 });
     this.localHost = plainHost(socket.localAddress);
     this.localPort = socket.localPort ?? 0;
-    this.output = new Output(socket, context.pool, () => this.drained());
+    this.output = new Output(socket, context, () => this.drained());
     this.writer = new PduWriter(this.output);
     this.framer = new Framer(this, LOGIN_DATA_SEGMENT_BYTES);
     this.login = new LoginPhase(context, this);

@@ -19,6 +19,8 @@ export interface PortalContext {
   readonly pool: BufferPool;
   readonly memory: MemoryBudget;
   readonly poll: BusyPoll;
+  /** Sends what commands have asked of others by now: it is done there while their fellows' answers are being sent. */
+  readonly beforeAnswers: () => void;
   readonly authenticator: Authenticator;
   readonly failedLogins: FailedLogins;
   /** Of all portals of this process (RFC 7143 13.9); may be known only once the portal listens. */

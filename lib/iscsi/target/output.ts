@@ -15,7 +15,8 @@ import { type GatherWrite, gatherWriteTo } from '../../base/gather-write.js';
 import { BATCH_BYTES_MAX, BATCH_PDUS_MAX } from '../../base/limits.js';
 import { bytesUnderWay, type NetSocket } from '../../base/net.js';
 import type { PageMap } from '../../block/page-map.js';
-import { isShared, type PooledBuffer, type BufferPool, SLAB_BYTES, type Span } from './buffer-pool.js';
+import { isShared, type PooledBuffer, SLAB_BYTES, type Span } from './buffer-pool.js';
+import type { PortalContext } from './context.js';
 import { Outgoing, type Piece } from './outgoing.js';
 
 /** What has become of bytes that had to wait for room in the socket. */
@@ -59,7 +60,7 @@ export class Output {
   /** @param drained called whenever the socket has taken bytes, outside of a batch */
   constructor(
     private readonly socket: NetSocket,
-    private readonly pool: BufferPool,
+    private readonly context: Pick<PortalContext, 'pool' | 'beforeAnswers'>,
     private readonly drained: () => void,
   ) {
     this.gatherWrite = gatherWriteTo(socket);
@@ -89,7 +90,9 @@ export class Output {
   /** Points `span` at `lengthBytes` of memory to be filled, then committed or released. */
   reserve(span: Span, lengthBytes: number): void {
     assert(span.buffer === null, 'a span was reserved twice');
-    const buffer = isShared(lengthBytes) ? this.slabWithRoom(lengthBytes) : this.pool.take(lengthBytes);
+    const buffer = isShared(lengthBytes)
+      ? this.slabWithRoom(lengthBytes)
+      : this.context.pool.take(lengthBytes);
     buffer.hold();
     span.buffer = buffer;
     span.start = buffer.used;
@@ -172,6 +175,7 @@ export class Output {
     const { outgoing, gatherWrite } = this;
     if (outgoing.count === 0 || this.dead) return;
     this.pdusInBatch = 0;
+    this.context.beforeAnswers();
     if (outgoing.hasDigests && !this.digestsStand()) return;
     const isDirect = gatherWrite !== null && this.writing.length === 0;
     const sentBytes = isDirect ? gatherWrite(outgoing.vector) : 0;
@@ -182,7 +186,7 @@ export class Output {
   /** Puts the digests of what is mapped behind it; false when that failed, and the connection is over. */
   private digestsStand(): boolean {
     try {
-      this.outgoing.putDigests(this.pool);
+      this.outgoing.putDigests(this.context.pool);
       return true;
     } catch (error) {
       // The disk has not given what was promised, and a header may be out: the connection is worth nothing.
@@ -244,7 +248,7 @@ export class Output {
     const slab = this.slab;
     if (slab !== null && slab.room >= lengthBytes) return slab;
     if (slab !== null) slab.letGo();
-    const fresh = this.pool.take(SLAB_BYTES);
+    const fresh = this.context.pool.take(SLAB_BYTES);
     fresh.hold(); // as long as it is the one spans are cut from
     this.slab = fresh;
     return fresh;
@@ -258,7 +262,7 @@ export class Output {
       this.queue(buffer, piece.start, piece.end);
     } else if (map !== null) {
       // By the time the socket has room the page cache may be another's, or empty.
-      const copy = this.pool.take(lengthBytes);
+      const copy = this.context.pool.take(lengthBytes);
       map.copyOut(piece.start, copy.bytes.subarray(0, lengthBytes));
       copy.hold();
       this.queue(copy, 0, lengthBytes);

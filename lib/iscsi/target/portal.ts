@@ -40,6 +40,8 @@ export interface PortalParts {
   readonly memory?: MemoryBudget;
   /** Of the event loop; a portal without one has its own. */
   readonly poll?: BusyPoll;
+  /** Called when answers are about to be sent (context.ts). */
+  readonly beforeAnswers?: () => void;
   /** Default: TCP. */
   readonly net?: Net;
   readonly options?: PortalOptions;
@@ -64,6 +66,7 @@ export class Portal {
       random,
       pool: new BufferPool(),
       memory: memory ?? new MemoryBudget(),
+      beforeAnswers: parts.beforeAnswers ?? (() => undefined),
       poll: poll ?? new BusyPoll(new LoopTurns(() => clock.nowMs())),
       authenticator: options?.authenticator ?? openAuthenticator,
       failedLogins: new FailedLogins(clock, log),
