@@ -11,7 +11,7 @@ VOLUME ?= disk=1G
 TAP = ./node_modules/.bin/tap run --disable-coverage --reporter=terse --timeout=600 --test-env=TAP_TYPE_STRIP_ONLY=1
 compiled = $(patsubst %.ts,dist/%.js,$(wildcard $(1)))
 # Tests wait much of their time: more files at once than there are processors.
-UNIT_JOBS ?= 5
+UNIT_JOBS ?= 7
 INTEGRATION_JOBS ?= 3
 # The longest begin first, so that none of them is alone at the end.
 LONG = $(patsubst %,test/integration/%.test.ts,conformance proofs move-live crash-recovery group-life balance-live copy-live unit-state-live)
@@ -84,7 +84,7 @@ test: early unit integration ## everything: check, unit, simulation, integration
 early: dist/.tests-built
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check sim-test
 
-unit: dist/.tests-built ## unit tests, a quarter of them in each of four processes (under a minute)
+unit: dist/.tests-built ## unit tests, a sixth of them in each of six processes (under a minute)
 	$(TAP) --jobs=$(UNIT_JOBS) $(call compiled,test/unit/share-*.ts test/unit/*.alone.test.ts)
 
 sim: build ## groups simulated from seeds (SEED=, RUNS=, JOBS=); what goes wrong is shrunk into fixtures/sim

@@ -1,4 +1,0 @@
-/** A quarter of the unit tests, in one process. */
-import { runShare } from '../support/share.js';
-
-await runShare(4, 4);
