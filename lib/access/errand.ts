@@ -119,7 +119,8 @@ export abstract class Errand extends PeerRequest implements Held {
       case PeerStatus.STALE:
         // One that knows of no later home than we do has to hear of it first.
         if (epoch <= this.epoch) return this.retryLater();
-        return this.place.refresh(epoch, () => this.go());
+        // The store may not answer: then this member does not hear of it either.
+        return this.place.refresh(epoch, () => (this.place.epoch() < epoch ? this.retryLater() : this.go()));
       case PeerStatus.NOT_FOUND:
         return this.unknownThere();
       case PeerStatus.UNAVAILABLE:

@@ -302,6 +302,11 @@ abstract class LastWord extends NexusErrand {
     super(owner);
   }
 
+  /** It does nothing but end what is under way: that is as good without a lease, and of a session that was left behind. */
+  protected override obstacle(): null {
+    return null;
+  }
+
   protected serveHere(): void {
     this.over();
   }

@@ -16,6 +16,7 @@ import {
   block,
   breakLink,
   twoMembers,
+  type Place,
 } from '../support/errand-rig.js';
 import { late, soon, turns } from '../support/wait.js';
 
@@ -44,6 +45,49 @@ t.test('so is one that is carried out all the same, once', async (t) => {
   world.disk.release();
   t.equal(await writing, BUSY);
   t.equal(world.disk.writes, 1);
+});
+
+t.test('nor is it answered for the loss of its member’s lease (I8)', async (t) => {
+  for (const lose of [
+    (other: Place) => (other.hasLease = false),
+    (other: Place) => (other.timesLeftBehind += 1),
+  ]) {
+    const { world, home, other } = twoMembers();
+    const session = other.session('a');
+    t.equal(await session.says(READY), 'GOOD');
+    world.disk.held = [];
+    const writing = session.says(WRITE, block(2));
+    await turns();
+    lose(other);
+    world.peers.lose('m1');
+    home.serve();
+    t.equal(await Promise.race([writing, soon()]), 'still under way');
+    world.disk.release();
+    t.equal(await writing, BUSY);
+    t.equal(world.disk.writes, 1);
+    await session.end();
+    const sender = { from: 'm2', incarnation: 'm2-1', token: 1 };
+    t.notOk(home.access.visitors.find(sender), 'its home hears of its end, too');
+  }
+});
+
+t.test('a member whose store is away learns of no later home, and does not ask for ever', async (t) => {
+  const { world, home, other } = twoMembers();
+  const session = other.session('a');
+  t.equal(await session.says(READY), 'GOOD');
+  world.disk.held = [];
+  const writing = session.says(WRITE, block(2));
+  await turns();
+  other.hear = () => undefined;
+  world.move('m3');
+  home.hear();
+  other.hasLease = false;
+  world.peers.lose('m1');
+  home.serve();
+  t.equal(await Promise.race([writing, soon()]), 'still under way');
+  world.haste = 1000;
+  t.equal(await Promise.race([writing, late()]), BUSY);
+  world.disk.release();
 });
 
 t.test('not before the home has ended what the link had brought', async (t) => {
