@@ -11,6 +11,8 @@ import { NexusBegan, parseMessage, TaskSet } from './messages.js';
 export interface AccessUnits {
   /** Undefined: no such volume, or each is served by its home alone. */
   accessOf(volumeId: number): AccessServer | undefined;
+  /** Of serving: a new one begins with each loss of the lease. */
+  readonly term: number;
   /** Whether the member may serve, by its clock (I4): after a pause of the process, sockets come before timers. */
   mayServe(): boolean;
   /** Reads the volume's route from the store, then calls back. */
@@ -19,7 +21,7 @@ export interface AccessUnits {
 
 export class HomeService {
   /** By volume: what came while its route was being read, after that for which it is, and in this order. */
-  private readonly waiting = new Map<number, IncomingRequest[]>();
+  private readonly waiting = new Map<number, (() => void)[]>();
 
   constructor(
     private readonly units: AccessUnits,
@@ -37,16 +39,24 @@ export class HomeService {
   private take(request: IncomingRequest): void {
     const { volumeId } = request;
     const waiting = this.waiting.get(volumeId);
-    if (waiting !== undefined) return void waiting.push(request);
+    if (waiting !== undefined) return void waiting.push(this.inThisTerm(request, () => this.take(request)));
     const unit = this.units.accessOf(volumeId);
     if (unit !== undefined && request.epoch <= unit.epoch()) return this.serve(request);
-    const later: IncomingRequest[] = [];
+    const later = [this.inThisTerm(request, () => this.serve(request))];
     this.waiting.set(volumeId, later);
     this.units.refresh(volumeId, () => {
       this.waiting.delete(volumeId);
-      this.serve(request);
-      for (const next of later) this.take(next);
+      for (const go of later) go();
     });
+  }
+
+  /**
+   * What waits here goes on in the term of serving in which it came, or not at all: who has sent it may have taken it for
+   * undone since, when this member lost its lease, and newer commands may stand behind it (I8).
+   */
+  private inThisTerm(request: IncomingRequest, go: () => void): () => void {
+    const { term } = this.units;
+    return () => (term === this.units.term ? go() : request.answer(PeerStatus.UNAVAILABLE));
   }
 
   private serve(request: IncomingRequest): void {
@@ -54,8 +64,10 @@ export class HomeService {
     if (unit === undefined)
       return request.answer(PeerStatus.REFUSED, Buffer.from('it is served by its home'));
     if (!this.units.mayServe()) return request.answer(PeerStatus.UNAVAILABLE);
-    if (unit.standing === 'held')
-      return unit.hold({ go: () => this.serve(request), isWanted: true, isCommand: false });
+    if (unit.standing === 'held') {
+      const go = this.inThisTerm(request, () => this.serve(request));
+      return unit.hold({ go, isWanted: true, isCommand: false });
+    }
     if (unit.standing === 'elsewhere') return request.answer(PeerStatus.STALE, undefined, unit.epoch());
     const { visitors } = unit;
     switch (request.type) {

@@ -48,7 +48,7 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
   /** Volumes that were deleted, until their files are gone. */
   private readonly leaving = new Map<string, Promise<void>>();
   private suspended = true;
-  /** Of serving: a new one begins with each loss of the lease. */
+  /** AccessUnits. */
   term = 0;
   private isStopping = false;
   private hasGivenUp = false;

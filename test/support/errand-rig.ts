@@ -75,6 +75,8 @@ export class Place {
   knownEpoch: number;
   hasLease = true;
   timesLeftBehind = 0;
+  /** See AccessUnits. */
+  term = 0;
   busy = 0;
   readonly ended: string[] = [];
   /** Lets in who waits; whoever comes later enters at once. */
@@ -115,7 +117,11 @@ export class Place {
       },
     });
     this.access.stand(this.knownHome === name ? 'here' : 'elsewhere');
+    const term = (): number => this.term;
     const units = {
+      get term() {
+        return term();
+      },
       accessOf: (id: number) => (id === 1 ? this.access : undefined),
       mayServe: () => this.hasLease,
       refresh: (_id: number, done: () => void) => {

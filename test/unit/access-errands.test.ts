@@ -107,11 +107,13 @@ t.test('not before the home has ended what the link had brought', async (t) => {
   t.equal(await writing, BUSY);
 });
 
-t.test('nor is it overtaken by that while the home reads its route', async (t) => {
+/** A home that m2 sends to by hand, whose reads of its route the test answers. */
+async function homeThatReads() {
   const { world, home, other } = twoMembers();
-  t.equal(await other.session('a').says(READY), 'GOOD');
+  await other.session('a').says(READY);
   const reads: (() => void)[] = [];
   const units = {
+    term: 0,
     accessOf: () => home.access,
     mayServe: () => true,
     refresh: (_id: number, done: () => void) => void reads.push(done),
@@ -129,7 +131,13 @@ t.test('nor is it overtaken by that while the home reads its route', async (t) =
       ...fields,
     });
   };
-  const { COMMAND_WRITE, COMMAND_ENDS } = PeerType;
+  return { world, home, units, reads, answers, send };
+}
+
+const { COMMAND_WRITE, COMMAND_ENDS } = PeerType;
+
+t.test('nor is it overtaken by that while the home reads its route', async (t) => {
+  const { world, home, reads, answers, send } = await homeThatReads();
   send('first', { type: COMMAND_WRITE, payload: block(1) });
   home.knownEpoch = 2; // the watch is faster
   send('ends', { type: COMMAND_ENDS });
@@ -146,6 +154,21 @@ t.test('nor is it overtaken by that while the home reads its route', async (t) =
   t.equal(world.disk.bytes[0], 4);
   send('fifth', { type: COMMAND_WRITE });
   t.equal(answers.length, 6, 'nobody waits any more');
+});
+
+t.test('what waits for the route goes on in the term in which it came, or not at all (I8)', async (t) => {
+  const { world, home, units, reads, answers, send } = await homeThatReads();
+  send('first', { type: COMMAND_WRITE, payload: block(1), epoch: 2 });
+  send('second', { type: COMMAND_WRITE, payload: block(2), extent: 2, epoch: 2 });
+  units.term += 1;
+  send('ends', { type: COMMAND_ENDS, epoch: 2 });
+  send('third', { type: COMMAND_WRITE, payload: block(3), extent: 3, epoch: 2 });
+  home.knownEpoch = 2;
+  for (const read of reads.splice(0)) read();
+  const { UNAVAILABLE } = PeerStatus;
+  t.same(answers, [`first ${UNAVAILABLE}`, `second ${UNAVAILABLE}`, 'ends 0', 'third 0']);
+  t.equal(world.disk.bytes[0], 3);
+  t.equal(world.disk.writes, 1);
 });
 
 t.test('a READ whose link breaks is sent again; a home that stays away makes it BUSY', async (t) => {

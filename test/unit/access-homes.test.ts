@@ -254,6 +254,24 @@ t.test('a home that has come serves nobody before it knows the unit', async (t) 
   t.equal(await session.says(WRITE, block(2)), 'GOOD');
 });
 
+t.test('what was held when a home lost its lease is not begun when it has it again (I8)', async (t) => {
+  const { world, home, other } = twoMembers();
+  const session = other.session('a');
+  t.equal(await session.says(READY), 'GOOD');
+  home.access.stand('held');
+  const writing = session.says(WRITE, block(1));
+  await turns();
+  home.term += 1;
+  world.peers.lose('m1'); // m2 says that it is undone
+  home.access.stand('here');
+  await turns();
+  t.equal(world.disk.writes, 0);
+  home.serve();
+  t.equal(await writing, 'status 8');
+  t.equal(await session.says(WRITE, block(2)), 'GOOD');
+  t.equal(world.disk.writes, 1);
+});
+
 t.test('a READ that has waited for memory while the home came here is judged here', async (t) => {
   const { other } = twoMembers();
   const rig = await TargetRig.start();
@@ -301,7 +319,7 @@ t.test('what no member would send is refused', async (t: Test) => {
   const { home, other } = twoMembers();
   t.equal(await other.session('a').says(READY), 'GOOD');
   const service = new HomeService(
-    { accessOf: () => home.access, mayServe: () => true, refresh: (_id, done) => done() },
+    { term: 0, accessOf: () => home.access, mayServe: () => true, refresh: (_id, done) => done() },
     'm1-1',
   );
   const send = (fields: Partial<IncomingRequest>): number => {
