@@ -70,6 +70,7 @@ const ANYBODY: ScsiNexus = {
 
 export class AccessServer implements DeviceServer, NexusPlace {
   standing: Standing = 'elsewhere';
+  isClosed = false;
   readonly disk: DiskServer;
   readonly volumeId: number;
   readonly hub: PeerHub;
@@ -113,11 +114,20 @@ export class AccessServer implements DeviceServer, NexusPlace {
 
   /** What the route, and a commit that is under way, say. */
   stand(standing: Standing): void {
-    if (standing === this.standing) return;
+    if (standing === this.standing || this.isClosed) return;
     this.standing = standing;
     if (standing === 'elsewhere') this.leaveOffice();
     else if (standing === 'here' && !this.isInOffice) this.takeOffice();
     if (standing !== 'held') this.settle();
+  }
+
+  /** See UnitPlace. It will not be known any more who is home; whom this one serves has yet to leave. */
+  close(): void {
+    this.isClosed = true;
+    if (this.standing !== 'held') return;
+    this.standing = 'elsewhere';
+    this.leaveOffice();
+    this.settle();
   }
 
   private get heldCommands(): number {

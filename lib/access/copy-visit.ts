@@ -34,8 +34,6 @@ export interface CopyPlace extends UnitPlace {
   readonly guests: CopyGuests;
   /** Of this member. */
   readonly lanes: CopyLanes;
-  /** The volume is deleted, or this member ends. */
-  readonly isClosed: boolean;
   /** How often this member was left behind by its group. */
   timesLeftBehind(): number;
   /** See GuestPlace, and the same below. */

@@ -39,6 +39,8 @@ export interface UnitPlace {
   epoch(): number;
   /** Whether this member has its lease (I4), and knows what it has missed without one. */
   mayServe(): boolean;
+  /** The volume is deleted, or this member ends. */
+  readonly isClosed: boolean;
   /** Reads the route from the store if it is not at `epoch` yet (0: in any case), then calls back. */
   refresh(epoch: number, done: () => void): void;
   /** Lets it go on once, when the unit is not held any more or nobody wants it. By default it is tried again soon. */
@@ -99,6 +101,7 @@ export abstract class Errand extends PeerRequest implements Held {
     const obstacle = this.obstacle();
     if (obstacle !== null) return this.refused(obstacle);
     if (standing === 'here') return this.serveHere();
+    if (place.isClosed) return this.refused(FAILED);
     this.epoch = place.epoch();
     this.sendTo(place.home());
   }

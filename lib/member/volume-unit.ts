@@ -238,6 +238,7 @@ export class VolumeUnit implements GuestPlace {
 
   close(): void {
     this.isClosed = true;
+    this.access?.close();
   }
 
   introduce(initiatorName: string): void {

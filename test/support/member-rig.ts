@@ -13,6 +13,7 @@ import { Creations } from '../../lib/group/creations.js';
 import { ensureGroup } from '../../lib/group/admin.js';
 import { MemoryStore } from '../../lib/group/memory-store.js';
 import { formatRecord, keys } from '../../lib/group/records.js';
+import type { EveryPath } from '../../lib/member/every-path.js';
 import { removeLeftovers } from '../../lib/member/leftovers.js';
 import { VolumeHost } from '../../lib/member/host.js';
 import { MemberIds } from '../../lib/routing/member-ids.js';
@@ -47,6 +48,8 @@ export class MemberRig {
   catchingUp = Promise.resolve();
   /** Its disk, by the next start. */
   storage = systemDoors();
+  /** Where every member serves every volume, by the next start. */
+  everyPath = (): EveryPath | null => null;
 
   /** @param clock its own, by the next start; the store has the system's */
   constructor(
@@ -96,7 +99,7 @@ export class MemberRig {
         homeCondition: (name) => ({ key: keys.unit(name), revision: 0 }),
       },
       creations: new Creations(this.store),
-      everyPath: null,
+      everyPath: this.everyPath(),
       hasLeft: () => Promise.resolve(false),
       loopIdleMs: () => 0,
     });
