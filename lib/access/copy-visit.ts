@@ -192,7 +192,7 @@ class PieceErrand extends VisitErrand {
 
   protected override sendTo(home: string): void {
     this.to = home;
-    this.visit.place.lanes.enter(home, () => super.sendTo(home));
+    if (this.visit.place.lanes.enter(home, this)) super.sendTo(home);
   }
 
   override answered(status: number, payload: Buffer, epoch: number): void {

@@ -43,7 +43,7 @@ export interface VolumeHostOptions extends Omit<
 export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, DestinationVolumes, MovingVolumes {
   readonly incarnation: string;
   private readonly byName = new Map<string, HeldVolume>();
-  private readonly lanes = new CopyLanes();
+  private readonly lanes: CopyLanes;
   private readonly refreshing = new Map<string, Promise<boolean>>();
   /** Volumes that were deleted, until their files are gone. */
   private readonly leaving = new Map<string, Promise<void>>();
@@ -55,6 +55,7 @@ export class VolumeHost implements AccessUnits, GuestUnits, HeldVolumes, Destina
 
   constructor(private readonly options: VolumeHostOptions) {
     this.incarnation = options.incarnation;
+    this.lanes = new CopyLanes(options.clock);
     const { table } = options;
     for (const routed of table.volumes) this.byName.set(routed.record.name, this.make(routed));
     table.onChange((now, before) => {

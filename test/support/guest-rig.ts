@@ -128,7 +128,7 @@ export class Place implements GuestPlace {
   timesLeftBehind = 0;
   introduced: string[] = [];
   readonly service: GuestService;
-  readonly lanes = new CopyLanes();
+  readonly lanes: CopyLanes;
   private lastVisit = 0;
 
   constructor(
@@ -136,6 +136,7 @@ export class Place implements GuestPlace {
     readonly name: string,
     readonly incarnation: string,
   ) {
+    this.lanes = new CopyLanes(world.clock);
     this.knownHome = world.home;
     this.knownEpoch = world.epoch;
     const identity = { ...IDENTITY, naa: NAA_B };

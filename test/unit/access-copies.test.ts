@@ -8,8 +8,8 @@ import { PIECE_BYTES_MAX } from '../../lib/base/limits.js';
 import { PeerType } from '../../lib/peer/contract.js';
 import { copyList, endOf, HOST, segment } from '../support/copy-rig.js';
 import { hex } from '../support/scsi-rig.js';
-import { nexusOf, SAID } from '../support/scsi-runner.js';
-import { soon, turns, until } from '../support/wait.js';
+import { nexusOf, type RunnerTask, SAID } from '../support/scsi-runner.js';
+import { late, soon, turns, until } from '../support/wait.js';
 import {
   BLOCK,
   DEVICE_FAILURE,
@@ -226,19 +226,70 @@ t.test('a piece that was held back without a lease goes again with it', async (t
   await nothingIsLeft(t, rig);
 });
 
+/** So many copies to the other unit, whose first pieces its disk keeps waiting, or the lane to its home. */
+async function manyCopies(rig: Rig, copies: number): Promise<RunnerTask[]> {
+  const { disk } = rig.world;
+  disk.held = [];
+  const segments = [segment({ destination: 1, to: 100, blocks: 2 * PIECE })];
+  const list = copyList([OWN, OTHER], segments, { usage: 2 });
+  const tasks = Array.from({ length: copies }, () => rig.begin(list));
+  await turns(200);
+  return tasks;
+}
+
 t.test('many copies leave room on the link for what their pieces wait for', async (t) => {
   const rig = twoHomes(t);
   const { disk } = rig.world;
-  disk.held = [];
-  const list = copyList([OWN, OTHER], [segment({ destination: 1, to: 100, blocks: 2 * PIECE })], {
-    usage: 2,
-  });
-  const tasks = Array.from({ length: 3 * LANE_PIECES_MAX }, () => rig.begin(list));
-  await turns(200);
-  t.equal(disk.held.length, LANE_PIECES_MAX);
+  const tasks = await manyCopies(rig, 3 * LANE_PIECES_MAX);
+  t.equal(disk.held?.length, LANE_PIECES_MAX);
   disk.release();
   for (const task of tasks) t.equal(await endOf(task), SAID.GOOD);
   t.ok(isCopied(rig));
   await turns();
-  rig.here.lanes.enter('m2', () => t.pass('all have left'));
+  const later = { go: () => undefined };
+  for (let i = 0; i < LANE_PIECES_MAX; i++) t.ok(rig.here.lanes.enter('m2', later), 'all have left');
+  t.notOk(rig.here.lanes.enter('m2', later));
+});
+
+t.test('a copy that waits for others on the link ends all the same', async (t) => {
+  const rig = twoHomes(t);
+  const { disk } = rig.world;
+  const tasks = await manyCopies(rig, LANE_PIECES_MAX + 2);
+  const [stopped, last] = tasks.slice(-2) as [RunnerTask, RunnerTask];
+  stopped.markEnding();
+  t.equal(await Promise.race([endOf(stopped), late()]), DEVICE_FAILURE);
+  t.equal(disk.held?.length, LANE_PIECES_MAX, 'nothing else has ended');
+  t.same(last.outcomes, []);
+  disk.release();
+  for (const task of tasks.filter((one) => one !== stopped)) t.equal(await endOf(task), SAID.GOOD);
+  await nothingIsLeft(t, rig);
+});
+
+for (const [name, change] of [
+  ['its member has lost its lease', (here: Place) => (here.hasLease = false)],
+  ['its member was left behind', (here: Place) => (here.timesLeftBehind += 1)],
+] as const) {
+  t.test(`nothing goes that has waited for others on the link until ${name} (I8)`, async (t) => {
+    const rig = twoHomes(t);
+    const { world, here } = rig;
+    const tasks = await manyCopies(rig, LANE_PIECES_MAX + 1);
+    change(here);
+    world.disk.release();
+    for (const task of tasks) t.equal(await endOf(task), NOT_REACHABLE);
+    t.equal(world.cameOf(PeerType.GUEST_WRITE), LANE_PIECES_MAX);
+  });
+}
+
+t.test('a copy that waits on the link to one home goes to the next', async (t) => {
+  const rig = twoHomes(t);
+  const { world, here, third } = rig;
+  third.server.nexusBegan(HOST);
+  const tasks = await manyCopies(rig, LANE_PIECES_MAX + 1);
+  const last = tasks.at(-1) as RunnerTask;
+  world.move('m3', here, third);
+  world.disk.holds = 'read'; // as of now: what waits goes on waiting
+  t.equal(await Promise.race([endOf(last), late()]), SAID.GOOD, 'before those at the home before have ended');
+  world.move('m2', here, third);
+  world.disk.release();
+  for (const task of tasks) t.equal(await endOf(task), SAID.GOOD);
 });
