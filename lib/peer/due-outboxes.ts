@@ -2,13 +2,16 @@
  * The outboxes of one hub that have something to send. They send when the running tick ends, or before, when somebody is
  * about to be busy with something else for a while: what is asked of another member is then done there meanwhile.
  */
-import type { Outbox } from './outbox.js';
+
+export interface DueOutbox {
+  flushDue(): void;
+}
 
 export class DueOutboxes {
-  private due: Outbox[] = [];
+  private due: DueOutbox[] = [];
   private scheduled = false;
 
-  add(outbox: Outbox): void {
+  add(outbox: DueOutbox): void {
     this.due.push(outbox);
     if (this.scheduled) return;
     this.scheduled = true;

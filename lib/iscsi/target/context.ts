@@ -2,25 +2,22 @@
 import type { Clock } from '../../base/clock.js';
 import type { Logger } from '../../base/log.js';
 import type { Random } from '../../base/random.js';
-import type { BufferPool } from './buffer-pool.js';
 import type { BusyPoll } from './busy-poll.js';
 import type { TargetDirectory } from './directory.js';
 import type { FailedLogins } from './failed-logins.js';
 import type { Authenticator } from './login/security.js';
 import type { MemoryBudget } from './memory-budget.js';
+import type { OutputContext } from './output.js';
 import type { SessionRegistry } from './registry.js';
 
-export interface PortalContext {
+export interface PortalContext extends OutputContext {
   readonly directory: TargetDirectory;
   readonly registry: SessionRegistry;
   readonly log: Logger;
   readonly clock: Clock;
   readonly random: Random;
-  readonly pool: BufferPool;
   readonly memory: MemoryBudget;
   readonly poll: BusyPoll;
-  /** Sends what commands have asked of others by now: it is done there while their fellows' answers are being sent. */
-  readonly beforeAnswers: () => void;
   readonly authenticator: Authenticator;
   readonly failedLogins: FailedLogins;
   /** Of all portals of this process (RFC 7143 13.9); may be known only once the portal listens. */

@@ -15,8 +15,7 @@ import { type GatherWrite, gatherWriteTo } from '../../base/gather-write.js';
 import { BATCH_BYTES_MAX, BATCH_PDUS_MAX } from '../../base/limits.js';
 import { bytesUnderWay, type NetSocket } from '../../base/net.js';
 import type { PageMap } from '../../block/page-map.js';
-import { isShared, type PooledBuffer, SLAB_BYTES, type Span } from './buffer-pool.js';
-import type { PortalContext } from './context.js';
+import { isShared, type PooledBuffer, type BufferPool, SLAB_BYTES, type Span } from './buffer-pool.js';
 import { Outgoing, type Piece } from './outgoing.js';
 
 /** What has become of bytes that had to wait for room in the socket. */
@@ -30,6 +29,13 @@ export interface Waited {
 /** The other side goes on taking what was sent to it: only that makes room. */
 export function hasTaken(now: Waited, before: Waited): boolean {
   return now.takenBytes > before.takenBytes || now.leftBytes < before.leftBytes;
+}
+
+/** Of a portal. */
+export interface OutputContext {
+  readonly pool: BufferPool;
+  /** Sends what commands have asked of others by now: it is done there while their fellows' answers are being sent. */
+  beforeAnswers(): void;
 }
 
 export class Output {
@@ -60,7 +66,7 @@ export class Output {
   /** @param drained called whenever the socket has taken bytes, outside of a batch */
   constructor(
     private readonly socket: NetSocket,
-    private readonly context: Pick<PortalContext, 'pool' | 'beforeAnswers'>,
+    private readonly context: OutputContext,
     private readonly drained: () => void,
   ) {
     this.gatherWrite = gatherWriteTo(socket);
