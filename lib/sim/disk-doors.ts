@@ -284,8 +284,9 @@ export class DiskDoors implements StorageDoors {
         }),
       status: (fd) =>
         this.control(() => {
-          const { isFolder, sizeBytes, mappedPages } = this.inodeOf(fd);
-          return { isFile: !isFolder, isFolder, sizeBytes, allocatedBytes: mappedPages * PAGE_BYTES };
+          const { id, isFolder, sizeBytes, mappedPages } = this.inodeOf(fd);
+          const allocatedBytes = mappedPages * PAGE_BYTES;
+          return { isFile: !isFolder, isFolder, sizeBytes, allocatedBytes, identity: String(id) };
         }),
       truncate: (fd, sizeBytes) => this.control(() => this.inodeOf(fd).resize(sizeBytes)),
       sync: (fd) =>

@@ -41,6 +41,8 @@ export interface FileStatus {
   readonly sizeBytes: number;
   /** Bytes of disk it takes. */
   readonly allocatedBytes: number;
+  /** Which file it is, by whatever name; nobody else's as long as it is open. */
+  readonly identity: string;
 }
 
 /** The calls that open, make and remove files, in the thread pool; none is on the path of an I/O. */
@@ -80,15 +82,20 @@ export interface StorageDoors {
 /** st_blocks counts these, whatever the file system's block (stat(2)). */
 const STAT_BLOCK_BYTES = 512;
 
-const fstat = promisify(fs.fstat);
+const fstat = promisify(fs.fstat) as (fd: number, options: { bigint: true }) => Promise<fs.BigIntStats>;
 
 const systemFolders: FolderCalls = {
   open: promisify(fs.open),
   close: promisify(fs.close),
   status: async (fd) => {
-    const stat = await fstat(fd);
-    const allocatedBytes = stat.blocks * STAT_BLOCK_BYTES;
-    return { isFile: stat.isFile(), isFolder: stat.isDirectory(), sizeBytes: stat.size, allocatedBytes };
+    const stat = await fstat(fd, { bigint: true }); // an inode's number may have 64 bits
+    return {
+      isFile: stat.isFile(),
+      isFolder: stat.isDirectory(),
+      sizeBytes: Number(stat.size),
+      allocatedBytes: Number(stat.blocks) * STAT_BLOCK_BYTES,
+      identity: `${stat.dev}:${stat.ino}`,
+    };
   },
   truncate: promisify(fs.ftruncate),
   sync: promisify(fs.fsync),

@@ -27,7 +27,7 @@ export interface OpenOptions {
 
 export interface OpenedFile {
   readonly fd: number;
-  /** The same file, opened with O_DSYNC; −1 for a read-only one. */
+  /** The same file, opened by openDurable(); −1 for a read-only one. */
   readonly durableFd: number;
   readonly sizeBytes: number;
 }
@@ -43,8 +43,7 @@ export async function openFile(path: string, options: OpenOptions, doors: Storag
     const { fd, isMade } = await openOrMake(path, options, folders);
     try {
       const sizeBytes = await prepare(fd, path, isMade, options, doors);
-      const { O_RDWR, O_DSYNC } = constants;
-      const durableFd = options.readOnly ? -1 : await folders.open(path, O_RDWR | O_DSYNC);
+      const durableFd = options.readOnly ? -1 : await openDurable(path, fd, folders);
       return { fd, durableFd, sizeBytes };
     } catch (error) {
       await folders.close(fd);
@@ -52,6 +51,27 @@ export async function openFile(path: string, options: OpenOptions, doors: Storag
     }
   } catch (error) {
     throw openErrorOf(error, path);
+  }
+}
+
+/** One more descriptor of the file behind `fd`, with O_DSYNC. */
+export function openDurable(path: string, fd: number, folders: FolderCalls): Promise<number> {
+  return openAgain(path, fd, constants.O_RDWR | constants.O_DSYNC, folders);
+}
+
+/**
+ * The file behind `fd` once more, as an open file of its own. By its path and not by /proc/self/fd, which not every system
+ * has, nor the simulated one; so what was opened is compared. That is exact: a file that is open gives its inode to no other.
+ */
+async function openAgain(path: string, fd: number, flags: number, folders: FolderCalls): Promise<number> {
+  const again = await folders.open(path, flags);
+  try {
+    const { identity } = await folders.status(fd);
+    if ((await folders.status(again)).identity === identity) return again;
+    throw new BlockferryError('IO', `${path} is another file by now`, 'leave files that are served alone');
+  } catch (error) {
+    await folders.close(again);
+    throw error;
   }
 }
 

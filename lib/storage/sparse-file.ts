@@ -24,7 +24,7 @@ import { HoleMap } from './hole-map.js';
 import { dataRangesWithin } from './holes.js';
 import { InFlight } from './in-flight.js';
 import { MappedFile } from './mapped-file.js';
-import { type OpenedFile, openFile, type OpenOptions } from './open-file.js';
+import { openDurable, type OpenedFile, openFile, type OpenOptions } from './open-file.js';
 import type { PoolShare } from './pool-share.js';
 import { FileReader } from './reader.js';
 import { FileWriter } from './writer.js';
@@ -41,7 +41,6 @@ export class SparseFile implements BlockDevice {
   readonly counters: Readonly<IoCounters>;
 
   private readonly fd: number;
-  private readonly durableFd: number;
   private readonly inFlight = new InFlight();
   private readonly flusher: Flusher;
   private readonly reader: FileReader;
@@ -63,7 +62,6 @@ export class SparseFile implements BlockDevice {
     const log = options.log.child({ file: path });
     const counters = newCounters();
     this.fd = fd;
-    this.durableFd = durableFd;
     this.sizeBytes = opened.sizeBytes;
     this.blockBytes = options.blockBytes;
     this.readOnly = options.readOnly;
@@ -77,7 +75,9 @@ export class SparseFile implements BlockDevice {
     const openMap = (): MappedFile | null => this.openMap();
     this.reader = new FileReader(fd, openMap, doors, share, this.holes, this.inFlight, counters, log);
     this.writer = new FileWriter(fd, doors, share, this.flusher, this.inFlight, counters, log);
-    this.durableWriter = new DurableWriter(durableFd, doors.calls, share, this.flusher, this.inFlight);
+    const openAnother = (): Promise<number> => openDurable(path, fd, doors.folders);
+    const { flusher, inFlight } = this;
+    this.durableWriter = new DurableWriter(durableFd, openAnother, doors, share, flusher, inFlight, log);
     this.cacheRelease = this.makeCacheRelease(share);
   }
 
@@ -235,9 +235,7 @@ export class SparseFile implements BlockDevice {
       );
     } finally {
       this.reader.close();
-      const { folders } = this.doors;
-      await folders.close(this.fd);
-      if (this.durableFd !== -1) await folders.close(this.durableFd);
+      await this.durableWriter.close().finally(() => this.doors.folders.close(this.fd));
     }
   }
 
