@@ -241,7 +241,10 @@ export class Destination {
     this.looking?.cancel();
   }
 
-  /** Are these the attempts of this process? The answer names it. With `sync`, what was answered before is durable then. */
+  /**
+   * Are these the attempts of this process? The answer names it. With `sync`, what was answered before is durable then.
+   * What is in a file whose disk has lost something since is not sealed either way.
+   */
   private async sync(request: IncomingRequest): Promise<void> {
     const { attempts, sync } = Seal.parse(JSON.parse(request.payload.toString('utf8')));
     const files = new Map<HeldFile, ByteRange>();
@@ -254,7 +257,10 @@ export class Destination {
       files.set(reception.file, hullOf(reception, files.get(reception.file)));
     }
     try {
-      if (sync) for (const [file, range] of files) await this.makeDurable(file, range);
+      for (const [file, range] of files) {
+        if (sync) await this.makeDurable(file, range);
+        else if (file.isSpent) throw new Error('bytes did not reach the disk'); // since it was synced
+      }
     } catch (error) {
       await this.loseWhatIsReceived(request);
       throw error;

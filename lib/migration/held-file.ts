@@ -6,6 +6,8 @@ import type { ByteRange } from '../base/byte-range.js';
 import type { BlockDevice } from '../block/device.js';
 
 export interface HeldFile extends BlockDevice {
+  /** Something that was written is known not to have reached the disk: it makes nothing durable any more. */
+  readonly isSpent: boolean;
   /** The parts of a range that may hold data; holes are left out. */
   dataRanges(offsetBytes: number, lengthBytes: number): readonly ByteRange[];
   /** Makes a range a hole. */

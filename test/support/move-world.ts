@@ -42,6 +42,7 @@ export class LateFile implements HeldFile {
   readonly ram: RamDevice;
   /** What a crash of the machine would leave. */
   durable: Buffer;
+  isSpent = false;
   /** Fails the next operations that it accepts. */
   fault: (io: BlockIo) => IoError | null = () => null;
 
@@ -238,6 +239,7 @@ export class WorldMember {
           return Promise.resolve();
         this.renewals += 1;
         file.fault = () => null;
+        file.isSpent = false;
         file.ram.bytes.fill(0);
         return Promise.resolve();
       },

@@ -289,9 +289,9 @@ function spend({ file }: WorldMember): void {
   file.fault = (io) => (io.op === 'flush' || io.fua ? new IoError('medium-write', 'planted') : null);
 }
 
-/** Asks for a sync of what m1 sends under that token. */
-async function seal(world: MoveWorld, token: number, extent = 0): Promise<number> {
-  const payload = formatSeal({ attempts: [{ extent, token }], sync: true });
+/** Asks for a sync of what m1 sends under that token, or whether all is well. */
+async function seal(world: MoveWorld, token: number, sync = true): Promise<number> {
+  const payload = formatSeal({ attempts: [{ extent: 0, token }], sync });
   return (
     await ask(world.peers.hub('m1'), 'm2', { type: PeerType.MOVE_SYNC, volumeId: 1, epoch: 1 }, payload)
   ).status;
@@ -332,4 +332,16 @@ t.test('but not where it holds an extent, or another may be about to give it one
   t.equal(await seal(other, 6), PeerStatus.IO_ERROR);
   t.equal(there.renewals, 0, 'm3 may have sealed its extent before');
   await other.close();
+});
+
+t.test('a destination seals nothing that its disk lost after it was synced (I1)', async (t) => {
+  const world = await startWorld(41, 'm1', 'm2');
+  const m2 = world.member('m2');
+  t.equal(await send(world, PeerType.EXTENT_BEGIN, 5), PeerStatus.OK);
+  t.equal(await seal(world, 5), PeerStatus.OK);
+  t.equal(await seal(world, 5, false), PeerStatus.OK);
+  m2.file.isSpent = true;
+  t.equal(await seal(world, 5, false), PeerStatus.IO_ERROR);
+  t.equal(m2.renewals, 1, 'a new file takes the next attempt');
+  await world.close();
 });
