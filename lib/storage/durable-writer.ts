@@ -155,8 +155,10 @@ export class DurableWriter {
     const next = this.waiting.shift();
     if (next !== undefined) this.begin(write, next);
     else this.idle.push(write);
-    // A page that could not be written back is called clean afterwards: see flusher.ts.
+    // A page that could not be written back is called clean afterwards: see flusher.ts. Disks say so in many ways (ENODATA,
+    // ENOLINK, ETIMEDOUT; thin ones ENOSPC), file systems that are full in the same; EIO alone needs no second look.
     if (errnoOf(error) === 'EIO') this.flusher.fail(error?.message ?? '');
+    else if (error !== null) this.flusher.look();
     io.complete(error === null ? null : ioErrorOf(error, 'write'));
     this.inFlight.end();
   }

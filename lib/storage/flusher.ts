@@ -19,6 +19,8 @@ export class Flusher implements PoolWork {
   /** Covered by the running sync. */
   private covered: BlockIo[] = [];
   private running = false;
+  /** The next sync is worth doing though nobody waits for it. */
+  private mustLook = false;
   /**
    * Linux reports a failed write-back once per open file and then calls the pages clean, though their bytes never reached
    * the disk; the next fdatasync would succeed and promise what is lost. So one failure is final for this open file: every
@@ -63,13 +65,25 @@ export class Flusher implements PoolWork {
     this.spent();
   }
 
+  /**
+   * A write has failed, which may be how the kernel told that bytes of others are lost: it tells an open file once, and one
+   * that is opened later not at all. So the disk is asked now, while this process still can.
+   */
+  look(): void {
+    if (this.failure !== null) return;
+    this.mustLook = true;
+    if (!this.running) this.enter();
+  }
+
   private enter(): void {
     this.running = true;
+    this.inFlight.begin();
     this.share.run(this);
   }
 
   /** There is room in the pool: whoever has asked by now is covered. */
   start(): void {
+    this.mustLook = false;
     this.covered = this.waiting;
     this.waiting = [];
     if (!this.syncsRange()) this.doors.calls.fdatasync(this.fd, this.onSynced);
@@ -96,9 +110,10 @@ export class Flusher implements PoolWork {
       // The bytes of those who wait may be among the lost ones, and no further fdatasync would say so.
       done = done.concat(this.waiting);
       this.waiting = [];
-    } else if (this.waiting.length > 0) {
+    } else if (this.waiting.length > 0 || this.mustLook) {
       this.enter();
     }
+    this.inFlight.end();
     for (const io of done) {
       this.inFlight.end();
       io.complete(error);

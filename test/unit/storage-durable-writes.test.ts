@@ -35,21 +35,23 @@ class Kernel {
   meets: ((path: string) => Promise<void>) | null = null;
   opens = 0;
   private losses = 0;
+  private errno = '';
   private readonly seen = new Map<number, number>();
 
   /** Some bytes did not reach the disk. */
-  lose(): void {
+  lose(errno = 'EIO'): void {
     this.losses += 1;
+    this.errno = errno;
   }
 
   /** What whoever makes something durable through `fd` is told. */
   tell(fd: number): NodeJS.ErrnoException | null {
     if (this.seen.get(fd) === this.losses) return null;
     this.seen.set(fd, this.losses);
-    return systemError('EIO');
+    return systemError(this.errno);
   }
 
-  openFile(path = join(folder, `${serial++}.img`)): Promise<SparseFile> {
+  openFile(path = join(folder, `${serial++}.img`), spent?: () => void): Promise<SparseFile> {
     const { folders } = systemDoors();
     const counted: FolderCalls = {
       ...folders,
@@ -70,7 +72,7 @@ class Kernel {
       { write: (...call) => this.write(...call), fdatasync: (fd, done) => setImmediate(done, this.tell(fd)) },
       { folders: counted, native: null, pool: new PoolShares(32), nowMs: this.clock.nowMs },
     );
-    return SparseFile.open(path, newFile(), doors);
+    return SparseFile.open(path, { ...newFile(), spent }, doors);
   }
 
   private write(
@@ -201,3 +203,18 @@ t.test('I1: a name that is another file by now takes no write', async (t) => {
   for (let i = 0; i < 8; i++)
     t.ok(written.subarray(i * BLOCK, (i + 1) * BLOCK).equals(pattern(BLOCK, i)), `block ${i}`);
 });
+
+for (const errno of ['ENODATA', 'ENOLINK', 'EREMOTEIO', 'ETIMEDOUT', 'ENOSPC'])
+  t.test(`I1: a FUA write that hears ${errno} of another's bytes does not keep it for itself`, async (t) => {
+    const kernel = new Kernel();
+    kernel.isHolding = false;
+    let spent = 0;
+    const file = await kernel.openFile(join(folder, `${errno}.img`), () => (spent += 1));
+    await writeBytes(file, BLOCK, pattern(BLOCK, 1));
+    kernel.lose(errno);
+    await t.rejects(writeBytes(file, 0, pattern(BLOCK, 2), true));
+    await until('it is known, and nobody has asked', () => file.isSpent, 10_000);
+    t.equal(spent, 1);
+    await t.rejects(file.sync(), { code: 'medium-write' });
+    await t.rejects(file.close(), { code: 'IO' });
+  });
