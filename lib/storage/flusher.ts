@@ -2,6 +2,10 @@
  * Makes a file's bytes durable: one sync in flight, the next one covers everybody who asked meanwhile. It completes the
  * requests that are handed to it (flushes, and writes with FUA whose bytes already stand in the page cache).
  *
+ * Its descriptor is for syncs alone: the kernel tells an open file once that something was not written, and NFS says so by
+ * write(2) as well, of earlier bytes, with ENOSPC or EDQUOT (Linux 5.19 and newer). Nothing but a sync moves this one on,
+ * and one that fails is final.
+ *
  * Where all who ask mean a range, the sync is of what lies between the first and the last of these bytes; else an fdatasync.
  * A range is never synced beside an fdatasync: the kernel tells of a failed write-back once, to whichever looks first.
  */

@@ -27,6 +27,8 @@ export interface OpenOptions {
 
 export interface OpenedFile {
   readonly fd: number;
+  /** The same file, for syncs alone (flusher.ts); −1 for a read-only one. */
+  readonly syncFd: number;
   /** The same file, opened by openDurable(); −1 for a read-only one. */
   readonly durableFd: number;
   readonly sizeBytes: number;
@@ -41,12 +43,18 @@ export async function openFile(path: string, options: OpenOptions, doors: Storag
   try {
     checkOptions(options);
     const { fd, isMade } = await openOrMake(path, options, folders);
+    let syncFd = -1;
+    let durableFd = -1;
     try {
       const sizeBytes = await prepare(fd, path, isMade, options, doors);
-      const durableFd = options.readOnly ? -1 : await openDurable(path, fd, folders);
-      return { fd, durableFd, sizeBytes };
+      if (!options.readOnly) {
+        syncFd = await openAgain(path, fd, constants.O_RDWR, folders);
+        durableFd = await openDurable(path, fd, folders);
+      }
+      return { fd, syncFd, durableFd, sizeBytes };
     } catch (error) {
       await folders.close(fd);
+      if (syncFd !== -1) await folders.close(syncFd);
       throw error;
     }
   } catch (error) {

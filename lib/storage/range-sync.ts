@@ -1,7 +1,7 @@
 /**
  * Makes one range of a file durable and nothing else of it: msync over the file's map, which the kernel takes for an fsync of
  * those bytes (vfs_fsync_range) with the metadata that they need. It tells of a failed write-back there what it would have
- * told fdatasync: the map belongs to the same open file.
+ * told fdatasync: the map belongs to the open file that is synced.
  */
 import type Koffi from 'koffi';
 import type { LibraryHandle } from 'koffi';

@@ -41,6 +41,7 @@ export class SparseFile implements BlockDevice {
   readonly counters: Readonly<IoCounters>;
 
   private readonly fd: number;
+  private readonly syncFd: number;
   private readonly inFlight = new InFlight();
   private readonly flusher: Flusher;
   private readonly reader: FileReader;
@@ -58,10 +59,11 @@ export class SparseFile implements BlockDevice {
     options: OpenOptions,
     private readonly doors: StorageDoors,
   ) {
-    const { fd, durableFd } = opened;
+    const { fd, syncFd, durableFd } = opened;
     const log = options.log.child({ file: path });
     const counters = newCounters();
     this.fd = fd;
+    this.syncFd = syncFd;
     this.sizeBytes = opened.sizeBytes;
     this.blockBytes = options.blockBytes;
     this.readOnly = options.readOnly;
@@ -69,7 +71,7 @@ export class SparseFile implements BlockDevice {
     this.counters = counters;
     const share = doors.pool.share();
     const map = (): MappedFile | null => this.reader.wholeMap();
-    this.flusher = new Flusher(fd, doors, map, share, this.inFlight, log, options.spent);
+    this.flusher = new Flusher(syncFd, doors, map, share, this.inFlight, log, options.spent);
     this.holes = this.makeHoleMap();
     this.digests = this.makeDigests();
     const openMap = (): MappedFile | null => this.openMap();
@@ -131,11 +133,11 @@ export class SparseFile implements BlockDevice {
     else this.writer.clear(io);
   }
 
-  /** A file that is open for reading alone has none: see MappedFile.open. */
+  /** A file that is open for reading alone has none: see MappedFile.open. Ranges are synced by it, hence its descriptor. */
   private openMap(): MappedFile | null {
     const { calls, native } = this.doors;
     if (this.readOnly || native === null) return null;
-    return MappedFile.open(this.fd, this.sizeBytes, native.maps, calls, this.digests);
+    return MappedFile.open(this.syncFd, this.sizeBytes, native.maps, calls, this.digests);
   }
 
   mapped(offsetBytes: number, lengthBytes: number, withDigest: boolean): PageMap | null {
@@ -235,13 +237,23 @@ export class SparseFile implements BlockDevice {
       );
     } finally {
       this.reader.close();
-      await this.durableWriter.close().finally(() => this.doors.folders.close(this.fd));
+      await this.closeDescriptors();
     }
   }
 
   /** What is remembered of the content holds where the file is locked for us alone. */
   private get isOurs(): boolean {
     return this.doors.extensions !== null && !this.readOnly;
+  }
+
+  /** The one with the lock at last. */
+  private async closeDescriptors(): Promise<void> {
+    const { folders } = this.doors;
+    const work = [this.durableWriter.close()];
+    if (this.syncFd !== -1) work.push(folders.close(this.syncFd));
+    const outcomes = await Promise.allSettled(work);
+    await folders.close(this.fd);
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
   /** No write is queued or in the thread pool. */

@@ -91,6 +91,7 @@ export class FileWriter implements PoolWork {
     try {
       while (doneBytes < io.lengthBytes) doneBytes += this.writePiece(io, doneBytes);
     } catch (error) {
+      this.flusher.look();
       this.finish(io, ioErrorOf(error, 'write'));
       return;
     }
@@ -198,6 +199,7 @@ export class FileWriter implements PoolWork {
     }
     this.advance();
     if (unfinished) return;
+    if (error !== null) this.flusher.look();
     this.finish(work.io, error === null ? null : ioErrorOf(error, 'write'));
     this.inFlight.end();
   }

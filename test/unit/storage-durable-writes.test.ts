@@ -34,6 +34,8 @@ class Kernel {
   /** What an opening waits for, or fails by. */
   meets: ((path: string) => Promise<void>) | null = null;
   opens = 0;
+  /** Plain writes are told, too, as on NFS. */
+  tellsWriters = false;
   private losses = 0;
   private errno = '';
   private readonly seen = new Map<number, number>();
@@ -69,7 +71,15 @@ class Kernel {
       },
     };
     const doors = doorsWith(
-      { write: (...call) => this.write(...call), fdatasync: (fd, done) => setImmediate(done, this.tell(fd)) },
+      {
+        write: (...call) => this.write(...call),
+        writeSync: (fd, ...call) => {
+          const lost = this.tellsWriters ? this.tell(fd) : null;
+          if (lost !== null) throw lost;
+          return fs.writeSync(fd, ...call);
+        },
+        fdatasync: (fd, done) => setImmediate(done, this.tell(fd)),
+      },
       { folders: counted, native: null, pool: new PoolShares(32), nowMs: this.clock.nowMs },
     );
     return SparseFile.open(path, { ...newFile(), spent }, doors);
@@ -218,3 +228,31 @@ for (const errno of ['ENODATA', 'ENOLINK', 'EREMOTEIO', 'ETIMEDOUT', 'ENOSPC'])
     await t.rejects(file.sync(), { code: 'medium-write' });
     await t.rejects(file.close(), { code: 'IO' });
   });
+
+t.test('I1: what a plain write was told of earlier ones a flush is told, too', async (t) => {
+  for (const isFuaTold of [false, true]) {
+    const kernel = new Kernel();
+    kernel.isHolding = false;
+    kernel.tellsWriters = true;
+    const file = await kernel.openFile();
+    await writeBytes(file, 0, pattern(BLOCK, 1));
+    kernel.lose('EDQUOT');
+    await t.rejects(writeBytes(file, BLOCK, pattern(BLOCK, 2)), { code: 'no-space' });
+    if (isFuaTold) await t.rejects(writeBytes(file, BLOCK, pattern(BLOCK, 2), true));
+    await t.rejects(file.sync());
+    t.ok(file.isSpent);
+    await t.rejects(file.close(), { code: 'IO' });
+    t.equal(kernel.open.size, 0);
+  }
+});
+
+t.test('I1: and it is known without a flush', async (t) => {
+  const kernel = new Kernel();
+  kernel.tellsWriters = true;
+  const file = await kernel.openFile();
+  await writeBytes(file, 0, pattern(BLOCK, 1));
+  kernel.lose('EFBIG');
+  await t.rejects(writeBytes(file, BLOCK, pattern(BLOCK, 2)), { code: 'no-space' });
+  await until('the disk was asked', () => file.isSpent, 10_000);
+  await t.rejects(file.close(), { code: 'IO' });
+});
