@@ -226,7 +226,7 @@ export class DataFolder {
       }
       return true;
     } catch {
-      return false; // a disk that fails: its verifier ends with this boot
+      return false; // its verifier ends with this boot at the latest
     }
   }
 
@@ -236,6 +236,9 @@ export class DataFolder {
     const fd = await folders.open(path, constants.O_RDWR);
     try {
       await folders.sync(fd);
+    } catch (error) {
+      await this.verifier?.spoil(); // the kernel does not tell it again: whoever opens the file next hears nothing
+      throw error;
     } finally {
       await folders.close(fd);
     }

@@ -152,7 +152,32 @@ t.test('and what an earlier process left unflushed stays marked until it is flus
   const sync = (): Promise<void> => Promise.reject(systemError('EIO'));
   const { folder } = await begin(path, '', { ...real, folders: { ...real.folders, sync } });
   await folder.close();
-  t.same(marksOf(path), ['*.verifier', 'boot-1.boot']);
+  t.same(marksOf(path), ['boot-1.boot'], 'what could not be flushed is told of in the same boot, too');
+});
+
+t.test('nor what cannot be flushed when the folder is closed: a disk says so once', async (t) => {
+  const path = await makeFolder(t);
+  const first = await begin(path, 'boot-1');
+  await (await first.folder.openVolume('v', newFile())).close();
+  await kill(path, first.folder);
+  const { folders } = systemDoors();
+  const volumes = new Set<number>();
+  const failing: Partial<FolderCalls> = {
+    open: async (name, ...rest) => {
+      const fd = await folders.open(name, ...rest);
+      if (name.endsWith('.volume')) volumes.add(fd);
+      else volumes.delete(fd);
+      return fd;
+    },
+    sync: (fd) => (volumes.has(fd) ? Promise.reject(systemError('EIO')) : folders.sync(fd)),
+  };
+  const second = await begin(path, 'boot-1', { ...systemDoors(), folders: { ...folders, ...failing } });
+  t.equal(second.verifier, first.verifier);
+  await second.folder.close();
+  t.equal(volumes.size, 1, 'it was tried');
+  const third = await begin(path, 'boot-1');
+  t.not(third.verifier, first.verifier);
+  await third.folder.close();
 });
 
 /** A disk that takes no new file, and one that lets none go. */
