@@ -75,6 +75,7 @@ export class DiskDoors implements StorageDoors {
       },
       seekData: (fd, fromBytes) => this.seek(fd, fromBytes, 1),
       seekHole: (fd, fromBytes) => this.seek(fd, fromBytes, 0),
+      lengthBytes: (fd) => this.inodeOf(fd).sizeBytes,
     };
     this.extensions = {
       tryLock: (fd, _offset, _length, { shared }) => this.tryLock(fd, shared),

@@ -18,7 +18,7 @@ export class HoleMap {
   private asked: Uint8Array | null = null;
 
   /**
-   * @param seekData as in native.ts, on this file
+   * @param seekData as seekDataWithin() in holes.ts, on all of this file
    * @param isQuiet no write is queued or in the thread pool
    */
   constructor(

@@ -23,7 +23,7 @@ export function dataRangesWithin(
   const ranges: ByteRange[] = [];
   let at = fromBytes;
   while (at < toBytes) {
-    const data = native.seekData(fd, at);
+    const data = seekDataWithin(native, fd, at, toBytes);
     if (data === NO_DATA || data >= toBytes) break;
     if (data === UNKNOWN) {
       ranges.push({ fromBytes: at, toBytes });
@@ -34,6 +34,15 @@ export function dataRangesWithin(
     at = end;
   }
   return ranges;
+}
+
+/**
+ * native.seekData, for a file that has to reach to `toBytes`. The kernel answers the same for a hole and for what is beyond
+ * the end: where somebody has cut the file it is UNKNOWN, so that whoever wants the bytes reads, and fails.
+ */
+export function seekDataWithin(native: NativeCalls, fd: number, fromBytes: number, toBytes: number): number {
+  const data = native.seekData(fd, fromBytes);
+  return data === NO_DATA && native.lengthBytes(fd) < toBytes ? UNKNOWN : data;
 }
 
 /** Where the data that begins at `fromBytes` ends, `toBytes` at the latest. */

@@ -17,10 +17,15 @@ export interface NativeCalls {
   readonly maps: MapCalls;
   readonly uncache: Uncache;
   readonly syncRange: RangeSync;
-  /** The offset of the first data at or after `fromBytes`, `NO_DATA` if none follows, `UNKNOWN` if it cannot be said. */
+  /**
+   * The offset of the first data at or after `fromBytes`, `NO_DATA` if none follows, `UNKNOWN` if it cannot be said. Beyond
+   * the end of the file it is NO_DATA, too.
+   */
   seekData(fd: number, fromBytes: number): number;
   /** The offset of the first hole at or after `fromBytes` (the end of the file counts as one), or UNKNOWN. */
   seekHole(fd: number, fromBytes: number): number;
+  /** How long the file is now, or less than 0 if it cannot be said. */
+  lengthBytes(fd: number): number;
 }
 
 export const NO_DATA = -1;
@@ -39,7 +44,8 @@ export interface NativeExtensions {
 
 const require = createRequire(import.meta.url);
 
-const SEEK_DATA = 3; // lseek(2), Linux
+const SEEK_END = 2; // lseek(2), Linux
+const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const POSIX_FADV_DONTNEED = 4; // posix_fadvise(2), Linux
 
@@ -75,6 +81,7 @@ export function loadNativeCalls(): NativeCalls | null {
       },
       seekData: (fd, fromBytes) => seek(fd, fromBytes, SEEK_DATA),
       seekHole: (fd, fromBytes) => seek(fd, fromBytes, SEEK_HOLE),
+      lengthBytes: (fd) => lseek(fd, 0, SEEK_END),
     };
   } catch {
     return null;

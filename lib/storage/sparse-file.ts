@@ -21,7 +21,7 @@ import { type StorageDoors, systemDoors } from './doors.js';
 import { DurableWriter } from './durable-writer.js';
 import { Flusher } from './flusher.js';
 import { HoleMap } from './hole-map.js';
-import { dataRangesWithin } from './holes.js';
+import { dataRangesWithin, seekDataWithin } from './holes.js';
 import { InFlight } from './in-flight.js';
 import { MappedFile } from './mapped-file.js';
 import { openDurable, type OpenedFile, openFile, type OpenOptions } from './open-file.js';
@@ -264,7 +264,8 @@ export class SparseFile implements BlockDevice {
   private makeHoleMap(): HoleMap | null {
     const { native } = this.doors;
     if (native === null || !this.isOurs) return null;
-    const seekData = (fromBytes: number): number => native.seekData(this.fd, fromBytes);
+    const seekData = (fromBytes: number): number =>
+      seekDataWithin(native, this.fd, fromBytes, this.sizeBytes);
     return new HoleMap(this.sizeBytes, seekData, () => this.isQuiet);
   }
 

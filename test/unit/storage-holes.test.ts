@@ -26,6 +26,10 @@ class FakeFile implements NativeCalls {
     return found === -1 ? NO_DATA : found * BLOCK;
   }
 
+  lengthBytes(): number {
+    return this.blocks.length * BLOCK;
+  }
+
   seekHole(_fd: number, fromBytes: number): number {
     let at = Math.floor(fromBytes / BLOCK);
     if (this.blocks[at] !== true) return fromBytes;
@@ -71,4 +75,15 @@ t.test('4 MiB of a file full of data cost 64 looks, wherever its first hole is',
   t.strictSame(dataRangesWithin(full, 3, 0, 4096 * KIB), [{ fromBytes: 0, toBytes: 4096 * KIB }]);
   t.equal(full.looks, 64);
   t.equal(full.walkedToHole, 0);
+});
+
+t.test('what a file that was cut has lost is data that cannot be read, not zeros', async (t) => {
+  const cut = new FakeFile([...new Array<boolean>(20).fill(true), ...new Array<boolean>(20).fill(false)]);
+  t.strictSame(dataRangesWithin(cut, 3, 25 * BLOCK, 40 * BLOCK), [], 'a hole at the end');
+  t.strictSame(dataRangesWithin(cut, 3, 25 * BLOCK, 60 * BLOCK), [
+    { fromBytes: 25 * BLOCK, toBytes: 60 * BLOCK },
+  ]);
+  t.strictSame(dataRangesWithin(cut, 3, 40 * BLOCK, 60 * BLOCK), [
+    { fromBytes: 40 * BLOCK, toBytes: 60 * BLOCK },
+  ]);
 });

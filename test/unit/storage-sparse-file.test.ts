@@ -189,6 +189,9 @@ await t.test('a file cut behind our back is an error, not zeros', async (t) => {
   const path = join(await makeFolder(t), 'a.img');
   const file = await SparseFile.open(path, newFile());
   await truncate(path, 64 * KiB);
+  t.strictSame(file.dataRanges(512 * KiB, 512 * KiB), [{ fromBytes: 512 * KiB, toBytes: MiB }]);
+  await readBytes(file, 0, 4 * KiB); // zeros: no reason to think that all around is hole
+  await t.rejects(readBytes(file, 512 * KiB, 4 * KiB), { code: 'medium-read' });
   await t.rejects(readBytes(file, 60 * KiB, 8 * KiB), { code: 'medium-read' });
   await file.close();
 });
