@@ -16,6 +16,7 @@ const SHARED_BYTES = [100, 201, 203];
 /**
  * Locks the file behind `fd`, shared or exclusive (exclusive needs a writable descriptor).
  * @param what the file as people know it, for messages
+ * @returns whether it is locked; what does not lock is served all the same
  * @throws BlockferryError BUSY when somebody else holds it
  */
 export function lockFile(
@@ -24,13 +25,13 @@ export function lockFile(
   what: string,
   extensions: NativeExtensions | null,
   log: Logger,
-): void {
+): boolean {
   if (extensions === null) {
     log.warn(
       { file: what },
       'fs-native-extensions does not load: no lock keeps other processes off this file',
     );
-    return;
+    return false;
   }
   let granted: boolean;
   try {
@@ -43,9 +44,10 @@ export function lockFile(
       { file: what, reason: describeError(error) },
       'the file system does not lock: nothing keeps others off',
     );
-    return;
+    return false;
   }
   if (!granted) {
     throw new BlockferryError('BUSY', `${what} is in use by another process`, 'stop the other one first');
   }
+  return true;
 }

@@ -32,6 +32,8 @@ export interface OpenedFile {
   /** The same file, opened by openDurable(); −1 for a read-only one. */
   readonly durableFd: number;
   readonly sizeBytes: number;
+  /** Nobody else writes to it. */
+  readonly isLocked: boolean;
 }
 
 /** Nobody but the owner reads a disk's bytes. */
@@ -46,12 +48,12 @@ export async function openFile(path: string, options: OpenOptions, doors: Storag
     let syncFd = -1;
     let durableFd = -1;
     try {
-      const sizeBytes = await prepare(fd, path, isMade, options, doors);
+      const prepared = await prepare(fd, path, isMade, options, doors);
       if (!options.readOnly) {
         syncFd = await openAgain(path, fd, constants.O_RDWR, folders);
         durableFd = await openDurable(path, fd, folders);
       }
-      return { fd, syncFd, durableFd, sizeBytes };
+      return { fd, syncFd, durableFd, ...prepared };
     } catch (error) {
       await folders.close(fd);
       if (syncFd !== -1) await folders.close(syncFd);
@@ -128,19 +130,19 @@ function checkOptions({ create, readOnly, sizeBytes, blockBytes }: OpenOptions):
   }
 }
 
-/** Judges what was opened, and was made for it where `isMade`; returns its size. */
+/** Judges what was opened, and was made for it where `isMade`, and locks it. */
 async function prepare(
   fd: number,
   path: string,
   isMade: boolean,
   options: OpenOptions,
   doors: StorageDoors,
-): Promise<number> {
+): Promise<Pick<OpenedFile, 'sizeBytes' | 'isLocked'>> {
   const { folders } = doors;
   const status = await folders.status(fd);
   if (status.isFolder) throw new BlockferryError('INVALID', `${path} is a folder`, 'name a file');
   if (!status.isFile) throw new BlockferryError('INVALID', `${path} is not a regular file`, 'name a file');
-  lockFile(fd, options.readOnly, path, doors.extensions, options.log);
+  const isLocked = lockFile(fd, options.readOnly, path, doors.extensions, options.log);
   // An empty file is a creation that a crash cut between open and ftruncate: it is carried on with.
   if (options.create && status.sizeBytes === 0) {
     const { sizeBytes = 0 } = options;
@@ -151,10 +153,10 @@ async function prepare(
       if (isMade) await folders.unlink(path).catch(() => undefined);
       throw error;
     }
-    return sizeBytes;
+    return { sizeBytes, isLocked };
   }
   checkSize(path, status.sizeBytes, options);
-  return status.sizeBytes;
+  return { sizeBytes: status.sizeBytes, isLocked };
 }
 
 async function create(fd: number, path: string, sizeBytes: number, folders: FolderCalls): Promise<void> {

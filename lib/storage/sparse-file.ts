@@ -37,6 +37,8 @@ export class SparseFile implements BlockDevice {
   readonly blockBytes: number;
   readonly readOnly: boolean;
   private readonly keepsSpace: boolean;
+  /** The file is locked for us alone: what is remembered of its content holds. */
+  private readonly isOurs: boolean;
   /** What I/O did to the event loop so far. */
   readonly counters: Readonly<IoCounters>;
 
@@ -67,6 +69,7 @@ export class SparseFile implements BlockDevice {
     this.sizeBytes = opened.sizeBytes;
     this.blockBytes = options.blockBytes;
     this.readOnly = options.readOnly;
+    this.isOurs = opened.isLocked && !options.readOnly;
     this.keepsSpace = options.keepsSpace ?? false;
     this.counters = counters;
     const share = doors.pool.share();
@@ -239,11 +242,6 @@ export class SparseFile implements BlockDevice {
       this.reader.close();
       await this.closeDescriptors();
     }
-  }
-
-  /** What is remembered of the content holds where the file is locked for us alone. */
-  private get isOurs(): boolean {
-    return this.doors.extensions !== null && !this.readOnly;
   }
 
   /** The one with the lock at last. */

@@ -10,7 +10,7 @@ import { MISS } from '../../lib/storage/page-cache-read.js';
 import { SparseFile } from '../../lib/storage/sparse-file.js';
 import { systemDoors } from '../../lib/storage/doors.js';
 import { pattern, readBytes } from '../support/device-suite.js';
-import { doorsWith, existing, makeSharedFolder, newFile } from '../support/storage-doors.js';
+import { doorsWith, existing, makeSharedFolder, newFile, systemError } from '../support/storage-doors.js';
 
 const BLOCK = 4096;
 const SIZE = 8 * HOLE_GRAIN_BYTES;
@@ -155,5 +155,22 @@ await t.test('a random walk of reads, writes, durable writes and discards, again
     }
   }
   t.equal(wrong, 0);
+  await file.close();
+});
+
+await t.test('where the file system does not lock nothing is remembered of a file', async (t) => {
+  const { extensions } = systemDoors();
+  if (extensions === null) throw new Error('fs-native-extensions does not load');
+  const tryLock = (): never => {
+    throw systemError('ENOLCK');
+  };
+  const trim = extensions.trim.bind(extensions);
+  const path = join(folder, 'unlocked.img');
+  const file = await SparseFile.open(path, newFile(SIZE), doorsWith({}, { extensions: { tryLock, trim } }));
+  for (let i = 0; i < 2; i++) t.ok(isZero(await readAt(file, 0)));
+  const other = fs.openSync(path, 'r+');
+  fs.writeSync(other, pattern(BLOCK, 5), 0, BLOCK, 0);
+  fs.closeSync(other);
+  t.ok((await readAt(file, 0)).equals(pattern(BLOCK, 5)));
   await file.close();
 });
