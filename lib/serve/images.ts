@@ -87,7 +87,7 @@ export class ImageServer {
       });
       return new ImageServer(portal, await portal.listen(options.host, options.port), open);
     } catch (error) {
-      for (const image of open) await image.file.close();
+      await closeAll(open); // why it did not start says more than what fails now
       throw error;
     }
   }
@@ -99,8 +99,14 @@ export class ImageServer {
   /** Ends the sessions, then makes every image durable and closes it. */
   async stop(): Promise<void> {
     await this.portal.close();
-    for (const image of this.open) await image.file.close();
+    const outcomes = await closeAll(this.open);
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   }
+}
+
+/** Every one of them: what cannot be made durable keeps no other from it. */
+function closeAll(images: readonly OpenImage[]): Promise<PromiseSettledResult<void>[]> {
+  return Promise.allSettled(images.map(({ file }) => file.close()));
 }
 
 /** Path as given → who it is. Creates nothing: a missing file is identified by its folder's real path. */
