@@ -1,6 +1,6 @@
 /**
  * Makes a file's bytes durable: one sync in flight, the next one covers everybody who asked meanwhile. It completes the
- * requests that are handed to it (flushes, and writes with FUA whose bytes already stand in the page cache).
+ * requests that are handed to it (flushes, and discards and zeros with FUA, once they are done).
  *
  * Its descriptor is for syncs alone: the kernel tells an open file once that something was not written, and NFS says so by
  * write(2) as well, of earlier bytes, with ENOSPC or EDQUOT (Linux 5.19 and newer). Nothing but a sync moves this one on,

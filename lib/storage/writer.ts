@@ -2,10 +2,12 @@
  * Writes and holes of one file. Small writes go into the page cache on the event loop (2.7 µs for 4 KiB); whatever may
  * hold the file for long goes through a lane: the thread pool, one piece at a time.
  *
- *     write ──► short, gate open, lane idle? ── yes ──► writeSync ──► [FUA: flusher] ──► complete
+ *     write ──► short, gate open, lane idle? ── yes ──► writeSync ──► complete
  *                          │ no                             ▲
  *                          ▼                                │ short, gate open again
  *     discard, zero ──► lane: one piece in the pool, then the next in turn ──► [FUA: flusher] ──► complete
+ *
+ * A write with FUA does not come here: durable-writer.ts.
  *
  * The kernel lets one writer at a time into a file (the inode lock), hence one piece in the pool and no more: a second one
  * would only occupy another of its threads. And while one is there, a write on the loop would wait for it with the whole
