@@ -72,8 +72,9 @@ export class Fencer {
     if (!isUpToDate) return request.answer(PeerStatus.UNAVAILABLE);
     this.options.waypoints.reached('fence.draining');
     const { volume, initiatorName, isid, present } = fence;
-    const answer = await this.options.fenceHere(volume, { initiatorName, isid: isid ?? '', iqn: '' });
-    await this.options.endAbsent(present);
+    const drained = this.options.fenceHere(volume, { initiatorName, isid: isid ?? '', iqn: '' });
+    // At once: who comes back while the sessions drain is not on this list, and would be ended with those who are gone.
+    const [answer] = await Promise.all([drained, this.options.endAbsent(present)]);
     this.options.fenced(fence.volume, answer);
     this.options.waypoints.reached('fence.drained');
     request.answer(PeerStatus.OK, Buffer.from(JSON.stringify(answer)));

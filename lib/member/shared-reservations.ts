@@ -124,8 +124,9 @@ export class SharedReservations {
       JSON.parse(request.payload.toString('utf8')),
     );
     if ((this.records.get(volume)?.revision ?? 0) < revision) await this.records.read(volume);
-    await this.keepers.get(volume)?.carryOut(revision, { notices, aborts });
-    if (aborts.length > 0) await this.options.endAbsent(present);
+    const ended = this.keepers.get(volume)?.carryOut(revision, { notices, aborts });
+    // At once: who comes back while commands end is not on this list, and would be ended with those who are gone.
+    await Promise.all([ended, aborts.length > 0 ? this.options.endAbsent(present) : null]);
     request.answer(PeerStatus.OK);
   }
 

@@ -160,6 +160,21 @@ t.test('PREEMPT AND ABORT is answered when all has ended, however long that take
   t.equal(there.nexus.aborts, 1);
 });
 
+t.test('who is absent by then is ended when PREEMPT AND ABORT begins to end commands', async (t) => {
+  const world = new World(t);
+  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
+  const [two, there] = [world.at(m1, 'two'), world.at(m2, 'one')];
+  t.equal(await two.out(REGISTER, NONE, B), 'GOOD');
+  t.equal(await there.out(REGISTER, NONE, A), 'GOOD');
+  const ends = endsLate(there);
+  world.ended.length = 0;
+  const answered = two.out(PREEMPT_AND_ABORT, B, A);
+  await until('m2 has them end', () => there.nexus.aborts === 1);
+  t.ok(world.ended.includes('m2'), 'one that comes back meanwhile is not on this list');
+  ends();
+  t.equal(await answered, 'GOOD');
+});
+
 t.test('PREEMPT AND ABORT while the member that has not answered leaves', async (t) => {
   const world = new World(t);
   const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];

@@ -63,8 +63,8 @@ export const SERVING_MUTANTS: readonly Mutant[] = [
     invariant: 'I8',
     breaks: 'a fence leaves the links of processes that are gone',
     file: 'member/fencer.js',
-    find: 'await this.options.endAbsent(present);\n        this.options.fenced(',
-    replace: 'void present;\n        this.options.fenced(',
+    find: '[drained, this.options.endAbsent(present)]',
+    replace: '[drained]',
   },
   {
     name: 'never-told',
