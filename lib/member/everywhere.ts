@@ -25,11 +25,26 @@ export interface EverywhereOptions {
   endAbsent(present: readonly Present[]): Promise<void>;
 }
 
+/** How long one member is asked. */
+interface AskedUntil {
+  readonly deadlineMs: number;
+  isOver(): boolean;
+  isOutdated(): boolean;
+}
+
+/** Thrown where who is present has to be said anew. */
+const OUTDATED = new Error('one has come since');
+
+function unlessOutdated(error: unknown): false {
+  if (error !== OUTDATED) throw error;
+  return false;
+}
+
 export class Everywhere {
   constructor(private readonly options: EverywhereOptions) {}
 
   /**
-   * Resolves when every member has answered OK, or has left.
+   * Resolves when every member has answered OK, or has left; who comes while one is asked again is asked, too.
    * @param message what each is sent, with who is present
    * @param isOver nobody is asked again then
    * @throws UNAVAILABLE when one that is there did not answer in time
@@ -39,36 +54,54 @@ export class Everywhere {
     message: (present: Present[]) => object,
     isOver = (): boolean => false,
   ): Promise<void> {
-    const { self, endAbsent } = this.options;
-    let asked: MemberRecord[];
-    do {
-      asked = this.running();
+    const { clock, self, endAbsent } = this.options;
+    let deadlineMs = clock.nowMs() + FENCE_DEADLINE_MS;
+    // Who was absent once is waited for here, also where it is present again.
+    const ended: Promise<void>[] = [];
+    for (;;) {
+      const asked = this.running();
       const present = [self, ...asked.map(({ name, incarnation }) => ({ name, incarnation }))];
-      const answers = asked.map((member) => this.askOne(member, fields, message(present), isOver));
-      await Promise.all([endAbsent(present), ...answers]);
+      ended.push(endAbsent(present));
+      const until = { deadlineMs, isOver, isOutdated: () => this.hasMoreThan(asked) };
+      const answers = asked.map((member) => this.askOne(member, fields, message(present), until));
+      const isHeard = await Promise.all([...ended, ...answers]).then(() => true, unlessOutdated);
+      if (!isHeard) continue;
+      if (asked.every((member) => this.isStillThere(member))) return;
       // The others took one that went meanwhile for present.
-    } while (!asked.every((member) => this.isStillThere(member)));
+      deadlineMs = clock.nowMs() + FENCE_DEADLINE_MS;
+    }
   }
 
   private running(): MemberRecord[] {
     return this.options.others().filter((member) => this.options.mayBeRunning(member));
   }
 
+  /** @throws OUTDATED: it has not answered OK yet, and who is present has to be said anew */
   private async askOne(
     member: MemberRecord,
     fields: AskFields,
     message: object,
-    isOver: () => boolean,
+    { deadlineMs, isOver, isOutdated }: AskedUntil,
   ): Promise<void> {
     const { hub, clock } = this.options;
-    const deadlineMs = clock.nowMs() + FENCE_DEADLINE_MS;
     while (clock.nowMs() < deadlineMs && !isOver()) {
       const answer = await ask(hub, member.name, { deadlineMs: FENCE_DEADLINE_MS, ...fields }, message);
       if (answer.status === PeerStatus.OK) return;
       if (!this.isStillThere(member)) return;
       await sleep(clock, FORWARD_RETRY_MS);
+      if (isOutdated()) throw OUTDATED;
     }
     throw new BlockferryError('UNAVAILABLE', `${member.name} did not answer in time`);
+  }
+
+  /**
+   * One has come, or come back, since these were asked. Nothing of what it sends is to be ended by a list that is older; and
+   * it is asked, too, since it may have been without its lease for a while, and still have what is to end.
+   */
+  private hasMoreThan(asked: readonly MemberRecord[]): boolean {
+    const wasAsked = ({ incarnation }: MemberRecord): boolean =>
+      asked.some((member) => member.incarnation === incarnation);
+    return !this.running().every(wasAsked);
   }
 
   private isStillThere(member: MemberRecord): boolean {

@@ -1,9 +1,13 @@
 /** What a member asks all others to end, and what it ends for them: who is present by then. */
 import t from 'tap';
+import { systemClock } from '../../lib/base/clock.js';
+import { SeededRandom } from '../../lib/base/random.js';
 import { noWaypoints } from '../../lib/base/waypoints.js';
-import type { Everywhere, Present } from '../../lib/member/everywhere.js';
+import type { MemberRecord } from '../../lib/group/records.js';
+import { Everywhere, type EverywhereOptions, type Present } from '../../lib/member/everywhere.js';
 import { Fencer, type FencerOptions } from '../../lib/member/fencer.js';
-import { PeerStatus, type IncomingRequest } from '../../lib/peer/contract.js';
+import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
+import { FakePeers } from '../support/fake-peers.js';
 import { turns } from '../support/wait.js';
 
 const FENCE = { volume: 'v', initiatorName: 'iqn.1993-08.org.debian:host', isid: '001122334455' };
@@ -30,6 +34,16 @@ function asked(present: readonly Present[] = []) {
   return { request: request as IncomingRequest, statuses };
 }
 
+function recordOf(name: string): MemberRecord {
+  const address = { host: '127.0.0.1', port: 1 };
+  return { name, portal: address, peer: address, pid: 1, incarnation: `${name}-1`, startedAtMs: 0 };
+}
+
+function makeEverywhere(options: Pick<EverywhereOptions, 'hub' | 'clock' | 'others'>): Everywhere {
+  const self = { name: 'm1', incarnation: 'm1-1' };
+  return new Everywhere({ self, mayBeRunning: () => true, endAbsent: () => Promise.resolve(), ...options });
+}
+
 t.test('who is absent when a fence begins is ended then, not who is by its end', async (t) => {
   const ended: (readonly Present[])[] = [];
   let drained = (): void => undefined;
@@ -47,4 +61,29 @@ t.test('who is absent when a fence begins is ended then, not who is by its end',
   await serving;
   t.same(statuses, [PeerStatus.OK]);
   t.equal(ended.length, 1);
+});
+
+t.test('who comes while the others are asked again is asked, too, and is present', async (t) => {
+  const peers = new FakePeers(new SeededRandom(3));
+  const others = [recordOf('m2')];
+  const told: string[] = [];
+  const answerOf = (name: string, isReady: () => boolean) => ({
+    handle: (request: IncomingRequest): void => {
+      const { present } = JSON.parse(String(request.payload)) as { present: Present[] };
+      told.push(`${name}: ${present.map(({ incarnation }) => incarnation).join()}`);
+      if (others.length === 1) others.push(recordOf('m3'));
+      request.answer(isReady() ? PeerStatus.OK : PeerStatus.UNAVAILABLE);
+    },
+  });
+  peers.join(
+    'm2',
+    answerOf('m2', () => told.length > 1),
+  );
+  peers.join(
+    'm3',
+    answerOf('m3', () => true),
+  );
+  const everywhere = makeEverywhere({ hub: peers.hub('m1'), clock: systemClock, others: () => others });
+  await everywhere.ask({ type: PeerType.FENCE }, (present) => ({ present }));
+  t.same(told.sort(), ['m2: m1-1,m2-1', 'm2: m1-1,m2-1,m3-1', 'm3: m1-1,m2-1,m3-1']);
 });
