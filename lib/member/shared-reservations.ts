@@ -150,6 +150,8 @@ class SharedKeeper implements ReservationKeeper {
   private readonly carriedOut = new Map<number, Promise<void>>();
   /** Of these, what has ended, oldest first. */
   private readonly endedRevisions: number[] = [];
+  /** What this member is writing: it may hear of it before it is answered. */
+  private writing: string | null = null;
   /** The store fails what has to be written before anything else. */
   private isStuck = false;
 
@@ -242,13 +244,25 @@ class SharedKeeper implements ReservationKeeper {
   /** A record that cannot be read changes nothing: what was reserved stays so. */
   adopt(entry: StoreEntry | undefined): void {
     try {
+      const before = this.state;
       this.kept = (entry === undefined ? undefined : this.recordOf(entry)) ?? NO_RESERVATIONS;
       this.settle();
+      if (entry?.value !== this.writing) this.tellOfRelease(before);
     } catch (error) {
       const { log } = this.shared.options;
       log.error({ volume: this.volume, error: describeError(error) }, 'a record of reservations is wrong');
     }
     this.releaseOfTheGone(); // it may have left before this was heard of
+  }
+
+  /**
+   * Others take a process that has no lease for gone, and release what its sessions had reserved. A session that it keeps all
+   * the same has to know (I9): it would go on as if the unit were still its own.
+   */
+  private tellOfRelease({ reservedBy, reservedAt }: Reservations): void {
+    if (reservedBy === null || reservedAt !== this.incarnation || this.state.reservedBy === reservedBy)
+      return;
+    this.nexuses.tell([{ initiatorPort: reservedBy, notice: 'RESERVATIONS_RELEASED' }]);
   }
 
   /** Undefined: it is of a volume of the same name before. */
@@ -308,10 +322,19 @@ class SharedKeeper implements ReservationKeeper {
       const change = make(state);
       if (change.kind !== 'done' || change.state === state) return { change, revision: null };
       const value = formatRecord({ ...change.state, volumeId: this.volumeId });
-      const revision = await this.shared.records.write(this.volume, value, entry?.revision ?? 0);
+      const revision = await this.write(value, entry?.revision ?? 0);
       if (revision !== null) return { change, revision };
     }
     return NOT_WRITTEN;
+  }
+
+  private async write(value: string, revisionBefore: number): Promise<number | null> {
+    this.writing = value;
+    try {
+      return await this.shared.records.write(this.volume, value, revisionBefore);
+    } finally {
+      this.writing = null;
+    }
   }
 
   /** SPC-4 5.13.11.5: done once the commands that are aborted have ended. False: this member stops before that. */

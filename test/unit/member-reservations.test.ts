@@ -257,6 +257,7 @@ t.test('RESERVE ends with the session, and with the member that had it', async (
 });
 
 const RESERVE_UNIT = '16 00 00 00 00 00';
+const RELEASE_UNIT = '17 00 00 00 00 00';
 
 async function isFree(other: { says(cdb: string): Promise<string> }): Promise<boolean> {
   for (let i = 0; i < 50; i++) {
@@ -274,6 +275,39 @@ t.test('RESERVE ends with the process that had it, also where its name is taken 
   t.equal(await two.says(WRITE), CONFLICT);
   await world.start('m1', 'm1-2');
   t.equal(await isFree(two), true, 'whoever reads it first releases it');
+});
+
+t.test('who keeps its session is told that others have released its RESERVE', async (t) => {
+  const world = new World(t);
+  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
+  const [one, two] = [world.at(m1, 'one'), world.at(m2, 'two')];
+  t.equal(await one.says(RESERVE_UNIT), 'GOOD');
+  world.present.delete('m1');
+  m2.shared.memberLeft();
+  t.equal(await isFree(two), true);
+  world.present.set('m1', 'm1-1');
+  await m1.shared.records.refresh();
+  t.equal(await one.says(WRITE), '6/2a/04');
+  t.equal(await one.says(WRITE), 'GOOD', 'once');
+});
+
+t.test('what a session, or its end, releases itself is no news to it', async (t) => {
+  const world = new World(t);
+  const m1 = await world.start('m1', 'm1-1');
+  await world.start('m2', 'm2-1');
+  const one = world.at(m1, 'one');
+  t.equal(await one.says(RESERVE_UNIT), 'GOOD');
+  t.equal(await one.says(RELEASE_UNIT), 'GOOD');
+  t.equal(await one.says(WRITE), 'GOOD');
+  t.equal(await one.says(RESERVE_UNIT), 'GOOD');
+  m1.server.nexusEnded(one.nexus);
+  m1.server.nexusBegan(one.nexus);
+  await until('the store has it', async () => {
+    const entry = await world.store.get(keys.reservation('v'));
+    return entry?.value.includes('"reservedBy":null') === true;
+  });
+  await sleepMs(20);
+  t.equal(await one.says(WRITE), 'GOOD');
 });
 
 t.test('RESERVE of a process that is gone by the time others hear of it', async (t) => {
