@@ -16,7 +16,7 @@ import type { RoutedVolume, RoutingTable } from '../routing/table.js';
 import { DiskServer } from '../scsi/disk-server.js';
 import { AccessState, type PortGroup, type TargetPorts } from '../scsi/target-ports.js';
 import type { UnitParts } from '../scsi/unit.js';
-import type { Everywhere } from './everywhere.js';
+import { inTime, type Everywhere } from './everywhere.js';
 
 export interface EveryPathOptions {
   readonly self: Server;
@@ -102,8 +102,8 @@ export class EveryPath {
     const { table, registry, self } = this.options;
     const iqn = table.getById(request.volumeId)?.record.iqn;
     const sessions = iqn === undefined || except === self.name ? [] : registry.everySessionOf(iqn);
-    await new Promise<void>((resolve) => abortForOthers(sessions, resolve));
-    request.answer(PeerStatus.OK);
+    const ended = new Promise<true>((resolve) => abortForOthers(sessions, () => resolve(true)));
+    request.answer((await inTime(this.options.clock, ended)) ? PeerStatus.OK : PeerStatus.UNAVAILABLE);
   }
 }
 

@@ -109,3 +109,14 @@ export class Everywhere {
     return now !== undefined && now.incarnation === member.incarnation && this.options.mayBeRunning(member);
   }
 }
+
+/**
+ * At a member that is asked: what it has come to by the time at which an answer is due, null if that is nothing yet. A link
+ * on which a request stands unanswered breaks, with all that others have under way there; who asks does so again.
+ */
+export function inTime<T>(clock: Clock, work: Promise<T>): Promise<T | null> {
+  return new Promise((resolve, reject) => {
+    const late = clock.after(FENCE_DEADLINE_MS / 2, () => resolve(null));
+    work.then(resolve, reject).finally(() => late.cancel());
+  });
+}

@@ -141,13 +141,13 @@ function makeRunner(member: JoinedMember, host: VolumeHost, isEveryPath: boolean
 }
 
 function makeFencer(
-  { table, registry, waypoints, absence }: JoinedMember,
+  { options, table, registry, waypoints, absence }: JoinedMember,
   everywhere: Everywhere,
   host: VolumeHost,
   runner: MoveRunner,
 ): Fencer {
   return new Fencer({
-    ...{ everywhere, waypoints },
+    ...{ everywhere, waypoints, clock: options.clock },
     fenceHere: async (volume, login) => {
       const iqn = table.get(volume)?.record.iqn;
       return iqn === undefined ? { fenced: 0, stallMs: 0 } : registry.fence({ ...login, iqn });

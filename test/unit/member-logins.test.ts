@@ -40,6 +40,7 @@ function directoryOf(
   const fencer = new Fencer({
     everywhere,
     waypoints: noWaypoints,
+    clock: systemClock,
     endAbsent,
     fenceHere: () => Promise.resolve({ fenced: 0, stallMs: 0 }),
     fenced: () => undefined,
@@ -107,6 +108,7 @@ t.test('a member that cannot read where the home is fences nobody, and is not va
   const fencer = new Fencer({
     everywhere: {} as Everywhere,
     waypoints: noWaypoints,
+    clock: systemClock,
     endAbsent: () => Promise.resolve(),
     fenceHere: () => {
       fencedAt.push(rig.routed.route.epoch);
