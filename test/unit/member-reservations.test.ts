@@ -14,11 +14,12 @@ import { Everywhere } from '../../lib/member/everywhere.js';
 import { SharedReservations } from '../../lib/member/shared-reservations.js';
 import { PeerStatus } from '../../lib/peer/contract.js';
 import { DiskServer } from '../../lib/scsi/disk-server.js';
+import { type ScsiNexus, ScsiStatus } from '../../lib/scsi/task.js';
 import { FakePeers } from '../support/fake-peers.js';
 import { RamDevice } from '../support/ram-device.js';
 import { cdb10, hex } from '../support/scsi-rig.js';
-import { IDENTITY, nexusOf, said, scsiRunner } from '../support/scsi-runner.js';
-import { sleepMs, until } from '../support/wait.js';
+import { IDENTITY, nexusOf, RunnerTask, said, scsiRunner } from '../support/scsi-runner.js';
+import { sleepMs, turns, until } from '../support/wait.js';
 
 const A = 'a'.repeat(16);
 const B = 'b'.repeat(16);
@@ -366,6 +367,68 @@ t.test('RESERVE ends with its session though the store is away just then', async
   t.equal(asked, 0, 'a member that has stopped asks for nothing');
 });
 
+/** A command begun, and its end, as a transport brings that about. */
+function begin({ server }: Place, { nexus }: { nexus: ScsiNexus }, cdb: string, dataOut: Buffer) {
+  const task = new RunnerTask();
+  task.cdb = Buffer.concat([Buffer.from(cdb.replaceAll(' ', ''), 'hex'), Buffer.alloc(10)]);
+  task.nexus = nexus;
+  task.expectedDataOutBytes = dataOut.length;
+  if (server.prepare(task) !== 'control') throw new Error('it was refused');
+  task.dataOut = dataOut;
+  server.execute(task);
+  const end = (): void => {
+    task.markEnding();
+    if (task.letGo === null) return;
+    task.letGo();
+    task.finish(ScsiStatus.TASK_ABORTED, null);
+  };
+  return { task, end };
+}
+
+for (const [name, cdb, dataOut] of [
+  ['RESERVE', RESERVE_UNIT, Buffer.alloc(0)],
+  ['PERSISTENT RESERVE OUT', '5f 00 00 0000 00000018 00', Buffer.alloc(24).fill(1, 8, 16)],
+] as const) {
+  t.test(`${name} ends with its session while a member cannot be reached`, async (t) => {
+    const world = new World(t);
+    const m1 = await world.start('m1', 'm1-1');
+    await world.start('m2', 'm2-1');
+    world.peers.fate = () => PeerStatus.LINK_LOST;
+    t.teardown(() => m1.shared.close());
+    const one = world.at(m1, 'one');
+    const isWritten = async (): Promise<boolean> =>
+      (await world.store.get(keys.reservation('v')))?.value.includes('iqn.2026-11.test:one') === true;
+
+    const late = begin(m1, one, cdb, dataOut);
+    await until('it is written', isWritten);
+    await turns();
+    t.strictSame(late.task.outcomes, [], 'it is not answered before everybody goes by it');
+    late.end();
+    t.match(late.task.outcomes, [{ status: ScsiStatus.TASK_ABORTED }]);
+  });
+
+  t.test(`${name} ends with a session that has ended before it is written`, async (t) => {
+    const world = new World(t);
+    const m1 = await world.start('m1', 'm1-1');
+    await world.start('m2', 'm2-1');
+    world.peers.fate = () => PeerStatus.LINK_LOST;
+    t.teardown(() => m1.shared.close());
+    const txn = world.store.txn.bind(world.store);
+    let write = (): void => undefined;
+    const mayWrite = new Promise<void>((resolve) => (write = resolve));
+    world.store.txn = (...asked) => mayWrite.then(() => txn(...asked));
+    const early = begin(m1, world.at(m1, 'one'), cdb, dataOut);
+    await turns();
+    early.end();
+    t.strictSame(early.task.outcomes, [], 'it may still be refused, and is to be kept, or not');
+    write();
+    await until('it ends', () => early.task.outcomes.length > 0, 2_000);
+    await turns();
+    t.match(early.task.outcomes, [{ status: ScsiStatus.TASK_ABORTED }], 'once');
+    t.equal(early.task.outcomes.length, 1);
+  });
+}
+
 t.test('a reset that cannot end RESERVE says so', async (t) => {
   const world = new World(t);
   const m1 = await world.start('m1', 'm1-1');
@@ -388,18 +451,17 @@ t.test('RESERVE is of the process that has the session, wherever the home is', a
   world.peers.join('m2', { handle: (request) => request.answer(PeerStatus.OK) });
   const visitor = world.at(m1, 'one', 'm2-1');
   const three = world.at(m3, 'three');
-  const turns = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, 50));
   t.equal(await visitor.says('16 00 00 00 00 00'), 'GOOD', 'at m1, of a session at m2');
   m1.server.nexusLeft(visitor.nexus); // the home goes to m3
   world.present.delete('m1');
   m3.shared.memberLeft();
-  await turns();
+  await sleepMs(50);
   t.equal(await three.says(WRITE), CONFLICT, 'where the home was when it came is nobody');
   const after = world.at(m3, 'one', 'm2-1');
   t.equal(await after.says(WRITE), 'GOOD');
   world.present.delete('m2');
   m3.shared.memberLeft();
-  await turns();
+  await sleepMs(50);
   t.equal(await three.says(WRITE), 'GOOD');
 });
 

@@ -188,25 +188,40 @@ function refused(task: ScsiTask, sense: Parameters<typeof refuse>[1]): null {
 }
 
 /** How a change ends the command that asked for it; null: the group's store does not answer. */
-export function finishChange(task: ScsiTask, change: Change | null): void {
+function finishChange(task: ScsiTask, change: Change | null): void {
   if (change === null) task.finish(ScsiStatus.BUSY, null);
   else if (change.kind === 'done') task.finish(ScsiStatus.GOOD, null);
   else if (change.kind === 'conflict') task.finish(ScsiStatus.RESERVATION_CONFLICT, null);
   else refuse(task, change.sense);
 }
 
-function executeOut(unit: DiskUnit, task: ScsiTask): void {
-  const request = requestOf(unit, task);
-  if (request === null) return;
-  // Of two who abort each other's commands neither may wait for the other's: once it stands it can do without its task.
+/**
+ * Carries out a command that changes the reservations of a unit. Once the change stands it can do without its task: what is
+ * left is to wait for other members, one of which may be out of reach; and of two who abort each other's commands neither
+ * may wait for the other's.
+ */
+export function changeReservations(
+  unit: DiskUnit,
+  task: ScsiTask,
+  make: (state: Reservations) => Change,
+): void {
   let isOver = false;
   unit.reservations.change(
-    (state) => prout(state, request),
+    make,
     (change) => {
       if (!isOver) finishChange(task, change);
     },
-    () => (task.letGo = () => (isOver = true)),
+    () => {
+      if (!task.isEnding) return void (task.letGo = () => (isOver = true));
+      isOver = true; // the transport has come by already, and waits
+      task.finish(ScsiStatus.TASK_ABORTED, null);
+    },
   );
+}
+
+function executeOut(unit: DiskUnit, task: ScsiTask): void {
+  const request = requestOf(unit, task);
+  if (request !== null) changeReservations(unit, task, (state) => prout(state, request));
 }
 
 const outCommands: readonly Command[] = Object.entries(ProutAction).map(([name, serviceAction]) => ({

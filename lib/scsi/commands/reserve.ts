@@ -8,7 +8,7 @@ import { invalidCdbField } from '../sense.js';
 import { Passes } from '../state.js';
 import type { ScsiTask } from '../task.js';
 import type { DiskUnit } from '../unit.js';
-import { finishChange } from './persistent-reserve.js';
+import { changeReservations } from './persistent-reserve.js';
 
 /** Byte 1: third-party reservations, LongID, and extents of a medium, all obsolete. */
 const THIRD_PARTY_OR_EXTENT = 0x1f;
@@ -18,10 +18,7 @@ function executeWith(make: typeof reserveUnit): (unit: DiskUnit, task: ScsiTask)
     if ((byteAt(task.cdb, 1) & THIRD_PARTY_OR_EXTENT) !== 0) return void refuse(task, invalidCdbField(1, 4));
     const { initiatorPortName } = task.nexus;
     const at = processOf(task.nexus, unit.reservations);
-    unit.reservations.change(
-      (state) => make(state, initiatorPortName, at),
-      (change) => finishChange(task, change),
-    );
+    changeReservations(unit, task, (state) => make(state, initiatorPortName, at));
   };
 }
 
