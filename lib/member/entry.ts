@@ -155,15 +155,17 @@ async function join(
 }
 
 async function openView(
-  { options, closers }: MemberBasics,
+  { options, closers, incarnation }: MemberBasics,
   hub: Hub,
   store: GroupStore,
   absence: Absence,
 ): Promise<GroupView> {
   const changed: MemberChange = (member, record, before) => {
     if (member !== options.name) hub.setAddress(member, record?.peer ?? null);
+    // This process is not gone where its lease has run out: what of it is to end then ends as it comes back (host.ts).
+    if (before === undefined || before.incarnation === incarnation) return;
     // A name that another process takes over is never without a record.
-    if (before !== undefined && before.incarnation !== record?.incarnation) absence.memberLeft(before);
+    if (before.incarnation !== record?.incarnation) absence.memberLeft(before);
   };
   const view = await GroupView.open(store, options.log, changed, options.clock);
   closers.push(() => view.close());

@@ -4,14 +4,15 @@
  */
 import t, { type Test } from 'tap';
 import { sleep, systemClock } from '../../lib/base/clock.js';
-import { PIECE_BYTES_MAX } from '../../lib/base/limits.js';
+import { LEASE_TTL_MS, PIECE_BYTES_MAX } from '../../lib/base/limits.js';
 import { submitAndWait } from '../../lib/block/device.js';
 import { deleteVolume } from '../../lib/group/admin-volumes.js';
+import { keys } from '../../lib/group/records.js';
 import { Initiator } from '../../lib/iscsi/initiator/index.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
 import { pattern } from '../support/device-suite.js';
 import { again, beginCopy, copyCdb, copyList, cscd, endOf, HOST, segment } from '../support/copy-rig.js';
-import { makeGroup } from '../support/member-group.js';
+import { makeGroup, type MemberGroup } from '../support/member-group.js';
 import { makeRig, type MemberRig } from '../support/member-rig.js';
 import { SAID, said, scsiRunner } from '../support/scsi-runner.js';
 import { soon, until } from '../support/wait.js';
@@ -75,6 +76,14 @@ t.test('from volume to volume', async (t) => {
   w.target.server.nexusEnded(HOST);
   t.equal(await copy(), NOT_REACHABLE, 'one that is served elsewhere, where the initiator is not');
 });
+
+function urlOf(group: MemberGroup, member: string, volume: string): string {
+  return `iscsi://${group.portalOf(member)}/iqn.2026-11.org.blockferry:${volume}/0`;
+}
+
+async function naaOf(unit: Initiator): Promise<string> {
+  return (await unit.inquiry(0x83)).toString('hex', 8, 16);
+}
 
 /** The home of w, as far as a copy knows it: what it writes there. */
 function homeElsewhere(rig: MemberRig) {
@@ -142,6 +151,47 @@ t.test('a member without its lease knows no copy of others any more (I8)', async
   place.guests.end(own, () => undefined);
 });
 
+/** Pauses of a member between two renewals of its lease, with one and without. */
+const RENEWALS_MS = [LEASE_TTL_MS / 3, 500];
+
+t.test('a copy of a session that stays goes on when its own member is taken for gone (I7)', async (t) => {
+  const group = await makeGroup(t, [], 'redirect');
+  let aheadMs = 0;
+  group.clock = {
+    ...systemClock,
+    nowMs: () => systemClock.nowMs() + aheadMs,
+    // It renews its lease all the time, so that a loss and a return are seen at once.
+    after: (delayMs, fire) => systemClock.after(RENEWALS_MS.includes(delayMs) ? 2 : delayMs, fire),
+  };
+  await group.start('m1');
+  await group.create('m1');
+  await group.create('m1', { name: 'w' });
+  const initiatorName = 'iqn.2026-11.test:host';
+  const v = await group.at('m1', { initiatorName });
+  const w = await Initiator.connect(urlOf(group, 'm1', 'w'), { initiatorName });
+  const cscds = [cscd(await naaOf(v)), cscd(await naaOf(w))];
+  const list = copyList(cscds, new Array<string>(8).fill(segment({ destination: 1, blocks: 8000 })), {
+    usage: 2,
+  });
+  const key = keys.member('m1');
+  const record = (await group.store.get(key))?.value ?? '';
+  for (let round = 0; round < 4; round++) {
+    const copying = v.execute(Buffer.from(copyCdb(list.length).replaceAll(' ', ''), 'hex'), {
+      dataOut: list,
+    });
+    await sleep(systemClock, 2);
+    aheadMs = LEASE_TTL_MS; // a piece of the copy waits for the lease, at w's home or before
+    await sleep(systemClock, 20);
+    await group.store.txn([], [{ delete: key }]);
+    await sleep(systemClock, 5);
+    await group.store.txn([], [{ put: key, value: record }]);
+    aheadMs = 0;
+    t.equal((await copying).status, 0);
+  }
+  await v.close();
+  await w.close();
+});
+
 t.test('the next home meets no piece of a copy that came here', async (t) => {
   const { rig, w } = await twoVolumes(t);
   const copier = { from: 'm2', incarnation: 'm2-1', token: 1 };
@@ -166,10 +216,8 @@ async function twoHomes(t: Test, access: 'redirect' | 'alua', blocks: number) {
   await group.create('m2');
   const initiatorName = 'iqn.2026-11.test:host';
   const v = await group.at('m2', { initiatorName });
-  const url = `iscsi://${group.portalOf('m1')}/iqn.2026-11.org.blockferry:w/0`;
-  const w = await Initiator.connect(url, { initiatorName });
-  const naa = async (unit: Initiator): Promise<string> => (await unit.inquiry(0x83)).toString('hex', 8, 16);
-  const cscds = [cscd(await naa(w)), cscd(await naa(v))];
+  const w = await Initiator.connect(urlOf(group, 'm1', 'w'), { initiatorName });
+  const cscds = [cscd(await naaOf(w)), cscd(await naaOf(v))];
   const copy = async (fields: Parameters<typeof segment>[0]): Promise<string> => {
     const list = copyList(cscds, [segment({ blocks, ...fields })], { usage: 2 });
     const cdb = Buffer.from(copyCdb(list.length).replaceAll(' ', ''), 'hex');
