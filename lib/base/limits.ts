@@ -60,9 +60,9 @@ export const READ_SHARE_BYTES = 64 * KiB;
 export const SESSION_SHARE_BYTES_MAX = 1 * MiB;
 /** Connections a portal accepts at once, logged in or not. */
 export const CONNECTIONS_MAX = 2048;
-/** After a logout the target closes the connection, if the initiator does not, once the session is as old as this. libiscsi
- *  reconnects no sooner than 3 s (by whole seconds) after it did before, and gives up where the connection ends meanwhile; of
- *  an older session it waits for that end. */
+/** After a logout that it has asked for the target closes the connection, if the initiator does not, once the session is as
+ *  old as this. libiscsi, which comes back after no other, reconnects no sooner than 3 s (by whole seconds) after it did
+ *  before, and gives up where the connection ends meanwhile; of an older session it waits for that end. */
 export const LOGOUT_FIN_AGE_MS = 4_500;
 /** A silent connection gets a NOP-In after this long ... */
 export const NOP_INTERVAL_MS = 30_000;

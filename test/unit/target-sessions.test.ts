@@ -19,7 +19,7 @@ import { decodeScsiResponse } from '../../lib/iscsi/wire/scsi.js';
 import { copyCdb, copyList, cscd, segment } from '../support/copy-rig.js';
 import { RamDevice } from '../support/ram-device.js';
 import { ONE_READ, READY, ready, tmf } from '../support/target-answers.js';
-import { write10 } from '../support/target-initiator.js';
+import { type TargetInitiator, write10 } from '../support/target-initiator.js';
 import { IQN, ManualClock, MOVED, TargetRig } from '../support/target-rig.js';
 import { until } from '../support/wait.js';
 
@@ -174,7 +174,7 @@ t.test('logout', async (t) => {
   t.match(answer, { response: LogoutResponseCode.CLOSED, time2Wait: 0, statSN: serialAdd(i.expStatSN, 1) });
   await until('no session is left', () => rig.registry.list().length === 0);
   i.command({ cdb: READY });
-  t.ok(await i.silence(), 'what comes after it is dropped, and a young session is not closed yet');
+  t.ok(await i.closes(), 'what comes after it is dropped');
 
   t.comment('data that is still to come gets a moment, and no more');
   const writer = await rig.session({ ImmediateData: 'No' });
@@ -189,6 +189,7 @@ t.test('logout', async (t) => {
   await silent.expect(Opcode.R2T);
   silent.logout(0);
   await silent.expect(Opcode.LOGOUT_RESPONSE);
+  t.ok(await silent.closes());
   await until('no session is left', () => rig.registry.list().length === 0);
 
   t.comment('what is not ours to end');
@@ -205,18 +206,27 @@ t.test('logout', async (t) => {
   t.equal((await ready(stays)).status, ScsiStatus.GOOD);
 });
 
-t.test('after a logout, an old session is closed at once, a young one when it is older', async (t) => {
+t.test('asked to log out, an old session is closed at once, a young one when it is older', async (t) => {
   const clock = new ManualClock();
   const rig = await TargetRig.start(clock);
   t.teardown(() => rig.stop());
+  const leaves = async (i: TargetInitiator, isAsked: boolean): Promise<void> => {
+    if (isAsked) {
+      rig.registry.requestLogout(IQN, 60, 'ask');
+      await i.expect(Opcode.ASYNC_MESSAGE);
+    }
+    i.logout(0);
+    await i.expect(Opcode.LOGOUT_RESPONSE);
+  };
   const old = await rig.session();
   clock.move(LOGOUT_FIN_AGE_MS);
-  old.logout(0);
-  await old.expect(Opcode.LOGOUT_RESPONSE);
+  await leaves(old, true);
   t.ok(await old.closes());
+  const unasked = await rig.session();
+  await leaves(unasked, false);
+  t.ok(await unasked.closes(), 'who leaves by itself gets the FIN behind the response (RFC 7143 11.14)');
   const young = await rig.session();
-  young.logout(0);
-  await young.expect(Opcode.LOGOUT_RESPONSE);
+  await leaves(young, true);
   clock.move(LOGOUT_FIN_AGE_MS - 1);
   t.ok(await young.silence());
   clock.move(1);

@@ -1,7 +1,7 @@
 /**
  * Logout Request (RFC 7143 11.14): commands in flight are finished and answered, but for SANITIZE, then the Logout Response
- * goes out, and behind it the FIN (I7): an initiator that has to wait for either stalls, but for one whose session is young,
- * which would be lost by it (LOGOUT_FIN_AGE_MS).
+ * goes out, and behind it the FIN (I7): an initiator that has to wait for either stalls, but for one that was asked to leave
+ * a young session, which would be lost by it (LOGOUT_FIN_AGE_MS).
  */
 import type { Timer } from '../../../base/clock.js';
 import { LOGOUT_FIN_AGE_MS } from '../../../base/limits.js';
@@ -58,7 +58,8 @@ function leave(session: Session, pdu: LogoutRequestPdu, context: PortalContext):
     longGrace.cancel();
     if (!session.answering) return;
     putLogoutResponse(session, pdu, LogoutResponseCode.CLOSED);
-    session.link.finish(LOGOUT_FIN_AGE_MS);
+    // 11.14: "the target then issues the Logout Response and half-closes the TCP connection".
+    session.link.finish(session.wasTold ? LOGOUT_FIN_AGE_MS : 0);
     session.close();
   });
 }
