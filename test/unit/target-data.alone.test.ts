@@ -331,7 +331,7 @@ t.test('data that is not as it should be fails the command, and only it', async 
     ],
     [
       'more than was asked for',
-      unexpected,
+      incorrectAmount,
       async (i) => i.dataOut({ ...(await solicited(i)), data: pattern(5 * BLOCK) }),
     ],
     [
@@ -362,6 +362,39 @@ t.test('data that is not as it should be fails the command, and only it', async 
   }
   t.ok(rig.device.ram.bytes.subarray(0, 8 * BLOCK).equals(Buffer.alloc(8 * BLOCK)), 'nothing was written');
   t.same(rig.device.ram.counts.write, 0);
+});
+
+t.test('unsolicited data of the wrong amount fails its command (RFC 7143 11.4.7.2)', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const data = pattern(4 * BLOCK);
+  const bounds = { InitialR2T: 'No', ImmediateData: 'Yes', FirstBurstLength: '1024', MaxBurstLength: '4096' };
+  const initiator = await rig.session(bounds);
+  const begin = (blocks: number, final: boolean): number => {
+    const expectedBytes = blocks * BLOCK;
+    const first = data.subarray(0, BLOCK);
+    return initiator.command({ cdb: write10(0, blocks), write: true, expectedBytes, data: first, final });
+  };
+  const incorrectAmount = { status: ScsiStatus.CHECK_CONDITION, sense: '0b0c0d' };
+  for (const end of [BLOCK, BLOCK + 256, 3 * BLOCK]) {
+    initiator.dataOut({ tag: begin(4, false), offset: BLOCK, data: data.subarray(BLOCK, end) });
+    t.match(await response(initiator), incorrectAmount, `up to ${end} of FirstBurstLength 1024`);
+  }
+  initiator.dataOut({ tag: begin(2, false), offset: BLOCK, data: data.subarray(BLOCK, 3 * BLOCK) });
+  t.match(await response(initiator), incorrectAmount, 'more than was announced');
+  t.equal(rig.device.ram.counts.write, 0);
+
+  // What is as long as all of it or less may end at will, and so may immediate data.
+  for (const isImmediate of [false, true]) {
+    const blocks = isImmediate ? 4 : 2;
+    const tag = begin(blocks, isImmediate);
+    if (!isImmediate) initiator.dataOut({ tag, offset: BLOCK, data: data.subarray(BLOCK, BLOCK + 256) });
+    const { targetTransferTag, bufferOffset } = await r2t(initiator);
+    const rest = data.subarray(bufferOffset, blocks * BLOCK);
+    initiator.dataOut({ tag, targetTransferTag, offset: bufferOffset, data: rest });
+    t.match(await response(initiator), { status: ScsiStatus.GOOD });
+    t.ok(rig.device.ram.bytes.subarray(0, blocks * BLOCK).equals(data.subarray(0, blocks * BLOCK)));
+  }
 });
 
 t.test('a data digest error', async (t) => {

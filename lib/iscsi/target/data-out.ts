@@ -233,10 +233,11 @@ function faultOf(task: Task, pdu: DataOutPdu): Sense | null {
   // DataSN counts from 0 in each sequence; a gap is data that never came (RFC 7143 7.9).
   if (pdu.dataSN !== task.expectedDataSN) return SENSE.PROTOCOL_SERVICE_CRC_ERROR;
   if (pdu.bufferOffset !== task.receivedBytes) return SENSE.PROTOCOL_SERVICE_CRC_ERROR;
-  if (end > limit) return SENSE.UNEXPECTED_UNSOLICITED_DATA;
-  // A solicited sequence has to bring all that was asked for (RFC 7143 11.8.4).
-  if (pdu.final && !task.unsolicited && end !== limit) return SENSE.NOT_ENOUGH_UNSOLICITED_DATA;
-  return null;
+  // More than was asked for, or may come unasked, is an incorrect amount of data as less is (11.4.7.2).
+  if (end > limit) return SENSE.NOT_ENOUGH_UNSOLICITED_DATA;
+  // A solicited sequence has to bring all that was asked for (11.8.4), an unsolicited one FirstBurstLength where there is more.
+  const mustBeWhole = !task.unsolicited || limit < task.expectedDataOutBytes;
+  return pdu.final && mustBeWhole && end !== limit ? SENSE.NOT_ENOUGH_UNSOLICITED_DATA : null;
 }
 
 function endSequence(task: Task): void {
