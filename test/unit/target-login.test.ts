@@ -293,12 +293,26 @@ t.test('an initiator that never transits is given up', async (t) => {
   t.equal(requests, 33);
 });
 
-t.test('anything but a login comes too early', async (t) => {
+t.test('anything but a login comes too early (RFC 7143 6.3)', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());
   const initiator = await rig.connect();
   initiator.ping();
-  t.ok(await initiator.closes());
+  t.ok(await initiator.closes(), 'before it has begun, without a word');
+  for (const csg of [LoginStage.SECURITY, LoginStage.OPERATIONAL]) {
+    const begun = await rig.connect();
+    const { pdu } = await begun.loginStep(NAMES, { csg, transit: false, initiatorTaskTag: 9 });
+    begun.ping();
+    const { bhs } = await begun.expect(Opcode.LOGIN_RESPONSE);
+    t.match(decodeLoginResponse(bhs), {
+      status: LoginStatus.INVALID_DURING_LOGIN,
+      transit: false,
+      csg,
+      initiatorTaskTag: 9,
+      statSN: (pdu.statSN + 1) >>> 0,
+    });
+    t.ok(await begun.closes(), 'once it has, with a refusal');
+  }
 });
 
 t.test('discovery', async (t) => {

@@ -143,9 +143,8 @@ export class Connection implements FramerSink, SessionLink, LoginPort {
       receivePdu(this.session, bhs, data, digestOk, this.context);
       return this.yieldIfDue(this.session);
     }
-    // Before login ends nothing else is allowed, nor answered (RFC 7143 6.3).
-    if (opcodeOf(bhs) !== Opcode.LOGIN_REQUEST) return this.destroy('not a login');
-    this.login.request(bhs, data);
+    if (opcodeOf(bhs) === Opcode.LOGIN_REQUEST) this.login.request(bhs, data);
+    else if (!this.login.refuseOther()) this.destroy('not a login');
   }
 
   framingError(reason: string): void {

@@ -112,6 +112,17 @@ export class LoginPhase {
     }
   }
 
+  /**
+   * Something that is no Login Request came: "the target MUST send a Login reject" (6.3), once the login has begun.
+   * @returns false before that: there is nothing to answer
+   */
+  refuseOther(): boolean {
+    if (this.first === null) return false;
+    const refusal = { status: LoginStatus.INVALID_DURING_LOGIN, reason: 'something else than a login came' };
+    this.refuse({ ...this.first, csg: this.stage }, refusal);
+    return true;
+  }
+
   /** What is wrong with a request by its header alone, or null. */
   private check(pdu: LoginRequestPdu): Refusal | null {
     this.requests += 1;
