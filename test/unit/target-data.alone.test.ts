@@ -344,6 +344,15 @@ t.test('data that is not as it should be fails the command, and only it', async 
       },
     ],
     [
+      'unsolicited data after a command that announced none',
+      unexpected,
+      async (i) => {
+        const tags = await solicited(i);
+        i.dataOut({ tag: tags.tag, data });
+        i.dataOut({ ...tags, data });
+      },
+    ],
+    [
       'immediate data where ImmediateData=No',
       unexpected,
       async (i) => {

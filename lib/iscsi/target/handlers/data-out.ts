@@ -2,7 +2,7 @@
 import { uint32 } from '../../../base/bytes.js';
 import { dataSegmentLengthOf, initiatorTaskTagOf } from '../../wire/bhs.js';
 import { dataOutField, decodeDataOut } from '../../wire/data-out.js';
-import { RejectReason } from '../../wire/opcodes.js';
+import { RejectReason, RESERVED_TAG } from '../../wire/opcodes.js';
 import { SENSE } from '../../../scsi/sense.js';
 import { belongs, destinationOf, fail, takeDataOut } from '../data-out.js';
 import { putReject } from '../reject.js';
@@ -26,9 +26,19 @@ export function dataOut(session: Session, bhs: Buffer, data: Buffer, digestOk: b
   if (!digestOk) putReject(session, RejectReason.DATA_DIGEST_ERROR, bhs);
   const task = taskOf(session, bhs);
   // Data for a command that was aborted may still be under way: it is nobody's, and no fault.
-  if (task === null) return;
+  if (task === null) return failUnasked(session, bhs);
   if (!digestOk) fail(task, SENSE.PROTOCOL_SERVICE_CRC_ERROR);
   gathered(session, task, takeDataOut(session, task, decodeDataOut(bhs), data, placed));
+}
+
+/**
+ * Where InitialR2T is Yes nothing comes without an R2T (13.10), so the command fails that it is for. Where it is No, this may
+ * be of a WRITE that came twice, and the first of them is none the worse.
+ */
+function failUnasked(session: Session, bhs: Buffer): void {
+  if (!session.parameters.initialR2T || uint32(bhs, dataOutField.targetTransferTag) !== RESERVED_TAG) return;
+  const task = session.tasks.find(initiatorTaskTagOf(bhs));
+  if (task?.phase === 'gathering') fail(task, SENSE.UNEXPECTED_UNSOLICITED_DATA);
 }
 
 function taskOf(session: Session, bhs: Buffer): Task | null {
