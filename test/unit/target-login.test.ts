@@ -2,7 +2,7 @@
 import t from 'tap';
 import { LOGIN_FAILURE_PAUSE_MS } from '../../lib/base/limits.js';
 import { decodeLoginResponse } from '../../lib/iscsi/wire/login.js';
-import { LoginStage, LoginStatus, Opcode, RejectReason } from '../../lib/iscsi/wire/opcodes.js';
+import { LoginStage, LoginStatus, LogoutReason, Opcode, RejectReason } from '../../lib/iscsi/wire/opcodes.js';
 import { decodeReject } from '../../lib/iscsi/wire/reject.js';
 import { decodeTextResponse } from '../../lib/iscsi/wire/text.js';
 import { formatText, parseText, type TextPair } from '../../lib/iscsi/wire/text-keys.js';
@@ -362,6 +362,11 @@ t.test('discovery', async (t) => {
   initiator.command({ cdb: Buffer.alloc(16) });
   const reject = await initiator.expect(Opcode.REJECT);
   t.equal(decodeReject(reject.bhs).reason, RejectReason.PROTOCOL_ERROR, 'SCSI is not for discovery sessions');
+  for (const reason of [LogoutReason.CLOSE_CONNECTION, LogoutReason.REMOVE_FOR_RECOVERY]) {
+    initiator.logout(reason);
+    const refused = decodeReject((await initiator.expect(Opcode.REJECT)).bhs);
+    t.equal(refused.reason, RejectReason.PROTOCOL_ERROR, 'it can close the session, and nothing less');
+  }
   initiator.logout();
   await initiator.expect(Opcode.LOGOUT_RESPONSE);
   t.ok(await initiator.closes());

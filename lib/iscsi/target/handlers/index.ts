@@ -98,6 +98,10 @@ function deliverEarly(session: Session, context: PortalContext): void {
   }
 }
 
+/**
+ * In a discovery session each handler rejects what 4.3 does not allow there; but a ping is answered, and text may be more
+ * than SendTargets: initiators do both, and nobody is the worse for it.
+ */
 function deliver(session: Session, opcode: number, bhs: Buffer, data: Buffer, context: PortalContext): void {
   if (!session.accepting && opcode !== Opcode.NOP_OUT) {
     // After a Logout nothing new is taken up, and nothing is refused either (I7).

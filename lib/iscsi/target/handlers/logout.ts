@@ -18,6 +18,9 @@ const DATA_GRACE_MS = 200;
 
 export function logout(session: Session, bhs: Buffer, context: PortalContext): void {
   const pdu = decodeLogoutRequest(bhs);
+  // "with the reason 'close the session'", and no other (4.3).
+  if (session.target === null && pdu.reason !== LogoutReason.CLOSE_SESSION)
+    return putReject(session, RejectReason.PROTOCOL_ERROR, bhs);
   switch (pdu.reason) {
     case LogoutReason.CLOSE_SESSION:
       return leave(session, pdu, context);
