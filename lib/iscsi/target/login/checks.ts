@@ -28,18 +28,23 @@ export interface Refusal {
 /** The only version there is (11.12.4). */
 const VERSION = 0;
 
-/** @param tsihKnown a session with the request's TSIH and ISID exists */
+/** @param knownCid of the connection of the session with the request's TSIH and ISID, if there is one */
 export function checkFirstRequest(
   pdu: LoginRequestPdu,
-  tsihKnown: boolean,
+  knownCid: number | undefined,
   authRequired: boolean,
 ): Refusal | null {
   if (pdu.versionMin > VERSION) {
     return { status: LoginStatus.UNSUPPORTED_VERSION, reason: `version ${pdu.versionMin} is asked for` };
   }
-  // A TSIH asks for another connection of a session; MaxConnections is 1 (6.3.1).
-  if (pdu.tsih !== 0 && !tsihKnown) {
-    return { status: LoginStatus.SESSION_DOES_NOT_EXIST, reason: `no session has TSIH ${pdu.tsih}` };
+  // A TSIH asks for another connection of a session, of which there is one (MaxConnections), or with the same CID to
+  // reinstate that (6.3.4): then it counts as lost, and with it, at ErrorRecoveryLevel 0, its session. So the initiator begins
+  // a new one, which sees to what is left of the old (6.3.5).
+  if (pdu.tsih !== 0 && (knownCid === undefined || knownCid === pdu.cid)) {
+    return {
+      status: LoginStatus.SESSION_DOES_NOT_EXIST,
+      reason: `no session to come back to has TSIH ${pdu.tsih}`,
+    };
   }
   if (pdu.tsih !== 0)
     return { status: LoginStatus.TOO_MANY_CONNECTIONS, reason: 'a session has one connection' };

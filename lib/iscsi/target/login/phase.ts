@@ -133,8 +133,12 @@ export class LoginPhase {
     // The first request chooses where to begin (11.12.3).
     this.stage = pdu.csg;
     // By the ISID alone: whose it is comes with the text, which is for a session's first connection to bring.
-    const known = this.context.registry.byTsih(pdu.tsih)?.identity.isid === pdu.isid;
-    return checkFirstRequest(pdu, known, this.context.authenticator.required) ?? checkStages(pdu, this.stage);
+    const named = this.context.registry.byTsih(pdu.tsih);
+    const session = named?.identity.isid === pdu.isid ? named : undefined;
+    return (
+      checkFirstRequest(pdu, session?.link.cid, this.context.authenticator.required) ??
+      checkStages(pdu, this.stage)
+    );
   }
 
   /** A request whose text is all here. */
