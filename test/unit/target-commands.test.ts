@@ -68,6 +68,36 @@ t.test('commands are delivered in the order of CmdSN', async (t) => {
   t.match(await ready(i), { initiatorTaskTag: 61, expCmdSN: 104, maxCmdSN: 103 + COMMAND_WINDOW });
 });
 
+t.test('a write that comes before its turn keeps the unsolicited data that follows it', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session({ ImmediateData: 'Yes', InitialR2T: 'No' });
+  const data = Buffer.from(Array.from({ length: 1536 }, (_, n) => (n * 7) % 251));
+  const write = { cdb: write10(8, 3), write: true, expectedBytes: 1536, final: false };
+  const rest = (tag: number): void => {
+    i.dataOut({ tag, offset: 512, data: data.subarray(512, 1024), final: false });
+    i.dataOut({ tag, offset: 1024, dataSN: 1, data: data.subarray(1024) });
+  };
+  i.command({ ...write, data: data.subarray(0, 512), tag: 51, cmdSN: 101 });
+  rest(51);
+  i.command({ ...write, cdb: write10(16, 3), data: data.subarray(0, 512), tag: 52, cmdSN: 102 });
+  rest(52);
+  rest(77); // nobody's
+  t.ok(await i.silence());
+  i.taskManagement(Function.ABORT_TASK, { tag: 52, refCmdSN: 102, cmdSN: 103 });
+  t.match(await tmf(i), { response: Response.COMPLETE });
+  i.command({ cdb: READY, tag: 50, cmdSN: 100 });
+  t.match(await ready(i), { initiatorTaskTag: 50 });
+  t.match(await ready(i), { initiatorTaskTag: 51, status: ScsiStatus.GOOD });
+  t.ok(rig.device.ram.bytes.subarray(8 * 512, 11 * 512).equals(data));
+  t.notOk(
+    rig.device.ram.bytes.subarray(16 * 512, 19 * 512).some((byte) => byte !== 0),
+    'aborted',
+  );
+  t.ok(await i.silence());
+  t.equal(rig.memory.heldBytes, 0);
+});
+
 const ENDS_SETS = [
   Function.ABORT_TASK_SET,
   Function.CLEAR_TASK_SET,

@@ -41,6 +41,16 @@ export interface TextExchange {
 export interface EarlyPdu {
   readonly bhs: Buffer;
   readonly data: Buffer;
+  /** The unsolicited Data-Out that came behind it. */
+  readonly dataOuts: EarlyDataOut[];
+  /** What all of it counts in the session's memory. */
+  heldBytes: number;
+}
+
+export interface EarlyDataOut {
+  readonly bhs: Buffer;
+  readonly data: Buffer;
+  readonly digestOk: boolean;
 }
 
 /** A Data-In header with everything at rest. */

@@ -9,7 +9,7 @@ import type { PortalContext } from '../context.js';
 import { putReject } from '../reject.js';
 import type { Session } from '../session.js';
 import { afterActivity } from '../transfers.js';
-import { dataOut, placeDataOut } from './data-out.js';
+import { dataOut, placeDataOut, takeData } from './data-out.js';
 import { logout } from './logout.js';
 import { nopOut } from './nop-out.js';
 import { placeImmediateData, scsiCommand } from './scsi-command.js';
@@ -78,7 +78,8 @@ function keepEarly(session: Session, cmdSN: number, bhs: Buffer, data: Buffer): 
   // On a session's one connection nothing overtakes anything: who leaves gaps is owed no memory.
   if (!session.memory.mayKeepUnasked(data.length))
     return session.link.destroy('no memory for early commands');
-  session.early.set(cmdSN, { bhs: Buffer.from(bhs), data: Buffer.from(data) });
+  const heldBytes = data.length;
+  session.early.set(cmdSN, { bhs: Buffer.from(bhs), data: Buffer.from(data), dataOuts: [], heldBytes });
   session.memory.earlyBytes += data.length;
 }
 
@@ -90,11 +91,13 @@ function deliverEarly(session: Session, context: PortalContext): void {
     const pdu = early.get(cmdSN);
     if (pdu === undefined) return;
     early.delete(cmdSN);
-    session.memory.earlyBytes -= pdu?.data.length ?? 0;
+    session.memory.earlyBytes -= pdu?.heldBytes ?? 0;
     window.accept();
     const opcode = pdu === null ? -1 : opcodeOf(pdu.bhs);
     if (opcode !== Opcode.SCSI_COMMAND) window.ended();
-    if (pdu !== null) deliver(session, opcode, pdu.bhs, pdu.data, context);
+    if (pdu === null) continue;
+    deliver(session, opcode, pdu.bhs, pdu.data, context);
+    for (const { bhs, data, digestOk } of pdu.dataOuts) takeData(session, bhs, data, digestOk, false);
   }
 }
 

@@ -125,7 +125,7 @@ function endEarly(session: Session, cmdSN: number): void {
 }
 
 function endBeforeTurn({ early, memory }: Session, cmdSN: number): void {
-  memory.earlyBytes -= early.get(cmdSN)?.data.length ?? 0;
+  memory.earlyBytes -= early.get(cmdSN)?.heldBytes ?? 0;
   early.set(cmdSN, null);
 }
 
