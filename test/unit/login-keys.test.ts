@@ -158,6 +158,11 @@ t.test('keys out of place fail the login', async (t) => {
     const result = negotiate(offered.map(pair), target, context, beginNegotiation(target));
     t.match(result.error, { status: 0x0200, reason }, offered.join());
   }
+  const [wrong, later] = ['TargetAlias=me', 'SendTargets=All'].map(pair);
+  const behind = [wrong, pair('InitiatorName=iqn.a:b'), later].filter((one) => one !== undefined);
+  const heard = negotiate(behind, target, operational, beginNegotiation(target));
+  t.match(heard.error, { status: 0x0200, reason: /TargetAlias/ }, 'the first of them is the reason');
+  t.equal(heard.state.declared.get('InitiatorName'), 'iqn.a:b', 'what stands behind it is heard');
   const first = negotiate([pair('MaxBurstLength=4096')], target, operational, beginNegotiation(target));
   const again = negotiate([pair('MaxBurstLength=4096')], target, operational, first.state);
   t.match(again.error, { status: 0x0200, reason: /twice/ });

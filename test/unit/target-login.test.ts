@@ -112,6 +112,17 @@ t.test('refusals end the connection, each with its status', async (t) => {
   t.same(rig.registry.list(), []);
 });
 
+t.test('I10: names behind a key that may not be there are heard', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const wrong = { key: 'TargetAlias', value: 'ours to say' };
+  const here = await rig.connect();
+  t.equal((await here.loginStep([wrong, ...NAMES])).pdu.status, LoginStatus.INITIATOR_ERROR);
+  const moved = NAMES.map(({ key, value }) => ({ key, value: key === 'TargetName' ? MOVED : value }));
+  const there = await rig.connect();
+  t.equal((await there.loginStep([wrong, ...moved])).pdu.status, LoginStatus.MOVED_TEMPORARILY);
+});
+
 t.test('another connection for a session is one too many', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());

@@ -69,15 +69,8 @@ export function negotiate(
   const working: Working = { ours, values: { ...state.values }, declared: new Map(state.declared) };
   const done = new Set(state.done);
   const answerOf = new Map<string, string>();
-  const finish = (reason?: string): NegotiationResult => {
-    const answers = offered.flatMap(({ key }) => {
-      const value = answerOf.get(key);
-      return value === undefined ? [] : [{ key, value }];
-    });
-    const after = { values: working.values, done, declared: working.declared };
-    if (reason === undefined) return { answers, state: after };
-    return { answers, state: after, error: { status: LoginStatus.INITIATOR_ERROR, reason } };
-  };
+  // The first mistake; who speaks, and to whom, is heard to the end, since that comes first (target/login/phase.ts).
+  let mistake: string | undefined;
 
   for (const { key, value } of inOrderOfDependence(offered)) {
     const spec = KEYS.get(key);
@@ -85,19 +78,25 @@ export function negotiate(
       answerOf.set(key, 'NotUnderstood');
       continue;
     }
-    if (done.has(key)) {
-      // libiscsi says its names again in the operational stage when no CHAP came of the first: nothing is negotiated (6.3).
-      if (spec.rule.kind === 'declare-text' && working.declared.get(key) === value) continue;
-      return finish(`${key} is negotiated twice`);
+    // libiscsi says its names again in the operational stage when no CHAP came of the first: nothing is negotiated (6.3).
+    if (spec.rule.kind === 'declare-text' && working.declared.get(key) === value) continue;
+    const wrong = done.has(key) ? `${key} is negotiated twice` : refusal(key, spec, context);
+    if (wrong !== undefined) {
+      mistake ??= wrong;
+      continue;
     }
-    const outOfPlace = refusal(key, spec, context);
-    if (outOfPlace !== undefined) return finish(outOfPlace);
     done.add(key);
     const answer = answerKey(key, value, spec, working);
     if (answer !== undefined) answerOf.set(key, answer);
   }
   working.values.firstBurstLength = Math.min(working.values.firstBurstLength, working.values.maxBurstLength);
-  return finish();
+  const answers = offered.flatMap(({ key }) => {
+    const value = answerOf.get(key);
+    return value === undefined ? [] : [{ key, value }];
+  });
+  const after = { values: working.values, done, declared: working.declared };
+  if (mistake === undefined) return { answers, state: after };
+  return { answers, state: after, error: { status: LoginStatus.INITIATOR_ERROR, reason: mistake } };
 }
 
 /** MaxBurstLength bounds FirstBurstLength: it goes first. */
