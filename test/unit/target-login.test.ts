@@ -130,7 +130,7 @@ t.test('another connection for a session is one too many', async (t) => {
   const { pdu } = await initiator.login(IQN);
   const second = await rig.connect();
   const answer = await second.loginStep(NAMES, { tsih: pdu.tsih, cid: 2 });
-  t.equal(answer.pdu.status, LoginStatus.TOO_MANY_CONNECTIONS);
+  t.match(answer.pdu, { status: LoginStatus.TOO_MANY_CONNECTIONS, tsih: pdu.tsih });
   const anew = await rig.connect();
   const gone = await anew.loginStep(NAMES, { tsih: pdu.tsih, cid: 1 });
   t.equal(gone.pdu.status, LoginStatus.SESSION_DOES_NOT_EXIST, 'its connection is not reinstated (6.3.4)');

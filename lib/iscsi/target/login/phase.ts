@@ -267,7 +267,8 @@ export class LoginPhase {
 
   private refuse(pdu: LoginRequestPdu, refusal: Refusal): void {
     const text = formatText(refusal.keys ?? []);
-    const says = { transit: false, continues: false, tsih: 0, status: refusal.status };
+    // The request's TSIH, but in the last response of a new session (11.13.4).
+    const says = { transit: false, continues: false, tsih: pdu.tsih, status: refusal.status };
     this.port.respond(this.header(pdu, text.length, says), text);
     this.port.refused(refusal, this.subject?.initiatorName);
   }
