@@ -201,8 +201,13 @@ export class ScriptedConnection implements FramerSink {
     );
   }
 
-  nopIn(targetTransferTag: number): void {
-    this.reply((into) => encodeNopIn({ ...this.common(RESERVED_TAG, false), targetTransferTag }, into));
+  nopIn(
+    targetTransferTag: number,
+    lun: { lunHigh: number; lunLow: number } = { lunHigh: 0, lunLow: 0 },
+  ): void {
+    this.reply((into) =>
+      encodeNopIn({ ...this.common(RESERVED_TAG, false), ...lun, targetTransferTag }, into),
+    );
   }
 
   private login(pdu: LoginRequestPdu, keys: TextPair[]): void {

@@ -286,7 +286,10 @@ export class TargetInitiator implements FramerSink {
     this.send(bhs, options.data, spoil);
   }
 
-  ping(data: Buffer = NOTHING, fields: { immediate?: boolean; cmdSN?: number; tag?: number } = {}): number {
+  ping(
+    data: Buffer = NOTHING,
+    fields: { immediate?: boolean; cmdSN?: number; tag?: number; lunHigh?: number } = {},
+  ): number {
     const bhs = Buffer.alloc(48);
     const tag = fields.tag ?? this.nextTag++;
     const immediate = fields.immediate ?? true;
@@ -295,7 +298,7 @@ export class TargetInitiator implements FramerSink {
         immediate,
         totalAHSLength: 0,
         dataSegmentLength: data.length,
-        lunHigh: 0,
+        lunHigh: fields.lunHigh ?? 0,
         lunLow: 0,
         initiatorTaskTag: tag,
         targetTransferTag: RESERVED_TAG,

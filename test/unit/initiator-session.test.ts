@@ -196,13 +196,14 @@ t.test('NOPs are answered, and asked', async (t) => {
   const made = await target(t);
   await connect(t, made, { pingMs: 150 });
   const [connection] = made.connections;
-  connection?.nopIn(0x77);
+  connection?.nopIn(0x77, { lunHigh: 0x00050000, lunLow: 6 });
   const nopOuts = () => (connection?.received ?? []).filter(({ opcode }) => opcode === Opcode.NOP_OUT);
   const answers = () => nopOuts().filter(({ bhs }) => bhs.readUInt32BE(16) === 0xffffffff);
   await until('an answer', () => answers().length > 0);
   t.strictSame(
-    answers().map(({ bhs }) => bhs.readUInt32BE(20)),
-    [0x77],
+    answers().map(({ bhs }) => [8, 12, 20].map((at) => bhs.readUInt32BE(at))),
+    [[0x00050000, 6, 0x77]],
+    'with the LUN and the tag of the question (RFC 7143 11.18)',
   );
   const pings = () => nopOuts().length - answers().length;
   await until('pings go on', () => pings() > 3 || made.connections.length > 1);

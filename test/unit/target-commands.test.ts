@@ -206,9 +206,14 @@ t.test('ping', async (t) => {
   const rig = await TargetRig.start();
   t.teardown(() => rig.stop());
   const i = await rig.session({ MaxRecvDataSegmentLength: '512' });
-  const tag = i.ping(Buffer.alloc(1000, 'x'));
+  const tag = i.ping(Buffer.alloc(1000, 'x'), { lunHigh: 0x00010000 });
   const { bhs, data } = await i.expect(Opcode.NOP_IN);
-  t.match(decodeNopIn(bhs), { initiatorTaskTag: tag, targetTransferTag: RESERVED_TAG, statSN: i.expStatSN });
+  t.match(decodeNopIn(bhs), {
+    initiatorTaskTag: tag,
+    targetTransferTag: RESERVED_TAG,
+    lunHigh: 0, // reserved where the tag is (RFC 7143 11.19)
+    statSN: i.expStatSN,
+  });
   t.ok(data.equals(Buffer.alloc(512, 'x')), 'the echo is cut to what the initiator takes');
   i.ping(Buffer.alloc(0), { tag: RESERVED_TAG });
   t.ok(await i.silence(), 'no tag, no answer');

@@ -128,7 +128,7 @@ export class Session implements ConnectionSink {
   ping(): void {
     this.control(
       (into, at, initiatorTaskTag, cmdSN, expStatSN) =>
-        this.transmitter.encodeNop(into, at, initiatorTaskTag, RESERVED_TAG, cmdSN, expStatSN),
+        this.transmitter.encodePing(into, at, initiatorTaskTag, cmdSN, expStatSN),
       ECHO,
       (_bhs, data) => {
         if (!data.equals(ECHO)) this.owner.violation('a NOP-In does not echo the data of its NOP-Out');
@@ -302,14 +302,7 @@ export class Session implements ConnectionSink {
       this.takeControlAnswer(bhs, data);
     } else if (pdu.targetTransferTag !== RESERVED_TAG) {
       const at = this.outbox.headerAt();
-      this.transmitter.encodeNop(
-        this.outbox.buffer,
-        at,
-        RESERVED_TAG,
-        pdu.targetTransferTag,
-        this.cmdSN,
-        this.expStatSN,
-      );
+      this.transmitter.encodePong(this.outbox.buffer, at, pdu, this.cmdSN, this.expStatSN);
       this.outbox.addPdu(null);
     }
   }

@@ -3,11 +3,13 @@ import { putUint32 } from '../../base/bytes.js';
 import { BHS_BYTES, FINAL_BIT, bhsField, writeLengths } from '../wire/bhs.js';
 import { dataOutField } from '../wire/data-out.js';
 import type { OperationalParameters } from '../wire/negotiation-rules.js';
-import { encodeNopOut } from '../wire/nop.js';
+import { encodeNopOut, type NopInPdu } from '../wire/nop.js';
 import { Opcode, RESERVED_TAG, TaskAttribute } from '../wire/opcodes.js';
 import { COMMAND_READ_BIT, COMMAND_WRITE_BIT, scsiCommandField } from '../wire/scsi.js';
 import type { InitiatorTask } from './command.js';
 import type { Outbox } from './outbox.js';
+
+const BARE_NOP = { immediate: true, totalAHSLength: 0, dataSegmentLength: 0 };
 
 /** The first word of a LUN (SAM-5 4.7): peripheral addressing below 256, flat space above. The second is zero. */
 export function lunHighOf(lun: number): number {
@@ -86,16 +88,16 @@ export class Transmitter {
     }
   }
 
-  /** One of the tags is RESERVED_TAG: a question of ours, or an answer to the target's. */
-  encodeNop(into: Buffer, at: number, itt: number, ttt: number, cmdSN: number, expStatSN: number): void {
-    const tags = { initiatorTaskTag: itt, targetTransferTag: ttt };
-    const common = {
-      immediate: true,
-      totalAHSLength: 0,
-      dataSegmentLength: 0,
-      lunHigh: this.lunHigh,
-      lunLow: 0,
-    };
-    encodeNopOut({ ...common, ...tags, cmdSN, expStatSN }, into, at);
+  /** A NOP-Out that asks, of our unit. */
+  encodePing(into: Buffer, at: number, initiatorTaskTag: number, cmdSN: number, expStatSN: number): void {
+    const tags = { initiatorTaskTag, targetTransferTag: RESERVED_TAG, lunHigh: this.lunHigh, lunLow: 0 };
+    encodeNopOut({ ...BARE_NOP, ...tags, cmdSN, expStatSN }, into, at);
+  }
+
+  /** One that answers: with the tag of the question, and its LUN (RFC 7143 11.18). */
+  encodePong(into: Buffer, at: number, asked: NopInPdu, cmdSN: number, expStatSN: number): void {
+    const { targetTransferTag, lunHigh, lunLow } = asked;
+    const tags = { initiatorTaskTag: RESERVED_TAG, targetTransferTag, lunHigh, lunLow };
+    encodeNopOut({ ...BARE_NOP, ...tags, cmdSN, expStatSN }, into, at);
   }
 }

@@ -11,5 +11,5 @@ export function nopOut(session: Session, bhs: Buffer, data: Buffer): void {
   if (pdu.initiatorTaskTag === RESERVED_TAG) return;
   // The echo is cut to what the initiator takes (11.18.3).
   const echo = data.subarray(0, session.parameters.peerMaxRecvDataSegmentLength);
-  putNopAnswer(session, pdu.initiatorTaskTag, pdu, echo);
+  putNopAnswer(session, pdu.initiatorTaskTag, echo);
 }
