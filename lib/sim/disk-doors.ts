@@ -299,6 +299,7 @@ export class DiskDoors implements StorageDoors {
       makeFolder: (path) => this.control(() => disk.makeFolder(path)),
       list: (path) => this.control(() => disk.list(path)),
       unlink: (path) => this.control(() => disk.unlink(path)),
+      fileSystem: () => Promise.resolve(0),
       freeBytes: () => this.control(() => (disk.isFull ? 0 : ROOM_BYTES)),
     };
   }

@@ -60,6 +60,8 @@ export interface FolderCalls {
   unlink(path: string): Promise<void>;
   /** Bytes that are left for us on the file system of a folder. */
   freeBytes(path: string): Promise<number>;
+  /** Of what kind the file system of a file or folder is (f_type, statfs(2)). */
+  fileSystem(path: string): Promise<number>;
 }
 
 export interface StorageDoors {
@@ -106,6 +108,7 @@ const systemFolders: FolderCalls = {
     const { bavail, bsize } = await fs.promises.statfs(path);
     return bavail * bsize;
   },
+  fileSystem: async (path) => (await fs.promises.statfs(path)).type,
 };
 
 let loaded: StorageDoors | undefined;

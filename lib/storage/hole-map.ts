@@ -6,7 +6,8 @@
  * Why a set bit is right: everything happens on the event loop, and written() comes before a write is queued or issued. A
  * look is only believed while no write is queued or in the thread pool, so each write is either done before the look
  * (the kernel counts dirty pages as data) or cleared the bit after it. What makes zeros of data cannot make a bit wrong.
- * Only for files that we have for ourselves: it does not see what another process writes.
+ * Only for files that we have for ourselves: it does not see what another process writes. And only for those of this
+ * machine: NFS writes all that is dirty in a file back before it asks its server, and the loop would wait for that.
  *
  * A file of 16 TiB has 2 MiB of either bit, which take memory where they are set; one without zeros read has none.
  */

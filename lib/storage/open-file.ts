@@ -34,7 +34,12 @@ export interface OpenedFile {
   readonly sizeBytes: number;
   /** Nobody else writes to it. */
   readonly isLocked: boolean;
+  /** Where it has data is asked of a server. */
+  readonly isOnServer: boolean;
 }
+
+/** statfs(2). */
+const NFS_MAGIC = 0x6969;
 
 /** Nobody but the owner reads a disk's bytes. */
 const MODE = 0o600;
@@ -49,11 +54,12 @@ export async function openFile(path: string, options: OpenOptions, doors: Storag
     let durableFd = -1;
     try {
       const prepared = await prepare(fd, path, isMade, options, doors);
+      const isOnServer = (await folders.fileSystem(path).catch(() => 0)) === NFS_MAGIC;
       if (!options.readOnly) {
         syncFd = await openAgain(path, fd, constants.O_RDWR, folders);
         durableFd = await openDurable(path, fd, folders);
       }
-      return { fd, syncFd, durableFd, ...prepared };
+      return { fd, syncFd, durableFd, ...prepared, isOnServer };
     } catch (error) {
       await folders.close(fd);
       if (syncFd !== -1) await folders.close(syncFd);

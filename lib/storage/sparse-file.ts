@@ -75,7 +75,7 @@ export class SparseFile implements BlockDevice {
     const share = doors.pool.share();
     const map = (): MappedFile | null => this.reader.wholeMap();
     this.flusher = new Flusher(syncFd, doors, map, share, this.inFlight, log, options.spent);
-    this.holes = this.makeHoleMap();
+    this.holes = opened.isOnServer ? null : this.makeHoleMap();
     this.digests = this.makeDigests();
     const openMap = (): MappedFile | null => this.openMap();
     this.reader = new FileReader(fd, openMap, doors, share, this.holes, this.inFlight, counters, log);

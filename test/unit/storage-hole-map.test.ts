@@ -174,3 +174,20 @@ await t.test('where the file system does not lock nothing is remembered of a fil
   t.ok((await readAt(file, 0)).equals(pattern(BLOCK, 5)));
   await file.close();
 });
+
+await t.test('on NFS no read asks where the data is: the loop would wait for the server', async (t) => {
+  const { folders } = systemDoors();
+  const seekData = (): never => {
+    throw new Error('a read has asked');
+  };
+  const doors = doorsWith(
+    {},
+    {
+      native: { ...native, seekData },
+      folders: { ...folders, fileSystem: () => Promise.resolve(0x6969) },
+    },
+  );
+  const file = await SparseFile.open(join(folder, 'nfs.img'), newFile(SIZE), doors);
+  for (let i = 0; i < 3; i++) t.ok(isZero(await readAt(file, 0)));
+  await file.close();
+});
