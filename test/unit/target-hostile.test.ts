@@ -208,6 +208,17 @@ t.test('commands whose first bursts alone spend the budget still end', async (t)
   t.equal(late, 1000 + room, 'then one that did not gets it, in its turn');
 });
 
+t.test('I11: of a command that is early no endless data is kept', async (t) => {
+  const rig = await TargetRig.start();
+  t.teardown(() => rig.stop());
+  const i = await rig.session({ InitialR2T: 'No', FirstBurstLength: '16384' });
+  const tag = i.command({ cdb: write10(0, 8), write: true, expectedBytes: 4096, final: false, cmdSN: 101 });
+  for (let dataSN = 0; dataSN < 150; dataSN++)
+    i.dataOut({ tag, dataSN, data: Buffer.alloc(0), final: false });
+  t.ok(await i.closes());
+  await until('nothing is held', () => rig.memory.heldBytes === 0);
+});
+
 t.test('silence', async (t) => {
   const clock = new ManualClock();
   const rig = await TargetRig.start(clock);

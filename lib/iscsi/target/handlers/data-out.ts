@@ -56,7 +56,9 @@ function keepEarlyData(session: Session, bhs: Buffer, data: Buffer, digestOk: bo
   for (const early of session.early.values()) {
     if (early === null || initiatorTaskTagOf(early.bhs) !== tag) continue;
     const bytes = data.length + EARLY_DATA_OUT_BYTES;
-    if (!session.memory.mayKeepUnasked(bytes)) session.link.destroy('no memory for early data');
+    // FirstBurstLength in pieces of a block comes to twice that: who sends so much more is owed no memory.
+    const isTooMuch = early.heldBytes + bytes > 4 * session.parameters.firstBurstLength;
+    if (isTooMuch || !session.memory.mayKeepUnasked(bytes)) session.link.destroy('no memory for early data');
     else {
       early.dataOuts.push({ bhs: Buffer.from(bhs), data: Buffer.from(data), digestOk });
       early.heldBytes += bytes;
