@@ -8,7 +8,7 @@ export interface DueOutbox {
 }
 
 export class DueOutboxes {
-  private due: DueOutbox[] = [];
+  private readonly due: DueOutbox[] = [];
   private scheduled = false;
 
   add(outbox: DueOutbox): void {

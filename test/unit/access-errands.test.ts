@@ -2,7 +2,7 @@
  * Commands on their way to the home of a unit, over peers that lose them on purpose: what is done once, what is done again,
  * and what is said to be in doubt; and homes that move under them.
  */
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { HomeService } from '../../lib/access/home-service.js';
 import { PeerStatus, PeerType, type IncomingRequest } from '../../lib/peer/contract.js';
 import { cdb10 } from '../support/scsi-rig.js';
@@ -32,16 +32,28 @@ t.test('a WRITE whose link breaks is said to be in doubt, and never sent again',
   t.equal(world.disk.writes, before + 1);
 });
 
-t.test('so is one that is carried out all the same, once', async (t) => {
+/** A WRITE of a session elsewhere, which the home has begun and the disk holds. */
+async function writeUnderWay(t: Test) {
   const { world, home, other } = twoMembers();
   const session = other.session('a');
   t.equal(await session.says(READY), 'GOOD');
   world.disk.held = [];
   const writing = session.says(WRITE, block(2));
   await turns();
+  return { world, home, other, session, writing };
+}
+
+/** The link breaks, and the next one is there at once: the WRITE is not over for that. */
+async function breaksUnder(t: Test, { world, home, writing }: Awaited<ReturnType<typeof writeUnderWay>>) {
   world.peers.lose('m1');
   home.serve();
   t.equal(await Promise.race([writing, soon()]), 'still under way');
+}
+
+t.test('so is one that is carried out all the same, once', async (t) => {
+  const rig = await writeUnderWay(t);
+  const { world, writing } = rig;
+  await breaksUnder(t, rig);
   world.disk.release();
   t.equal(await writing, BUSY);
   t.equal(world.disk.writes, 1);
@@ -52,16 +64,10 @@ t.test('nor is it answered for the loss of its member’s lease (I8)', async (t)
     (other: Place) => (other.hasLease = false),
     (other: Place) => (other.timesLeftBehind += 1),
   ]) {
-    const { world, home, other } = twoMembers();
-    const session = other.session('a');
-    t.equal(await session.says(READY), 'GOOD');
-    world.disk.held = [];
-    const writing = session.says(WRITE, block(2));
-    await turns();
-    lose(other);
-    world.peers.lose('m1');
-    home.serve();
-    t.equal(await Promise.race([writing, soon()]), 'still under way');
+    const rig = await writeUnderWay(t);
+    const { world, home, session, writing } = rig;
+    lose(rig.other);
+    await breaksUnder(t, rig);
     world.disk.release();
     t.equal(await writing, BUSY);
     t.equal(world.disk.writes, 1);
@@ -72,19 +78,13 @@ t.test('nor is it answered for the loss of its member’s lease (I8)', async (t)
 });
 
 t.test('a member whose store is away learns of no later home, and does not ask for ever', async (t) => {
-  const { world, home, other } = twoMembers();
-  const session = other.session('a');
-  t.equal(await session.says(READY), 'GOOD');
-  world.disk.held = [];
-  const writing = session.says(WRITE, block(2));
-  await turns();
+  const rig = await writeUnderWay(t);
+  const { world, home, other, writing } = rig;
   other.hear = () => undefined;
   world.move('m3');
   home.hear();
   other.hasLease = false;
-  world.peers.lose('m1');
-  home.serve();
-  t.equal(await Promise.race([writing, soon()]), 'still under way');
+  await breaksUnder(t, rig);
   world.haste = 1000;
   t.equal(await Promise.race([writing, late()]), BUSY);
   world.disk.release();

@@ -126,6 +126,16 @@ t.test('what is reserved at one member is reserved at the others when it is answ
   t.equal(await two.says(WRITE), 'GOOD');
 });
 
+/** Two members, and a registration by each of them. */
+async function twoRegistered(t: Test) {
+  const world = new World(t);
+  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
+  const [two, there] = [world.at(m1, 'two'), world.at(m2, 'one')];
+  t.equal(await two.out(REGISTER, NONE, B), 'GOOD');
+  t.equal(await there.out(REGISTER, NONE, A), 'GOOD');
+  return { world, m1, two, there };
+}
+
 /** The commands of a nexus that are at the device end when the test says so. */
 function endsLate({ nexus }: { nexus: ReturnType<typeof nexusOf> }): () => void {
   const waiting: (() => void)[] = [];
@@ -162,11 +172,7 @@ t.test('PREEMPT AND ABORT is answered when all has ended, however long that take
 });
 
 t.test('who is absent by then is ended when PREEMPT AND ABORT begins to end commands', async (t) => {
-  const world = new World(t);
-  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
-  const [two, there] = [world.at(m1, 'two'), world.at(m2, 'one')];
-  t.equal(await two.out(REGISTER, NONE, B), 'GOOD');
-  t.equal(await there.out(REGISTER, NONE, A), 'GOOD');
+  const { world, two, there } = await twoRegistered(t);
   const ends = endsLate(there);
   world.ended.length = 0;
   const answered = two.out(PREEMPT_AND_ABORT, B, A);
@@ -177,11 +183,7 @@ t.test('who is absent by then is ended when PREEMPT AND ABORT begins to end comm
 });
 
 t.test('PREEMPT AND ABORT while the member that has not answered leaves', async (t) => {
-  const world = new World(t);
-  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
-  const [two, there] = [world.at(m1, 'two'), world.at(m2, 'one')];
-  t.equal(await two.out(REGISTER, NONE, B), 'GOOD');
-  t.equal(await there.out(REGISTER, NONE, A), 'GOOD');
+  const { world, two, there } = await twoRegistered(t);
   endsLate(there);
   const answered = two.out(PREEMPT_AND_ABORT, B, A);
   await sleepMs(TWO_DEADLINES_MS);
@@ -191,11 +193,7 @@ t.test('PREEMPT AND ABORT while the member that has not answered leaves', async 
 });
 
 t.test('PREEMPT AND ABORT at a member that stops before it has ended', async (t) => {
-  const world = new World(t);
-  const [m1, m2] = [await world.start('m1', 'm1-1'), await world.start('m2', 'm2-1')];
-  const [two, there] = [world.at(m1, 'two'), world.at(m2, 'one')];
-  t.equal(await two.out(REGISTER, NONE, B), 'GOOD');
-  t.equal(await there.out(REGISTER, NONE, A), 'GOOD');
+  const { m1, two, there } = await twoRegistered(t);
   const ends = endsLate(there);
   const answered = two.out(PREEMPT_AND_ABORT, B, A);
   await sleepMs(TWO_DEADLINES_MS / 4);
